@@ -1,0 +1,74 @@
+package state
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// Event is something that happened.
+type Event struct {
+	Seq     uint64 // set by the store
+	Time    time.Time
+	Level   slog.Level
+	Message string // constant text; empty if only the state changed, which is not worth a log line
+	Attrs   []slog.Attr
+
+	Page    *Page   // the page as it is now, nil if the event is about none
+	Removed bool    // the page is gone
+	Server  *Server // the server as it is now, nil if that did not change
+}
+
+// Line is one line of a worker's output, without its line end.
+type Line struct {
+	Seq    uint64 // set by the store
+	Time   time.Time
+	Page   string // route
+	PID    int
+	Stderr bool
+	Text   string
+}
+
+// Update is what happened since a cursor. Its slices are the reader's.
+type Update struct {
+	Seq      uint64    // the next cursor
+	Gap      bool      // events or lines were missed: begin again with Snapshot
+	Snapshot *Snapshot // with Gap, and with a cursor of 0
+	Events   []Event
+	Lines    []Line
+}
+
+// Verb is what a command asks for.
+type Verb string
+
+// The verbs. Those that act on a page act on all pages if none is named.
+const (
+	Rebuild  Verb = "rebuild"  // even if nothing changed
+	Restart  Verb = "restart"  // without building, without downtime
+	Start    Verb = "start"    // a stopped page
+	Stop     Verb = "stop"     // requests under way finish
+	Kill     Verb = "kill"     // at once
+	Reload   Verb = "reload"   // the configuration
+	Pause    Verb = "pause"    // saves are noted, not acted on
+	Resume   Verb = "resume"   // what was saved meanwhile is built
+	Shutdown Verb = "shutdown" // in order
+)
+
+// Command is a wish of a front end. Its success is seen through state like
+// any other change.
+type Command struct {
+	Verb Verb
+	Page string // route, or empty
+}
+
+// Source is how a front end sees and steers a server, near or far.
+type Source interface {
+	// Next waits until something happened after the cursor and returns it.
+	// A cursor of 0 gets a snapshot at once. The error is the context's.
+	Next(ctx context.Context, after uint64) (Update, error)
+	// Tail returns the last n lines kept of a page, oldest first.
+	Tail(ctx context.Context, page string, n int) ([]Line, error)
+	// Do has a command carried out and returns when it was accepted, or why
+	// it cannot be.
+	Do(ctx context.Context, cmd Command) error
+}

@@ -1,0 +1,103 @@
+package state
+
+import (
+	"fmt"
+	"time"
+)
+
+// Snapshot is everything at one moment. It is immutable: share it freely.
+type Snapshot struct {
+	Seq    uint64 // of the last event it includes
+	Server Server
+	Pages  []Page // by route
+}
+
+// Server is what is known of the server itself.
+type Server struct {
+	Version     string
+	PID         int
+	Root        string // the project's folder
+	Addr        string // where it listens, empty until it does
+	Started     time.Time
+	Development bool
+	Paused      bool   // saves are not acted on
+	ConfigError string // why the configuration on disk is not the one in force
+}
+
+// Phase is the one word that says how a page is.
+type Phase string
+
+// The phases. A page that serves an older build while its newest failed is
+// Failed, one that serves while the next is built is Building.
+const (
+	Building Phase = "building"
+	Starting Phase = "starting"
+	Serving  Phase = "serving"
+	Failed   Phase = "failed"
+	Crashed  Phase = "crashed"
+	Stopped  Phase = "stopped"
+	Waiting  Phase = "waiting" // for a port
+	Conflict Phase = "conflict"
+)
+
+// Page is the whole truth about one page. Its slices are never changed after
+// it was published.
+type Page struct {
+	Route, Dir string // Dir is relative to the project's folder where it lies below it
+	Phase      Phase
+	Build      Build // the newest attempt
+	ServingOn  int   // number of the build that serves, 0 for none
+	Problem    string
+	Workers    []Worker
+	Restarts   int       // since the server started, unplanned ones only
+	Next       time.Time // when a crashed page tries again
+}
+
+// Build is one attempt to make a page's binary.
+type Build struct {
+	Number   int    // counts from 1 for each page
+	Trigger  string // the file whose change caused it, empty for the first
+	Began    time.Time
+	Took     time.Duration
+	Cached   bool // the binary was there already
+	Problems []Problem
+}
+
+// Problem is one message of the compiler.
+type Problem struct {
+	File         string // relative to the project's folder where it lies below it; empty if the message has no place
+	Line, Column int    // from 1, 0 for unknown
+	Message      string // further lines follow a newline
+}
+
+// String formats p as the go command does: file:line:column: message.
+func (p Problem) String() string {
+	switch {
+	case p.File == "":
+		return p.Message
+	case p.Line == 0:
+		return p.File + ": " + p.Message
+	case p.Column == 0:
+		return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Message)
+	}
+	return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, p.Message)
+}
+
+// Role is what a worker does for its page.
+type Role string
+
+// The roles, in the order of a worker's life.
+const (
+	RoleStarting Role = "starting"
+	RoleServing  Role = "serving"
+	RoleDraining Role = "draining"
+)
+
+// Worker is one process of a page.
+type Worker struct {
+	Role      Role
+	PID, Port int
+	Build     int
+	Since     time.Time // it was started
+	Unhealthy int       // health checks failed in a row
+}

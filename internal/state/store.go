@@ -1,0 +1,204 @@
+package state
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	keptEvents    = 4096
+	keptLines     = 10_000  // a page
+	keptLineBytes = 4 << 20 // a page
+)
+
+// Store keeps the present state, the latest events and the latest lines of
+// every page. Its methods may be called from any goroutine. The zero Store is
+// not usable, see [NewStore].
+type Store struct {
+	mu     sync.Mutex // guards all below; held only to copy, never over I/O
+	seq    uint64
+	server Server
+	pages  map[string]Page
+	events []Event // oldest first
+	missed uint64  // seq of the newest event or line that is no longer kept
+	lines  map[string]*lines
+	wake   chan struct{} // closed at the next change; nil if nobody waits
+}
+
+// lines is what is kept of one page's output, oldest first.
+type lines struct {
+	kept  []Line
+	bytes int
+}
+
+// Beginning is the cursor before the first event: a reader that starts there
+// misses nothing, and gets no snapshot.
+const Beginning = 1
+
+// NewStore returns an empty store.
+func NewStore(server Server) *Store {
+	return &Store{seq: Beginning, server: server, pages: make(map[string]Page), lines: make(map[string]*lines)}
+}
+
+// Publish makes an event, and the state that it carries, known. A zero Time
+// becomes now.
+func (s *Store) Publish(e Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.publishLocked(e)
+}
+
+// Change changes what is known of the server and tells of it with e.
+func (s *Store) Change(e Event, change func(*Server)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	server := s.server
+	change(&server)
+	e.Server = &server
+	s.publishLocked(e)
+}
+
+// Append keeps lines of a page's output. They must have one Page.
+func (s *Store) Append(batch []Line) {
+	if len(batch) == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.lines[batch[0].Page]
+	if l == nil {
+		l = new(lines)
+		s.lines[batch[0].Page] = l
+	}
+	for _, line := range batch {
+		s.seq++
+		line.Seq = s.seq
+		l.kept = append(l.kept, line)
+		l.bytes += len(line.Text)
+	}
+	drop := 0
+	for len(l.kept)-drop > keptLines || l.bytes > keptLineBytes {
+		l.bytes -= len(l.kept[drop].Text)
+		s.missed = max(s.missed, l.kept[drop].Seq)
+		l.kept[drop] = Line{}
+		drop++
+	}
+	l.kept = l.kept[drop:]
+	s.wakeLocked()
+}
+
+// Next waits until something happened after the cursor; see [Source].
+func (s *Store) Next(ctx context.Context, after uint64) (Update, error) {
+	for {
+		s.mu.Lock()
+		if after == 0 || s.seq > after {
+			u := s.sinceLocked(after)
+			s.mu.Unlock()
+			return u, nil
+		}
+		if s.wake == nil {
+			s.wake = make(chan struct{})
+		}
+		wake := s.wake
+		s.mu.Unlock()
+		select {
+		case <-wake:
+		case <-ctx.Done():
+			return Update{Seq: after}, ctx.Err()
+		}
+	}
+}
+
+// Tail returns the last n lines kept of a page; see [Source].
+func (s *Store) Tail(_ context.Context, page string, n int) ([]Line, error) {
+	return s.Lines(page, n), nil
+}
+
+// Lines returns the last n lines kept of a page, oldest first.
+func (s *Store) Lines(page string, n int) []Line {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.lines[page]
+	if l == nil || n <= 0 {
+		return nil
+	}
+	return slices.Clone(l.kept[max(0, len(l.kept)-n):])
+}
+
+// Server returns what is known of the server.
+func (s *Store) Server() Server {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.server
+}
+
+// Page returns the state of one page.
+func (s *Store) Page(route string) (Page, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, ok := s.pages[route]
+	return p, ok
+}
+
+func (s *Store) publishLocked(e Event) {
+	if e.Time.IsZero() {
+		e.Time = time.Now()
+	}
+	s.seq++
+	e.Seq = s.seq
+	if e.Server != nil {
+		s.server = *e.Server
+	}
+	if e.Page != nil {
+		if e.Removed {
+			delete(s.pages, e.Page.Route)
+			delete(s.lines, e.Page.Route)
+		} else {
+			s.pages[e.Page.Route] = *e.Page
+		}
+	}
+	if len(s.events) == 2*keptEvents {
+		s.missed = max(s.missed, s.events[keptEvents-1].Seq)
+		s.events = append(make([]Event, 0, 2*keptEvents), s.events[keptEvents:]...)
+	}
+	s.events = append(s.events, e)
+	s.wakeLocked()
+}
+
+func (s *Store) sinceLocked(after uint64) Update {
+	u := Update{Seq: s.seq}
+	if after == 0 || after < s.missed {
+		u.Gap = after != 0
+		u.Snapshot = s.snapshotLocked()
+		if after == 0 {
+			return u
+		}
+	}
+	i, _ := slices.BinarySearchFunc(s.events, after+1, func(e Event, seq uint64) int { return cmp.Compare(e.Seq, seq) })
+	u.Events = slices.Clone(s.events[i:])
+	for _, l := range s.lines {
+		i, _ := slices.BinarySearchFunc(l.kept, after+1, func(l Line, seq uint64) int { return cmp.Compare(l.Seq, seq) })
+		u.Lines = append(u.Lines, l.kept[i:]...)
+	}
+	slices.SortFunc(u.Lines, func(a, b Line) int { return cmp.Compare(a.Seq, b.Seq) })
+	return u
+}
+
+func (s *Store) snapshotLocked() *Snapshot {
+	snap := &Snapshot{Seq: s.seq, Server: s.server}
+	for _, route := range slices.Sorted(maps.Keys(s.pages)) {
+		snap.Pages = append(snap.Pages, s.pages[route])
+	}
+	return snap
+}
+
+func (s *Store) wakeLocked() {
+	if s.wake != nil {
+		close(s.wake)
+		s.wake = nil
+	}
+}

@@ -1,0 +1,172 @@
+package state
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+)
+
+func TestAReaderFromTheBeginningSeesEveryEventInOrder(t *testing.T) {
+	s := NewStore(Server{})
+	for i := range 100 {
+		s.Publish(Event{Message: fmt.Sprint(i)})
+	}
+	u, err := s.Next(t.Context(), Beginning)
+	if err != nil || u.Gap || len(u.Events) != 100 {
+		t.Fatalf("got %d events, gap %v, %v", len(u.Events), u.Gap, err)
+	}
+	for i, e := range u.Events {
+		if e.Message != fmt.Sprint(i) || e.Time.IsZero() {
+			t.Fatalf("event %d is %+v", i, e)
+		}
+	}
+}
+
+func TestNextWaitsForTheNextChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewStore(Server{})
+		var got Update
+		go func() { got, _ = s.Next(t.Context(), Beginning) }()
+		synctest.Wait()
+		if got.Seq != 0 {
+			t.Fatal("Next returned although nothing happened")
+		}
+		s.Append([]Line{{Page: "/", Text: "hello"}})
+		synctest.Wait()
+		if len(got.Lines) != 1 || got.Lines[0].Text != "hello" {
+			t.Fatalf("got %+v", got)
+		}
+	})
+}
+
+func TestNextEndsWithItsContext(t *testing.T) {
+	s := NewStore(Server{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.Next(ctx, Beginning); err != context.Canceled {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestAReaderThatFellBehindIsToldSo(t *testing.T) {
+	s := NewStore(Server{})
+	page := Page{Route: "/a"}
+	for i := range 3 * keptEvents {
+		page.Restarts = i
+		s.Publish(Event{Page: &page})
+	}
+	u, _ := s.Next(t.Context(), Beginning)
+	if !u.Gap || u.Snapshot == nil {
+		t.Fatalf("gap %v, snapshot %v", u.Gap, u.Snapshot)
+	}
+	if got := u.Snapshot.Pages[0].Restarts; got != 3*keptEvents-1 {
+		t.Errorf("the snapshot is of event %d", got)
+	}
+	if len(u.Events) < keptEvents {
+		t.Errorf("only %d events are kept", len(u.Events))
+	}
+	if u, _ := s.Next(t.Context(), u.Events[0].Seq); u.Gap {
+		t.Error("a reader whose next event is kept is told of a gap")
+	}
+}
+
+func TestLinesAreBoundedByNumberAndBySize(t *testing.T) {
+	s := NewStore(Server{})
+	for range 2 * keptLines {
+		s.Append([]Line{{Page: "/many", Text: "x"}})
+	}
+	for range 200 {
+		s.Append([]Line{{Page: "/long", Text: strings.Repeat("y", 64<<10)}})
+	}
+	many, _ := s.Tail(t.Context(), "/many", 1<<30)
+	long, _ := s.Tail(t.Context(), "/long", 1<<30)
+	if len(many) != keptLines || len(long) != keptLineBytes>>16 {
+		t.Fatalf("%d short lines and %d long ones are kept", len(many), len(long))
+	}
+	if u, _ := s.Next(t.Context(), Beginning); !u.Gap {
+		t.Error("lost lines without a gap")
+	}
+}
+
+func TestTailReturnsTheLastLines(t *testing.T) {
+	s := NewStore(Server{})
+	s.Append([]Line{{Page: "/a", Text: "1"}, {Page: "/a", Text: "2"}, {Page: "/a", Text: "3"}})
+	s.Append([]Line{{Page: "/b", Text: "x"}})
+	got, _ := s.Tail(t.Context(), "/a", 2)
+	if len(got) != 2 || got[0].Text != "2" || got[1].Text != "3" {
+		t.Fatalf("got %+v", got)
+	}
+	if got, _ := s.Tail(t.Context(), "/none", 2); got != nil {
+		t.Fatalf("got %+v of a page that is none", got)
+	}
+}
+
+func TestARemovedPageLeavesTheSnapshot(t *testing.T) {
+	s := NewStore(Server{})
+	s.Publish(Event{Page: &Page{Route: "/b"}})
+	s.Publish(Event{Page: &Page{Route: "/a"}})
+	s.Publish(Event{Page: &Page{Route: "/b"}, Removed: true})
+	u, _ := s.Next(t.Context(), 0)
+	if len(u.Snapshot.Pages) != 1 || u.Snapshot.Pages[0].Route != "/a" || u.Gap {
+		t.Fatalf("got %+v", u)
+	}
+}
+
+func TestManyWritersAndReadersAgree(t *testing.T) {
+	s := NewStore(Server{})
+	const writers, each = 8, 200
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for range each {
+				s.Publish(Event{})
+				s.Append([]Line{{Page: fmt.Sprint(w)}})
+			}
+		})
+	}
+	for range 4 {
+		wg.Go(func() {
+			seen, lastEvent := 0, uint64(0)
+			for after := uint64(Beginning); seen < 2*writers*each; {
+				u, err := s.Next(t.Context(), after)
+				if err != nil || u.Gap {
+					t.Errorf("gap %v, %v", u.Gap, err)
+					return
+				}
+				for _, e := range u.Events {
+					if e.Seq <= lastEvent {
+						t.Errorf("event %d after %d", e.Seq, lastEvent)
+					}
+					lastEvent = e.Seq
+				}
+				seen += len(u.Events) + len(u.Lines)
+				after = u.Seq
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestAProblemReadsAsTheCompilerWritesIt(t *testing.T) {
+	for want, p := range map[string]Problem{
+		"a.go:3:7: undefined: x": {File: "a.go", Line: 3, Column: 7, Message: "undefined: x"},
+		"a.go:3: syntax error":   {File: "a.go", Line: 3, Message: "syntax error"},
+		"go.mod: bad":            {File: "go.mod", Message: "bad"},
+		"no go command":          {Message: "no go command"},
+	} {
+		if p.String() != want {
+			t.Errorf("got %q, want %q", p, want)
+		}
+	}
+}
+
+func BenchmarkPublish(b *testing.B) {
+	s := NewStore(Server{})
+	page := Page{Route: "/"}
+	for b.Loop() {
+		s.Publish(Event{Page: &page})
+	}
+}
