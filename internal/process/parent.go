@@ -1,0 +1,66 @@
+package process
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+)
+
+// Parent starts processes. Its methods may be called from any goroutine.
+type Parent struct {
+	spawn    chan func()
+	spawned  sync.WaitGroup
+	guardian *guardian
+	alive    *os.File // read end of a pipe that ends when the server does
+	holds    *os.File // its write end, never written to
+}
+
+// NewParent returns a Parent with its guardian running.
+func NewParent() (*Parent, error) {
+	alive, holds, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("make the pipe that workers watch: %w", err)
+	}
+	p := &Parent{spawn: make(chan func()), alive: alive, holds: holds}
+	// The parent death signal is sent when the thread that forked ends, so all
+	// forks are made by one goroutine that keeps its thread
+	// (golang.org/issue/27505). It ends when Close closes the channel.
+	p.spawned.Go(func() {
+		runtime.LockOSThread()
+		for f := range p.spawn {
+			f()
+		}
+	})
+	if p.guardian, err = startGuardian(p.onThread); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// Close ends the guardian. Every process must have been stopped before.
+func (p *Parent) Close() {
+	p.guardian.close()
+	p.close()
+}
+
+func (p *Parent) close() {
+	close(p.spawn)
+	p.spawned.Wait()
+	p.alive.Close()
+	p.holds.Close()
+}
+
+// Guard has the guardian see to a process group that somebody else started,
+// until release is called; that must be before the group's leader is reaped.
+func (p *Parent) Guard(pgid int) (release func()) {
+	p.guardian.add(pgid)
+	return func() { p.guardian.remove(pgid) }
+}
+
+func (p *Parent) onThread(f func()) {
+	done := make(chan struct{})
+	p.spawn <- func() { defer close(done); f() }
+	<-done
+}

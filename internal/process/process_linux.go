@@ -1,0 +1,39 @@
+package process
+
+import (
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+func selfPath() (string, error) { return "/proc/self/exe", nil }
+
+func childAttr(pidfd *int) *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, PidFD: pidfd}
+}
+
+// awaitExit returns nil when the child has ended, and leaves it to be reaped.
+// With a descriptor of the process it waits in the poller, which costs no
+// thread.
+func awaitExit(child *os.Process, pidfd int) *os.ProcessState {
+	if pidfd >= 0 {
+		unix.SetNonblock(pidfd, true)
+		f := os.NewFile(uintptr(pidfd), "pidfd")
+		defer f.Close()
+		if conn, err := f.SyscallConn(); err == nil {
+			var info unix.Siginfo
+			var failed error
+			conn.Read(func(fd uintptr) bool {
+				failed = unix.Waitid(unix.P_PIDFD, int(fd), &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+				return failed != nil && failed != unix.EINTR || info.Signo != 0
+			})
+			if failed == nil && info.Signo != 0 {
+				return nil
+			}
+		}
+	}
+	for unix.Waitid(unix.P_PID, child.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+	}
+	return nil
+}
