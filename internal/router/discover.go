@@ -1,0 +1,220 @@
+// Package router knows which folder answers under which route.
+//
+// Discover reads the pages directory; Table finds the route of a request. Both
+// are plain functions of what they are given: the package starts no goroutines
+// and keeps nothing.
+package router
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"go/build"
+	"go/parser"
+	"go/token"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// A Page is a folder that answers under a route.
+type Page struct {
+	Route string
+	Dir   string // absolute
+}
+
+// A Conflict is a route that more than one folder asks for.
+type Conflict struct {
+	Route string
+	Dirs  []string // sorted, absolute
+}
+
+// A Discovery is what Discover found.
+type Discovery struct {
+	Pages     []Page     // by route, without those in conflict
+	Conflicts []Conflict // by route
+	// Unreadable holds the folders, sorted and absolute, whose content could
+	// not be read. What lies below them is unknown, not gone.
+	Unreadable []string
+}
+
+// Discover returns the pages under root: every folder below it that holds a Go
+// main package. A folder whose only Go files are half-saved counts as one, so
+// that a page does not vanish while it is being written.
+//
+// Nothing is a page below a folder that begins with a dot or an underscore or
+// is called internal, node_modules, testdata or vendor. Links to folders are
+// not followed, but root itself may be one. What vanishes meanwhile is no error.
+//
+// The error tells that root itself could not be read; it wraps fs.ErrNotExist
+// when there is none.
+func Discover(root string) (Discovery, error) {
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return Discovery{}, fmt.Errorf("discover pages: %w", err)
+	}
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		return Discovery{}, fmt.Errorf("discover pages: %w", err)
+	}
+
+	w := walk{dirs: make(map[string][]string)}
+	w.descend(root, "/", entries)
+	return w.discovery(), nil
+}
+
+// A walk collects what Discover meets.
+type walk struct {
+	dirs       map[string][]string // by route
+	unreadable []string
+}
+
+// descend visits the folders among the entries of dir, whose place below the
+// pages directory is place.
+func (w *walk) descend(dir, place string, entries []fs.DirEntry) {
+	for _, e := range entries {
+		if e.IsDir() && !skipped(e.Name()) {
+			w.visit(filepath.Join(dir, e.Name()), path.Join(place, e.Name()))
+		}
+	}
+}
+
+func (w *walk) visit(dir, place string) {
+	entries, err := os.ReadDir(dir)
+	if vanished(err) {
+		return
+	}
+	if err != nil {
+		w.unreadable = append(w.unreadable, dir)
+		return
+	}
+	page, err := isPage(dir, entries)
+	if err != nil {
+		w.unreadable = append(w.unreadable, dir)
+	}
+	if page {
+		route := place
+		if path.Base(route) == "index" {
+			route = path.Dir(route)
+		}
+		w.dirs[route] = append(w.dirs[route], dir)
+	}
+	w.descend(dir, place, entries)
+}
+
+func (w *walk) discovery() Discovery {
+	d := Discovery{Unreadable: w.unreadable}
+	for route, dirs := range w.dirs {
+		if len(dirs) == 1 {
+			d.Pages = append(d.Pages, Page{Route: route, Dir: dirs[0]})
+			continue
+		}
+		slices.Sort(dirs)
+		d.Conflicts = append(d.Conflicts, Conflict{Route: route, Dirs: dirs})
+	}
+	slices.SortFunc(d.Pages, func(a, b Page) int { return strings.Compare(a.Route, b.Route) })
+	slices.SortFunc(d.Conflicts, func(a, b Conflict) int { return strings.Compare(a.Route, b.Route) })
+	slices.Sort(d.Unreadable)
+	return d
+}
+
+// skipped reports whether neither the folder called name nor anything below it
+// can be a page.
+func skipped(name string) bool {
+	switch name {
+	case "internal", "node_modules", "testdata", "vendor":
+		return true
+	}
+	return hidden(name)
+}
+
+// hidden reports whether the go command ignores name.
+func hidden(name string) bool {
+	return strings.HasPrefix(name, "_") || strings.HasPrefix(name, ".")
+}
+
+// vanished reports whether err says that what was to be read is there no more.
+func vanished(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+}
+
+// isPage reports whether the Go files among the entries of dir make it a page.
+// With an error it says what the files that could be read say, if that is clear.
+func isPage(dir string, entries []fs.DirEntry) (bool, error) {
+	var broken, library bool
+	var unread error
+	for _, e := range entries {
+		name := e.Name()
+		if hidden(name) || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		pkg, err := packageName(dir, name)
+		switch {
+		case err != nil:
+			unread = err
+		case pkg == "":
+		case pkg == "main":
+			// Another package beside it is a mistake, and the build says so
+			// better than a page that is missing.
+			return true, nil
+		case pkg == brokenName:
+			broken = true
+		default:
+			library = true
+		}
+	}
+	return broken && !library && unread == nil, unread
+}
+
+// brokenName stands for a package clause that cannot be parsed. No package can
+// be called so.
+const brokenName = "?"
+
+// packageName returns the package that a Go file belongs to: brokenName if that
+// cannot be told, nothing if the file takes no part in a build. The error tells
+// that the file is there and cannot be read.
+func packageName(dir, name string) (string, error) {
+	file := filepath.Join(dir, name)
+	src, err := readRegular(file)
+	if vanished(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+
+	ctx := build.Default
+	ctx.OpenFile = func(string) (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(src)), nil
+	}
+	match, err := ctx.MatchFile(dir, name)
+	if err != nil {
+		return brokenName, nil
+	}
+	if !match {
+		return "", nil
+	}
+	f, err := parser.ParseFile(token.NewFileSet(), file, src, parser.PackageClauseOnly)
+	if err != nil {
+		return brokenName, nil
+	}
+	return f.Name.Name, nil
+}
+
+// readRegular returns the content of file. What is not a regular file, or a
+// link to one, is as good as missing: opening a FIFO would wait for its writer.
+func readRegular(file string) ([]byte, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fs.ErrNotExist
+	}
+	return os.ReadFile(file)
+}

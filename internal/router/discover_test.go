@@ -1,0 +1,272 @@
+package router
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+const mainFile = "package main\n\nfunc main() {}\n"
+
+func TestDiscoverMapsFoldersToRoutes(t *testing.T) {
+	t.Parallel()
+	root := tree(t, map[string]string{
+		"main.go":             mainFile,
+		"index/main.go":       mainFile,
+		"index/foo/main.go":   mainFile,
+		"a/index/main.go":     mainFile,
+		"a/b/server.go":       mainFile,
+		"a/b/c/index/main.go": mainFile,
+		"empty/readme.md":     "",
+		"indexes/main.go":     mainFile,
+	})
+	want := Discovery{Pages: []Page{
+		{"/", filepath.Join(root, "index")},
+		{"/a", filepath.Join(root, "a/index")},
+		{"/a/b", filepath.Join(root, "a/b")},
+		{"/a/b/c", filepath.Join(root, "a/b/c/index")},
+		{"/index/foo", filepath.Join(root, "index/foo")},
+		{"/indexes", filepath.Join(root, "indexes")},
+	}}
+	if diff := cmp.Diff(want, discover(t, root)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestDiscoverPassesOverFoldersThatAreNeverPages(t *testing.T) {
+	t.Parallel()
+	files := map[string]string{"ok/main.go": mainFile}
+	for _, name := range []string{"_draft", ".git", "testdata", "vendor", "internal", "node_modules"} {
+		files[name+"/main.go"] = mainFile
+		files[name+"/deep/main.go"] = mainFile
+		files["ok/"+name+"/main.go"] = mainFile
+	}
+	wantRoutes(t, tree(t, files), "/ok")
+}
+
+func TestDiscoverTellsPagesFromLibraries(t *testing.T) {
+	t.Parallel()
+	const ignored = "//go:build ignore\n\npackage main\n"
+	for name, test := range map[string]struct {
+		files map[string]string
+		page  bool
+	}{
+		"a main package":                      {map[string]string{"a.go": mainFile}, true},
+		"a byte order mark":                   {map[string]string{"a.go": "\ufeff" + mainFile}, true},
+		"comments first":                      {map[string]string{"a.go": "// Command a.\n\n" + mainFile}, true},
+		"a library":                           {map[string]string{"a.go": "package a\n"}, false},
+		"only tests":                          {map[string]string{"a_test.go": mainFile}, false},
+		"a library with a main test":          {map[string]string{"a.go": "package a\n", "b_test.go": mainFile}, false},
+		"files that the go command ignores":   {map[string]string{"_a.go": mainFile, ".b.go": mainFile}, false},
+		"an ignored generator":                {map[string]string{"gen.go": ignored}, false},
+		"a library with an ignored generator": {map[string]string{"a.go": "package a\n", "gen.go": ignored}, false},
+		"a page with an ignored library":      {map[string]string{"a.go": mainFile, "b.go": "//go:build ignore\n\npackage b\n"}, true},
+		"another system":                      {map[string]string{"a_plan9.go": mainFile}, false},
+		"main and another package":            {map[string]string{"a.go": mainFile, "b.go": "package b\n"}, true},
+		"an empty file":                       {map[string]string{"a.go": ""}, true},
+		"a half-saved file":                   {map[string]string{"a.go": "pack"}, true},
+		"a broken constraint":                 {map[string]string{"a.go": "//go:build (\n\npackage main\n"}, true},
+		"a library with a half-saved file":    {map[string]string{"a.go": "package a\n", "b.go": ""}, false},
+		"a page with a half-saved file":       {map[string]string{"a.go": mainFile, "b.go": "package"}, true},
+		"an error after the clause":           {map[string]string{"a.go": mainFile + "func {{{"}, true},
+		"no Go file":                          {map[string]string{"a.txt": mainFile}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			files := make(map[string]string)
+			for file, text := range test.files {
+				files["p/"+file] = text
+			}
+			var want []string
+			if test.page {
+				want = []string{"/p"}
+			}
+			wantRoutes(t, tree(t, files), want...)
+		})
+	}
+}
+
+func TestDiscoverNamesFoldersThatAskForOneRoute(t *testing.T) {
+	t.Parallel()
+	root := tree(t, map[string]string{
+		"blog/main.go":       mainFile,
+		"blog/index/main.go": mainFile,
+		"blog/post/main.go":  mainFile,
+	})
+	want := Discovery{
+		Pages:     []Page{{"/blog/post", filepath.Join(root, "blog/post")}},
+		Conflicts: []Conflict{{"/blog", []string{filepath.Join(root, "blog"), filepath.Join(root, "blog/index")}}},
+	}
+	if diff := cmp.Diff(want, discover(t, root)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestDiscoverFollowsNoLinksToFolders(t *testing.T) {
+	t.Parallel()
+	root := tree(t, map[string]string{"a/main.go": mainFile, "elsewhere.go": mainFile})
+	link(t, root, filepath.Join(root, "a/loop"))
+	link(t, filepath.Join(root, "a"), filepath.Join(root, "b"))
+	link(t, "nowhere", filepath.Join(root, "a/gone.go"))
+	wantRoutes(t, root, "/a")
+
+	mkdir(t, filepath.Join(root, "c"))
+	link(t, "../elsewhere.go", filepath.Join(root, "c/main.go"))
+	wantRoutes(t, root, "/a", "/c")
+}
+
+func TestDiscoverTakesALinkForRoot(t *testing.T) {
+	t.Parallel()
+	root := tree(t, map[string]string{"a/main.go": mainFile})
+	pages := filepath.Join(t.TempDir(), "pages")
+	link(t, root, pages)
+	want := Discovery{Pages: []Page{{"/a", filepath.Join(pages, "a")}}}
+	if diff := cmp.Diff(want, discover(t, pages)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestDiscoverDoesNotWaitForAFIFO(t *testing.T) {
+	t.Parallel()
+	root := tree(t, map[string]string{"a/main.go": mainFile})
+	if err := syscall.Mkfifo(filepath.Join(root, "a/a.go"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	mkdir(t, filepath.Join(root, "b/main.go"))
+	wantRoutes(t, root, "/a")
+}
+
+func TestDiscoverNamesWhatItCannotRead(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() == 0 {
+		t.Skip("root may read everything")
+	}
+	root := tree(t, map[string]string{
+		"a/b/main.go":  mainFile,
+		"file/main.go": mainFile,
+		"ok/main.go":   mainFile,
+	})
+	closed := filepath.Join(root, "a")
+	for path, mode := range map[string]fs.FileMode{closed: 0, filepath.Join(root, "file/main.go"): 0} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() { os.Chmod(closed, 0o755) })
+
+	want := Discovery{
+		Pages:      []Page{{"/ok", filepath.Join(root, "ok")}},
+		Unreadable: []string{closed, filepath.Join(root, "file")},
+	}
+	if diff := cmp.Diff(want, discover(t, root)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestDiscoverFailsWhenRootCannotBeRead(t *testing.T) {
+	t.Parallel()
+	root := tree(t, map[string]string{"file": ""})
+	if _, err := Discover(filepath.Join(root, "missing")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a missing root gives %v", err)
+	}
+	if _, err := Discover(filepath.Join(root, "file")); err == nil {
+		t.Error("a file as root gives no error")
+	}
+}
+
+func TestDiscoverEndsInADeepTree(t *testing.T) {
+	t.Parallel()
+	deep := strings.Repeat("d/", 200)
+	wantRoutes(t, tree(t, map[string]string{deep + "main.go": mainFile}), "/"+strings.TrimSuffix(deep, "/"))
+}
+
+func TestDiscoverCopesWithATreeThatChanges(t *testing.T) {
+	t.Parallel()
+	root := tree(t, map[string]string{"steady/main.go": mainFile})
+	dir := filepath.Join(root, "comes/and/goes")
+	stop := make(chan struct{})
+	var saving sync.WaitGroup
+	saving.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			err := errors.Join(
+				os.MkdirAll(dir, 0o755),
+				os.WriteFile(filepath.Join(dir, "main.go"), []byte(mainFile), 0o644),
+				os.RemoveAll(filepath.Join(root, "comes")),
+			)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	for range 200 {
+		d := discover(t, root)
+		if len(d.Unreadable) > 0 || len(d.Conflicts) > 0 || d.Pages[len(d.Pages)-1].Route != "/steady" {
+			t.Errorf("a changing tree gives %+v", d)
+			break
+		}
+	}
+	close(stop)
+	saving.Wait()
+}
+
+// tree makes files below a folder and returns it.
+func tree(t *testing.T, files map[string]string) string {
+	t.Helper()
+	root := t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(root, name)
+		mkdir(t, filepath.Dir(path))
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+func mkdir(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func link(t *testing.T, target, path string) {
+	t.Helper()
+	if err := os.Symlink(target, path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func discover(t *testing.T, root string) Discovery {
+	t.Helper()
+	d, err := Discover(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func wantRoutes(t *testing.T, root string, want ...string) {
+	t.Helper()
+	var got []string
+	for _, page := range discover(t, root).Pages {
+		got = append(got, page.Route)
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("routes (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,79 @@
+package router
+
+import "strings"
+
+// A Table finds the value of the longest route that a path lies under, on
+// whole segments: the route /api takes /api, /api/ and /api/x, never /apix, and
+// the route / takes every path that no other takes.
+//
+// A Table never changes, so it may be shared freely. A request pays for the
+// segments that match and not for the number of routes or for the length of
+// its path, which is why this is a trie of segments and neither a sorted list
+// nor a map that is asked for one prefix after another.
+type Table[T any] struct {
+	root node[T]
+}
+
+type node[T any] struct {
+	value    T
+	taken    bool // value belongs to a route
+	children map[string]*node[T]
+	longest  int // length of the longest key in children
+}
+
+// NewTable returns the table of routes. A route begins with a slash and, but
+// for / itself, does not end with one.
+func NewTable[T any](routes map[string]T) *Table[T] {
+	t := new(Table[T])
+	for route, value := range routes {
+		n := &t.root
+		if route != "/" {
+			for segment := range strings.SplitSeq(strings.TrimPrefix(route, "/"), "/") {
+				n = n.child(segment)
+			}
+		}
+		n.value, n.taken = value, true
+	}
+	return t
+}
+
+// child returns the child of n for segment, and makes it when it is missing.
+func (n *node[T]) child(segment string) *node[T] {
+	c := n.children[segment]
+	if c == nil {
+		if n.children == nil {
+			n.children = make(map[string]*node[T])
+		}
+		c = new(node[T])
+		n.children[segment] = c
+		n.longest = max(n.longest, len(segment))
+	}
+	return c
+}
+
+// Match returns the value of the longest route that path lies under, and
+// whether there is one. It does not allocate and does not clean the path.
+func (t *Table[T]) Match(path string) (T, bool) {
+	n := &t.root
+	best := n
+	for n.children != nil && strings.HasPrefix(path, "/") {
+		path = path[1:]
+		// A segment longer than every child matches none of them, so nobody
+		// can make us read further than that.
+		end := strings.IndexByte(path[:min(len(path), n.longest+1)], '/')
+		if end < 0 {
+			if len(path) > n.longest {
+				break
+			}
+			end = len(path)
+		}
+		if n = n.children[path[:end]]; n == nil {
+			break
+		}
+		if n.taken {
+			best = n
+		}
+		path = path[end:]
+	}
+	return best.value, best.taken
+}
