@@ -1,0 +1,194 @@
+// Package config turns the configuration file into settings.
+//
+// A file is read as a whole: it gives either a complete Config, in which every
+// option that the file leaves out has its default, or all the problems in it,
+// each with its line. A Config never changes afterwards, so it may be shared
+// freely. The package starts no goroutines and keeps nothing.
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"tqserver/internal/router"
+)
+
+// A Config holds the settings of a server. It is not to be modified.
+type Config struct {
+	File string // absolute path of the file, or nothing if there is none
+	Root string // absolute path of the project root
+
+	Server      Server
+	Workers     Workers
+	FileWatcher FileWatcher
+	Pages       Pages
+	Proxy       Proxy
+	Dev         Dev
+	Build       Build
+}
+
+// Server holds the settings of the server itself.
+type Server struct {
+	Port         int
+	ReadTimeout  time.Duration // 0: none
+	WriteTimeout time.Duration // 0: none
+	IdleTimeout  time.Duration // 0: none
+	LogFile      string        // absolute path, with {date}; nothing: no file
+	LogFormat    string        // "text" or "json"
+}
+
+// Workers holds the settings that all workers share. What a single worker gets
+// is the answer of Config.Worker.
+type Workers struct {
+	TempDir        string // absolute
+	PortRangeStart int
+	PortRangeEnd   int           // included in the range
+	StartupDelay   time.Duration // 0 unless the file sets it
+	RestartDelay   time.Duration
+	DrainTimeout   time.Duration
+	StartTimeout   time.Duration // above 0
+	HealthInterval time.Duration // above 0
+	HealthFailures int           // at least 1
+
+	standard WorkerSettings            // of workers.default
+	paths    map[string]WorkerSettings // of workers.paths, merged with standard
+	routes   *router.Table[WorkerSettings]
+}
+
+// WorkerSettings is everything in the configuration that reaches a worker: two
+// workers of a page are alike if, and only if, their settings are equal.
+type WorkerSettings struct {
+	GoMaxProcs          int           // 0: as many as there are CPUs
+	MaxRequests         int           // 0: no limit
+	ReadTimeout         time.Duration // 0: none
+	WriteTimeout        time.Duration // 0: none
+	IdleTimeout         time.Duration // 0: none
+	ShutdownGracePeriod time.Duration
+	GoMemLimit          string // as GOMEMLIMIT wants it; nothing: no limit
+	LogFile             string // absolute path, with {path} and {date}; nothing: no file
+}
+
+// FileWatcher holds the settings for noticing changes.
+type FileWatcher struct {
+	Debounce time.Duration
+}
+
+// Pages holds the settings of the pages directory.
+type Pages struct {
+	Directory string // absolute
+}
+
+// Proxy holds the settings for requests that wait for a worker.
+type Proxy struct {
+	HoldTimeout time.Duration
+	MaxHeld     int // requests a page
+}
+
+// Dev holds the settings of the development aids.
+type Dev struct {
+	Mode string // "auto", "on" or "off"
+}
+
+// Build holds the settings of the go command.
+type Build struct {
+	LDFlags string
+	Env     map[string]string // nil if there is nothing to add
+}
+
+// Default returns the settings of an empty configuration file in the project
+// root.
+func Default(root string) *Config {
+	c := new(Config)
+	for _, o := range options {
+		if o.kind == wantGroup {
+			continue
+		}
+		if err := o.set(c, o.initial); err != nil {
+			panic(fmt.Sprintf("default of %s: %v", o.key, err))
+		}
+	}
+	c.resolve(absolute(root))
+	return c
+}
+
+// Load reads the configuration file at path. An error is Problems if the file
+// could be read and what it says is wrong; otherwise it wraps the error of the
+// file system.
+func Load(path string) (*Config, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	return Parse(path, text)
+}
+
+// Parse returns the settings that text, the content of the configuration file
+// at path, stands for. An error is Problems. A text that says nothing gives the
+// defaults; Empty tells it apart.
+//
+// The folder that holds the file is the project root, unless it is called
+// config: then its parent is. Relative paths in the file are relative to the
+// root.
+func Parse(path string, text []byte) (*Config, error) {
+	file := absolute(path)
+	root := filepath.Dir(file)
+	if filepath.Base(root) == "config" {
+		root = filepath.Dir(root)
+	}
+
+	c := Default(root)
+	c.File = file
+	if problems := decode(path, text, c); len(problems) > 0 {
+		return nil, problems
+	}
+	c.resolve(root)
+	return c, nil
+}
+
+// Worker returns the settings for workers of the page that answers under
+// route: those of the longest key of workers.paths that route lies under, on
+// whole segments, and those of workers.default where that key sets none.
+func (c *Config) Worker(route string) WorkerSettings {
+	if s, ok := c.Workers.routes.Match(route); ok {
+		return s
+	}
+	return c.Workers.standard
+}
+
+// resolve makes every path absolute and the paths of workers ready for use.
+func (c *Config) resolve(root string) {
+	c.Root = root
+	c.Pages.Directory = under(root, c.Pages.Directory)
+	c.Workers.TempDir = under(root, c.Workers.TempDir)
+	c.Server.LogFile = under(root, c.Server.LogFile)
+	c.Workers.standard.LogFile = under(root, c.Workers.standard.LogFile)
+	for route, s := range c.Workers.paths {
+		s.LogFile = under(root, s.LogFile)
+		c.Workers.paths[route] = s
+	}
+	c.Workers.routes = router.NewTable(c.Workers.paths)
+}
+
+// under returns path as seen from root. No path stays no path.
+func under(root, path string) string {
+	if path == "" {
+		return ""
+	}
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(root, path)
+}
+
+// absolute returns path as seen from the working directory. Without a working
+// directory, the only error there is, nothing relative can be opened, and the
+// caller will be told so when it tries.
+func absolute(path string) string {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return filepath.Clean(path)
+	}
+	return abs
+}

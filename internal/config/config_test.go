@@ -1,0 +1,304 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestDefaultsAreTheDocumentedOnes(t *testing.T) {
+	t.Parallel()
+	want := &Config{
+		Root: "/srv/site",
+		Server: Server{
+			Port:         8080,
+			ReadTimeout:  30 * time.Second,
+			WriteTimeout: 30 * time.Second,
+			IdleTimeout:  120 * time.Second,
+			LogFile:      "/srv/site/logs/server_{date}.log",
+			LogFormat:    "text",
+		},
+		Workers: Workers{
+			TempDir:        "/tmp/tqserver/bin",
+			PortRangeStart: 9000,
+			PortRangeEnd:   9999,
+			StartupDelay:   0,
+			RestartDelay:   100 * time.Millisecond,
+			DrainTimeout:   30 * time.Second,
+			StartTimeout:   30 * time.Second,
+			HealthInterval: 30 * time.Second,
+			HealthFailures: 3,
+		},
+		FileWatcher: FileWatcher{Debounce: 50 * time.Millisecond},
+		Pages:       Pages{Directory: "/srv/site/pages"},
+		Proxy:       Proxy{HoldTimeout: 30 * time.Second, MaxHeld: 1000},
+		Dev:         Dev{Mode: "auto"},
+		Build:       Build{LDFlags: "-s -w"},
+	}
+	got := Default("/srv/site")
+	if diff := diffConfig(want, got); diff != "" {
+		t.Error(diff)
+	}
+	wantWorker(t, got, "/any", WorkerSettings{
+		GoMaxProcs:          1,
+		ReadTimeout:         30 * time.Second,
+		WriteTimeout:        30 * time.Second,
+		IdleTimeout:         120 * time.Second,
+		ShutdownGracePeriod: 500 * time.Millisecond,
+		LogFile:             "/srv/site/logs/{path}/worker_{date}.log",
+	})
+}
+
+func TestAFileThatSaysNothingMeansDefaults(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"", "\n", "# nothing\n", "\ufeff# nothing\r\n", "---\n", "~", "null\n",
+		"{}", "server:\n", "server: ~\nworkers:\n  default:\n  paths:\nbuild:\n  env:\n",
+	} {
+		c := parse(t, text)
+		want := Default("/srv/site")
+		want.File = c.File
+		if diff := diffConfig(want, c); diff != "" {
+			t.Errorf("%q does not mean defaults:\n%s", text, diff)
+		}
+	}
+}
+
+func TestEmptyTellsNothingFromSomething(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		"": true, " \n\n": true, "# a\n# b": true, "\ufeff": true, "\ufeff# a\r\n": true, "---\n": true, "~": true,
+		"{}": false, "server:": false, "a": false, "[": false, "\xff": false, "\x00": false,
+	} {
+		if got := Empty([]byte(text)); got != want {
+			t.Errorf("Empty(%q) = %v; want %v", text, got, want)
+		}
+	}
+}
+
+func TestWhatTheFileSetsReplacesDefaults(t *testing.T) {
+	t.Parallel()
+	c := parse(t, `
+server: {port: 80, read_timeout_seconds: 0, log_file: ~, log_format: json}
+workers:
+  temp_dir: tmp/../bin
+  port_range_start: 0x1000
+  port_range_end: 5_000
+  startup_delay_ms: 100
+file_watcher: {debounce_ms: 0}
+pages: {directory: /var/pages}
+proxy: {max_held: 0}
+dev: {mode: off}
+build:
+  ldflags: ""
+  env: {CGO_ENABLED: 0, GOFLAGS: "-mod=vendor", EMPTY: ""}
+`)
+	want := Default("/srv/site")
+	want.File = "/srv/site/config/server.yaml"
+	want.Server.Port = 80
+	want.Server.ReadTimeout = 0
+	want.Server.LogFile = ""
+	want.Server.LogFormat = "json"
+	want.Workers.TempDir = "/srv/site/bin"
+	want.Workers.PortRangeStart = 4096
+	want.Workers.PortRangeEnd = 5000
+	want.Workers.StartupDelay = 100 * time.Millisecond
+	want.FileWatcher.Debounce = 0
+	want.Pages.Directory = "/var/pages"
+	want.Proxy.MaxHeld = 0
+	want.Dev.Mode = "off"
+	want.Build = Build{Env: map[string]string{"CGO_ENABLED": "0", "GOFLAGS": "-mod=vendor", "EMPTY": ""}}
+	if diff := diffConfig(want, c); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestALogFileIsSwitchedOffInThreeWays(t *testing.T) {
+	t.Parallel()
+	for _, off := range []string{"~", "null", `""`, ""} {
+		c := parse(t, "server:\n  log_file: "+off+"\nworkers:\n  default:\n    log_file: "+off+"\n  paths:\n    /a:\n      log_file: a.log\n")
+		if c.Server.LogFile != "" || c.Worker("/").LogFile != "" {
+			t.Errorf("log_file: %s gives %q and %q", off, c.Server.LogFile, c.Worker("/").LogFile)
+		}
+		if got := c.Worker("/a").LogFile; got != "/srv/site/a.log" {
+			t.Errorf("log_file: a.log gives %q", got)
+		}
+	}
+}
+
+func TestTheLongestPathIsMergedOverTheDefault(t *testing.T) {
+	t.Parallel()
+	// The default stands last on purpose: order must not matter.
+	c := parse(t, `
+workers:
+  paths:
+    /api: {go_max_procs: 2, max_requests: 5000}
+    "/api/reports": {go_mem_limit: 2GiB, log_file: ~}
+    /nothing:
+  default: {max_requests: 7, read_timeout_seconds: 5}
+  shutdown_grace_period_ms: 250
+`)
+	standard := Default("/srv/site").Worker("/")
+	standard.MaxRequests = 7
+	standard.ReadTimeout = 5 * time.Second
+	standard.ShutdownGracePeriod = 250 * time.Millisecond
+	api := standard
+	api.GoMaxProcs, api.MaxRequests = 2, 5000
+	reports := standard
+	reports.GoMemLimit, reports.LogFile = "2GiB", ""
+
+	for route, want := range map[string]WorkerSettings{
+		"/":                standard,
+		"/apix":            standard,
+		"/nothing":         standard,
+		"/api":             api,
+		"/api/users":       api,
+		"/api/reports":     reports,
+		"/api/reports/all": reports,
+	} {
+		wantWorker(t, c, route, want)
+	}
+}
+
+func TestAPathCanBeTheRoot(t *testing.T) {
+	t.Parallel()
+	c := parse(t, "workers: {paths: {/: {go_max_procs: 3}, /a: {max_requests: 1}}}")
+	if got := c.Worker("/b").GoMaxProcs; got != 3 {
+		t.Errorf("/b has %d threads; want 3", got)
+	}
+	if got := c.Worker("/a").GoMaxProcs; got != 1 {
+		t.Errorf("/a has %d threads; want the default, 1", got)
+	}
+}
+
+func TestAnchorsAndMergeKeysWork(t *testing.T) {
+	t.Parallel()
+	c := parse(t, `
+server: {port: &port 7000}
+workers:
+  port_range_start: 7001
+  port_range_end: 7002
+  paths:
+    /a: &a {go_max_procs: 2, max_requests: 10}
+    /b: *a
+    /c: {<<: *a, max_requests: 20}
+    /d:
+      <<: [{max_requests: 30}, *a]
+`)
+	for route, want := range map[string][2]int{"/a": {2, 10}, "/b": {2, 10}, "/c": {2, 20}, "/d": {2, 30}} {
+		s := c.Worker(route)
+		if got := [2]int{s.GoMaxProcs, s.MaxRequests}; got != want {
+			t.Errorf("%s has %v; want %v", route, got, want)
+		}
+	}
+}
+
+func TestTheRootIsWhereConfigLies(t *testing.T) {
+	t.Parallel()
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"/srv/site/config/server.yaml":     "/srv/site",
+		"/srv/site/config/../config/a.yml": "/srv/site",
+		"/srv/site/server.yaml":            "/srv/site",
+		"/srv/config/site/server.yaml":     "/srv/config/site",
+		"conf/server.yaml":                 filepath.Join(here, "conf"),
+		"testdata/config/server.yaml":      filepath.Join(here, "testdata"),
+		"server.yaml":                      filepath.Dir(here), // this package lies in config/
+	} {
+		c, err := Parse(path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Root != want || c.Pages.Directory != filepath.Join(want, "pages") {
+			t.Errorf("%s has the root %s and the pages %s; want the root %s", path, c.Root, c.Pages.Directory, want)
+		}
+		if !filepath.IsAbs(c.File) {
+			t.Errorf("the file %s is not absolute", c.File)
+		}
+	}
+}
+
+func TestLoadTellsAMissingFileFromAWrongOne(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "server.yaml")
+	if _, err := Load(path); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), path) {
+		t.Errorf("a missing file gives %v", err)
+	}
+	if err := os.WriteFile(path, []byte("server:\n  port: 0\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Load(path)
+	var problems Problems
+	if !errors.As(err, &problems) || len(problems) != 1 {
+		t.Errorf("a wrong file gives %v", err)
+	}
+	if want := path + ":2: server.port: must be at least 1, not 0"; err == nil || err.Error() != want {
+		t.Errorf("the error is %v; want %s", err, want)
+	}
+	if err := os.WriteFile(path, []byte("server:\n  port: 81\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := Load(path); err != nil || c.Server.Port != 81 {
+		t.Errorf("a good file gives %v, %v", c, err)
+	}
+}
+
+func TestMemoryLimitsAreThoseOfTheRuntime(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, limit := range []string{
+		"off", "0", "1073741824", "100000000B", "0512MiB", "8388607TiB",
+		"512MB", "512mib", "2 GiB", "1.5GiB", "-1MiB", "MiB", "1PiB", "8388608TiB", "9223372036854775808",
+	} {
+		t.Run(limit, func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.Command(self, "-test.run=^$")
+			cmd.Env = append(os.Environ(), "GOMEMLIMIT="+limit)
+			out, err := cmd.CombinedOutput()
+			if refused := memoryLimit(limit); (refused == nil) != (err == nil) {
+				t.Errorf("we say %v, the runtime says %v: %s", refused, err, out)
+			}
+		})
+	}
+}
+
+// parse returns the settings of a file in the project root /srv/site.
+func parse(t *testing.T, text string) *Config {
+	t.Helper()
+	c, err := Parse("/srv/site/config/server.yaml", []byte(text))
+	if err != nil {
+		t.Fatalf("%s\n%s", err, text)
+	}
+	return c
+}
+
+// diffConfig compares what can be seen from outside; Worker is left to wantWorker.
+func diffConfig(want, got *Config) string {
+	return cmp.Diff(want, got, cmp.FilterPath(func(p cmp.Path) bool {
+		switch p.Last().String() {
+		case ".standard", ".paths", ".routes":
+			return true
+		}
+		return false
+	}, cmp.Ignore()))
+}
+
+func wantWorker(t *testing.T, c *Config, route string, want WorkerSettings) {
+	t.Helper()
+	if diff := cmp.Diff(want, c.Worker(route)); diff != "" {
+		t.Errorf("settings for %s (-want +got):\n%s", route, diff)
+	}
+}

@@ -1,0 +1,246 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The options stand in one table. The defaults, the decoder and the test of
+// the documentation read it, so that an option is added in one place. The
+// alternative, struct tags, could say neither limits nor units without a small
+// language of its own.
+
+// An option is a key of the file whose value ends up in a T.
+type option[T any] struct {
+	key     string // with its sections
+	initial string // the default, as the file would say it
+	kind    kind
+	set     func(t *T, text string) error // nil for a group
+}
+
+// A kind is what YAML must take the value of an option for.
+type kind int
+
+const (
+	wantNumber kind = iota
+	wantText
+	wantTextOrNull // null is the empty text
+	wantGroup      // a mapping whose keys the user chooses
+)
+
+// options are the keys of the file. Those below workers.default are
+// workerOptions.
+var options = slices.Concat([]option[Config]{
+	integer("server.port", 8080, 1, 65535, func(c *Config) *int { return &c.Server.Port }),
+	seconds("server.read_timeout_seconds", 30, 0, func(c *Config) *time.Duration { return &c.Server.ReadTimeout }),
+	seconds("server.write_timeout_seconds", 30, 0, func(c *Config) *time.Duration { return &c.Server.WriteTimeout }),
+	seconds("server.idle_timeout_seconds", 120, 0, func(c *Config) *time.Duration { return &c.Server.IdleTimeout }),
+	logFile("server.log_file", "logs/server_{date}.log", func(c *Config) *string { return &c.Server.LogFile }, "{date}"),
+	text("server.log_format", "text", func(c *Config) *string { return &c.Server.LogFormat }, oneOf("text", "json")),
+
+	text("workers.temp_dir", "/tmp/tqserver/bin", func(c *Config) *string { return &c.Workers.TempDir }, notEmpty),
+	integer("workers.port_range_start", 9000, 1, 65535, func(c *Config) *int { return &c.Workers.PortRangeStart }),
+	integer("workers.port_range_end", 9999, 1, 65535, func(c *Config) *int { return &c.Workers.PortRangeEnd }),
+	milliseconds("workers.startup_delay_ms", 0, 0, func(c *Config) *time.Duration { return &c.Workers.StartupDelay }),
+	milliseconds("workers.restart_delay_ms", 100, 0, func(c *Config) *time.Duration { return &c.Workers.RestartDelay }),
+	milliseconds("workers.shutdown_grace_period_ms", 500, 0, func(c *Config) *time.Duration { return &c.Workers.standard.ShutdownGracePeriod }),
+	seconds("workers.drain_timeout_seconds", 30, 0, func(c *Config) *time.Duration { return &c.Workers.DrainTimeout }),
+	seconds("workers.start_timeout_seconds", 30, 1, func(c *Config) *time.Duration { return &c.Workers.StartTimeout }),
+	seconds("workers.health_interval_seconds", 30, 1, func(c *Config) *time.Duration { return &c.Workers.HealthInterval }),
+	integer("workers.health_failures", 3, 1, math.MaxInt, func(c *Config) *int { return &c.Workers.HealthFailures }),
+	{key: "workers.paths", kind: wantGroup},
+
+	milliseconds("file_watcher.debounce_ms", 50, 0, func(c *Config) *time.Duration { return &c.FileWatcher.Debounce }),
+	text("pages.directory", "pages", func(c *Config) *string { return &c.Pages.Directory }, notEmpty),
+	seconds("proxy.hold_timeout_seconds", 30, 0, func(c *Config) *time.Duration { return &c.Proxy.HoldTimeout }),
+	integer("proxy.max_held", 1000, 0, math.MaxInt, func(c *Config) *int { return &c.Proxy.MaxHeld }),
+	text("dev.mode", "auto", func(c *Config) *string { return &c.Dev.Mode }, oneOf("auto", "on", "off")),
+	text("build.ldflags", "-s -w", func(c *Config) *string { return &c.Build.LDFlags }, anything),
+	{key: "build.env", kind: wantGroup},
+}, below("workers.default.", workerOptions))
+
+// workerOptions are the keys of workers.default and of every path in
+// workers.paths.
+var workerOptions = []option[WorkerSettings]{
+	integer("go_max_procs", 1, 0, math.MaxInt32, func(s *WorkerSettings) *int { return &s.GoMaxProcs }),
+	integer("max_requests", 0, 0, math.MaxInt, func(s *WorkerSettings) *int { return &s.MaxRequests }),
+	seconds("read_timeout_seconds", 30, 0, func(s *WorkerSettings) *time.Duration { return &s.ReadTimeout }),
+	seconds("write_timeout_seconds", 30, 0, func(s *WorkerSettings) *time.Duration { return &s.WriteTimeout }),
+	seconds("idle_timeout_seconds", 120, 0, func(s *WorkerSettings) *time.Duration { return &s.IdleTimeout }),
+	text("go_mem_limit", "", func(s *WorkerSettings) *string { return &s.GoMemLimit }, memoryLimit),
+	logFile("log_file", "logs/{path}/worker_{date}.log", func(s *WorkerSettings) *string { return &s.LogFile }, "{path}", "{date}"),
+}
+
+// below returns the options of workers as options of the file.
+func below(section string, of []option[WorkerSettings]) []option[Config] {
+	all := make([]option[Config], len(of))
+	for i, o := range of {
+		all[i] = option[Config]{
+			key:     section + o.key,
+			initial: o.initial,
+			kind:    o.kind,
+			set:     func(c *Config, text string) error { return o.set(&c.Workers.standard, text) },
+		}
+	}
+	return all
+}
+
+func integer[T any](key string, initial, least, most int, field func(*T) *int) option[T] {
+	return option[T]{
+		key:     key,
+		initial: strconv.Itoa(initial),
+		kind:    wantNumber,
+		set: func(t *T, text string) error {
+			n, err := wholeNumber(text, int64(least), int64(most))
+			if err != nil {
+				return err
+			}
+			*field(t) = int(n)
+			return nil
+		},
+	}
+}
+
+func seconds[T any](key string, initial, least int, field func(*T) *time.Duration) option[T] {
+	return duration(key, initial, least, time.Second, field)
+}
+
+func milliseconds[T any](key string, initial, least int, field func(*T) *time.Duration) option[T] {
+	return duration(key, initial, least, time.Millisecond, field)
+}
+
+func duration[T any](key string, initial, least int, unit time.Duration, field func(*T) *time.Duration) option[T] {
+	return option[T]{
+		key:     key,
+		initial: strconv.Itoa(initial),
+		kind:    wantNumber,
+		set: func(t *T, text string) error {
+			n, err := wholeNumber(text, int64(least), math.MaxInt64/int64(unit))
+			if err != nil {
+				return err
+			}
+			*field(t) = time.Duration(n) * unit
+			return nil
+		},
+	}
+}
+
+func text[T any](key, initial string, field func(*T) *string, check func(string) error) option[T] {
+	return option[T]{
+		key:     key,
+		initial: initial,
+		kind:    wantText,
+		set: func(t *T, text string) error {
+			if strings.Contains(text, "\x00") {
+				return errNUL
+			}
+			if err := check(text); err != nil {
+				return err
+			}
+			*field(t) = text
+			return nil
+		},
+	}
+}
+
+func logFile[T any](key, initial string, field func(*T) *string, placeholders ...string) option[T] {
+	o := text(key, initial, field, template(placeholders...))
+	o.kind = wantTextOrNull
+	return o
+}
+
+// errNUL is said of texts that no system call would take.
+var errNUL = errors.New("must not contain a NUL character")
+
+// wholeNumber reads an integer as YAML writes it.
+func wholeNumber(text string, least, most int64) (int64, error) {
+	n, err := strconv.ParseInt(strings.ReplaceAll(text, "_", ""), 0, 64)
+	switch {
+	case errors.Is(err, strconv.ErrRange), err == nil && n > most:
+		return 0, fmt.Errorf("must be at most %d, not %s", most, text)
+	case err != nil:
+		return 0, fmt.Errorf("must be a whole number, not %s", text)
+	case n < least:
+		return 0, fmt.Errorf("must be at least %d, not %s", least, text)
+	}
+	return n, nil
+}
+
+func anything(string) error { return nil }
+
+func notEmpty(text string) error {
+	if text == "" {
+		return errors.New("must not be empty")
+	}
+	return nil
+}
+
+func oneOf(words ...string) func(string) error {
+	return func(text string) error {
+		if !slices.Contains(words, text) {
+			return fmt.Errorf("must be one of %s, not %q", strings.Join(words, ", "), text)
+		}
+		return nil
+	}
+}
+
+var placeholder = regexp.MustCompile(`\{[^{}]*\}`)
+
+// template returns a check for the path of a log file with placeholders.
+func template(allowed ...string) func(string) error {
+	return func(text string) error {
+		if strings.HasSuffix(text, "/") {
+			return fmt.Errorf("must name a file, not the folder %q", text)
+		}
+		for _, p := range placeholder.FindAllString(text, -1) {
+			if !slices.Contains(allowed, p) {
+				return fmt.Errorf("must not contain %s: only %s is replaced here", p, strings.Join(allowed, " or "))
+			}
+		}
+		return nil
+	}
+}
+
+var byteCount = regexp.MustCompile(`^([0-9]+)(B|KiB|MiB|GiB|TiB)?$`)
+
+// memoryLimit refuses what the Go runtime would refuse in GOMEMLIMIT, and with
+// it to start the worker (runtime.parseByteCount).
+func memoryLimit(text string) error {
+	if text == "" || text == "off" {
+		return nil
+	}
+	m := byteCount.FindStringSubmatch(text)
+	if m == nil {
+		return fmt.Errorf(`must be a number with one of the units B, KiB, MiB, GiB, TiB, such as "512MiB", not %q`, text)
+	}
+	shift := map[string]uint{"KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}[m[2]]
+	if n, err := strconv.ParseInt(m[1], 10, 64); err != nil || n > math.MaxInt64>>shift {
+		return fmt.Errorf("must be less than 8388608TiB, not %q", text)
+	}
+	return nil
+}
+
+// route checks a key of workers.paths.
+func route(text string) error {
+	if !strings.HasPrefix(text, "/") || path.Clean(text) != text {
+		return errors.New(`must be a route such as "/api": it begins with / and does not end with one`)
+	}
+	return nil
+}
+
+var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// variable checks a key of build.env.
+func variable(text string) error {
+	if !variableName.MatchString(text) {
+		return errors.New("must be the name of an environment variable: letters, digits and _")
+	}
+	return nil
+}
