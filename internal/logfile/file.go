@@ -1,0 +1,391 @@
+// Package logfile writes log lines to files that are named after the day.
+//
+// A File never makes its writer wait for the disk: lines go to a bounded queue,
+// and one goroutine, started by the first Write and ended by Close, takes them
+// to the disk. Whatever the disk does, Write returns soon and without an error;
+// lines that could not be kept are counted, and reported once a minute.
+package logfile
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	queueSize  = 4 << 20               // bytes that may wait for the disk
+	spareSize  = 64 << 10              // the largest buffer that is used again
+	patience   = 50 * time.Millisecond // how long a Write waits for room
+	checkEvery = 2 * time.Second       // how often we look whether the file is still there
+	retryAfter = time.Second           // how long a disk that refused is left alone
+	warnEvery  = time.Minute           // how often we complain
+	closeAfter = 2 * time.Second       // how long Close waits for the disk
+)
+
+// errBehind is the reason given for lines that found the queue full.
+var errBehind = errors.New("the disk does not keep up")
+
+// A File is an io.WriteCloser for log lines. Its methods may be called from
+// any goroutine.
+type File struct {
+	template string
+	warn     func(lost uint64, err error)
+	open     func(path string) (handle, error)
+
+	mu      sync.Mutex // guards the fields below
+	closed  bool
+	queue   []byte        // whole lines that nobody has taken yet
+	waiting int           // bytes in the queue or on their way to the disk
+	stalled bool          // a Write has waited in vain since the disk last took something
+	room    chan struct{} // closed when there may be room again; nil if nobody waits
+	lost    uint64        // lines lost since the last warning
+	cause   error         // why the last of them was lost
+	wake    chan struct{} // tells run that there is something to do; nil before the first line
+	done    chan struct{} // closed when run has returned
+
+	disk disk // owned by run
+}
+
+// A disk is what only the goroutine that writes needs to know.
+type disk struct {
+	file    handle // nil if none is open
+	path    string // of file
+	info    fs.FileInfo
+	checked time.Time // when path was last known to lead to file
+	err     error     // what the disk answered when it was last asked, at refused
+	refused time.Time
+	warned  time.Time
+}
+
+// A handle is an open file: an *os.File, or a disk that misbehaves in a test.
+type handle interface {
+	io.WriteCloser
+	Stat() (fs.FileInfo, error)
+}
+
+// Open returns a File that writes to the path that template becomes when each
+// {date} in it is replaced by the local day. It touches nothing: folders and
+// files are made, and trouble is met, when lines are written. An empty template
+// gives a File that discards.
+//
+// Lines that were lost are reported to warn, from the File's own goroutine and
+// at most once a minute, with their number since the last report and the reason
+// for the newest loss. Warn may be nil, and may write to the File.
+func Open(template string, warn func(lost uint64, err error)) *File {
+	if warn == nil {
+		warn = func(uint64, error) {}
+	}
+	return &File{template: template, warn: warn, open: openFile}
+}
+
+func openFile(path string) (handle, error) {
+	// A typed nil must not become a handle.
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	return file, nil
+}
+
+// Path returns the path that a line written now goes to, or nothing if lines
+// are discarded.
+func (f *File) Path() string { return f.pathAt(time.Now()) }
+
+func (f *File) pathAt(now time.Time) string {
+	return strings.ReplaceAll(f.template, "{date}", now.Format(time.DateOnly))
+}
+
+// Write queues p, which must be whole lines, each with its newline. It never
+// returns an error. If the queue is full it waits for at most 50 ms, and if the
+// disk has taken nothing since somebody waited in vain it does not wait at all;
+// then the lines count as lost. After Close they are discarded.
+func (f *File) Write(p []byte) (int, error) {
+	if f.template == "" || len(p) == 0 {
+		return len(p), nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+
+	if f.fullLocked(len(p)) && !f.stalled {
+		f.stalled = !f.waitLocked(len(p))
+	}
+	switch {
+	case f.closed:
+	case f.fullLocked(len(p)):
+		f.loseLocked(p, errBehind)
+	default:
+		f.queue = append(f.queue, p...)
+		f.waiting += len(p)
+		f.wakeLocked()
+	}
+	return len(p), nil
+}
+
+// fullLocked reports whether n more bytes must wait. An empty queue takes
+// everything, because more room than that there will never be.
+func (f *File) fullLocked(n int) bool {
+	return !f.closed && f.waiting > 0 && f.waiting+n > queueSize
+}
+
+// waitLocked waits for room for n bytes and reports whether it came in time.
+func (f *File) waitLocked(n int) bool {
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	for f.fullLocked(n) {
+		if f.room == nil {
+			f.room = make(chan struct{})
+		}
+		room := f.room
+		f.mu.Unlock()
+		select {
+		case <-room:
+			f.mu.Lock()
+		case <-late.C:
+			f.mu.Lock()
+			return !f.fullLocked(n)
+		}
+	}
+	return true
+}
+
+func (f *File) loseLocked(lines []byte, err error) {
+	f.lost += uint64(bytes.Count(lines, []byte{'\n'}))
+	f.cause = err
+}
+
+// wakeLocked makes run look at the queue, and starts it for the first line.
+func (f *File) wakeLocked() {
+	if f.wake == nil {
+		f.wake = make(chan struct{}, 1)
+		f.done = make(chan struct{})
+		go f.run() // ended by Close
+	}
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// roomLocked wakes the writers that wait for room.
+func (f *File) roomLocked() {
+	if f.room != nil {
+		close(f.room)
+		f.room = nil
+	}
+}
+
+// Close writes what is queued, closes the file and returns when the File's
+// goroutine has ended, or with an error after 2 s if the disk hangs. A second
+// Close does the same.
+func (f *File) Close() error {
+	f.mu.Lock()
+	f.closed = true
+	f.roomLocked()
+	done := f.done
+	if done != nil {
+		f.wakeLocked()
+	}
+	f.mu.Unlock()
+	if done == nil {
+		return nil
+	}
+
+	late := time.NewTimer(closeAfter)
+	defer late.Stop()
+	select {
+	case <-done:
+		return nil
+	case <-late.C:
+		return fmt.Errorf("close %s: the disk did not answer within %v", f.Path(), closeAfter)
+	}
+}
+
+// run takes lines from the queue to the disk until the File is closed. It looks
+// after the file, the buffers and the warnings once more after the last lines
+// came, and then sleeps until there are new ones.
+func (f *File) run() {
+	defer close(f.done)
+	defer f.closeFile()
+	var spare []byte
+	var tick <-chan time.Time
+	for {
+		select {
+		case <-f.wake:
+		case <-tick:
+			tick, spare = nil, nil
+			f.restore(time.Now())
+		}
+
+		lines, closed := f.take(spare)
+		spare = nil
+		if len(lines) > 0 {
+			f.write(lines, time.Now())
+			f.taken(len(lines))
+			if cap(lines) <= spareSize {
+				spare = lines[:0]
+			}
+		}
+		unreported := f.report(time.Now())
+		if closed {
+			return
+		}
+		if tick == nil && (len(lines) > 0 || unreported) {
+			tick = time.After(checkEvery)
+		}
+	}
+}
+
+// take returns what is queued, leaves the empty buffer spare in its place, and
+// tells whether nothing can follow.
+func (f *File) take(spare []byte) (lines []byte, closed bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	lines, f.queue = f.queue, spare
+	return lines, f.closed
+}
+
+// taken makes room for as many bytes as have left the queue for good.
+func (f *File) taken(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.waiting -= n
+	f.stalled = false
+	f.roomLocked()
+}
+
+// write takes lines to the disk, or counts them as lost.
+func (f *File) write(lines []byte, now time.Time) {
+	err := f.ready(now)
+	if err == nil {
+		var n int
+		n, err = f.disk.file.Write(lines)
+		if err == nil {
+			return
+		}
+		lines = lines[n:]
+		f.refuse(err, now)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.loseLocked(lines, err)
+}
+
+// ready sees to it that the right file is open.
+func (f *File) ready(now time.Time) error {
+	d := &f.disk
+	if d.err != nil && now.Sub(d.refused) < retryAfter {
+		return d.err
+	}
+	path := f.pathAt(now)
+	if d.file != nil && (path != d.path || now.Sub(d.checked) >= checkEvery && !d.there(now)) {
+		f.closeFile()
+	}
+	if d.file != nil {
+		return nil
+	}
+	err := f.openFile(path, now)
+	if err != nil {
+		f.refuse(err, now)
+		return err
+	}
+	d.err = nil
+	return nil
+}
+
+// restore makes the open file again if it has been deleted or moved away.
+func (f *File) restore(now time.Time) {
+	d := &f.disk
+	if d.file == nil || d.there(now) {
+		return
+	}
+	f.closeFile()
+	if err := f.openFile(d.path, now); err != nil {
+		f.refuse(err, now)
+	}
+}
+
+// refuse notes that the disk answered with an error. The file is closed, so
+// that the next attempt finds out how its last line ended.
+func (f *File) refuse(err error, now time.Time) {
+	f.closeFile()
+	f.disk.err, f.disk.refused = err, now
+}
+
+func (f *File) openFile(path string, now time.Time) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	file, err := f.open(path)
+	if err != nil {
+		return err
+	}
+	info, err := file.Stat()
+	if err == nil && endsInHalfLine(path, info) {
+		_, err = file.Write([]byte{'\n'})
+	}
+	if err != nil {
+		file.Close()
+		return err
+	}
+	d := &f.disk
+	d.file, d.path, d.info, d.checked = file, path, info, now
+	return nil
+}
+
+func (f *File) closeFile() {
+	if f.disk.file != nil {
+		f.disk.file.Close() // every line was handed over with its own error
+		f.disk.file = nil
+	}
+}
+
+// report warns about lost lines if it is time to, and tells whether there are
+// some left to warn about.
+func (f *File) report(now time.Time) (unreported bool) {
+	f.mu.Lock()
+	lost, cause := f.lost, f.cause
+	due := f.disk.warned.IsZero() || now.Sub(f.disk.warned) >= warnEvery
+	if lost > 0 && due {
+		f.lost = 0
+	}
+	f.mu.Unlock()
+	if lost == 0 || !due {
+		return lost > 0
+	}
+	f.disk.warned = now
+	f.warn(lost, cause) // not under the lock: it may write to f
+	return false
+}
+
+// there reports whether the path still leads to the open file.
+func (d *disk) there(now time.Time) bool {
+	info, err := os.Stat(d.path)
+	if err != nil || !os.SameFile(info, d.info) {
+		return false
+	}
+	d.checked = now
+	return true
+}
+
+// endsInHalfLine reports whether a full disk or a crash cut the last line of the
+// file short. Where that cannot be told it is taken to be whole.
+func endsInHalfLine(path string, info fs.FileInfo) bool {
+	if !info.Mode().IsRegular() || info.Size() == 0 {
+		return false
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	var last [1]byte
+	_, err = file.ReadAt(last[:], info.Size()-1)
+	return err == nil && last[0] != '\n'
+}
