@@ -1,0 +1,337 @@
+// Package watch tells which files may have changed.
+//
+// It is a thin layer over fsnotify, which knows neither folder trees nor what
+// to do when the kernel gives up. The alternatives were looked at: polling
+// everything finds a save late or costs a core, fanotify needs privileges,
+// and a recursive watcher exists for no kernel that matters here. So folders
+// are watched, not files, one watcher for the whole server; a new folder is
+// watched before it is read, and what it already holds is reported; an
+// overflow is reported as "anything"; and where the kernel cannot watch, the
+// folders are compared with what they were, twice a second.
+//
+// Events are handed on as they come: what belongs to one save is for the
+// reader to decide, because waiting would make every save late.
+package watch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+const pollEvery = 500 * time.Millisecond
+
+// Watcher watches folders. Its methods may be called from any goroutine.
+type Watcher struct {
+	notify *fsnotify.Watcher // nil if the kernel has none to give
+	warn   func(error)
+
+	mu    sync.Mutex      // guards all below
+	trees []string        // watched with all below them
+	flat  map[string]bool // watched by themselves
+	seen  map[string]bool // folders that were added to notify
+	blind bool            // the kernel cannot watch all of it: poll
+	state map[string]stamp
+	poked chan struct{} // there is something to poll
+}
+
+// stamp tells one state of a file from another.
+type stamp struct {
+	changed time.Time
+	size    int64
+	mode    fs.FileMode
+}
+
+// New returns a Watcher that watches nothing yet. If the kernel cannot watch,
+// warn is told, once, and folders are polled.
+func New(warn func(error)) *Watcher {
+	w := &Watcher{warn: warn, flat: make(map[string]bool), seen: make(map[string]bool), poked: make(chan struct{}, 1)}
+	var err error
+	if w.notify, err = fsnotify.NewWatcher(); err != nil {
+		w.goBlindLocked(fmt.Errorf("the kernel gives no watcher, raise fs.inotify.max_user_instances: %w", err))
+	}
+	return w
+}
+
+// Trees sets the folders that are watched with all below them. They need not
+// exist: one that is missing is noticed when it comes.
+func (w *Watcher) Trees(roots ...string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.trees = slices.Clone(roots)
+	for _, root := range roots {
+		w.reachLocked(root)
+		w.addTreeLocked(root, nil)
+	}
+}
+
+// Add watches folders by themselves too. One that is missing is watched for
+// where it would come.
+func (w *Watcher) Add(dirs []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, dir := range dirs {
+		if !w.flat[dir] {
+			w.flat[dir] = true
+			w.reachLocked(dir)
+		}
+	}
+}
+
+// Run hands on what may have changed until the context ends: absolute paths,
+// or nil if that can be anything. A folder that came is followed by what it
+// holds.
+func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
+	var events chan fsnotify.Event
+	var failures chan error
+	if w.notify != nil {
+		defer w.notify.Close()
+		events, failures = w.notify.Events, w.notify.Errors
+	}
+	var tick <-chan time.Time
+	for {
+		select {
+		case e, ok := <-events:
+			if !ok {
+				return errors.New("the watcher was closed")
+			}
+			if paths := w.batch(e); len(paths) > 0 {
+				changed(paths)
+			}
+		case err := <-failures:
+			if !errors.Is(err, fsnotify.ErrEventOverflow) {
+				w.warn(err)
+			}
+			w.rescan()
+			changed(nil)
+		case <-w.poked:
+			ticker := time.NewTicker(pollEvery)
+			defer ticker.Stop()
+			tick = ticker.C
+		case <-tick:
+			if paths := w.compare(); len(paths) > 0 {
+				changed(paths)
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// batch takes all events that are there already.
+func (w *Watcher) batch(e fsnotify.Event) []string {
+	var paths []string
+	for {
+		paths = w.take(paths, e)
+		select {
+		case e = <-w.notify.Events:
+		default:
+			return paths
+		}
+	}
+}
+
+func (w *Watcher) take(paths []string, e fsnotify.Event) []string {
+	if e.Name == "" {
+		return paths
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if e.Op == fsnotify.Chmod {
+		if info, err := os.Stat(e.Name); err != nil || !info.IsDir() || w.seen[e.Name] {
+			return paths
+		}
+		e.Op = fsnotify.Create // a folder that could not be read before
+	}
+	paths = append(paths, e.Name)
+	switch {
+	case e.Has(fsnotify.Create):
+		w.addTreeLocked(e.Name, &paths)
+	case e.Has(fsnotify.Remove), e.Has(fsnotify.Rename):
+		w.dropLocked(e.Name)
+	default:
+		return paths
+	}
+	for _, wanted := range w.wantedLocked() {
+		if below(wanted, e.Name) {
+			w.reachLocked(wanted)
+			if wanted != e.Name {
+				paths = append(paths, wanted)
+			}
+		}
+	}
+	return paths
+}
+
+// wantedLocked are the folders that were asked for by name.
+func (w *Watcher) wantedLocked() []string {
+	return slices.AppendSeq(slices.Clone(w.trees), maps.Keys(w.flat))
+}
+
+// reachLocked watches a folder and the one that holds it, so that its going
+// and coming is seen, or as far down towards it as there is anything.
+func (w *Watcher) reachLocked(dir string) {
+	w.addLocked(existing(filepath.Dir(dir)))
+	for at := ""; at != existing(dir); {
+		at = existing(dir)
+		w.addLocked(at)
+	}
+}
+
+// addTreeLocked watches root and all below it if that is wanted, and appends
+// what it holds to found.
+func (w *Watcher) addTreeLocked(root string, found *[]string) {
+	if !slices.ContainsFunc(w.trees, func(t string) bool { return below(root, t) || below(t, root) }) {
+		return
+	}
+	filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if found != nil && path != root {
+			*found = append(*found, path)
+		}
+		if err != nil || !d.IsDir() && path != root {
+			return nil
+		}
+		if path != root && skipped(d.Name()) {
+			return fs.SkipDir
+		}
+		if info, err := os.Stat(path); err != nil || !info.IsDir() { // root may be a link
+			return nil
+		}
+		w.addLocked(path)
+		return nil
+	})
+}
+
+func (w *Watcher) addLocked(dir string) {
+	if w.notify == nil || w.seen[dir] {
+		return
+	}
+	switch err := w.notify.Add(dir); {
+	case err == nil:
+		w.seen[dir] = true
+	case errors.Is(err, syscall.ENOSPC):
+		w.goBlindLocked(fmt.Errorf("the kernel's limit of watched folders is reached, raise fs.inotify.max_user_watches: %w", err))
+	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission):
+		w.goBlindLocked(fmt.Errorf("watch %s: %w", dir, err))
+	}
+}
+
+// dropLocked forgets a folder that went, and all below it.
+func (w *Watcher) dropLocked(path string) {
+	for dir := range w.seen {
+		if below(dir, path) {
+			w.notify.Remove(dir)
+			delete(w.seen, dir)
+		}
+	}
+}
+
+// rescan watches what events were lost of.
+func (w *Watcher) rescan() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for dir := range w.seen {
+		if _, err := os.Stat(dir); err != nil {
+			w.dropLocked(dir)
+		}
+	}
+	for _, wanted := range w.wantedLocked() {
+		w.reachLocked(wanted)
+	}
+	for _, root := range w.trees {
+		w.addTreeLocked(root, nil)
+	}
+}
+
+// goBlindLocked begins to poll.
+func (w *Watcher) goBlindLocked(err error) {
+	if w.blind {
+		return
+	}
+	w.blind = true
+	w.warn(err)
+	w.state = w.statesLocked()
+	w.poked <- struct{}{}
+}
+
+// compare returns what differs from the last time.
+func (w *Watcher) compare() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := w.statesLocked()
+	var paths []string
+	for path, s := range now {
+		if before, ok := w.state[path]; !ok || before != s {
+			paths = append(paths, path)
+		}
+	}
+	for path := range w.state {
+		if _, ok := now[path]; !ok {
+			paths = append(paths, path)
+		}
+	}
+	w.state = now
+	slices.Sort(paths)
+	return paths
+}
+
+func (w *Watcher) statesLocked() map[string]stamp {
+	states := make(map[string]stamp)
+	note := func(path string, d fs.DirEntry) {
+		if info, err := d.Info(); err == nil {
+			s := stamp{mode: info.Mode()}
+			if !d.IsDir() {
+				s.changed, s.size = info.ModTime(), info.Size()
+			}
+			states[path] = s
+		}
+	}
+	for _, root := range w.trees {
+		filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return nil
+			}
+			if d.IsDir() && path != root && skipped(d.Name()) {
+				return fs.SkipDir
+			}
+			note(path, d)
+			return nil
+		})
+	}
+	for dir := range w.flat {
+		entries, _ := os.ReadDir(dir)
+		for _, d := range entries {
+			note(filepath.Join(dir, d.Name()), d)
+		}
+	}
+	return states
+}
+
+// skipped are folders in which nothing a page is made of can lie.
+func skipped(name string) bool { return name[0] == '.' || name == "node_modules" }
+
+// below reports whether path is dir or lies below it.
+func below(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, dir+string(filepath.Separator))
+}
+
+// existing returns dir, or the nearest folder above it that exists.
+func existing(dir string) string {
+	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if info, err := os.Stat(dir); err == nil && info.IsDir() {
+			break
+		}
+	}
+	return dir
+}

@@ -1,0 +1,241 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// seen collects what a watcher reports.
+type seen struct {
+	mu    sync.Mutex
+	paths []string
+	any   bool
+	more  chan struct{}
+}
+
+func watchTree(t *testing.T, root string, prepare func(*Watcher)) (*Watcher, *seen) {
+	t.Helper()
+	w := New(func(err error) { t.Log(err) })
+	w.Trees(root)
+	if prepare != nil {
+		prepare(w)
+	}
+	s := &seen{more: make(chan struct{}, 1)}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { // ends with the context
+		err := w.Run(ctx, func(paths []string) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.paths = append(s.paths, paths...)
+			s.any = s.any || paths == nil
+			select {
+			case s.more <- struct{}{}:
+			default:
+			}
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("Run ended with %v", err)
+		}
+	})
+	t.Cleanup(func() { cancel(); running.Wait() })
+	return w, s
+}
+
+// want waits until all the paths were reported, and forgets what was.
+func (s *seen) want(t *testing.T, paths ...string) {
+	t.Helper()
+	deadline := time.After(5 * time.Second)
+	for {
+		s.mu.Lock()
+		missing := slices.DeleteFunc(slices.Clone(paths), func(p string) bool { return slices.Contains(s.paths, p) })
+		if len(missing) == 0 {
+			s.paths = nil
+			s.mu.Unlock()
+			return
+		}
+		got := slices.Clone(s.paths)
+		s.mu.Unlock()
+		select {
+		case <-s.more:
+		case <-deadline:
+			t.Fatalf("not reported: %v\nreported: %v", missing, got)
+		}
+	}
+}
+
+func write(t *testing.T, path string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(time.Now().String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func rename(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.Rename(from, to); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestEveryWayToSaveIsReported(t *testing.T) {
+	for name, save := range map[string]func(t *testing.T, file string){
+		"in place":     write,
+		"renamed over": func(t *testing.T, file string) { write(t, file+"~"); rename(t, file+"~", file) },
+		"removed and made again": func(t *testing.T, file string) {
+			os.Remove(file)
+			write(t, file)
+		},
+		"linked": func(t *testing.T, file string) {
+			write(t, file+"2")
+			os.Remove(file)
+			os.Link(file+"2", file)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "a", "main.go")
+			write(t, file)
+			_, s := watchTree(t, filepath.Dir(filepath.Dir(file)), nil)
+			for range 3 {
+				save(t, file)
+				s.want(t, file)
+			}
+		})
+	}
+}
+
+func TestANewFolderIsReportedWithAllItHolds(t *testing.T) {
+	root, elsewhere := t.TempDir(), t.TempDir()
+	write(t, filepath.Join(elsewhere, "n", "deep", "main.go"))
+	_, s := watchTree(t, root, nil)
+	rename(t, filepath.Join(elsewhere, "n"), filepath.Join(root, "n"))
+	s.want(t, filepath.Join(root, "n"), filepath.Join(root, "n", "deep", "main.go"))
+	write(t, filepath.Join(root, "n", "deep", "main.go"))
+	s.want(t, filepath.Join(root, "n", "deep", "main.go"))
+}
+
+func TestFilesMadeWithTheirFolderAreNeverMissed(t *testing.T) {
+	root := t.TempDir()
+	_, s := watchTree(t, root, nil)
+	var want []string
+	for i := range 50 {
+		file := filepath.Join(root, string(rune('a'+i%26))+"x", "y", string(rune('a'+i/26))+".go")
+		write(t, file)
+		want = append(want, file)
+	}
+	s.want(t, want...)
+}
+
+func TestARootThatGoesAndComesBackIsWatchedAgain(t *testing.T) {
+	base := t.TempDir()
+	root := filepath.Join(base, "pages")
+	write(t, filepath.Join(root, "a", "main.go"))
+	w, s := watchTree(t, root, nil)
+	for range 3 {
+		rename(t, root, root+".away")
+		s.want(t, root)
+		rename(t, root+".away", root)
+		s.want(t, root, filepath.Join(root, "a", "main.go"))
+		write(t, filepath.Join(root, "a", "main.go"))
+		s.want(t, filepath.Join(root, "a", "main.go"))
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.seen) != 3 || len(w.notify.WatchList()) != 3 {
+		t.Errorf("watched are %v and %v", w.seen, w.notify.WatchList())
+	}
+}
+
+func TestARootThatDoesNotExistIsSeenToCome(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "x", "pages")
+	_, s := watchTree(t, root, nil)
+	write(t, filepath.Join(root, "a", "main.go"))
+	s.want(t, root)
+	write(t, filepath.Join(root, "a", "main.go"))
+	s.want(t, filepath.Join(root, "a", "main.go"))
+}
+
+func TestAFlatFolderIsWatchedByItself(t *testing.T) {
+	root, lib := t.TempDir(), filepath.Join(t.TempDir(), "lib")
+	write(t, filepath.Join(lib, "lib.go"))
+	_, s := watchTree(t, root, func(w *Watcher) { w.Add([]string{lib}) })
+	write(t, filepath.Join(lib, "lib.go"))
+	s.want(t, filepath.Join(lib, "lib.go"))
+	rename(t, lib, lib+".away")
+	s.want(t, lib)
+	rename(t, lib+".away", lib)
+	s.want(t, lib)
+	write(t, filepath.Join(lib, "lib.go"))
+	s.want(t, filepath.Join(lib, "lib.go"))
+}
+
+func TestAFlatFolderMayBeMissing(t *testing.T) {
+	base := t.TempDir()
+	lib := filepath.Join(base, "a", "b", "lib")
+	_, s := watchTree(t, t.TempDir(), func(w *Watcher) { w.Add([]string{lib}) })
+	write(t, filepath.Join(lib, "lib.go"))
+	s.want(t, lib)
+	write(t, filepath.Join(lib, "lib.go"))
+	s.want(t, filepath.Join(lib, "lib.go"))
+}
+
+func TestHiddenFoldersAreNotWatched(t *testing.T) {
+	root := t.TempDir()
+	write(t, filepath.Join(root, ".git", "index"))
+	write(t, filepath.Join(root, "node_modules", "x", "y.js"))
+	w, _ := watchTree(t, root, nil)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for dir := range w.seen {
+		if below(dir, filepath.Join(root, ".git")) || below(dir, filepath.Join(root, "node_modules")) {
+			t.Errorf("%s is watched", dir)
+		}
+	}
+}
+
+func TestAnOverflowMeansAnything(t *testing.T) {
+	root := t.TempDir()
+	w, s := watchTree(t, root, nil)
+	w.notify.Errors <- fsnotify.ErrEventOverflow
+	<-s.more
+	s.mu.Lock()
+	any := s.any
+	s.mu.Unlock()
+	if !any {
+		t.Error("an overflow is not reported")
+	}
+	write(t, filepath.Join(root, "new", "main.go"))
+	s.want(t, filepath.Join(root, "new", "main.go"))
+}
+
+func TestWhereTheKernelCannotWatchFoldersAreCompared(t *testing.T) {
+	root, lib := t.TempDir(), t.TempDir()
+	write(t, filepath.Join(root, "old.go"))
+	_, s := watchTree(t, root, func(w *Watcher) {
+		w.Add([]string{lib})
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.goBlindLocked(errors.New("blind"))
+		w.notify.Close()
+		w.notify = nil
+	})
+	write(t, filepath.Join(root, "n", "main.go"))
+	write(t, filepath.Join(lib, "lib.go"))
+	os.Remove(filepath.Join(root, "old.go"))
+	s.want(t, filepath.Join(root, "n"), filepath.Join(root, "n", "main.go"), filepath.Join(lib, "lib.go"), filepath.Join(root, "old.go"))
+}
