@@ -1,0 +1,296 @@
+package build
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"tqserver/internal/state"
+)
+
+// ErrNoGo says that there is no go command in PATH.
+var ErrNoGo = errors.New("no go command in PATH: install Go from https://go.dev/dl or add its bin folder to PATH")
+
+// Options says how to build and where to.
+type Options struct {
+	TempDir string // of the configuration; projects share it
+	Root    string // the project's folder
+	LDFlags string
+	Env     map[string]string // on top of the server's own
+
+	// Guard has a process group killed should this process die before release
+	// is called. Optional.
+	Guard func(pgid int) (release func())
+	// Watch gets folders to watch because pages are built from them. It is
+	// called before they are looked at. Optional.
+	Watch func(dirs []string)
+}
+
+// Builder builds pages, named by their folder. Its methods may be called from
+// any goroutine, but for one page only one at a time.
+type Builder struct {
+	opts Options
+	dir  string // the project's own below TempDir
+
+	mu    sync.Mutex // guards pages and the fields of each
+	pages map[string]*page
+}
+
+// page is what is known of one page.
+type page struct {
+	id      string
+	inputs  inputs  // what it is made of; only its folder until it was learned
+	learned bool    // inputs are of the newest build
+	entries []entry // binaries, newest first
+	keep    map[string]bool
+	attempt attempt
+}
+
+// attempt is the newest build, for Learn.
+type attempt struct {
+	began  time.Time
+	before snapshot // content of the known inputs when it began
+	binary string   // empty if it failed
+	size   int64
+	tools  string
+}
+
+// Result is what came of a build.
+type Result struct {
+	Binary   string // absolute path, empty if there are problems
+	Cached   bool   // nothing was compiled
+	Took     time.Duration
+	Problems []state.Problem
+}
+
+// New returns a Builder. It makes TempDir if need be, and refuses one that
+// others could put binaries into.
+func New(opts Options) (*Builder, error) {
+	if err := secureDir(opts.TempDir); err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256([]byte(opts.Root))
+	dir := filepath.Join(opts.TempDir, slug(filepath.Base(opts.Root))+"-"+hex.EncodeToString(sum[:5]))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder of the project's binaries: %w", err)
+	}
+	return &Builder{opts: opts, dir: dir, pages: make(map[string]*page)}, nil
+}
+
+// Build makes the binary of the page in dir. Compiler errors are the result's
+// problems; an error means that the compiler could not do its work, or the
+// context's. With force it compiles although nothing changed.
+func (b *Builder) Build(ctx context.Context, dir string, force bool) (Result, error) {
+	began := time.Now()
+	p := b.page(dir)
+	b.mu.Lock()
+	entries, in, ldflags := p.entries, p.inputs, b.opts.LDFlags
+	b.mu.Unlock()
+
+	if !force {
+		if e, ok := b.lookup(entries); ok {
+			b.mu.Lock()
+			p.attempt = attempt{}
+			p.inputs, p.learned = e.Inputs, true
+			b.mu.Unlock()
+			b.watch(e.Inputs)
+			return Result{Binary: b.use(e.Binary), Cached: true, Took: time.Since(began)}, nil
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return Result{}, err
+	}
+	before := in.snapshot()
+	tools := toolchain()
+	tmp := filepath.Join(b.dir, fmt.Sprintf("%s.%d.tmp", p.id, os.Getpid()))
+	defer os.Remove(tmp)
+	out, err := b.run(ctx, dir, "build", "-json", "-buildvcs=false", "-ldflags="+ldflags, "-o", tmp, ".")
+	if ctx.Err() != nil {
+		return Result{}, ctx.Err()
+	}
+	a := attempt{began: began, before: before, tools: tools}
+	defer func() {
+		b.mu.Lock()
+		p.attempt, p.learned = a, false
+		b.mu.Unlock()
+	}()
+	if err != nil {
+		return b.failure(dir, out, err, time.Since(began))
+	}
+	name, size, err := b.place(tmp, p.id)
+	if err != nil {
+		return Result{}, fmt.Errorf("build %s: %w", b.show(dir), err)
+	}
+	a.binary, a.size = name, size
+	return Result{Binary: filepath.Join(b.dir, name), Took: time.Since(began)}, nil
+}
+
+// failure tells what the compiler says of the program from what keeps it from
+// working.
+func (b *Builder) failure(dir string, out output, err error, took time.Duration) (Result, error) {
+	var exit *exitError
+	if !errors.As(err, &exit) {
+		return Result{}, err
+	}
+	text := out.text()
+	if strings.Contains(text, syscall.ENOSPC.Error()) {
+		return Result{}, fmt.Errorf("build %s: %s: %w", b.show(dir), lastLine(text), syscall.ENOSPC)
+	}
+	problems := parseProblems(text, dir, b.opts.Root)
+	if len(problems) == 0 {
+		return Result{}, fmt.Errorf("build %s: %w", b.show(dir), err)
+	}
+	return Result{Problems: problems, Took: took}, nil
+}
+
+// Keep says which binaries of a page the sweep must leave: the running one and
+// the good one before it.
+func (b *Builder) Keep(dir string, binaries ...string) {
+	p := b.page(dir)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p.keep = make(map[string]bool)
+	for _, path := range binaries {
+		p.keep[filepath.Base(path)] = true
+	}
+}
+
+// Track makes a page known before it is built, with what an earlier server
+// wrote down of it.
+func (b *Builder) Track(dir string) { b.page(dir) }
+
+// Forget drops what is known of a page that is gone. Its binaries are left to
+// the sweep.
+func (b *Builder) Forget(dir string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.pages, dir)
+}
+
+// Configure changes how pages are built from the next build on.
+func (b *Builder) Configure(ldflags string, env map[string]string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.opts.LDFlags, b.opts.Env = ldflags, env
+}
+
+// page returns what is known of a page, reading what an earlier server wrote
+// down at the first call.
+func (b *Builder) page(dir string) *page {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := b.pages[dir]
+	if p == nil {
+		sum := sha256.Sum256([]byte(dir))
+		p = &page{id: slug(b.show(dir)) + "-" + hex.EncodeToString(sum[:5]), inputs: inputs{Dirs: []string{dir}}}
+		p.entries = b.readEntries(p.id)
+		if len(p.entries) > 0 {
+			p.inputs = p.entries[0].Inputs
+		}
+		b.pages[dir] = p
+	}
+	return p
+}
+
+// place gives a binary its name, made from its content, so that the same
+// program is the same file and a name never changes its meaning.
+func (b *Builder) place(tmp, id string) (name string, size int64, err error) {
+	f, err := os.Open(tmp)
+	if err != nil {
+		return "", 0, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if size, err = io.Copy(h, f); err != nil {
+		return "", 0, err
+	}
+	name = id + "-" + hex.EncodeToString(h.Sum(nil)[:8])
+	final := filepath.Join(b.dir, name)
+	if info, err := os.Stat(final); err == nil && info.Size() == size {
+		b.use(name)
+		return name, size, nil
+	}
+	return name, size, os.Rename(tmp, final)
+}
+
+// use notes that a binary is wanted, for the sweep, and returns its path.
+func (b *Builder) use(name string) string {
+	path := filepath.Join(b.dir, name)
+	now := time.Now()
+	os.Chtimes(path, now, now)
+	return path
+}
+
+func (b *Builder) watch(in inputs) {
+	if b.opts.Watch != nil {
+		b.opts.Watch(in.watched())
+	}
+}
+
+func (b *Builder) show(path string) string { return show(path, b.opts.Root) }
+
+// show makes a path relative to root where it lies below it.
+func show(path, root string) string {
+	if rel, err := filepath.Rel(root, path); err == nil && filepath.IsLocal(rel) {
+		return rel
+	}
+	return path
+}
+
+// slug makes a name that is readable in a listing and safe in a path.
+func slug(s string) string {
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '_':
+			return r
+		}
+		return '-'
+	}, s)
+	return strings.Trim(s[max(0, len(s)-40):], "-")
+}
+
+// secureDir makes dir, or refuses it if somebody else could put a program
+// there that would be run.
+func secureDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("workers.temp_dir: %w", err)
+	}
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return fmt.Errorf("workers.temp_dir: %w", err)
+	}
+	for at := real; ; at = filepath.Dir(at) {
+		info, err := os.Lstat(at)
+		if err != nil {
+			return fmt.Errorf("workers.temp_dir: %w", err)
+		}
+		owner := int(info.Sys().(*syscall.Stat_t).Uid)
+		reason := ""
+		switch mode := info.Mode(); {
+		case at == real && owner != os.Getuid():
+			reason = fmt.Sprintf("belongs to user %d, not to you (%d)", owner, os.Getuid())
+		case at == real && mode.Perm()&0o022 != 0:
+			reason = fmt.Sprintf("may be written to by others (mode %04o): chmod 0700 it", mode.Perm())
+		case owner != os.Getuid() && owner != 0:
+			reason = fmt.Sprintf("lies in %s, which belongs to user %d", at, owner)
+		case mode.Perm()&0o002 != 0 && mode&fs.ModeSticky == 0:
+			reason = fmt.Sprintf("lies in %s, which everybody may write to", at)
+		}
+		if reason != "" {
+			return fmt.Errorf("workers.temp_dir: %s %s; what lies there is executed, so use a folder of your own", dir, reason)
+		}
+		if at == filepath.Dir(at) {
+			return nil
+		}
+	}
+}

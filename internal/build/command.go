@@ -1,0 +1,79 @@
+package build
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// output is what the go command printed.
+type output struct{ stdout, stderr bytes.Buffer }
+
+// exitError says that the go command ran and was not content.
+type exitError struct{ *exec.ExitError }
+
+// run runs the go command in dir. When the context ends, its whole process
+// group is killed and reaped before run returns.
+func (b *Builder) run(ctx context.Context, dir string, args ...string) (out output, err error) {
+	path, err := exec.LookPath("go")
+	if err != nil {
+		return out, ErrNoGo
+	}
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Dir = dir
+	cmd.Env = append(b.environ(), "PWD="+dir)
+	cmd.Stdout, cmd.Stderr = &out.stdout, &out.stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 100 * time.Millisecond // a tool may have left the group with our pipe in its hands
+	if err := cmd.Start(); err != nil {
+		return out, fmt.Errorf("start the go command: %w", err)
+	}
+	if b.opts.Guard != nil {
+		defer b.opts.Guard(cmd.Process.Pid)()
+	}
+	err = cmd.Wait()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		err = &exitError{exit}
+	}
+	return out, err
+}
+
+func (b *Builder) environ() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	env := os.Environ()
+	for key, value := range b.opts.Env {
+		env = append(env, key+"="+value)
+	}
+	return env
+}
+
+// text is what the go command had to say: with -json each piece of it is an
+// object on standard output (go help buildjson), but for what went wrong
+// before there was anything to build.
+func (o *output) text() string {
+	var text strings.Builder
+	for line := range bytes.Lines(o.stdout.Bytes()) {
+		var event struct{ Output string }
+		if json.Unmarshal(line, &event) != nil {
+			text.Write(line)
+			continue
+		}
+		text.WriteString(event.Output)
+	}
+	text.Write(o.stderr.Bytes())
+	return text.String()
+}
+
+func lastLine(text string) string {
+	text = strings.TrimSpace(text)
+	return text[strings.LastIndexByte(text, '\n')+1:]
+}
