@@ -1,0 +1,96 @@
+package proxy
+
+import (
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// refuse answers in the form that the client asks for. It says nothing that
+// the world should not know.
+func refuse(w http.ResponseWriter, r *http.Request, refusal Refusal) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if !refusal.Until.IsZero() {
+		h.Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(time.Until(refusal.Until).Seconds())))))
+	}
+	id := h.Get("X-Request-Id")
+	var body strings.Builder
+	switch form := preferred(r.Header.Get("Accept")); form {
+	case "text/html":
+		answerPage.Execute(&body, struct {
+			Refusal
+			ID string
+		}{refusal, id})
+		h.Set("Content-Type", form+"; charset=utf-8")
+	case "application/problem+json":
+		json.NewEncoder(&body).Encode(map[string]any{ // RFC 9457
+			"type": "about:blank", "title": refusal.Title, "status": refusal.Status, "detail": refusal.Detail, "request_id": id,
+		})
+		h.Set("Content-Type", form)
+	default:
+		fmt.Fprintf(&body, "%d %s\n", refusal.Status, refusal.Title)
+		if refusal.Detail != "" {
+			fmt.Fprintln(&body, refusal.Detail)
+		}
+		h.Set("Content-Type", "text/plain; charset=utf-8")
+	}
+	h.Set("Content-Length", strconv.Itoa(body.Len()))
+	w.WriteHeader(refusal.Status)
+	if r.Method != http.MethodHead {
+		w.Write([]byte(body.String()))
+	}
+}
+
+// forms are what answers can be written in, by the media range that asks for
+// it (RFC 9110 section 12.5.1).
+var forms = map[string]string{
+	"text/html": "text/html", "application/xhtml+xml": "text/html",
+	"application/json": "application/problem+json", "application/problem+json": "application/problem+json", "application/*": "application/problem+json",
+}
+
+// preferred picks a form: the one of highest weight, the first among equals,
+// and text for who does not care.
+func preferred(accept string) string {
+	best, weight := "text/plain", 0.0
+	for part := range strings.SplitSeq(accept, ",") {
+		media, params, _ := strings.Cut(part, ";")
+		q := 1.0
+		if _, value, ok := strings.Cut(strings.ReplaceAll(params, " ", ""), "q="); ok {
+			value, _, _ = strings.Cut(value, ";")
+			q, _ = strconv.ParseFloat(value, 64)
+		}
+		form, ok := forms[strings.ToLower(strings.TrimSpace(media))]
+		if !ok {
+			form = "text/plain"
+		}
+		if q > weight {
+			best, weight = form, q
+		}
+	}
+	return best
+}
+
+var answerPage = template.Must(template.New("answer").Parse(`<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{.Status}} {{.Title}}</title>
+<style>
+:root { color-scheme: light dark }
+body { font: 1rem/1.5 system-ui, sans-serif; max-width: 34rem; margin: 18vh auto 0; padding: 0 1.5rem }
+b { font-size: .9rem; opacity: .6; letter-spacing: .06em }
+h1 { font-size: 1.6rem; line-height: 1.2; margin: .2rem 0 .8rem }
+small { opacity: .55; overflow-wrap: anywhere }
+</style>
+<b>{{.Status}}</b>
+<h1>{{.Title}}</h1>
+<p>{{.Detail}}</p>
+<small>Request {{.ID}}</small>
+`))

@@ -1,0 +1,171 @@
+package proxy
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const draining = 1 << 63
+
+// Backend is a worker as the proxy sees it: an address, the connections to it,
+// and what is under way on them.
+type Backend struct {
+	Addr string
+
+	word  atomic.Uint64 // draining, and the number of requests under way
+	idle  chan struct{} // closed when draining and nothing is under way
+	total atomic.Int64  // requests so far
+	limit int64
+	spent chan struct{}
+
+	transport *http.Transport
+
+	mu      sync.Mutex // guards streams and ended
+	streams map[*exchange]bool
+	ended   error
+}
+
+// BackendOptions are the zero value's: no limit, connections kept for 90 s.
+type BackendOptions struct {
+	MaxRequests int           // after so many Spent is closed; 0 for never
+	IdleTimeout time.Duration // after which the worker closes a connection; 0 for never
+}
+
+// NewBackend returns a backend on a loopback address.
+func NewBackend(addr string, opts BackendOptions) *Backend {
+	keep := 90 * time.Second
+	if opts.IdleTimeout > 0 {
+		// Below the worker's own, or it closes a connection just as a request
+		// goes out on it (golang.org/issue/22158).
+		keep = min(keep, opts.IdleTimeout/2)
+	}
+	dialer := net.Dialer{Timeout: 5 * time.Second}
+	return &Backend{
+		Addr:    addr,
+		idle:    make(chan struct{}),
+		limit:   int64(opts.MaxRequests),
+		spent:   make(chan struct{}),
+		streams: make(map[*exchange]bool),
+		transport: &http.Transport{
+			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return dialer.DialContext(ctx, network, addr)
+			},
+			DisableCompression:    true,
+			MaxIdleConnsPerHost:   512,
+			IdleConnTimeout:       keep,
+			ExpectContinueTimeout: time.Second,
+		},
+	}
+}
+
+// Spent is closed at the request that reaches MaxRequests.
+func (b *Backend) Spent() <-chan struct{} { return b.spent }
+
+// Requests is how many requests the backend was given.
+func (b *Backend) Requests() int64 { return b.total.Load() }
+
+// InFlight is how many requests are under way.
+func (b *Backend) InFlight() int { return int(b.word.Load() &^ draining) }
+
+// claim takes the backend for a request, unless it is draining.
+func (b *Backend) claim() bool {
+	for {
+		word := b.word.Load()
+		if word&draining != 0 {
+			return false
+		}
+		if b.word.CompareAndSwap(word, word+1) {
+			break
+		}
+	}
+	if b.total.Add(1) == b.limit {
+		close(b.spent)
+	}
+	return true
+}
+
+func (b *Backend) release() {
+	if b.word.Add(^uint64(0)) == draining {
+		close(b.idle)
+	}
+}
+
+// Close lets no further request in and closes the connections that nothing
+// uses.
+func (b *Backend) Close() {
+	for {
+		word := b.word.Load()
+		if word&draining != 0 {
+			break
+		}
+		if b.word.CompareAndSwap(word, word|draining) {
+			if word == 0 {
+				close(b.idle)
+			}
+			break
+		}
+	}
+	b.transport.CloseIdleConnections()
+}
+
+// Drain closes the backend and waits until nothing is under way, or the
+// context ends, whose error it returns then. It may be called again to wait
+// longer.
+func (b *Backend) Drain(ctx context.Context) error {
+	b.Close()
+	defer b.transport.CloseIdleConnections()
+	select {
+	case <-b.idle:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// EndStreams ends event streams and upgraded connections, present and later
+// ones, as their protocols want it: WebSockets with a close frame that says
+// why.
+func (b *Backend) EndStreams(why Ending) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ended = why
+	for x := range b.streams {
+		x.cancel(why)
+	}
+}
+
+func (b *Backend) addStream(x *exchange) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.streams[x] = true
+	if b.ended != nil {
+		x.cancel(b.ended)
+	}
+}
+
+func (b *Backend) removeStream(x *exchange) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.streams, x)
+}
+
+// Ending says why a stream is ended by us. It is the status of the WebSocket
+// close frame (RFC 6455 section 7.4.1).
+type Ending uint16
+
+// The endings.
+const (
+	GoingAway      Ending = 1001 // the server or the page ends
+	ServiceRestart Ending = 1012 // a newer worker takes over
+)
+
+func (e Ending) Error() string {
+	if e == GoingAway {
+		return "the server is going away"
+	}
+	return "the worker was replaced"
+}

@@ -1,0 +1,86 @@
+package proxy
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// soon is how near the next try of a crashed page must be for a request to
+// wait for it.
+const soon = 2 * time.Second
+
+// Refusal is an answer that the server itself gives in a page's place.
+type Refusal struct {
+	Status int
+	Title  string    // for people, short
+	Detail string    // what it means and what to do; may be empty
+	Until  time.Time // when to try again; requests wait if that is less than 2 s away
+}
+
+// Route is where the requests of one page go. The zero Route holds them. It is
+// steered by one goroutine and asked by many.
+type Route struct {
+	stance atomic.Pointer[stance]
+	held   atomic.Int64
+}
+
+// stance is what a request meets. Neither backends nor refusal: it waits.
+type stance struct {
+	backends []*Backend
+	refusal  *Refusal
+	left     chan struct{} // closed when another stance is taken
+}
+
+// Serve sends requests to the backends, from the next one on, and returns
+// those that served so far and do not any more.
+func (r *Route) Serve(backends ...*Backend) (retired []*Backend) {
+	for _, b := range r.take(&stance{backends: backends}).backends {
+		retired = append(retired, b)
+		for _, kept := range backends {
+			if kept == b {
+				retired = retired[:len(retired)-1]
+			}
+		}
+	}
+	return retired
+}
+
+// Hold lets requests wait.
+func (r *Route) Hold() { r.take(&stance{}) }
+
+// Refuse answers requests, also those that wait.
+func (r *Route) Refuse(refusal Refusal) { r.take(&stance{refusal: &refusal}) }
+
+// Held is how many requests wait.
+func (r *Route) Held() int { return int(r.held.Load()) }
+
+func (r *Route) take(next *stance) (last *stance) {
+	r.current() // there is one to leave
+	next.left = make(chan struct{})
+	last = r.stance.Swap(next)
+	close(last.left)
+	return last
+}
+
+func (r *Route) current() *stance {
+	if s := r.stance.Load(); s != nil {
+		return s
+	}
+	r.stance.CompareAndSwap(nil, &stance{left: make(chan struct{})})
+	return r.stance.Load()
+}
+
+// claim takes a backend, or says what stands in the way: a refusal, or a
+// stance whose end is to be waited for.
+func (r *Route) claim() (*Backend, *Refusal, *stance) {
+	s := r.current()
+	for _, b := range s.backends {
+		if b.claim() {
+			return b, nil, nil
+		}
+	}
+	if s.refusal != nil && (s.refusal.Until.IsZero() || time.Until(s.refusal.Until) > soon) {
+		return nil, s.refusal, nil
+	}
+	return nil, nil, s
+}
