@@ -1,0 +1,74 @@
+package supervisor
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	"tqserver/internal/state"
+)
+
+// output takes what all the workers of a page print to the page's file and to
+// the store. Its methods may be called from any goroutine.
+type output struct {
+	house *house
+	route string
+
+	mu       sync.Mutex // guards all below; nothing slow is done under it
+	template string
+	log      Log
+}
+
+func newOutput(h *house, route, template string) *output {
+	return &output{house: h, route: route, template: template, log: h.openLog(template, route)}
+}
+
+// open changes the file.
+func (o *output) open(template string) {
+	o.mu.Lock()
+	if template == o.template {
+		o.mu.Unlock()
+		return
+	}
+	old := o.log
+	o.template, o.log = template, o.house.openLog(template, o.route)
+	o.mu.Unlock()
+	old.Close()
+}
+
+func (o *output) close() {
+	o.mu.Lock()
+	log := o.log
+	o.mu.Unlock()
+	log.Close()
+}
+
+func (o *output) path() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.log.Path()
+}
+
+func (o *output) write(pid int, stderr bool, b []byte) {
+	o.mu.Lock()
+	log := o.log
+	o.mu.Unlock()
+	log.Write(b)
+	now, text := time.Now(), string(b)
+	batch := make([]state.Line, 0, strings.Count(text, "\n"))
+	for line := range strings.Lines(text) {
+		batch = append(batch, state.Line{Time: now, Page: o.route, PID: pid, Stderr: stderr, Text: strings.TrimRight(line, "\r\n")})
+	}
+	o.house.store.Append(batch)
+}
+
+// lastWords is the end of what a process printed.
+func (o *output) lastWords(pid int) string {
+	var words []string
+	for _, line := range o.house.store.Lines(o.route, 200) {
+		if line.PID == pid {
+			words = append(words, line.Text)
+		}
+	}
+	return strings.Join(words[max(0, len(words)-10):], "\n")
+}

@@ -1,0 +1,66 @@
+package supervisor
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// owns reports whether a process, or another of its group, holds the socket
+// that listens on a port (proc(5): /proc/net/tcp, state 0A is LISTEN).
+func owns(pid, port int) bool {
+	sockets := make(map[string]bool)
+	for _, table := range []string{"tcp", "tcp6"} {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", pid, table))
+		if err != nil {
+			continue
+		}
+		suffix := fmt.Sprintf(":%04X", port)
+		for line := range bytes.Lines(text) {
+			if f := strings.Fields(string(line)); len(f) > 9 && f[3] == "0A" && strings.HasSuffix(f[1], suffix) {
+				sockets["socket:["+f[9]+"]"] = true
+			}
+		}
+	}
+	if len(sockets) == 0 {
+		return false
+	}
+	if holds(pid, sockets) {
+		return true
+	}
+	procs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, proc := range procs {
+		if member, _ := strconv.Atoi(filepath.Base(proc)); member != pid && group(proc) == pid && holds(member, sockets) {
+			return true
+		}
+	}
+	return false
+}
+
+func holds(pid int, sockets map[string]bool) bool {
+	fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	for _, fd := range fds {
+		if target, err := os.Readlink(fd); err == nil && sockets[target] {
+			return true
+		}
+	}
+	return false
+}
+
+// group is the process group of /proc/PID: the third field behind the name,
+// which stands in brackets and may hold anything.
+func group(proc string) int {
+	stat, err := os.ReadFile(proc + "/stat")
+	if err != nil {
+		return 0
+	}
+	f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(f) < 3 {
+		return 0
+	}
+	pgid, _ := strconv.Atoi(f[2])
+	return pgid
+}

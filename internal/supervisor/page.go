@@ -1,0 +1,604 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"tqserver/internal/build"
+	"tqserver/internal/config"
+	"tqserver/internal/proxy"
+	"tqserver/internal/state"
+)
+
+// page is the actor of one page.
+//
+//	save ──► building ──► starting ──► serving ──► draining ──► gone
+//	            │            │            │
+//	            ▼            ▼            ▼ crash, again after a pause
+//	          failed       failed      starting
+//
+// All fields below the channels belong to the actor's goroutine. What takes
+// time runs in goroutines of its own (aside), whose results are functions that
+// the actor calls; a result of something that was superseded finds that it is
+// not the present attempt any more and only cleans up.
+type page struct {
+	*house
+	route string
+	entry *proxy.Route
+	out   *output
+
+	changed chan change // holds one: a hundred saves are one
+	inbox   chan func() // what the supervisor asks
+	results chan func() // what came of what runs aside
+	gone    chan struct{}
+
+	life        context.Context // of what runs aside: it ends with its work, not with the actor's context
+	dir         string
+	cfg         settings
+	outstanding int // results still to come
+	stopped     bool
+	dirty       bool // saved while stopped
+	closing     bool
+	conflict    string
+
+	number   int           // of the newest build that counts
+	shown    state.Build   // the newest attempt
+	lastSave change        // what the newest build is about
+	building *buildAttempt // nil if none runs
+	again    *change       // build once more after this one
+	learning context.CancelFunc
+	burst    burst
+	failed   string // why the newest version cannot serve
+
+	good     version // the newest good build
+	live     version // that serves, or served last
+	previous string  // binary that served before the present one
+	starting *startAttempt
+	portless *startAttempt // waits for a port
+	freed    <-chan struct{}
+	reserved int // a port kept for the next worker
+
+	serving  *worker
+	spent    bool // max_requests was acted on
+	draining map[*worker]bool
+
+	crashes  int // in a row
+	restarts int
+	next     time.Time
+	retry    *time.Timer // next start
+	retrying func()
+	calm     *time.Timer // a minute of health
+	recheck  *time.Timer // of ports
+	health   *time.Timer
+	probing  bool
+
+	settled []func(replaced bool) // who waits for a configuration to be in force
+}
+
+// change is a save.
+type change struct {
+	file string // empty at start
+	at   time.Time
+}
+
+// settings are what a page needs of the configuration.
+type settings struct {
+	worker  config.WorkerSettings
+	workers config.Workers
+	logFile string // of the worker, {path} replaced
+}
+
+type buildAttempt struct {
+	change change
+	force  bool
+	began  time.Time
+	cancel context.CancelFunc
+}
+
+func newPage(h *house, route, dir string, cfg settings) *page {
+	p := &page{
+		house: h, route: route, dir: dir, cfg: cfg,
+		entry:    new(proxy.Route),
+		changed:  make(chan change, 1),
+		inbox:    make(chan func()),
+		results:  make(chan func()),
+		gone:     make(chan struct{}),
+		draining: make(map[*worker]bool),
+		retry:    idleTimer(), calm: idleTimer(), recheck: idleTimer(), health: idleTimer(),
+	}
+	p.out = newOutput(h, route, cfg.logFile)
+	return p
+}
+
+// change tells the actor of a save. It never waits: a save that is not yet
+// acted on stands for the next ones too.
+func (p *page) change(c change) {
+	select {
+	case p.changed <- c:
+	default:
+	}
+}
+
+// ask has f called by the actor and reports whether there still is one.
+func (p *page) ask(f func()) bool {
+	select {
+	case p.inbox <- f:
+		return true
+	case <-p.gone:
+		return false
+	}
+}
+
+// run is the actor. It ends when ctx has and everything is cleaned up.
+func (p *page) run(ctx context.Context) {
+	defer close(p.gone)
+	defer p.out.close()
+	p.life = context.WithoutCancel(ctx)
+	p.build(change{at: time.Now()}, false)
+	ended := ctx.Done()
+	for !p.closing || p.outstanding > 0 {
+		select {
+		case c := <-p.changed:
+			p.save(c)
+		case f := <-p.inbox:
+			f()
+		case f := <-p.results:
+			p.outstanding--
+			f()
+		case <-p.lost():
+			p.crashed()
+		case <-p.worn():
+			p.spent = true
+			p.replace(maxRequests, p.serving.version)
+		case <-p.freed:
+			p.seekPort()
+		case <-p.recheck.C:
+			p.seekPort()
+		case <-p.retry.C:
+			p.tryAgain()
+		case <-p.calm.C:
+			p.crashes = 0
+		case <-p.health.C:
+			p.checkHealth()
+		case <-ended:
+			ended = nil
+			p.close(context.Cause(ctx))
+		}
+	}
+}
+
+// aside runs work beside the actor, and what it returns in it.
+func (p *page) aside(work func() (result func())) {
+	p.outstanding++
+	go func() { // ends with work: the actor takes every result
+		p.results <- work()
+	}()
+}
+
+// lost fires when the serving worker has ended.
+func (p *page) lost() <-chan struct{} {
+	if p.serving == nil {
+		return nil
+	}
+	return p.serving.Done()
+}
+
+// worn fires when the serving worker has had its number of requests.
+func (p *page) worn() <-chan struct{} {
+	if p.serving == nil || p.spent {
+		return nil
+	}
+	return p.serving.backend.Spent()
+}
+
+// save acts on a change on disk.
+func (p *page) save(c change) {
+	if p.closing {
+		return
+	}
+	if p.stopped {
+		p.dirty = true
+		return
+	}
+	p.calmDown()
+	starves := p.burst.starves(time.Now())
+	if p.building == nil {
+		p.build(c, false)
+		return
+	}
+	p.again = &c
+	if !starves {
+		p.building.cancel()
+	}
+}
+
+// calmDown forgets crashes: somebody did something about them.
+func (p *page) calmDown() {
+	p.crashes = 0
+	p.next = time.Time{}
+	p.retry.Stop()
+}
+
+// build begins a build. There is none.
+func (p *page) build(c change, force bool) {
+	p.again = nil
+	if p.learning != nil {
+		p.learning()
+	}
+	ctx, cancel := context.WithCancel(p.life) // ended by the actor, at the latest in close
+	a := &buildAttempt{change: c, force: force, began: time.Now(), cancel: cancel}
+	p.building = a
+	if p.serving == nil {
+		p.entry.Hold()
+	}
+	p.publish()
+	dir := p.dir
+	p.aside(func() func() {
+		defer cancel()
+		release, err := p.slots.acquire(ctx, p.rank)
+		if err != nil {
+			return func() { p.built(a, build.Result{}, err) }
+		}
+		defer release()
+		res, err := p.builder.Build(ctx, dir, force)
+		if err == nil {
+			err = ctx.Err() // cancelled, if only just: a newer one follows
+		}
+		if err != nil && ctx.Err() == nil && gone(dir) {
+			err = context.Canceled // the page went, which the supervisor sees to
+		}
+		return func() { p.built(a, res, err) }
+	})
+}
+
+// rank says how urgent a build is. It is called from any goroutine.
+func (p *page) rank() int {
+	if p.entry.Held() > 0 {
+		return rankAwaited
+	}
+	return rankBuild
+}
+
+func gone(dir string) bool {
+	_, err := os.Stat(dir)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// built is the end of a build.
+func (p *page) built(a *buildAttempt, res build.Result, err error) {
+	p.building = nil
+	if p.closing || p.stopped {
+		return
+	}
+	if errors.Is(err, context.Canceled) {
+		if p.again != nil {
+			p.build(*p.again, a.force)
+		} else {
+			p.publish()
+		}
+		return
+	}
+	p.lastSave = a.change
+	if !res.Cached {
+		p.learn()
+	}
+	number := p.number + 1
+	attempt := state.Build{Number: number, Trigger: p.show(a.change.file), Began: a.began, Took: time.Since(a.began), Cached: res.Cached, Problems: res.Problems}
+	switch {
+	case err != nil:
+		attempt.Problems = []state.Problem{{Message: err.Error()}}
+		p.number, p.shown = number, attempt
+		p.buildFailed()
+		if !errors.Is(err, build.ErrNoGo) { // a full disk has space again some day
+			p.crashes++
+			p.retryIn(max(time.Second, pauseBefore(p.crashes)), newBuild, version{})
+		}
+	case res.Binary == "":
+		p.number, p.shown = number, attempt
+		p.buildFailed()
+	default:
+		p.goodBuild(a, res.Binary, attempt)
+	}
+	if p.again != nil && p.building == nil {
+		p.build(*p.again, false)
+	}
+	p.settle(false)
+}
+
+func (p *page) buildFailed() {
+	p.failed = "the newest build failed"
+	attrs := []slog.Attr{slog.Int("build", p.number), slog.Duration("took", p.shown.Took)}
+	if p.shown.Trigger != "" {
+		attrs = append(attrs, slog.String("file", p.shown.Trigger))
+	}
+	problems := make([]string, len(p.shown.Problems))
+	for i, problem := range p.shown.Problems {
+		problems[i] = problem.String()
+	}
+	attrs = append(attrs, slog.String("err", strings.Join(problems, "\n")))
+	p.tell(slog.LevelError, "build failed", attrs...)
+	switch {
+	case p.serving != nil || p.starting != nil || p.portless != nil:
+	case p.live.binary != "":
+		p.replace(crash, p.live) // it had ended by itself
+	default:
+		p.entry.Refuse(brokenPage)
+	}
+}
+
+var brokenPage = proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "This page is out of order", Detail: "Its newest version cannot be built, and there is no older one."}
+
+// goodBuild starts a binary, unless that is what serves or starts already.
+func (p *page) goodBuild(a *buildAttempt, binary string, attempt state.Build) {
+	p.failed = ""
+	if p.serving != nil && p.serving.binary == binary {
+		p.dropStart()
+		p.good = p.serving.version
+		p.shown = attempt
+		p.shown.Number = p.serving.build
+		p.tell(slog.LevelInfo, "nothing changed", slog.String("file", attempt.Trigger), slog.Duration("took", attempt.Took))
+		if p.serving.settings != p.cfg.worker {
+			p.replace(configuration, p.good)
+		}
+		return
+	}
+	if p.starting != nil && p.starting.binary == binary {
+		p.publish()
+		return
+	}
+	if binary != p.good.binary {
+		p.number++
+		p.shown = attempt
+		p.good = version{binary, p.number}
+	}
+	p.start(&startAttempt{worker: worker{version: p.good}, reason: newBuild, change: a.change, buildTook: attempt.Took})
+}
+
+// learn asks what the newest build was made of, when nothing else is to do.
+func (p *page) learn() {
+	ctx, cancel := context.WithCancel(p.life) // ended by the next build, at the latest in close
+	p.learning = cancel
+	dir := p.dir
+	p.aside(func() func() {
+		defer cancel()
+		release, err := p.slots.acquire(ctx, func() int { return rankLearn })
+		if err != nil {
+			return func() {}
+		}
+		defer release()
+		stale, err := p.builder.Learn(ctx, dir)
+		return func() {
+			switch {
+			case ctx.Err() == context.Canceled && err != nil, errors.Is(err, build.ErrNoGo), p.closing:
+			case err != nil:
+				p.tell(slog.LevelWarn, "cannot tell what the page is made of", slog.String("err", err.Error()))
+			case stale:
+				p.save(change{at: time.Now()})
+			}
+		}
+	})
+}
+
+// moved has the page built from another folder.
+func (p *page) moved(dir string) {
+	p.dir = dir
+	p.save(change{at: time.Now()})
+}
+
+// configure puts settings in force, and calls done when they are.
+func (p *page) configure(cfg settings, rebuild bool, done func(replaced bool)) {
+	old := p.cfg
+	p.cfg = cfg
+	p.out.open(cfg.logFile)
+	if p.closing || p.stopped {
+		done(false)
+		return
+	}
+	if cfg.workers.HealthInterval != old.workers.HealthInterval && p.serving != nil {
+		p.health.Reset(cfg.workers.HealthInterval)
+	}
+	outdated := func(w *worker) bool {
+		return w.settings != cfg.worker || w.port != 0 && !p.ports.contains(w.port)
+	}
+	switch {
+	case rebuild:
+		p.settled = append(p.settled, done)
+		p.save(change{at: time.Now()})
+	case p.starting != nil && outdated(&p.starting.worker), p.starting == nil && p.serving != nil && outdated(p.serving):
+		p.settled = append(p.settled, done)
+		p.replace(configuration, p.current())
+	case p.serving == nil && p.starting == nil && p.building == nil && p.good.binary != "" && !p.next.IsZero():
+		p.settled = append(p.settled, done)
+		p.calmDown()
+		p.replace(configuration, p.current()) // it may be what was wrong
+	default:
+		done(false)
+	}
+}
+
+// current is the version that serves or is about to.
+func (p *page) current() version {
+	switch {
+	case p.starting != nil:
+		return p.starting.version
+	case p.serving != nil:
+		return p.serving.version
+	}
+	return p.good
+}
+
+// settle tells who waits that what serves now stays.
+func (p *page) settle(replaced bool) {
+	if p.building != nil && !replaced || p.starting != nil {
+		return
+	}
+	for _, done := range p.settled {
+		done(replaced)
+	}
+	p.settled = nil
+}
+
+// command carries out what a front end asks, or says why not.
+func (p *page) command(verb state.Verb) error {
+	if p.closing {
+		return fmt.Errorf("%s is being removed", p.route)
+	}
+	switch verb {
+	case state.Start:
+		switch {
+		case p.stopped:
+			p.stopped, p.dirty = false, false
+			p.build(change{at: time.Now()}, false)
+		case p.serving == nil && p.starting == nil && p.building == nil:
+			p.calmDown()
+			p.build(change{at: time.Now()}, false)
+		default:
+			return fmt.Errorf("%s is already started", p.route)
+		}
+		return nil
+	case state.Kill:
+		for w := range p.draining {
+			w.hurry()
+		}
+		if p.stopped && len(p.draining) > 0 {
+			return nil
+		}
+		fallthrough
+	case state.Stop:
+		if p.stopped {
+			return fmt.Errorf("%s is already stopped", p.route)
+		}
+		p.stop(verb == state.Kill)
+		return nil
+	}
+	if p.stopped {
+		return fmt.Errorf("%s is stopped: start it first", p.route)
+	}
+	p.calmDown()
+	switch verb {
+	case state.Restart:
+		if p.good.binary == "" {
+			return fmt.Errorf("%s has no good build to start", p.route)
+		}
+		p.replace(asked, p.good)
+	case state.Rebuild:
+		c := change{at: time.Now()}
+		if p.building == nil {
+			p.build(c, true)
+		} else {
+			p.again = &c
+			p.building.force = true
+			p.building.cancel()
+		}
+	default:
+		return fmt.Errorf("a page cannot %s", verb)
+	}
+	return nil
+}
+
+// stop takes the page out of service until it is started again.
+func (p *page) stop(atOnce bool) {
+	p.stopped = true
+	p.quiet()
+	p.entry.Refuse(proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "This page is stopped", Detail: "It was stopped on purpose."})
+	if w := p.serving; w != nil {
+		p.serving = nil
+		p.retire(w, proxy.GoingAway, false)
+		if atOnce {
+			w.hurry()
+		}
+	}
+	p.settle(false)
+	p.tell(slog.LevelInfo, "stopped")
+}
+
+// close ends the page for good.
+func (p *page) close(cause error) {
+	p.closing = true
+	p.quiet()
+	refusal := proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "The server is shutting down", Until: time.Now().Add(time.Second)}
+	if errors.Is(cause, errRemoved) {
+		refusal = proxy.Refusal{Status: http.StatusNotFound, Title: "Not found", Detail: "There is no page here any more."}
+	}
+	p.entry.Refuse(refusal)
+	if w := p.serving; w != nil {
+		p.serving = nil
+		p.retire(w, proxy.GoingAway, false)
+	}
+	p.settle(false)
+}
+
+// quiet gives up whatever is under way but for drains.
+func (p *page) quiet() {
+	p.calmDown()
+	p.again = nil
+	if p.building != nil {
+		p.building.cancel()
+	}
+	if p.learning != nil {
+		p.learning()
+	}
+	p.dropStart()
+	if p.reserved != 0 {
+		p.ports.release(p.reserved)
+		p.reserved = 0
+	}
+	for _, t := range []*time.Timer{p.calm, p.recheck, p.health} {
+		t.Stop()
+	}
+}
+
+// tell publishes the page with a line for the log.
+func (p *page) tell(level slog.Level, message string, attrs ...slog.Attr) {
+	s := p.state()
+	p.store.Publish(state.Event{Level: level, Message: message, Attrs: append([]slog.Attr{slog.String("page", p.route)}, attrs...), Page: &s})
+}
+
+// publish publishes the page.
+func (p *page) publish() {
+	s := p.state()
+	p.store.Publish(state.Event{Page: &s})
+}
+
+// state is what the world may see of the page.
+func (p *page) state() state.Page {
+	s := state.Page{
+		Route: p.route, Dir: p.show(p.dir), Build: p.shown, Restarts: p.restarts, Next: p.next, Problem: p.failed,
+		Phase: phase(facts{
+			stopped: p.stopped, building: p.building != nil, starting: p.starting != nil, portless: p.portless != nil,
+			failed: p.failed != "", serving: p.serving != nil, crashed: !p.next.IsZero(),
+		}),
+	}
+	if p.conflict != "" {
+		s.Problem = p.conflict
+	}
+	if a := p.building; a != nil {
+		s.Build = state.Build{Number: p.number + 1, Trigger: p.show(a.change.file), Began: a.began}
+	}
+	if a := p.starting; a != nil {
+		s.Workers = append(s.Workers, a.worker.state(state.RoleStarting))
+	}
+	if w := p.serving; w != nil {
+		s.ServingOn = w.build
+		s.Workers = append(s.Workers, w.state(state.RoleServing))
+	}
+	for w := range p.draining {
+		s.Workers = append(s.Workers, w.state(state.RoleDraining))
+	}
+	return s
+}
+
+func (p *page) show(path string) string { return show(p.root, path) }
+
+func idleTimer() *time.Timer {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
+}

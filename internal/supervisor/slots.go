@@ -1,0 +1,74 @@
+package supervisor
+
+import (
+	"context"
+	"slices"
+	"sync"
+)
+
+// slots bounds how many builds run at once and says whose turn it is.
+type slots struct {
+	mu    sync.Mutex // guards free and queue
+	free  int
+	queue []*turn
+}
+
+// turn is somebody who waits for a slot.
+type turn struct {
+	rank func() int // the lowest goes first, the first among equals
+	mine chan struct{}
+}
+
+// Ranks, asked when a slot comes free.
+const (
+	rankAwaited = iota // people wait for the page
+	rankBuild
+	rankLearn
+)
+
+func newSlots(n int) *slots { return &slots{free: n} }
+
+// acquire waits for a slot and takes it until release is called.
+func (s *slots) acquire(ctx context.Context, rank func() int) (release func(), err error) {
+	s.mu.Lock()
+	if s.free > 0 {
+		s.free--
+		s.mu.Unlock()
+		return s.release, nil
+	}
+	t := &turn{rank: rank, mine: make(chan struct{})}
+	s.queue = append(s.queue, t)
+	s.mu.Unlock()
+	select {
+	case <-t.mine:
+		return s.release, nil
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	i := slices.Index(s.queue, t)
+	if i >= 0 {
+		s.queue = slices.Delete(s.queue, i, i+1)
+	}
+	s.mu.Unlock()
+	if i < 0 { // it was given to us meanwhile
+		s.release()
+	}
+	return nil, ctx.Err()
+}
+
+func (s *slots) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue) == 0 {
+		s.free++
+		return
+	}
+	best, lowest := 0, s.queue[0].rank()
+	for i, t := range s.queue[1:] {
+		if r := t.rank(); r < lowest {
+			best, lowest = i+1, r
+		}
+	}
+	close(s.queue[best].mine)
+	s.queue = slices.Delete(s.queue, best, best+1)
+}

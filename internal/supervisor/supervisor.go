@@ -1,0 +1,508 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"net/http"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tqserver/internal/build"
+	"tqserver/internal/config"
+	"tqserver/internal/process"
+	"tqserver/internal/proxy"
+	"tqserver/internal/router"
+	"tqserver/internal/state"
+)
+
+// errRemoved is why the context of a page ends that is no longer on disk.
+var errRemoved = errors.New("the page was removed")
+
+// sweepEvery is how often old binaries are looked for.
+const sweepEvery = time.Hour
+
+// Options is what a Supervisor works with.
+type Options struct {
+	Config      *config.Config
+	Store       *state.Store
+	Proxy       *proxy.Proxy // is told of routes
+	Development bool
+
+	// OpenLog opens the file that a worker's output goes to.
+	OpenLog func(template string, page string) Log
+	// Watch gets folders outside the pages directory that pages are made of.
+	Watch func(dirs []string)
+}
+
+// Log is a file that lines go to.
+type Log interface {
+	io.WriteCloser
+	Path() string // of the file that is written now
+}
+
+// Supervisor keeps all pages.
+type Supervisor struct {
+	*house
+	parent *process.Parent
+	proxy  *proxy.Proxy
+
+	inbox chan func() // what is asked, carried out by Run
+	begun chan struct{}
+	ended chan struct{}
+	mu    sync.Mutex // guards changes
+	saved changes
+	wake  chan struct{} // holds one: there are changes
+
+	// The rest belongs to Run.
+	cfg       *config.Config
+	pages     map[string]*running // by route
+	conflicts map[string][]string // folders by route
+	doomed    map[string]time.Time
+	removal   *time.Timer
+	paused    bool
+	missed    bool // changes while paused
+	actors    sync.WaitGroup
+}
+
+// changes are paths that have changed and were not acted on.
+type changes struct {
+	paths []string
+	all   bool
+	at    time.Time // of the first
+}
+
+// running is a page with the end of its actor.
+type running struct {
+	*page
+	cancel context.CancelCauseFunc
+	folder string // where it is built, as far as was told
+}
+
+// house is what all pages share.
+type house struct {
+	root    string
+	store   *state.Store
+	builder builder
+	ports   *ports
+	slots   *slots
+	dev     atomic.Bool
+	openLog func(template, page string) Log
+
+	spawn func(process.Spec) (c child, pid int, err error)
+	probe func(ctx context.Context, port int) error
+	owns  func(pid, port int) bool
+	taken func(port int) bool
+}
+
+// builder is what pages need of a [build.Builder].
+type builder interface {
+	Build(ctx context.Context, dir string, force bool) (build.Result, error)
+	Learn(ctx context.Context, dir string) (stale bool, err error)
+	Keep(dir string, binaries ...string)
+}
+
+func (h *house) development() bool { return h.dev.Load() }
+
+// Guard reports whether this process was started to guard the workers of
+// another, and has done so. Call it first in main.
+func Guard() bool { return process.Guard() }
+
+// New returns a Supervisor. It starts the guardian of the workers; call Run,
+// which ends it.
+func New(opts Options) (*Supervisor, error) {
+	cfg := opts.Config
+	parent, err := process.NewParent()
+	if err != nil {
+		return nil, err
+	}
+	b, err := build.New(build.Options{
+		TempDir: cfg.Workers.TempDir, Root: cfg.Root, LDFlags: cfg.Build.LDFlags, Env: cfg.Build.Env,
+		Guard: parent.Guard, Watch: opts.Watch,
+	})
+	if err != nil {
+		parent.Close()
+		return nil, err
+	}
+	s := &Supervisor{
+		house: &house{
+			root: cfg.Root, store: opts.Store, builder: b, openLog: opts.OpenLog,
+			ports: newPorts(cfg.Workers.PortRangeStart, cfg.Workers.PortRangeEnd),
+			slots: newSlots(runtime.NumCPU()),
+			probe: newProber().probe, owns: owns, taken: taken,
+			spawn: func(spec process.Spec) (child, int, error) {
+				p, err := parent.Start(spec)
+				if err != nil {
+					return nil, 0, err
+				}
+				return p, p.PID, nil
+			},
+		},
+		parent: parent, proxy: opts.Proxy, cfg: cfg,
+		inbox: make(chan func()), begun: make(chan struct{}), ended: make(chan struct{}), wake: make(chan struct{}, 1),
+		pages: make(map[string]*running), conflicts: make(map[string][]string), doomed: make(map[string]time.Time),
+		removal: idleTimer(),
+	}
+	s.dev.Store(opts.Development)
+	return s, nil
+}
+
+// Begun is closed when the pages that are on disk have their routes.
+func (s *Supervisor) Begun() <-chan struct{} { return s.begun }
+
+// Changed tells of paths on disk that have changed, nil for any. It never
+// waits.
+func (s *Supervisor) Changed(paths []string) {
+	s.mu.Lock()
+	if s.saved.at.IsZero() {
+		s.saved.at = time.Now()
+	}
+	s.saved.all = s.saved.all || paths == nil
+	s.saved.paths = append(s.saved.paths, paths...)
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run keeps the pages until the context ends, and returns when every request
+// has been seen to and every process is gone. Call it once.
+func (s *Supervisor) Run(ctx context.Context) error {
+	defer close(s.ended)
+	defer s.parent.Close()
+	defer s.actors.Wait()
+	s.discover(ctx)
+	close(s.begun)
+	sweep := time.NewTicker(sweepEvery)
+	defer sweep.Stop()
+	s.sweep()
+	for {
+		select {
+		case <-s.wake:
+			s.act(ctx)
+		case f := <-s.inbox:
+			f()
+		case <-s.removal.C:
+			s.discover(ctx)
+		case <-sweep.C:
+			s.sweep()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// ask has f called by Run, and waits for that.
+func (s *Supervisor) ask(ctx context.Context, f func()) error {
+	done := make(chan struct{})
+	select {
+	case s.inbox <- func() { defer close(done); f() }:
+		<-done
+		return nil
+	case <-s.ended:
+		return errors.New("the server is shutting down")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// act hands changes to the pages that they concern.
+func (s *Supervisor) act(ctx context.Context) {
+	s.mu.Lock()
+	saved := s.saved
+	s.saved = changes{}
+	s.mu.Unlock()
+	if saved.at.IsZero() {
+		return
+	}
+	if s.paused {
+		s.missed = true
+		return
+	}
+	paths := saved.paths
+	if saved.all {
+		paths = nil
+	}
+	affected := s.affected(paths)
+	for _, p := range s.pages {
+		if file, ok := affected[p.folder]; ok {
+			p.change(change{file: file, at: saved.at})
+		}
+	}
+	if saved.all || slices.ContainsFunc(paths, s.mayMovePages) {
+		s.discover(ctx)
+	}
+}
+
+func (s *Supervisor) affected(paths []string) map[string]string {
+	return s.builder.(*build.Builder).Affected(paths)
+}
+
+// mayMovePages reports whether a change can make or unmake a page.
+func (s *Supervisor) mayMovePages(path string) bool {
+	dir := s.cfg.Pages.Directory
+	return strings.HasPrefix(path, dir+string(filepath.Separator)) || strings.HasPrefix(dir+string(filepath.Separator), path+string(filepath.Separator))
+}
+
+// discover compares the pages on disk with those that run.
+func (s *Supervisor) discover(ctx context.Context) {
+	found, err := router.Discover(s.cfg.Pages.Directory)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.tell(slog.LevelError, "cannot read the pages directory: all pages stay as they are", slog.String("err", err.Error()))
+		return
+	}
+	if err != nil && len(s.pages) == 0 {
+		s.tell(slog.LevelWarn, "there is no pages directory: make it, or set pages.directory", slog.String("file", s.cfg.Pages.Directory))
+	}
+	wanted := make(map[string]string)
+	for _, p := range found.Pages {
+		wanted[p.Route] = p.Dir
+	}
+	changed := s.contest(found.Conflicts)
+	now := time.Now()
+	for route, p := range s.pages {
+		dir, ok := wanted[route]
+		_, contested := s.conflicts[route]
+		unknown := slices.ContainsFunc(found.Unreadable, func(u string) bool { return p.folder == u || strings.HasPrefix(p.folder, u+string(filepath.Separator)) })
+		switch {
+		case ok && dir == p.folder, contested, unknown:
+			delete(s.doomed, route)
+		case ok:
+			delete(s.doomed, route)
+			s.builder.(*build.Builder).Track(dir)
+			p.folder = dir
+			p.ask(func() { p.moved(dir) })
+		case s.doomed[route].IsZero():
+			s.doomed[route] = now.Add(s.cfg.FileWatcher.Debounce)
+		case !now.Before(s.doomed[route]):
+			s.remove(route)
+			changed = true
+		}
+	}
+	for route, dir := range wanted {
+		if s.pages[route] == nil {
+			s.add(ctx, route, dir)
+			changed = true
+		}
+	}
+	if changed {
+		s.route()
+	}
+	s.planRemoval(now)
+}
+
+// planRemoval looks again when a page that went may be taken to be gone.
+func (s *Supervisor) planRemoval(now time.Time) {
+	s.removal.Stop()
+	var next time.Time
+	for _, at := range s.doomed {
+		if next.IsZero() || at.Before(next) {
+			next = at
+		}
+	}
+	if !next.IsZero() {
+		s.removal.Reset(next.Sub(now))
+	}
+}
+
+// contest notes which routes are asked for by several folders and reports
+// whether that changes where requests go.
+func (s *Supervisor) contest(found []router.Conflict) (changed bool) {
+	contested := make(map[string][]string)
+	for _, c := range found {
+		contested[c.Route] = c.Dirs
+		if slices.Equal(c.Dirs, s.conflicts[c.Route]) {
+			continue
+		}
+		problem := s.conflictText(c)
+		if p := s.pages[c.Route]; p != nil {
+			p.ask(func() { p.conflict = problem; p.publish() })
+		}
+		page := state.Page{Route: c.Route, Phase: state.Failed, Problem: problem}
+		e := state.Event{Level: slog.LevelError, Message: "two folders for one route", Attrs: []slog.Attr{slog.String("page", c.Route), slog.String("err", problem)}}
+		if s.pages[c.Route] == nil {
+			e.Page = &page
+			changed = true
+		}
+		s.store.Publish(e)
+	}
+	for route := range s.conflicts {
+		if contested[route] != nil {
+			continue
+		}
+		changed = true
+		if p := s.pages[route]; p != nil {
+			p.ask(func() { p.conflict = ""; p.publish() })
+		} else {
+			s.store.Publish(state.Event{Page: &state.Page{Route: route}, Removed: true})
+		}
+	}
+	s.conflicts = contested
+	return changed
+}
+
+func (s *Supervisor) conflictText(c router.Conflict) string {
+	dirs := make([]string, len(c.Dirs))
+	for i, dir := range c.Dirs {
+		dirs[i] = show(s.root, dir)
+	}
+	which := "neither is served"
+	if p := s.pages[c.Route]; p != nil {
+		which = show(s.root, p.folder) + " serves on"
+	}
+	return fmt.Sprintf("%s: several folders ask for the route %s; %s until all but one are removed or renamed", strings.Join(dirs, ", "), c.Route, which)
+}
+
+func (s *Supervisor) add(ctx context.Context, route, dir string) {
+	s.builder.(*build.Builder).Track(dir)
+	ctx, cancel := context.WithCancelCause(ctx)
+	p := &running{page: newPage(s.house, route, dir, s.settings(route, dir)), cancel: cancel, folder: dir}
+	s.pages[route] = p
+	s.tell(slog.LevelInfo, "page found", slog.String("page", route), slog.String("dir", show(s.root, dir)))
+	s.actors.Go(func() { // ends with ctx
+		defer cancel(nil)
+		p.run(ctx)
+	})
+}
+
+func (s *Supervisor) remove(route string) {
+	p := s.pages[route]
+	delete(s.pages, route)
+	delete(s.doomed, route)
+	p.cancel(errRemoved)
+	s.builder.(*build.Builder).Forget(p.folder)
+	s.store.Publish(state.Event{
+		Message: "page removed", Attrs: []slog.Attr{slog.String("page", route)},
+		Page: &state.Page{Route: route}, Removed: true,
+	})
+}
+
+// route tells the proxy where requests go from now on.
+func (s *Supervisor) route() {
+	routes := make(map[string]*proxy.Route, len(s.pages))
+	for route, p := range s.pages {
+		routes[route] = p.entry
+	}
+	for route := range s.conflicts {
+		if routes[route] == nil {
+			contested := new(proxy.Route)
+			contested.Refuse(proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "This page is out of order", Detail: "More than one folder asks for this route."})
+			routes[route] = contested
+		}
+	}
+	s.proxy.Match(router.NewTable(routes).Match)
+}
+
+func (s *Supervisor) settings(route, dir string) settings {
+	w := s.cfg.Worker(route)
+	return settings{worker: w, workers: s.cfg.Workers, logFile: logPath(w.LogFile, dir, s.cfg.Pages.Directory)}
+}
+
+// Configure puts another configuration in force. It returns at once; replaced
+// is called when every page has taken it over, with the number of workers that
+// were replaced for it.
+func (s *Supervisor) Configure(ctx context.Context, cfg *config.Config, development bool, replaced func(workers int)) error {
+	return s.ask(ctx, func() {
+		old := s.cfg
+		s.cfg = cfg
+		s.dev.Store(development)
+		s.ports.setRange(cfg.Workers.PortRangeStart, cfg.Workers.PortRangeEnd)
+		rebuild := cfg.Build.LDFlags != old.Build.LDFlags || !maps.Equal(cfg.Build.Env, old.Build.Env)
+		s.builder.(*build.Builder).Configure(cfg.Build.LDFlags, cfg.Build.Env)
+		if cfg.Workers.TempDir != old.Workers.TempDir {
+			s.tell(slog.LevelWarn, "workers.temp_dir changed: it takes effect when the server is restarted")
+		}
+		var left, count atomic.Int64
+		left.Store(1)
+		done := func(was bool) {
+			if was {
+				count.Add(1)
+			}
+			if left.Add(-1) == 0 {
+				replaced(int(count.Load()))
+			}
+		}
+		for route, p := range s.pages {
+			left.Add(1)
+			cfg := s.settings(route, p.folder)
+			if !p.ask(func() { p.configure(cfg, rebuild, done) }) {
+				done(false)
+			}
+		}
+		done(false)
+		if cfg.Pages.Directory != old.Pages.Directory {
+			s.Changed(nil)
+		}
+	})
+}
+
+// Do carries out a command that is about pages.
+func (s *Supervisor) Do(ctx context.Context, cmd state.Command) error {
+	var failed error
+	err := s.ask(ctx, func() { failed = s.do(cmd) })
+	return errors.Join(err, failed)
+}
+
+func (s *Supervisor) do(cmd state.Command) error {
+	switch cmd.Verb {
+	case state.Pause, state.Resume:
+		s.paused = cmd.Verb == state.Pause
+		message := "watching is paused: saves are built when it resumes"
+		if !s.paused {
+			message = "watching resumes"
+		}
+		s.store.Change(state.Event{Message: message}, func(srv *state.Server) { srv.Paused = s.paused })
+		if !s.paused && s.missed {
+			s.missed = false
+			s.Changed(nil)
+		}
+		return nil
+	}
+	if cmd.Page == "" {
+		for _, p := range s.pages {
+			p.ask(func() { p.command(cmd.Verb) })
+		}
+		return nil
+	}
+	p := s.pages[cmd.Page]
+	if p == nil {
+		return fmt.Errorf("there is no page %s", cmd.Page)
+	}
+	var err error
+	if !p.ask(func() { err = p.command(cmd.Verb) }) {
+		err = fmt.Errorf("%s is being removed", cmd.Page)
+	}
+	return err
+}
+
+func (s *Supervisor) sweep() {
+	removed, err := s.builder.(*build.Builder).Sweep()
+	switch {
+	case err != nil:
+		s.tell(slog.LevelWarn, "cannot remove old binaries", slog.String("err", err.Error()))
+	case removed > 0:
+		s.tell(slog.LevelInfo, "old binaries removed", slog.Int("count", removed))
+	}
+}
+
+func (s *Supervisor) tell(level slog.Level, message string, attrs ...slog.Attr) {
+	s.store.Publish(state.Event{Level: level, Message: message, Attrs: attrs})
+}
+
+// show is a path as people want to read it.
+func show(root, path string) string {
+	if rel, err := filepath.Rel(root, path); path != "" && err == nil && filepath.IsLocal(rel) {
+		return rel
+	}
+	return path
+}

@@ -1,0 +1,579 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"tqserver/internal/config"
+	"tqserver/internal/process"
+	"tqserver/internal/proxy"
+	"tqserver/internal/state"
+)
+
+// child is a process, as far as an actor knows one.
+type child interface {
+	Ready() <-chan struct{}
+	Done() <-chan struct{}
+	Exit() process.Exit
+	Stop(grace time.Duration)
+}
+
+// version is a binary and the number of the build it came of.
+type version struct {
+	binary string
+	build  int
+}
+
+// worker is one process of a page.
+type worker struct {
+	child
+	version
+	pid, port int
+	settings  config.WorkerSettings
+	began     time.Time
+	ready     time.Time
+	backend   *proxy.Backend
+	unhealthy int
+	hurry     context.CancelFunc // ends its drain at once; nil before that
+}
+
+func (w *worker) state(role state.Role) state.Worker {
+	return state.Worker{Role: role, PID: w.pid, Port: w.port, Build: w.build, Since: w.began, Unhealthy: w.unhealthy}
+}
+
+// startAttempt is a worker on its way to serving.
+type startAttempt struct {
+	worker
+	reason    reason
+	change    change // that is behind a new build
+	buildTook time.Duration
+	before    version // that gave its port for this one
+	cancel    context.CancelFunc
+	taken     int  // ports that were
+	told      bool // that there is no port
+}
+
+var (
+	errPortTaken = errors.New("its port is taken by another program")
+	errAbandoned = errors.New("not wanted any more")
+)
+
+// tooManyPorts is how many ports may turn out to be taken before that counts
+// as a crash, so that a page which takes no port at all ends up in a pause.
+const tooManyPorts = 20
+
+// replace starts a worker of a version.
+func (p *page) replace(why reason, v version) {
+	p.start(&startAttempt{worker: worker{version: v}, reason: why})
+}
+
+// start brings a worker up, in place of one that is on its way.
+func (p *page) start(a *startAttempt) {
+	p.dropStart()
+	p.retry.Stop()
+	p.next = time.Time{}
+	if p.serving == nil {
+		p.entry.Hold()
+	}
+	port := p.reserved
+	p.reserved = 0
+	if port == 0 {
+		port, p.freed = p.ports.acquire()
+	}
+	if port == 0 {
+		p.waitForPort(a)
+		return
+	}
+	ctx, cancel := context.WithCancel(p.life) // ended by dropStart, at the latest in close
+	a.cancel = cancel
+	a.port, a.settings, a.began = port, p.cfg.worker, time.Now()
+	p.starting = a
+	p.publish()
+	cfg, spec := p.cfg, p.spec(a)
+	p.aside(func() func() {
+		defer cancel()
+		w, err := p.bring(ctx, a.worker, cfg, spec)
+		return func() { p.started(a, w, err) }
+	})
+}
+
+// dropStart gives up the start that is under way.
+func (p *page) dropStart() {
+	if p.starting != nil {
+		p.starting.cancel()
+		p.starting = nil
+	}
+	p.portless, p.freed = nil, nil
+	p.recheck.Stop()
+}
+
+// waitForPort waits until there is a port again. A page that serves and has
+// no port coming back gives its own: slower, but never an error.
+func (p *page) waitForPort(a *startAttempt) {
+	p.portless = a
+	if w := p.serving; w != nil && len(p.draining) == 0 {
+		p.serving = nil
+		p.entry.Hold()
+		p.freed = nil
+		a.before = w.version
+		p.tell(slog.LevelWarn, "no spare port: the old worker stops before the new one starts")
+		p.retire(w, proxy.ServiceRestart, true)
+		return
+	}
+	p.recheck.Reset(portRecheck) // another program may give one back
+	if !a.told {
+		a.told = true
+		p.tell(slog.LevelWarn, "waits for a port", slog.String("err", "every port from workers.port_range_start to port_range_end is in use: widen the range"))
+		return
+	}
+	p.publish()
+}
+
+// seekPort asks again for a port.
+func (p *page) seekPort() {
+	a := p.portless
+	if a == nil {
+		p.freed = nil
+		return
+	}
+	p.start(a)
+}
+
+// spec says how the worker is run.
+func (p *page) spec(a *startAttempt) process.Spec {
+	w := p.cfg.worker
+	procs := w.GoMaxProcs
+	if procs == 0 {
+		procs = runtime.NumCPU()
+	}
+	own := map[string]string{
+		"TQ_PORT":                     strconv.Itoa(a.port),
+		"TQ_MAX_REQUESTS":             strconv.Itoa(w.MaxRequests),
+		"TQ_READ_TIMEOUT_SECONDS":     seconds(w.ReadTimeout),
+		"TQ_WRITE_TIMEOUT_SECONDS":    seconds(w.WriteTimeout),
+		"TQ_IDLE_TIMEOUT_SECONDS":     seconds(w.IdleTimeout),
+		"TQ_SHUTDOWN_GRACE_PERIOD_MS": strconv.FormatInt(w.ShutdownGracePeriod.Milliseconds(), 10),
+		"TQ_LOG_FILE":                 p.out.path(),
+		"TQ_ROUTE":                    p.route,
+		"TQ_BUILD":                    strconv.Itoa(a.build),
+		"GOMAXPROCS":                  strconv.Itoa(procs),
+		"GOMEMLIMIT":                  w.GoMemLimit,
+	}
+	env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
+		key, _, _ := strings.Cut(kv, "=")
+		_, ours := own[key]
+		return ours || strings.HasPrefix(key, "TQ_")
+	})
+	for key, value := range own {
+		env = append(env, key+"="+value)
+	}
+	return process.Spec{Path: a.binary, Dir: p.root, Env: env}
+}
+
+func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
+
+// bring starts a worker and returns it when it may have traffic. With an error,
+// which says why not, it is reaped if it ever ran.
+func (p *page) bring(ctx context.Context, w worker, cfg settings, spec process.Spec) (*worker, error) {
+	spec.Output = p.out.write
+	c, pid, err := p.spawn(spec)
+	if err != nil {
+		return nil, err
+	}
+	w.child, w.pid = c, pid
+	if err := p.await(ctx, &w, cfg.workers.StartTimeout); err != nil {
+		grace := time.Duration(0)
+		if errors.Is(err, errAbandoned) {
+			grace = cfg.worker.ShutdownGracePeriod
+		}
+		c.Stop(grace)
+		if how := c.Exit(); how.PortTaken {
+			err = errPortTaken
+		}
+		return &w, err
+	}
+	w.ready = time.Now()
+	if wait := cfg.workers.StartupDelay - time.Since(w.began); wait > 0 {
+		select {
+		case <-time.After(wait):
+		case <-c.Done():
+			return &w, fmt.Errorf("it ended during startup_delay_ms: %s", c.Exit().How)
+		case <-ctx.Done():
+			c.Stop(cfg.worker.ShutdownGracePeriod)
+			return &w, errAbandoned
+		}
+	}
+	return &w, nil
+}
+
+// await returns when a worker has said that it is ready, or has answered on a
+// port that is its own.
+func (p *page) await(ctx context.Context, w *worker, timeout time.Duration) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	late := time.NewTimer(timeout)
+	defer late.Stop()
+	pause, next := 2*time.Millisecond, time.NewTimer(0)
+	defer next.Stop()
+	answered, asking := make(chan error, 1), false
+	defer func() {
+		if cancel(); asking {
+			<-answered
+		}
+	}()
+	var last error
+	for {
+		select {
+		case <-w.Ready():
+			return nil
+		case <-next.C:
+			asking = true
+			go func() { answered <- p.probe(ctx, w.port) }() // ends with ctx
+		case last = <-answered:
+			asking = false
+			if last == nil && p.owns(w.pid, w.port) {
+				return nil
+			}
+			if last == nil {
+				return errPortTaken
+			}
+			next.Reset(pause)
+			pause = min(2*pause, 250*time.Millisecond)
+		case <-w.Done():
+			if w.Exit().PortTaken || p.taken(w.port) {
+				return errPortTaken
+			}
+			return fmt.Errorf("it ended before it was ready: %s", w.Exit().How)
+		case <-late.C:
+			return fmt.Errorf("it was not ready within workers.start_timeout_seconds (%v): it must listen on TQ_PORT and answer 200 on /health (last: %v)", timeout, last)
+		case <-ctx.Done():
+			return errAbandoned
+		}
+	}
+}
+
+// started is the end of a start.
+func (p *page) started(a *startAttempt, w *worker, err error) {
+	current := p.starting == a
+	switch {
+	case err != nil:
+		p.ports.release(a.port)
+		if current {
+			p.starting = nil
+			p.startFailed(a, w, err)
+		}
+	case !current:
+		p.retireUnused(w)
+	default:
+		p.starting = nil
+		p.swap(a, w)
+	}
+	if current {
+		p.settle(err == nil)
+	}
+}
+
+// startFailed decides what becomes of a page whose newest worker did not come
+// up.
+func (p *page) startFailed(a *startAttempt, w *worker, err error) {
+	if errors.Is(err, errPortTaken) && a.taken < tooManyPorts {
+		a.taken++
+		p.start(a)
+		return
+	}
+	attrs := []slog.Attr{slog.Int("build", a.build), slog.String("reason", string(a.reason)), slog.String("err", err.Error())}
+	if w != nil {
+		if words := p.out.lastWords(w.pid); words != "" {
+			attrs = append(attrs, slog.String("output", words))
+		}
+	}
+	switch {
+	case p.serving != nil:
+		p.failed = fmt.Sprintf("build %d does not start: %v", a.build, err)
+		p.tell(slog.LevelError, "the new worker did not start, the old one serves on", attrs...)
+		if a.reason.insists() {
+			p.crashes++
+			p.retryIn(max(firstPause, pauseBefore(p.crashes)), a.reason, a.version)
+		}
+	case a.before.binary != "" && a.before != a.version:
+		p.failed = fmt.Sprintf("build %d does not start: %v", a.build, err)
+		p.tell(slog.LevelError, "the new worker did not start, the old build is started again", attrs...)
+		p.replace(putBack, a.before)
+	default:
+		p.down("the worker did not start", attrs, a.version)
+	}
+}
+
+// crashed is the end of the worker that served.
+func (p *page) crashed() {
+	w := p.serving
+	p.serving = nil
+	p.calm.Stop()
+	p.health.Stop()
+	p.entry.Hold()
+	w.backend.Close()
+	p.ports.release(w.port)
+	p.restarts++
+	attrs := []slog.Attr{slog.Int("build", w.build), slog.Int("pid", w.pid), slog.Int("port", w.port), slog.String("err", w.Exit().How)}
+	if p.starting != nil || p.portless != nil {
+		p.tell(slog.LevelError, "the worker ended", attrs...)
+		return
+	}
+	p.down("the worker ended", attrs, w.version)
+}
+
+// down plans the next start of a page that nothing serves.
+func (p *page) down(what string, attrs []slog.Attr, v version) {
+	p.crashes++
+	pause := pauseBefore(p.crashes)
+	if pause == 0 {
+		p.tell(slog.LevelError, what, attrs...)
+		p.replace(crash, v)
+		return
+	}
+	p.retryIn(pause, crash, v)
+	p.entry.Refuse(proxy.Refusal{
+		Status: http.StatusServiceUnavailable, Title: "This page is out of order", Detail: "It keeps ending and is started again in a moment.", Until: p.next,
+	})
+	p.tell(slog.LevelError, what, append(attrs, slog.Duration("retry", pause))...)
+}
+
+// retryIn plans a start, or a build if that is the reason.
+func (p *page) retryIn(pause time.Duration, why reason, v version) {
+	p.next = time.Now().Add(pause)
+	p.retry.Reset(pause)
+	p.retrying = func() {
+		if why == newBuild {
+			p.build(p.lastSave, false)
+		} else {
+			p.replace(why, v)
+		}
+	}
+}
+
+// tryAgain is the end of a pause.
+func (p *page) tryAgain() {
+	p.next = time.Time{}
+	if !p.stopped && !p.closing && p.building == nil && p.starting == nil && p.portless == nil {
+		p.retrying()
+	}
+}
+
+// swap sends traffic to a worker that is ready, and retires the one before.
+func (p *page) swap(a *startAttempt, w *worker) {
+	w.backend = proxy.NewBackend(loopback(w.port), proxy.BackendOptions{MaxRequests: w.settings.MaxRequests, IdleTimeout: w.settings.IdleTimeout})
+	old := p.serving
+	p.entry.Serve(w.backend)
+	swapped := time.Now()
+	p.serving, p.live, p.spent = w, w.version, false
+	if a.reason != putBack {
+		p.failed = ""
+	}
+	if old != nil && old.binary != w.binary {
+		p.previous = old.binary
+	}
+	p.builder.Keep(p.dir, w.binary, p.previous)
+	p.calm.Reset(calmAfter)
+	p.health.Reset(p.cfg.workers.HealthInterval)
+
+	attrs := []slog.Attr{
+		slog.Int("build", w.build), slog.Int("pid", w.pid), slog.Int("port", w.port), slog.String("reason", string(a.reason)),
+	}
+	if a.reason == newBuild {
+		if a.change.file != "" {
+			attrs = append(attrs, slog.String("file", p.show(a.change.file)), slog.Duration("detect", a.change.latency()))
+		}
+		attrs = append(attrs, slog.Duration("build_took", a.buildTook))
+	}
+	attrs = append(attrs, slog.Duration("start", w.ready.Sub(w.began)), slog.Duration("swap", swapped.Sub(w.ready)))
+	if a.reason == newBuild {
+		attrs = append(attrs, slog.Duration("took", swapped.Sub(a.change.at)))
+	}
+	if old != nil {
+		p.retire(old, proxy.ServiceRestart, false)
+		p.tell(slog.LevelInfo, "swapped", attrs...)
+	} else {
+		p.tell(slog.LevelInfo, "serving", attrs...)
+	}
+}
+
+// latency is the time from the file's change to our notice of it, if the file
+// still tells.
+func (c change) latency() time.Duration {
+	info, err := os.Stat(c.file)
+	if err != nil {
+		return 0
+	}
+	if d := c.at.Sub(info.ModTime()); d > 0 && d < 10*time.Second {
+		return d
+	}
+	return 0
+}
+
+// retire lets a worker finish what it has and stops it.
+func (p *page) retire(w *worker, why proxy.Ending, keepPort bool) {
+	ctx, cancel := context.WithCancel(p.life) // ended when the drain is
+	w.hurry = cancel
+	p.draining[w] = true
+	cfg, planned := p.cfg, why == proxy.ServiceRestart && !keepPort
+	p.aside(func() func() {
+		defer cancel()
+		if planned && cfg.workers.RestartDelay > 0 {
+			w.pause(ctx, cfg.workers.RestartDelay)
+		}
+		left := w.drain(ctx, cfg.workers.DrainTimeout, p.development(), why)
+		grace := cfg.worker.ShutdownGracePeriod
+		if ctx.Err() != nil {
+			grace = 0
+		}
+		w.Stop(grace)
+		return func() { p.retired(w, keepPort, left) }
+	})
+}
+
+// retireUnused stops a worker that came up and is not wanted any more.
+func (p *page) retireUnused(w *worker) {
+	grace := p.cfg.worker.ShutdownGracePeriod
+	p.aside(func() func() {
+		w.Stop(grace)
+		return func() { p.ports.release(w.port) }
+	})
+}
+
+// retired is the end of a worker that was replaced.
+func (p *page) retired(w *worker, keepPort bool, cut int) {
+	delete(p.draining, w)
+	attrs := []slog.Attr{slog.Int("build", w.build), slog.Int("pid", w.pid), slog.Int("port", w.port)}
+	level, message := slog.LevelInfo, "worker stopped"
+	if cut > 0 {
+		level, message = slog.LevelWarn, "worker stopped with requests under way"
+		attrs = append(attrs, slog.Int("cut", cut))
+	}
+	a := p.portless
+	if keepPort && a != nil && p.ports.contains(w.port) {
+		p.reserved = w.port
+		p.tell(level, message, attrs...)
+		p.start(a)
+		return
+	}
+	p.ports.release(w.port)
+	p.tell(level, message, attrs...)
+}
+
+// pause waits, but not for a worker that has ended.
+func (w *worker) pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-w.Done():
+	case <-ctx.Done():
+	}
+}
+
+// drain waits until nothing is under way on the worker, as long as it may,
+// and ends streams when it is time. It returns how many requests were left.
+func (w *worker) drain(ctx context.Context, timeout time.Duration, development bool, why proxy.Ending) (left int) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watched := make(chan struct{})
+	go func() { // ends with ctx
+		defer close(watched)
+		select {
+		case <-w.Done():
+			cancel() // nothing can finish any more
+		case <-ctx.Done():
+		}
+	}()
+	defer func() { cancel(); <-watched }()
+	streams := timeout
+	if development {
+		streams = min(timeout, devStreams)
+	}
+	deadline := time.Now().Add(timeout)
+	if !w.drainUntil(ctx, time.Now().Add(streams)) {
+		w.backend.EndStreams(why)
+		if latest := time.Now().Add(closeStream); deadline.Before(latest) {
+			deadline = latest
+		}
+		w.drainUntil(ctx, deadline)
+	}
+	return w.backend.InFlight()
+}
+
+func (w *worker) drainUntil(ctx context.Context, deadline time.Time) bool {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	return w.backend.Drain(ctx) == nil
+}
+
+// checkHealth asks the serving worker how it is.
+func (p *page) checkHealth() {
+	w := p.serving
+	if w == nil || p.closing {
+		return
+	}
+	p.health.Reset(p.cfg.workers.HealthInterval)
+	if p.probing {
+		return
+	}
+	p.probing = true
+	ctx, cancel := context.WithCancel(p.life)
+	p.aside(func() func() {
+		answered := make(chan error, 1)
+		go func() { answered <- p.probe(ctx, w.port) }() // ends with ctx
+		select {
+		case err := <-answered:
+			cancel()
+			return func() { p.checked(w, err) }
+		case <-w.Done():
+			cancel()
+			<-answered
+			return func() { p.probing = false }
+		}
+	})
+}
+
+// checked is the end of a health check.
+func (p *page) checked(w *worker, err error) {
+	p.probing = false
+	if p.serving != w {
+		return
+	}
+	if err == nil {
+		if w.unhealthy > 0 {
+			w.unhealthy = 0
+			p.publish()
+		}
+		return
+	}
+	w.unhealthy++
+	p.calm.Reset(calmAfter)
+	if w.unhealthy < p.cfg.workers.HealthFailures {
+		p.publish()
+		return
+	}
+	if p.starting == nil && p.portless == nil && p.building == nil && p.next.IsZero() {
+		p.tell(slog.LevelError, "unhealthy: a replacement is started", slog.Int("pid", w.pid), slog.Int("port", w.port), slog.String("err", err.Error()))
+		p.replace(lostHealth, w.version)
+	}
+}
+
+// logPath puts the page's folder into a template.
+func logPath(template, dir, pages string) string {
+	rel, err := filepath.Rel(pages, dir)
+	if err != nil {
+		rel = filepath.Base(dir)
+	}
+	return strings.ReplaceAll(template, "{path}", rel)
+}
