@@ -1,0 +1,175 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"tqserver/internal/config"
+	"tqserver/internal/state"
+)
+
+// reloader reads the configuration again when it was saved.
+type reloader struct {
+	server *Server
+	wake   chan struct{}   // holds one: the file may have changed
+	asked  chan chan error // reload whether it changed or not
+
+	cfg  *config.Config // in force; belongs to run once that runs
+	text []byte         // of the file as it was read last
+}
+
+func newReloader(s *Server, cfg *config.Config) *reloader {
+	r := &reloader{server: s, cfg: cfg, wake: make(chan struct{}, 1), asked: make(chan chan error)}
+	r.text, _ = os.ReadFile(cfg.File)
+	r.watch()
+	return r
+}
+
+// patience is how long the end may take for requests that are under way.
+func (r *reloader) patience() time.Duration { return r.cfg.Workers.DrainTimeout + 5*time.Second }
+
+// changed tells of paths that have changed, nil for any. It never waits.
+func (r *reloader) changed(paths []string) {
+	if paths == nil || slices.ContainsFunc(paths, func(p string) bool { return !strings.HasSuffix(p, ".go") }) {
+		select {
+		case r.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// ask reloads and returns what is wrong with the file.
+func (r *reloader) ask(ctx context.Context) error {
+	reply := make(chan error, 1)
+	select {
+	case r.asked <- reply:
+		return <-reply
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// run reloads until the context ends. A save is acted on when nothing more
+// came for file_watcher.debounce_ms.
+func (r *reloader) run(ctx context.Context) {
+	settle := time.NewTimer(time.Hour)
+	settle.Stop()
+	for {
+		select {
+		case <-r.wake:
+			settle.Reset(r.cfg.FileWatcher.Debounce)
+		case <-settle.C:
+			r.look(ctx)
+		case reply := <-r.asked:
+			reply <- r.reload(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// look reloads if the content of the file changed. A file that is gone is
+// waited for: it may be in the middle of being replaced.
+func (r *reloader) look(ctx context.Context) {
+	r.watch()
+	text, err := os.ReadFile(r.cfg.File)
+	if r.cfg.File == "" || err != nil || bytes.Equal(text, r.text) {
+		return
+	}
+	r.server.tell(slog.LevelInfo, "Config file changed: "+r.server.opts.ConfigFile)
+	r.reload(ctx)
+}
+
+// reload puts the file in force, or says what is wrong with it.
+func (r *reloader) reload(ctx context.Context) error {
+	s := r.server
+	s.tell(slog.LevelInfo, "Reloading configuration...")
+	text, err := os.ReadFile(r.cfg.File)
+	if err == nil {
+		r.text = text
+		if config.Empty(text) {
+			err = errors.New(s.opts.ConfigFile + ": the file is empty, which is taken for a save that was cut short")
+		}
+	}
+	var cfg *config.Config
+	if err == nil {
+		cfg, err = config.Parse(s.opts.ConfigFile, text)
+	}
+	if err != nil {
+		s.store.Change(state.Event{
+			Level: slog.LevelError, Message: "the configuration is refused, the one before stays in force",
+			Attrs: []slog.Attr{slog.String("err", err.Error())},
+		}, func(srv *state.Server) { srv.ConfigError = err.Error() })
+		return err
+	}
+	old := r.cfg
+	r.cfg = cfg
+	if cfg.Server.Port != old.Server.Port {
+		s.tell(slog.LevelWarn, "server.port changed: that takes effect when the server is restarted", slog.Int("port", cfg.Server.Port))
+	}
+	s.proxy.Configure(proxySettings(cfg))
+	s.front.configure(cfg.Server)
+	s.log.configure(cfg.Server)
+	s.watcher.Trees(cfg.Pages.Directory)
+	dev := s.development(cfg)
+	s.store.Change(state.Event{Message: "✅ Configuration reloaded successfully"}, func(srv *state.Server) {
+		srv.ConfigError, srv.Development = "", dev
+	})
+	return s.supervisor.Configure(ctx, cfg, dev, func(workers int) {
+		if workers > 0 {
+			s.tell(slog.LevelInfo, "✅ All workers restarted with new configuration", slog.Int("count", workers))
+		}
+	})
+}
+
+// watch watches the file however it may be saved: every folder on the way to
+// it in which a link could be set to something else.
+func (r *reloader) watch() {
+	if r.cfg.File != "" {
+		r.server.watcher.Add(linkFolders(r.cfg.File))
+	}
+}
+
+// linkFolders returns the folder of path, and the folders of all links on the
+// way to what it stands for.
+func linkFolders(path string) []string {
+	dirs := []string{filepath.Dir(path)}
+	for range 40 { // as many links as the kernel follows (path_resolution(7))
+		link, rest := firstLink(path)
+		if link == "" {
+			break
+		}
+		dirs = append(dirs, filepath.Dir(link))
+		target, err := os.Readlink(link)
+		if err != nil {
+			break
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(link), target)
+		}
+		path = filepath.Join(target, rest)
+		dirs = append(dirs, filepath.Dir(path))
+	}
+	slices.Sort(dirs)
+	return slices.Compact(dirs)
+}
+
+// firstLink finds the first part of a path that is a link.
+func firstLink(path string) (link, rest string) {
+	parts := strings.Split(filepath.Clean(path), string(filepath.Separator))
+	for i := range parts {
+		at := filepath.Join(string(filepath.Separator), filepath.Join(parts[:i+1]...))
+		if info, err := os.Lstat(at); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			return at, filepath.Join(parts[i+1:]...)
+		}
+	}
+	return "", ""
+}

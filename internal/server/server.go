@@ -1,0 +1,219 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"tqserver/internal/config"
+	"tqserver/internal/logfile"
+	"tqserver/internal/proxy"
+	"tqserver/internal/state"
+	"tqserver/internal/supervisor"
+	"tqserver/internal/watch"
+)
+
+// consoleFlush is how long the end waits for a console to take its last lines.
+const consoleFlush = time.Second
+
+// Options is how a server was started.
+type Options struct {
+	ConfigFile string    // as it was named
+	Version    string    // of the program
+	Console    io.Writer // gets plain lines; nil for none
+	Dev        bool      // -dev was given
+	Terminal   bool      // somebody watches: development by default
+}
+
+// Server is the engine and its front door.
+type Server struct {
+	opts       Options
+	store      *state.Store
+	proxy      *proxy.Proxy
+	supervisor *supervisor.Supervisor
+	watcher    *watch.Watcher
+	front      *front
+	log        *logSink
+	lock       io.Closer
+	reloads    *reloader
+	stop       context.CancelFunc // set by Run
+	stopped    chan struct{}      // closed when stop is set
+}
+
+// Guard reports whether this process was started to guard the workers of
+// another, and has done so. Call it first in main.
+func Guard() bool { return supervisor.Guard() }
+
+// New prepares a server. It takes the project and the port: that it has both
+// is sure when New returns. Call Run, which gives them back.
+func New(cfg *config.Config, opts Options) (*Server, error) {
+	s := &Server{opts: opts, stopped: make(chan struct{})}
+	lock, err := lockProject(cfg.Root)
+	if err != nil {
+		return nil, err
+	}
+	s.lock = lock
+	dev := s.development(cfg)
+	s.store = state.NewStore(state.Server{Version: opts.Version, PID: os.Getpid(), Root: cfg.Root, Started: time.Now(), Development: dev})
+	s.proxy = proxy.New(proxySettings(cfg))
+	s.front, err = listen(cfg.Server.Port, s.proxy, s.store)
+	if err != nil {
+		lock.Close()
+		return nil, err
+	}
+	s.watcher = watch.New(func(err error) {
+		s.tell(slog.LevelWarn, "files cannot be watched as they should: they are compared twice a second", slog.String("err", err.Error()))
+	})
+	s.supervisor, err = supervisor.New(supervisor.Options{
+		Config: cfg, Store: s.store, Proxy: s.proxy, Development: dev,
+		OpenLog: s.openLog, Watch: s.watcher.Add,
+	})
+	if err != nil {
+		s.front.close()
+		lock.Close()
+		return nil, err
+	}
+	s.log = newLogSink(s.store, cfg.Server)
+	s.reloads = newReloader(s, cfg)
+	return s, nil
+}
+
+// Source is the server as front ends see it.
+func (s *Server) Source() state.Source { return source{s.store, s} }
+
+// Run serves until the context ends or a front end asks for the end, and
+// returns nil when everything ended in order.
+func (s *Server) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.stop = cancel
+	close(s.stopped)
+	defer s.lock.Close()
+
+	life := context.WithoutCancel(ctx)
+	flushSinks := s.startSinks(life)
+	defer flushSinks()
+	cfg := s.reloads.cfg
+	s.tell(slog.LevelInfo, "tqserver starts", slog.String("version", s.opts.Version), slog.Int("pid", os.Getpid()), slog.String("dir", cfg.Root))
+
+	watching, endWatching := context.WithCancel(life)
+	var running sync.WaitGroup
+	s.watcher.Trees(cfg.Pages.Directory)
+	running.Go(func() { // ends with watching
+		s.watcher.Run(watching, func(paths []string) {
+			s.supervisor.Changed(paths)
+			s.reloads.changed(paths)
+		})
+	})
+	running.Go(func() { s.reloads.run(watching) })
+	supervised := make(chan struct{})
+	running.Go(func() { // ends with ctx
+		defer close(supervised)
+		s.supervisor.Run(ctx)
+	})
+	<-s.supervisor.Begun() // or the first requests would find no page
+
+	failed := make(chan error, 1)
+	running.Go(func() { failed <- s.front.run(cfg.Server) }) // ends with front.shutdown
+	addr := s.front.url()
+	s.store.Change(state.Event{Message: "listening", Attrs: []slog.Attr{slog.String("url", addr)}}, func(srv *state.Server) { srv.Addr = addr })
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+		cancel()
+	}
+	s.tell(slog.LevelInfo, "shutting down: requests under way finish")
+	patience, cancelPatience := context.WithTimeout(life, s.reloads.patience())
+	defer cancelPatience()
+	s.front.shutdown(patience)
+	<-supervised
+	endWatching()
+	running.Wait()
+	s.tell(slog.LevelInfo, "stopped", slog.Duration("took", time.Since(s.started()).Round(time.Second)))
+	return err
+}
+
+func (s *Server) started() time.Time { return s.store.Server().Started }
+
+// startSinks begins to write down what happens. The function it returns ends
+// that when the last of it is written.
+func (s *Server) startSinks(ctx context.Context) (flush func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var files sync.WaitGroup
+	files.Go(func() { s.log.run(ctx) }) // ends with ctx
+	console := make(chan struct{})
+	go func() { // ends with ctx, unless nobody reads
+		defer close(console)
+		if s.opts.Console != nil {
+			runConsole(ctx, s.store, s.opts.Console)
+		}
+	}()
+	return func() {
+		cancel()
+		files.Wait()
+		s.log.close()
+		select {
+		case <-console:
+		case <-time.After(consoleFlush):
+		}
+	}
+}
+
+// development reports whether the development aids are on.
+func (s *Server) development(cfg *config.Config) bool {
+	return s.opts.Dev || cfg.Dev.Mode == "on" || cfg.Dev.Mode == "auto" && s.opts.Terminal
+}
+
+// openLog opens a file for a page's output.
+func (s *Server) openLog(template, page string) supervisor.Log {
+	return logfile.Open(template, func(lost uint64, err error) {
+		s.tell(slog.LevelWarn, "lines of a log file are lost", slog.String("page", page), slog.Uint64("lines", lost), slog.String("err", err.Error()))
+	})
+}
+
+func (s *Server) tell(level slog.Level, message string, attrs ...slog.Attr) {
+	s.store.Publish(state.Event{Level: level, Message: message, Attrs: attrs})
+}
+
+func proxySettings(cfg *config.Config) proxy.Settings {
+	return proxy.Settings{
+		ReadTimeout: cfg.Server.ReadTimeout, WriteTimeout: cfg.Server.WriteTimeout,
+		HoldTimeout: cfg.Proxy.HoldTimeout, MaxHeld: cfg.Proxy.MaxHeld,
+	}
+}
+
+// source adds commands to the store.
+type source struct {
+	*state.Store
+	server *Server
+}
+
+// Do has a command carried out; see [state.Source].
+func (s source) Do(ctx context.Context, cmd state.Command) error {
+	select {
+	case <-s.server.stopped:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	switch cmd.Verb {
+	case state.Shutdown:
+		s.server.stop()
+		return nil
+	case state.Reload:
+		return s.server.reloads.ask(ctx)
+	case state.Rebuild, state.Restart, state.Start, state.Stop, state.Kill, state.Pause, state.Resume:
+		return s.server.supervisor.Do(ctx, cmd)
+	}
+	return fmt.Errorf("there is no command %q", cmd.Verb)
+}
+
+var _ state.Source = source{}
+
+var errShuttingDown = errors.New("the server is shutting down")

@@ -1,0 +1,167 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	"tqserver/internal/config"
+	"tqserver/internal/logfile"
+	"tqserver/internal/state"
+)
+
+// logSink writes events to the server's log file.
+type logSink struct {
+	store *state.Store
+
+	mu       sync.Mutex // guards all below
+	settings config.Server
+	file     *logfile.File
+	handler  slog.Handler
+}
+
+func newLogSink(store *state.Store, cfg config.Server) *logSink {
+	s := &logSink{store: store}
+	s.configure(cfg)
+	return s
+}
+
+// configure changes the file and its format.
+func (s *logSink) configure(cfg config.Server) {
+	s.mu.Lock()
+	old := s.file
+	if old != nil && s.settings.LogFile == cfg.LogFile && s.settings.LogFormat == cfg.LogFormat {
+		s.mu.Unlock()
+		return
+	}
+	s.settings = cfg
+	s.file = logfile.Open(cfg.LogFile, func(lost uint64, err error) {
+		s.store.Publish(state.Event{Level: slog.LevelWarn, Message: "lines of a log file are lost", Attrs: []slog.Attr{slog.Uint64("lines", lost), slog.String("err", err.Error())}})
+	})
+	if cfg.LogFormat == "json" {
+		s.handler = slog.NewJSONHandler(s.file, nil)
+	} else {
+		s.handler = slog.NewTextHandler(s.file, nil)
+	}
+	s.mu.Unlock()
+	if old != nil {
+		old.Close()
+	}
+}
+
+// run writes until the context ends and all that happened before is written.
+func (s *logSink) run(ctx context.Context) {
+	for after := uint64(state.Beginning); ; {
+		u, err := s.store.Next(ctx, after)
+		if err != nil {
+			return
+		}
+		after = u.Seq
+		s.mu.Lock()
+		handler := s.handler
+		s.mu.Unlock()
+		for _, e := range u.Events {
+			if e.Message != "" {
+				r := slog.NewRecord(e.Time, e.Level, e.Message, 0)
+				r.AddAttrs(e.Attrs...)
+				handler.Handle(ctx, r)
+			}
+		}
+	}
+}
+
+func (s *logSink) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.file.Close()
+}
+
+// runConsole writes events and workers' output as plain lines, until the
+// context ends or nobody takes them any more.
+func runConsole(ctx context.Context, store *state.Store, w io.Writer) {
+	for after := uint64(state.Beginning); ; {
+		u, err := store.Next(ctx, after)
+		if err != nil {
+			return
+		}
+		after = u.Seq
+		var text strings.Builder
+		if u.Gap {
+			fmt.Fprintln(&text, "… lines are left out here: they came faster than they could be shown; the log files have them all")
+		}
+		events, lines := u.Events, u.Lines
+		for len(events) > 0 || len(lines) > 0 {
+			if len(lines) == 0 || len(events) > 0 && events[0].Seq < lines[0].Seq {
+				writeEvent(&text, events[0])
+				events = events[1:]
+			} else {
+				l := lines[0]
+				fmt.Fprintf(&text, "%s %-12s | %s\n", clock(l.Time), l.Page, plain(l.Text))
+				lines = lines[1:]
+			}
+		}
+		if _, err := io.WriteString(w, text.String()); err != nil {
+			return
+		}
+	}
+}
+
+// writeEvent writes an event as a line, and what takes several lines below it.
+func writeEvent(w *strings.Builder, e state.Event) {
+	if e.Message == "" {
+		return
+	}
+	who, rest, below := "tqserver", "", ""
+	for _, a := range e.Attrs {
+		switch value := a.Value.Resolve(); {
+		case a.Key == "page":
+			who = value.String()
+		case a.Key == "err" || strings.Contains(value.String(), "\n"):
+			below += "\n" + value.String()
+		case value.Kind() == slog.KindDuration:
+			rest += fmt.Sprintf("  %s=%s", a.Key, short(value.Duration()))
+		default:
+			rest += fmt.Sprintf("  %s=%s", a.Key, value)
+		}
+	}
+	level := ""
+	if e.Level >= slog.LevelWarn {
+		level = e.Level.String() + " "
+	}
+	fmt.Fprintf(w, "%s %-12s %s%s%s\n", clock(e.Time), plain(who), level, e.Message, plain(rest))
+	for line := range strings.Lines(strings.TrimPrefix(below, "\n")) {
+		fmt.Fprintf(w, "    %s\n", plain(strings.TrimRight(line, "\n")))
+	}
+}
+
+func clock(t time.Time) string { return t.Local().Format("15:04:05.000") }
+
+// short is a duration with three digits, which is as much as it tells.
+func short(d time.Duration) string {
+	for unit := time.Microsecond; ; unit *= 10 {
+		if d < 1000*unit || unit >= time.Second {
+			return d.Round(unit).String()
+		}
+	}
+}
+
+var escapeSequence = regexp.MustCompile(`\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\-_])`)
+
+// plain is text that does nothing to a terminal.
+func plain(s string) string {
+	if strings.ContainsRune(s, '\x1b') {
+		s = escapeSequence.ReplaceAllString(s, "")
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\t' {
+			return -1
+		}
+		return r
+	}, s)
+}
