@@ -1,0 +1,195 @@
+package conventions
+
+import (
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "tqserver"
+
+// imports says which of our packages and which modules each may import, and
+// why. What is not named is denied.
+var imports = []struct {
+	pkg     string // as path.Match takes it, below the module
+	allowed []string
+	reason  string
+}{
+	{"cmd/tqserver", []string{"internal/server", "internal/config", "internal/state", "tui", "golang.org/x/sys"}, "main picks a front end and runs it, nothing else"},
+	{"internal/server", []string{"internal/supervisor", "internal/watch", "internal/proxy", "internal/logfile", "internal/config", "internal/router", "internal/state"}, "the composition root wires the parts; processes and builds are the supervisor's"},
+	{"internal/supervisor", []string{"internal/build", "internal/process", "internal/proxy", "internal/router", "internal/config", "internal/state"}, "it decides who lives, and learns of files and connections from others"},
+	{"internal/build", []string{"internal/state"}, "it turns a folder into a binary and knows of no server"},
+	{"internal/process", []string{"internal/state", "golang.org/x/sys"}, "it keeps one child and knows of no page"},
+	{"internal/config", []string{"internal/router", "gopkg.in/yaml.v3"}, "only it reads YAML"},
+	{"internal/watch", []string{"github.com/fsnotify/fsnotify"}, "it says which files changed and knows nothing of what they mean"},
+	{"internal/proxy", nil, "it decides who serves and must not know who lives"},
+	{"internal/router", nil, "plain functions of folders and paths"},
+	{"internal/logfile", nil, "it writes lines"},
+	{"internal/state", nil, "the vocabulary of every front end, near or far"},
+	{"internal/conventions", nil, "it holds tests only"},
+	{"tui", []string{"internal/state", "github.com/charmbracelet"}, "a front end looks at state and asks, it never touches the engine"},
+	{"pkg/*", nil, "every page links it again at every save"},
+	{"pages/*", []string{"pkg/*"}, "a page is a user's program: it gets what users get"},
+}
+
+type listed struct {
+	ImportPath string
+	Doc        string
+	Imports    []string
+	Dir        string
+}
+
+func packages(t *testing.T) []listed {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Doc,Imports,Dir", "./...")
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []listed
+	for dec := json.NewDecoder(strings.NewReader(string(out))); dec.More(); {
+		var l listed
+		if err := dec.Decode(&l); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, l)
+	}
+	return all
+}
+
+func TestImportsPointDownOnly(t *testing.T) {
+	for _, p := range packages(t) {
+		rel := strings.TrimPrefix(p.ImportPath, module+"/")
+		i := slices.IndexFunc(imports, func(rule struct {
+			pkg     string
+			allowed []string
+			reason  string
+		}) bool {
+			ok, _ := path.Match(rule.pkg, rel)
+			return ok
+		})
+		if i < 0 {
+			t.Errorf("%s has no rule: say in this test what it may import, and why", rel)
+			continue
+		}
+		for _, imported := range p.Imports {
+			if ours := strings.HasPrefix(imported, module+"/"); !ours && !strings.Contains(strings.Split(imported, "/")[0], ".") {
+				continue // the standard library
+			}
+			name := strings.TrimPrefix(imported, module+"/")
+			if !slices.ContainsFunc(imports[i].allowed, func(a string) bool {
+				ok, _ := path.Match(a, name)
+				return ok || strings.HasPrefix(name, a+"/")
+			}) {
+				t.Errorf("%s imports %s and must not: %s", rel, name, imports[i].reason)
+			}
+		}
+	}
+}
+
+func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
+	for _, p := range packages(t) {
+		if p.Doc == "" {
+			t.Errorf("%s has no package comment", p.ImportPath)
+		}
+	}
+}
+
+// forbidden is what must not be called, where, and why.
+var forbidden = []struct {
+	call   string
+	where  func(file string) bool
+	reason string
+}{
+	{"time.Sleep", func(f string) bool { return !strings.HasPrefix(f, "pages/") }, "wait for what you wait for; the time of tests is testing/synctest's"},
+	{"fmt.Print", engine, "the engine publishes events, sinks print"},
+	{"fmt.Println", engine, "the engine publishes events, sinks print"},
+	{"fmt.Printf", engine, "the engine publishes events, sinks print"},
+	{"log.Print", engine, "the engine publishes events, sinks print"},
+	{"log.Printf", engine, "the engine publishes events, sinks print"},
+	{"log.Println", engine, "the engine publishes events, sinks print"},
+	{"log.Fatal", engine, "only main ends the program"},
+	{"os.Exit", engine, "only main ends the program"},
+	{"slog.Info", engine, "the engine publishes events, sinks print"},
+	{"slog.Error", engine, "the engine publishes events, sinks print"},
+	{"context.Background", engine, "what runs in the engine ends with something"},
+	{"context.TODO", engine, "what runs in the engine ends with something"},
+}
+
+func engine(file string) bool {
+	return !strings.HasSuffix(file, "_test.go") && (strings.HasPrefix(file, "internal/") || strings.HasPrefix(file, "tui/"))
+}
+
+func TestNoFileCallsWhatItMustNot(t *testing.T) {
+	eachFile(t, func(file string, fset *token.FileSet, parsed *ast.File) {
+		ast.Inspect(parsed, func(n ast.Node) bool {
+			call, ok := n.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			pkg, ok := call.X.(*ast.Ident)
+			if !ok || pkg.Obj != nil {
+				return true
+			}
+			name := pkg.Name + "." + call.Sel.Name
+			for _, f := range forbidden {
+				if f.call == name && f.where(file) && !inSynctest(file, parsed) {
+					t.Errorf("%s: %s: %s", fset.Position(n.Pos()), name, f.reason)
+				}
+			}
+			return true
+		})
+	})
+}
+
+// inSynctest reports whether a test file runs in bubbles, where time stands
+// still while somebody works.
+func inSynctest(file string, parsed *ast.File) bool {
+	return strings.HasSuffix(file, "_test.go") && slices.ContainsFunc(parsed.Imports, func(i *ast.ImportSpec) bool { return i.Path.Value == `"testing/synctest"` })
+}
+
+func TestThereIsNoInitFunction(t *testing.T) {
+	eachFile(t, func(_ string, fset *token.FileSet, parsed *ast.File) {
+		for _, d := range parsed.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "init" {
+				t.Errorf("%s: an init function runs before anybody asked for it", fset.Position(f.Pos()))
+			}
+		}
+	})
+}
+
+func eachFile(t *testing.T, check func(file string, fset *token.FileSet, parsed *ast.File)) {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() && (d.Name() == "testdata" || d.Name()[0] == '.' && file != root) {
+			return filepath.SkipDir
+		}
+		if filepath.Ext(file) != ".go" {
+			return nil
+		}
+		fset := token.NewFileSet()
+		parsed, err := parser.ParseFile(fset, file, nil, 0)
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(root, file)
+		check(filepath.ToSlash(rel), fset, parsed)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
