@@ -2,6 +2,7 @@ package process
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -139,9 +140,10 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 // Exit says how the process ended. It is known once Done is closed.
 func (p *Process) Exit() Exit { return p.exit }
 
-// Stop ends the process and its group: SIGTERM, and SIGKILL after grace. It
-// returns when the process was reaped. A grace of 0 kills at once.
-func (p *Process) Stop(grace time.Duration) {
+// Stop ends the process and its group: SIGTERM, and SIGKILL after grace or
+// when the context ends. It returns when the process was reaped. A grace of 0
+// kills at once.
+func (p *Process) Stop(ctx context.Context, grace time.Duration) {
 	if grace > 0 {
 		p.signal(syscall.SIGTERM)
 		deadline := time.NewTimer(grace)
@@ -150,6 +152,7 @@ func (p *Process) Stop(grace time.Duration) {
 		case <-p.done:
 			return
 		case <-deadline.C:
+		case <-ctx.Done():
 		}
 	}
 	p.signal(syscall.SIGKILL)

@@ -3,6 +3,7 @@ package process
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -159,7 +160,7 @@ func start(t *testing.T, p *Parent, role string) (*Process, *output) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { proc.Stop(0) })
+	t.Cleanup(func() { proc.Stop(context.Background(), 0) })
 	return proc, out
 }
 
@@ -247,7 +248,7 @@ func TestStopKillsWhoDoesNotListen(t *testing.T) {
 	proc, out := start(t, newParent(t), "stubborn")
 	out.first(t)
 	began := time.Now()
-	proc.Stop(50 * time.Millisecond)
+	proc.Stop(t.Context(), 50*time.Millisecond)
 	if took := time.Since(began); took < 50*time.Millisecond || took > 5*time.Second {
 		t.Errorf("it took %v", took)
 	}
@@ -259,7 +260,7 @@ func TestStopKillsWhoDoesNotListen(t *testing.T) {
 func TestStopEndsWhoListensBeforeTheGraceIsOver(t *testing.T) {
 	proc, _ := start(t, newParent(t), "ready")
 	await(t, "readiness", proc.Ready())
-	proc.Stop(time.Hour)
+	proc.Stop(t.Context(), time.Hour)
 	if proc.Exit().How != "signal: terminated" {
 		t.Errorf("it ended by %q", proc.Exit().How)
 	}

@@ -84,8 +84,9 @@ type page struct {
 
 // change is a save.
 type change struct {
-	file string // empty at start
-	at   time.Time
+	file  string // empty at start
+	at    time.Time
+	stale bool // nobody saved: the build before may have missed a save
 }
 
 // settings are what a page needs of the configuration.
@@ -126,10 +127,13 @@ func (p *page) change(c change) {
 	}
 }
 
-// ask has f called by the actor and reports whether there still is one.
+// ask has f called by the actor, waits for that, and reports whether there
+// still is one.
 func (p *page) ask(f func()) bool {
+	done := make(chan struct{})
 	select {
-	case p.inbox <- f:
+	case p.inbox <- func() { defer close(done); f() }:
+		<-done
 		return true
 	case <-p.gone:
 		return false
@@ -337,19 +341,25 @@ var brokenPage = proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "Th
 
 // goodBuild starts a binary, unless that is what serves or starts already.
 func (p *page) goodBuild(a *buildAttempt, binary string, attempt state.Build) {
+	failed := p.failed
 	p.failed = ""
 	if p.serving != nil && p.serving.binary == binary {
 		p.dropStart()
 		p.good = p.serving.version
 		p.shown = attempt
 		p.shown.Number = p.serving.build
-		p.tell(slog.LevelInfo, "nothing changed", slog.String("file", attempt.Trigger), slog.Duration("took", attempt.Took))
+		if a.change.stale {
+			p.publish()
+		} else {
+			p.tell(slog.LevelInfo, "nothing changed", slog.String("file", attempt.Trigger), slog.Duration("took", attempt.Took))
+		}
 		if p.serving.settings != p.cfg.worker {
 			p.replace(configuration, p.good)
 		}
 		return
 	}
-	if p.starting != nil && p.starting.binary == binary {
+	if p.starting != nil && p.starting.binary == binary || a.change.stale && p.good.binary == binary {
+		p.failed = failed // if it does not start, that was told
 		p.publish()
 		return
 	}
@@ -380,7 +390,7 @@ func (p *page) learn() {
 			case err != nil:
 				p.tell(slog.LevelWarn, "cannot tell what the page is made of", slog.String("err", err.Error()))
 			case stale:
-				p.save(change{at: time.Now()})
+				p.save(change{at: time.Now(), stale: true})
 			}
 		}
 	})
@@ -523,7 +533,7 @@ func (p *page) stop(atOnce bool) {
 func (p *page) close(cause error) {
 	p.closing = true
 	p.quiet()
-	refusal := proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "The server is shutting down", Until: time.Now().Add(time.Second)}
+	refusal := proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "The server is shutting down", Detail: "Try again in a moment."}
 	if errors.Is(cause, errRemoved) {
 		refusal = proxy.Refusal{Status: http.StatusNotFound, Title: "Not found", Detail: "There is no page here any more."}
 	}

@@ -25,7 +25,7 @@ type child interface {
 	Ready() <-chan struct{}
 	Done() <-chan struct{}
 	Exit() process.Exit
-	Stop(grace time.Duration)
+	Stop(ctx context.Context, grace time.Duration)
 }
 
 // version is a binary and the number of the build it came of.
@@ -44,7 +44,7 @@ type worker struct {
 	ready     time.Time
 	backend   *proxy.Backend
 	unhealthy int
-	hurry     context.CancelFunc // ends its drain at once; nil before that
+	hurry     context.CancelFunc // ends it at once; nil while it serves
 }
 
 func (w *worker) state(role state.Role) state.Worker {
@@ -196,7 +196,7 @@ func (p *page) bring(ctx context.Context, w worker, cfg settings, spec process.S
 		if errors.Is(err, errAbandoned) {
 			grace = cfg.worker.ShutdownGracePeriod
 		}
-		c.Stop(grace)
+		c.Stop(p.life, grace)
 		if how := c.Exit(); how.PortTaken {
 			err = errPortTaken
 		}
@@ -209,7 +209,7 @@ func (p *page) bring(ctx context.Context, w worker, cfg settings, spec process.S
 		case <-c.Done():
 			return &w, fmt.Errorf("it ended during startup_delay_ms: %s", c.Exit().How)
 		case <-ctx.Done():
-			c.Stop(cfg.worker.ShutdownGracePeriod)
+			c.Stop(p.life, cfg.worker.ShutdownGracePeriod)
 			return &w, errAbandoned
 		}
 	}
@@ -376,7 +376,7 @@ func (p *page) swap(a *startAttempt, w *worker) {
 	p.entry.Serve(w.backend)
 	swapped := time.Now()
 	p.serving, p.live, p.spent = w, w.version, false
-	if a.reason != putBack {
+	if w.version == p.good && len(p.shown.Problems) == 0 {
 		p.failed = ""
 	}
 	if old != nil && old.binary != w.binary {
@@ -432,11 +432,7 @@ func (p *page) retire(w *worker, why proxy.Ending, keepPort bool) {
 			w.pause(ctx, cfg.workers.RestartDelay)
 		}
 		left := w.drain(ctx, cfg.workers.DrainTimeout, p.development(), why)
-		grace := cfg.worker.ShutdownGracePeriod
-		if ctx.Err() != nil {
-			grace = 0
-		}
-		w.Stop(grace)
+		w.Stop(ctx, cfg.worker.ShutdownGracePeriod)
 		return func() { p.retired(w, keepPort, left) }
 	})
 }
@@ -445,7 +441,7 @@ func (p *page) retire(w *worker, why proxy.Ending, keepPort bool) {
 func (p *page) retireUnused(w *worker) {
 	grace := p.cfg.worker.ShutdownGracePeriod
 	p.aside(func() func() {
-		w.Stop(grace)
+		w.Stop(p.life, grace)
 		return func() { p.ports.release(w.port) }
 	})
 }

@@ -1,0 +1,602 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tqserver/internal/state"
+)
+
+func TestAPageIsBuiltStartedAndServed(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(10 * time.Millisecond)
+		s.phase(state.Building)
+		s.after(190 * time.Millisecond)
+		s.phase(state.Starting)
+		s.after(5 * time.Millisecond)
+		s.phase(state.Serving)
+		s.serves("v1")
+	})
+}
+
+func TestASaveSwapsWhenTheNewWorkerIsReady(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		old := s.serves("v1")
+		s.save("v2")
+		s.after(204 * time.Millisecond)
+		s.serves("v1")
+		s.after(time.Millisecond)
+		s.serves("v2")
+		if old.stopped() != 0 {
+			t.Error("the old worker was stopped before its drain could begin")
+		}
+		s.after(time.Second)
+		if old.stopped() != 1 {
+			t.Errorf("the old worker was stopped %d times", old.stopped())
+		}
+	})
+}
+
+func TestASaveDuringABuildStartsItAgain(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(100 * time.Millisecond)
+		s.save("v2")
+		s.after(150 * time.Millisecond) // the first build would be done
+		s.phase(state.Building)
+		s.after(100 * time.Millisecond)
+		s.serves("v2")
+		if s.starts() != 1 || s.built() != 2 {
+			t.Errorf("%d workers of %d builds were started", s.starts(), s.built())
+		}
+	})
+}
+
+func TestABurstOfSavesDoesNotStarve(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		for i := range 30 {
+			s.save(fmt.Sprint("v", 2+i))
+			s.after(100 * time.Millisecond)
+		}
+		if s.starts() < 3 {
+			t.Errorf("in 3 s of saving only %d workers were started", s.starts())
+		}
+		s.after(time.Second)
+		s.serves("v31")
+	})
+}
+
+func TestALaterSaveCancelsALongBuild(t *testing.T) {
+	perform(t, func(s *stage) { s.took = 10 * time.Second }, func(s *stage) {
+		for i := range 5 { // a person's pace
+			s.after(3 * time.Second)
+			s.save(fmt.Sprint("v", 2+i))
+		}
+		s.after(10*time.Second + 5*time.Millisecond)
+		s.serves("v6")
+		if s.starts() != 1 {
+			t.Errorf("%d workers were started", s.starts())
+		}
+	})
+}
+
+func TestASaveDuringAStartSupersedesIt(t *testing.T) {
+	perform(t, func(s *stage) { s.ready = time.Second }, func(s *stage) {
+		s.after(300 * time.Millisecond) // v1 starts until 1200
+		s.set(func() { s.ready = 5 * time.Millisecond })
+		s.save("v2")
+		s.after(300 * time.Millisecond)
+		s.serves("v2")
+		s.after(2 * time.Second)
+		s.serves("v2")
+		if c := s.all()[0]; c.stopped() == 0 {
+			t.Error("the worker that was superseded still runs")
+		}
+	})
+}
+
+func TestABrokenSaveDuringAStartLetsItGoOn(t *testing.T) {
+	perform(t, func(s *stage) { s.ready = time.Second }, func(s *stage) {
+		s.after(300 * time.Millisecond)
+		s.save("broken")
+		s.after(time.Second)
+		s.serves("v1")
+		s.phase(state.Failed)
+	})
+}
+
+func TestABrokenBuildChangesNothingThatServes(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		old := s.serves("v1")
+		s.save("broken")
+		s.after(time.Second)
+		s.phase(state.Failed)
+		if s.serves("v1") != old || s.starts() != 1 {
+			t.Error("another worker serves")
+		}
+		if p := s.state(); p.ServingOn != 1 || p.Build.Number != 2 || len(p.Build.Problems) != 1 {
+			t.Errorf("got %+v", p)
+		}
+		s.save("v1") // undone
+		s.after(time.Second)
+		s.phase(state.Serving)
+		if s.serves("v1") != old {
+			t.Error("an undone edit restarted the worker")
+		}
+		if p := s.state(); p.Build.Number != 1 || len(p.Build.Problems) != 0 {
+			t.Errorf("the build shown is %+v", p.Build)
+		}
+	})
+}
+
+func TestAVersionThatDiesAtStartIsTriedOnceBesideAServingOne(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		old := s.serves("v1")
+		s.set(func() { s.dies, s.ready = 3*time.Millisecond, -1 })
+		s.save("v2")
+		s.after(time.Minute)
+		s.phase(state.Failed)
+		if s.serves("v1") != old || s.starts() != 2 {
+			t.Errorf("%d workers were started", s.starts())
+		}
+		s.set(func() { s.dies, s.ready = -1, 5*time.Millisecond })
+		s.save("v2")
+		s.after(time.Second)
+		s.serves("v2")
+		s.phase(state.Serving)
+	})
+}
+
+func TestAVersionThatNeverGetsReadyIsKilled(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		s.set(func() { s.ready = -1 })
+		s.save("v2")
+		s.after(20 * time.Second)
+		s.phase(state.Starting)
+		s.serves("v1")
+		s.after(11 * time.Second)
+		s.phase(state.Failed)
+		s.serves("v1")
+		if s.all()[1].stopped() != 1 {
+			t.Error("it still runs")
+		}
+	})
+}
+
+func TestAWorkerThatEndsIsStartedAgainAtOnce(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		s.serves("v1").end("signal: killed")
+		s.after(6 * time.Millisecond)
+		s.serves("v1")
+		if s.starts() != 2 || s.state().Restarts != 1 {
+			t.Errorf("%d starts, %d restarts", s.starts(), s.state().Restarts)
+		}
+	})
+}
+
+func TestACrashOfAnOlderVersionThatServesStartsThatAgain(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		s.set(func() { s.dies, s.ready = 3*time.Millisecond, -1 })
+		s.save("v2")
+		s.after(time.Second)
+		s.set(func() { s.dies, s.ready = -1, 5*time.Millisecond })
+		s.serves("v1").end("signal: killed")
+		s.after(time.Second)
+		s.serves("v1")
+		s.save("broken")
+		s.after(time.Second)
+		s.serves("v1").end("signal: killed")
+		s.after(time.Second)
+		s.serves("v1")
+	})
+}
+
+func TestACrashLoopIsPausedAndForgottenByASave(t *testing.T) {
+	perform(t, func(s *stage) { s.dies = time.Millisecond; s.ready = -1 }, func(s *stage) {
+		s.after(5 * time.Minute)
+		if n := s.starts(); n < 12 || n > 25 {
+			t.Errorf("%d starts in 5 minutes", n)
+		}
+		if n := len(s.said()); n >= 200 {
+			t.Errorf("%d log lines", n)
+		}
+		s.phase(state.Crashed)
+		s.set(func() { s.dies, s.ready = -1, time.Millisecond })
+		s.save("v2")
+		s.after(time.Second)
+		s.serves("v2")
+		s.serves("v2").end("exit status 1")
+		s.after(2 * time.Millisecond) // at once again
+		s.serves("v2")
+	})
+}
+
+func TestAMinuteOfHealthForgetsCrashes(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		for range 4 {
+			s.serves("v1").end("exit status 1")
+			s.after(10 * time.Second)
+		}
+		if n := s.crashes(); n != 4 {
+			t.Fatalf("%d crashes in a row", n)
+		}
+		s.after(time.Minute)
+		s.serves("v1").end("exit status 1")
+		s.after(6 * time.Millisecond)
+		s.serves("v1")
+	})
+}
+
+func TestACrashDuringADrainIsNoCrash(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		old := s.serves("v1")
+		s.save("v2")
+		s.after(206 * time.Millisecond)
+		old.end("exit status 1")
+		s.after(time.Second)
+		s.serves("v2")
+		if s.state().Restarts != 0 || s.starts() != 2 {
+			t.Errorf("%d restarts, %d starts", s.state().Restarts, s.starts())
+		}
+	})
+}
+
+func TestACrashDuringAReplacementWaitsForIt(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		s.set(func() { s.ready = 100 * time.Millisecond })
+		s.save("v2")
+		s.after(250 * time.Millisecond)
+		s.serves("v1").end("signal: killed")
+		s.after(100 * time.Millisecond)
+		s.serves("v2")
+		if s.starts() != 2 {
+			t.Errorf("%d starts", s.starts())
+		}
+	})
+}
+
+func TestLostHealthIsReplacedBeforeItIsStopped(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		old := s.serves("v1")
+		s.set(func() { s.sick = true })
+		s.after(61 * time.Second)
+		if s.serves("v1") != old {
+			t.Fatal("it was replaced after two failures")
+		}
+		s.set(func() { s.sick = true; s.ready = time.Second })
+		s.after(28*time.Second + 500*time.Millisecond)
+		if s.serves("v1") != old || old.stopped() != 0 {
+			t.Fatal("it was stopped before its replacement was ready")
+		}
+		s.set(func() { s.sick = false })
+		s.after(2 * time.Second)
+		if s.serves("v1") == old || old.stopped() != 1 {
+			t.Error("it was not replaced")
+		}
+	})
+}
+
+func TestRestartReplacesWithoutBuilding(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		old := s.serves("v1")
+		if err := s.command(state.Restart); err != nil {
+			t.Fatal(err)
+		}
+		s.after(time.Second)
+		if s.serves("v1") == old || s.built() != 1 {
+			t.Errorf("%d builds", s.built())
+		}
+	})
+}
+
+func TestRebuildBuildsThoughNothingChanged(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		old := s.serves("v1")
+		if err := s.command(state.Rebuild); err != nil {
+			t.Fatal(err)
+		}
+		s.after(time.Second)
+		if s.serves("v1") != old || s.built() != 2 {
+			t.Errorf("%d builds", s.built())
+		}
+	})
+}
+
+func TestCommandsDuringABuild(t *testing.T) {
+	for verb, want := range map[state.Verb]state.Phase{
+		state.Stop: state.Stopped, state.Kill: state.Stopped, state.Rebuild: state.Serving, state.Restart: state.Serving,
+	} {
+		t.Run(string(verb), func(t *testing.T) {
+			perform(t, nil, func(s *stage) {
+				s.after(time.Second)
+				s.save("v2")
+				s.after(100 * time.Millisecond)
+				if err := s.command(verb); err != nil {
+					t.Fatal(err)
+				}
+				s.after(time.Second)
+				s.phase(want)
+				if want == state.Serving {
+					s.serves("v2")
+				}
+			})
+		})
+	}
+}
+
+func TestAStoppedPageStaysSoUntilItIsStarted(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		if err := s.command(state.Stop); err != nil {
+			t.Fatal(err)
+		}
+		s.after(time.Second)
+		s.save("v2")
+		s.after(time.Second)
+		s.phase(state.Stopped)
+		if err := s.command(state.Stop); err == nil {
+			t.Error("it can be stopped twice")
+		}
+		if err := s.command(state.Restart); err == nil {
+			t.Error("it can be restarted although it is stopped")
+		}
+		if err := s.command(state.Start); err != nil {
+			t.Fatal(err)
+		}
+		s.after(time.Second)
+		s.serves("v2")
+		if err := s.command(state.Start); err == nil {
+			t.Error("it can be started twice")
+		}
+	})
+}
+
+func TestKillDoesNotWaitForWhoDoesNotListen(t *testing.T) {
+	perform(t, func(s *stage) { s.deaf = true }, func(s *stage) {
+		s.after(time.Second)
+		w := s.serves("v1")
+		if err := s.command(state.Kill); err != nil {
+			t.Fatal(err)
+		}
+		s.after(time.Millisecond)
+		select {
+		case <-w.done:
+		default:
+			t.Error("it still runs")
+		}
+	})
+}
+
+func TestAPortThatIsTakenCostsNoPenalty(t *testing.T) {
+	perform(t, func(s *stage) { s.foreign[9000], s.foreign[9001] = true, true }, func(s *stage) {
+		s.after(time.Second)
+		if port := s.serves("v1").port(); port != 9002 {
+			t.Errorf("it listens on %d", port)
+		}
+		if n := s.crashes(); n != 0 {
+			t.Errorf("%d crashes", n)
+		}
+	})
+}
+
+func TestAPageWaitsForAPort(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		var taken []int
+		for range 4 {
+			port, _ := s.page.ports.acquire()
+			taken = append(taken, port)
+		}
+		s.after(5 * time.Second)
+		s.phase(state.Waiting)
+		if n := s.count("waits for a port"); n != 1 {
+			t.Errorf("that was said %d times", n)
+		}
+		for _, port := range taken {
+			s.page.ports.release(port)
+		}
+		s.after(6 * time.Millisecond)
+		s.serves("v1")
+	})
+}
+
+func TestASwapWithoutASparePortStopsTheOldWorkerFirst(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		var taken []int
+		for range 3 {
+			port, _ := s.page.ports.acquire()
+			taken = append(taken, port)
+		}
+		defer func() {
+			for _, port := range taken {
+				s.page.ports.release(port)
+			}
+		}()
+		old := s.serves("v1")
+		s.save("v2")
+		s.after(time.Second)
+		if s.serves("v2").port() != old.port() {
+			t.Error("it got another port")
+		}
+		s.set(func() { s.dies, s.ready = time.Millisecond, -1 })
+		s.save("v3")
+		s.after(100 * time.Millisecond)
+		s.set(func() {})
+		s.after(120 * time.Millisecond)
+		s.set(func() { s.dies, s.ready = -1, time.Millisecond })
+		s.after(10 * time.Second)
+		s.serves("v2") // v3 did not start, and had its port from it
+		s.phase(state.Failed)
+	})
+}
+
+func TestAFullDiskIsTriedAgain(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		s.save("disk full")
+		s.after(time.Second)
+		s.phase(state.Failed)
+		s.serves("v1")
+		s.set(func() { s.content = "v2" })
+		s.after(10 * time.Second)
+		s.serves("v2")
+		s.phase(state.Serving)
+	})
+}
+
+func TestSettingsThatReachAWorkerReplaceIt(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		old := s.serves("v1")
+		var replaced []bool
+		done := func(was bool) { replaced = append(replaced, was) }
+		cfg := s.settings()
+		s.page.ask(func() { s.page.configure(cfg, false, done) })
+		s.after(time.Second)
+		if s.serves("v1") != old {
+			t.Error("the same settings replaced it")
+		}
+		cfg.worker.GoMaxProcs = 7
+		s.page.ask(func() { s.page.configure(cfg, false, done) })
+		s.after(time.Second)
+		if s.serves("v1") == old {
+			t.Error("other settings did not replace it")
+		}
+		if fmt.Sprint(replaced) != "[false true]" {
+			t.Errorf("who waited was told %v", replaced)
+		}
+	})
+}
+
+func TestSettingsDuringAStartAreTheOnesThatServe(t *testing.T) {
+	perform(t, func(s *stage) { s.ready = 100 * time.Millisecond }, func(s *stage) {
+		s.after(250 * time.Millisecond)
+		cfg := s.settings()
+		cfg.worker.GoMaxProcs = 7
+		told := false
+		s.page.ask(func() { s.page.configure(cfg, false, func(bool) { told = true }) })
+		s.after(time.Second)
+		s.serves("v1")
+		s.page.ask(func() {
+			if s.page.serving.settings != cfg.worker || !told {
+				t.Errorf("it serves with %+v, told %v", s.page.serving.settings, told)
+			}
+		})
+	})
+}
+
+func TestShutdownInEveryPhase(t *testing.T) {
+	for phase, prepare := range map[state.Phase]func(*stage){
+		state.Building: func(s *stage) { s.after(100 * time.Millisecond) },
+		state.Starting: func(s *stage) { s.set(func() { s.ready = time.Hour }); s.after(300 * time.Millisecond) },
+		state.Serving:  func(s *stage) { s.after(time.Second) },
+		state.Failed:   func(s *stage) { s.set(func() { s.content = "broken" }); s.after(time.Second) },
+		state.Crashed:  func(s *stage) { s.set(func() { s.dies, s.ready = 0, -1 }); s.after(20 * time.Second) },
+		state.Stopped:  func(s *stage) { s.after(time.Second); s.command(state.Stop) },
+		state.Waiting: func(s *stage) {
+			for range 4 {
+				port, _ := s.page.ports.acquire()
+				s.page.ports.mu.Lock()
+				delete(s.page.ports.used, port)
+				s.page.ports.mu.Unlock()
+			}
+			s.after(time.Second)
+		},
+	} {
+		t.Run(string(phase), func(t *testing.T) {
+			perform(t, nil, func(s *stage) {
+				prepare(s)
+				s.phase(phase)
+				began := time.Now()
+				s.stop(context.Canceled)
+				<-s.over
+				if took := time.Since(began); took > 600*time.Millisecond {
+					t.Errorf("it took %v", took)
+				}
+			})
+		})
+	}
+}
+
+// A page that all sorts of things happen to at once has at most one worker
+// that serves, never serves what is older than what it served before, and
+// serves what was saved last when peace returns. That nothing is left in the
+// end is checked by perform.
+func TestRandomEventsEndWell(t *testing.T) {
+	for seed := range uint64(150) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			rnd := rand.New(rand.NewPCG(seed, 1))
+			perform(t, nil, func(s *stage) {
+				version, newest := 1, 0
+				for range 60 {
+					switch rnd.IntN(12) {
+					case 0, 1, 2:
+						version++
+						s.save(fmt.Sprintf("v%d", version))
+					case 3:
+						s.save("broken")
+					case 4:
+						s.set(func() { s.ready = time.Duration(rnd.IntN(300)) * time.Millisecond })
+					case 5:
+						s.set(func() { s.dies = time.Duration(rnd.IntN(400)-100) * time.Millisecond })
+					case 6:
+						synctest.Wait()
+						if all := s.all(); len(all) > 0 {
+							all[rnd.IntN(len(all))].end("signal: killed")
+						}
+					case 7:
+						s.command(state.Restart)
+					case 8:
+						s.command(state.Rebuild)
+					case 9:
+						s.command([]state.Verb{state.Stop, state.Start, state.Kill}[rnd.IntN(3)])
+					case 10:
+						cfg := s.settings()
+						cfg.worker.MaxRequests = rnd.IntN(3)
+						s.page.ask(func() { s.page.configure(cfg, rnd.IntN(2) == 0, func(bool) {}) })
+					case 11:
+						s.set(func() { s.foreign[9000+rnd.IntN(3)] = rnd.IntN(2) == 0 })
+					}
+					s.after(time.Duration(rnd.IntN(300)) * time.Millisecond)
+					serving := 0
+					for _, w := range s.state().Workers {
+						if w.Role != state.RoleServing {
+							continue
+						}
+						serving++
+						if w.Build < newest {
+							t.Errorf("build %d serves after build %d", w.Build, newest)
+						}
+						newest = w.Build
+					}
+					if serving > 1 {
+						t.Errorf("%d workers serve", serving)
+					}
+				}
+				s.set(func() { s.dies, s.ready, s.foreign = -1, 5*time.Millisecond, map[int]bool{} })
+				s.command(state.Start)
+				s.after(time.Minute)
+				s.save("last")
+				s.after(2 * time.Minute)
+				s.serves("last")
+				s.phase(state.Serving)
+			})
+		})
+	}
+}

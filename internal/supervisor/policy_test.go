@@ -1,0 +1,170 @@
+package supervisor
+
+import (
+	"context"
+	"net"
+	"os"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tqserver/internal/state"
+)
+
+func TestPausesDoubleToHalfAMinute(t *testing.T) {
+	want := []time.Duration{0, 0, 100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond,
+		1600 * time.Millisecond, 3200 * time.Millisecond, 6400 * time.Millisecond, 12800 * time.Millisecond, 25600 * time.Millisecond, 30 * time.Second, 30 * time.Second}
+	for crashes, middle := range want {
+		for range 100 {
+			if got := pauseBefore(crashes); got < middle-middle/10 || got > middle+middle/10 {
+				t.Fatalf("after %d crashes %v, not about %v", crashes, got, middle)
+			}
+		}
+	}
+	if got := pauseBefore(1 << 40); got > 33*time.Second {
+		t.Errorf("after very many %v", got)
+	}
+}
+
+func TestThePhaseIsWhatMattersMost(t *testing.T) {
+	for want, f := range map[state.Phase]facts{
+		state.Stopped:  {stopped: true, failed: true},
+		state.Building: {building: true, serving: true, failed: true},
+		state.Waiting:  {portless: true},
+		state.Starting: {portless: true, serving: true},
+		state.Failed:   {failed: true, serving: true},
+		state.Serving:  {serving: true, crashed: true},
+		state.Crashed:  {crashed: true},
+	} {
+		if got := phase(f); got != want {
+			t.Errorf("%+v is %s, not %s", f, got, want)
+		}
+	}
+	if got := phase(facts{starting: true, serving: true}); got != state.Starting {
+		t.Errorf("a page that starts beside a serving worker is %s", got)
+	}
+}
+
+func TestPortsAreGivenOutLeastRecentlyUsedFirst(t *testing.T) {
+	first := freePorts(t, 4)
+	p := newPorts(first, first+3)
+	a, _ := p.acquire()
+	b, _ := p.acquire()
+	p.release(a)
+	c, _ := p.acquire()
+	d, _ := p.acquire()
+	e, _ := p.acquire()
+	if got := []int{a, b, c, d, e}; !slices.Equal(got, []int{first, first + 1, first + 2, first + 3, first}) {
+		t.Errorf("got %v", got)
+	}
+	none, freed := p.acquire()
+	if none != 0 {
+		t.Fatalf("got %d of none", none)
+	}
+	p.release(b)
+	<-freed
+}
+
+func TestAPortOfAnotherProgramIsSkipped(t *testing.T) {
+	first := freePorts(t, 2)
+	for _, addr := range []string{"127.0.0.1", "0.0.0.0", "::"} {
+		l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.ParseIP(addr), Port: first})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := newPorts(first, first+1)
+		if got, _ := p.acquire(); got != first+1 {
+			t.Errorf("with a program on %s got %d", addr, got)
+		}
+		l.Close()
+	}
+}
+
+func TestAPortOutsideTheRangeDoesNotComeBack(t *testing.T) {
+	first := freePorts(t, 3)
+	p := newPorts(first, first)
+	a, _ := p.acquire()
+	p.setRange(first+1, first+2)
+	p.release(a)
+	b, _ := p.acquire()
+	c, _ := p.acquire()
+	d, _ := p.acquire()
+	if got := []int{b, c, d}; !slices.Equal(got, []int{first + 1, first + 2, 0}) {
+		t.Errorf("got %v", got)
+	}
+}
+
+// freePorts finds n ports in a row that nothing listens on.
+func freePorts(t *testing.T, n int) int {
+	t.Helper()
+	for first := 21000; first < 32000; first += n {
+		if !anyTaken(first, n) {
+			return first
+		}
+	}
+	t.Fatal("no free ports")
+	return 0
+}
+
+func anyTaken(first, n int) bool {
+	for port := first; port < first+n; port++ {
+		if taken(port) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestTheOwnerOfAPortIsKnown(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	port := l.Addr().(*net.TCPAddr).Port
+	if !owns(os.Getpid(), port) {
+		t.Error("we do not own what we listen on")
+	}
+	if owns(1, port) {
+		t.Error("process 1 owns it")
+	}
+}
+
+func TestWhoPeopleWaitForGoesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSlots(1)
+		release, _ := s.acquire(t.Context(), func() int { return rankBuild })
+		var order []string
+		for _, w := range []struct {
+			name string
+			rank int
+		}{{"learn", rankLearn}, {"first build", rankBuild}, {"second build", rankBuild}, {"awaited", rankAwaited}} {
+			go func() {
+				release, err := s.acquire(t.Context(), func() int { return w.rank })
+				if err == nil {
+					order = append(order, w.name)
+					release()
+				}
+			}()
+			synctest.Wait()
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		go func() {
+			if _, err := s.acquire(gone, func() int { return rankAwaited }); err == nil {
+				t.Error("who left got a slot")
+			}
+		}()
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		release()
+		synctest.Wait()
+		if want := []string{"awaited", "first build", "second build", "learn"}; !slices.Equal(order, want) {
+			t.Errorf("got %v", order)
+		}
+		if s.free != 1 {
+			t.Errorf("%d slots are free", s.free)
+		}
+	})
+}
