@@ -122,7 +122,7 @@ func writeEvent(w *strings.Builder, e state.Event) {
 		switch value := a.Value.Resolve(); {
 		case a.Key == "page":
 			who = value.String()
-		case a.Key == "err" || strings.Contains(value.String(), "\n"):
+		case a.Key == "err", a.Key == "output", strings.Contains(value.String(), "\n"):
 			below += "\n" + value.String()
 		case value.Kind() == slog.KindDuration:
 			rest += fmt.Sprintf("  %s=%s", a.Key, short(value.Duration()))
