@@ -1,0 +1,163 @@
+package worker
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// orphanGrace is how long a worker whose server has gone may take to end.
+const orphanGrace = 500 * time.Millisecond
+
+// A service is one run of StartServer.
+//
+//	serving ──signal or server gone──► finishing ──4/5 of the grace──► cancelled ──1/10──► closed
+//	                                       └──────── idle, or a second signal ───────────────┘
+//
+// The channels that belong to a later state are nil before it.
+type service struct {
+	runtime  *Runtime
+	http     *http.Server
+	running  sync.WaitGroup     // handlers under way, hijacked connections included
+	requests context.Context    // above that of every request
+	cancel   context.CancelFunc // of requests
+	closing  context.Context    // above requests: ends when connections are closed
+	closed   context.CancelFunc // of closing
+	tasks    sync.WaitGroup     // goroutines that close waits for
+
+	signals chan os.Signal
+	broken  chan os.Signal // nobody reads it
+	gone    chan struct{}  // closed when the server has gone
+	failed  chan error     // why no more connections are accepted
+
+	idle   chan struct{}    // closed when no request is left; nil while serving
+	killed time.Time        // when the grace is over
+	cut    <-chan time.Time // requests under way are to be cancelled
+	end    <-chan time.Time // connections are to be closed
+}
+
+// newService returns a service that hears signals from now on.
+func newService(r *Runtime, handler http.Handler) *service {
+	s := &service{
+		runtime: r,
+		signals: make(chan os.Signal, 2),
+		broken:  make(chan os.Signal, 1),
+		gone:    make(chan struct{}),
+		failed:  make(chan error, 1),
+	}
+	s.closing, s.closed = context.WithCancel(context.Background())
+	s.requests, s.cancel = context.WithCancel(s.closing)
+	s.http = &http.Server{
+		Handler:      s.handler(handler),
+		ReadTimeout:  time.Duration(r.ReadTimeout) * time.Second,
+		WriteTimeout: time.Duration(r.WriteTimeout) * time.Second,
+		IdleTimeout:  time.Duration(r.IdleTimeout) * time.Second,
+		BaseContext:  func(net.Listener) context.Context { return s.requests },
+	}
+	if r.IdleTimeout == 0 {
+		s.http.IdleTimeout = -1 // 0 would mean ReadTimeout
+	}
+	signal.Notify(s.signals, syscall.SIGINT, syscall.SIGTERM)
+	if r.alive != nil {
+		// Stderr breaks with the server. A line written to it would kill the
+		// worker and its last requests, were SIGPIPE not asked for (package
+		// os/signal, "SIGPIPE").
+		signal.Notify(s.broken, syscall.SIGPIPE)
+	}
+	return s
+}
+
+// handler returns next with what a Runtime promises around it.
+func (s *service) handler(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.running.Add(1)
+		defer s.running.Done()
+		if r.URL.Path != "/health" {
+			s.runtime.count()
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// run serves until the worker is to end and has done so.
+func (s *service) run(listener net.Listener) error {
+	s.tasks.Go(func() { s.failed <- s.http.Serve(listener) }) // ends when s.http is shut down or closed
+	if s.runtime.alive != nil {
+		s.tasks.Go(s.watch)
+	}
+	for {
+		select {
+		case err := <-s.failed:
+			if s.idle == nil {
+				return err
+			}
+		case <-s.signals:
+			if s.idle != nil {
+				return nil
+			}
+			s.finish(s.grace())
+		case <-s.gone:
+			s.gone = nil
+			s.finish(min(s.grace(), orphanGrace))
+		case <-s.cut:
+			s.cancel()
+		case <-s.end:
+			return nil
+		case <-s.idle:
+			return nil
+		}
+	}
+}
+
+func (s *service) grace() time.Duration {
+	return time.Duration(s.runtime.ShutdownTimeout) * time.Millisecond
+}
+
+// watch closes gone when the server goes. It ends then, or when the pipe is
+// closed.
+func (s *service) watch() {
+	gone := s.gone
+	if _, err := io.Copy(io.Discard, s.runtime.alive); err == nil {
+		close(gone)
+	}
+}
+
+// finish takes no more connections, and sees to it that those there are have
+// been closed before the grace is over. A later call can only shorten it.
+func (s *service) finish(grace time.Duration) {
+	killed := time.Now().Add(grace)
+	if s.idle == nil {
+		s.runtime.shutdownRequested.Store(true)
+		idle := make(chan struct{})
+		s.idle = idle
+		go func() { // ends with the connections and the handlers that hijacked one
+			// Shutdown looks for idle connections more and more seldom: after
+			// the cut, which makes many, a second one begins anew.
+			if s.http.Shutdown(s.requests) == nil || s.http.Shutdown(s.closing) == nil {
+				s.running.Wait() // nobody can wait for a handler that does not return
+				close(idle)
+			}
+		}()
+	} else if killed.After(s.killed) {
+		return
+	}
+	s.killed = killed
+	s.cut = time.After(grace * 4 / 5)
+	s.end = time.After(grace * 9 / 10)
+}
+
+// close gives back what newService and run took.
+func (s *service) close() {
+	s.closed()
+	s.http.Close()
+	s.runtime.alive.Close()
+	s.tasks.Wait()
+	signal.Stop(s.signals)
+	signal.Stop(s.broken)
+}
