@@ -136,11 +136,9 @@ func (s *Server) Run(ctx context.Context) error {
 	<-supervised
 	endWatching()
 	running.Wait()
-	s.tell(slog.LevelInfo, "stopped", slog.Duration("took", time.Since(s.started()).Round(time.Second)))
+	s.tell(slog.LevelInfo, "stopped", slog.Duration("up", time.Since(s.store.Server().Started).Round(time.Second)))
 	return err
 }
-
-func (s *Server) started() time.Time { return s.store.Server().Started }
 
 // startSinks begins to write down what happens. The function it returns ends
 // that when the last of it is written.

@@ -242,7 +242,11 @@ func (p *page) build(c change, force bool) {
 	if p.serving == nil {
 		p.entry.Hold()
 	}
-	p.publish()
+	if c.file == "" && p.number == 0 {
+		p.tell(slog.LevelInfo, "building") // the first can take long
+	} else {
+		p.publish()
+	}
 	dir := p.dir
 	p.aside(func() func() {
 		defer cancel()

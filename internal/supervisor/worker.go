@@ -387,9 +387,11 @@ func (p *page) swap(a *startAttempt, w *worker) {
 	p.health.Reset(p.cfg.workers.HealthInterval)
 
 	attrs := []slog.Attr{
-		slog.Int("build", w.build), slog.Int("pid", w.pid), slog.Int("port", w.port), slog.String("reason", string(a.reason)),
+		slog.Int("build", w.build), slog.Int("pid", w.pid), slog.Int("port", w.port),
 	}
-	if a.reason == newBuild {
+	if a.reason != newBuild {
+		attrs = append(attrs, slog.String("reason", string(a.reason)))
+	} else {
 		if a.change.file != "" {
 			attrs = append(attrs, slog.String("file", p.show(a.change.file)), slog.Duration("detect", a.change.latency()))
 		}
