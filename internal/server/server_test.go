@@ -1,0 +1,207 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"tqserver/internal/config"
+	"tqserver/internal/state"
+)
+
+func TestMain(m *testing.M) {
+	if Guard() {
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func TestAnEventIsALineThatPeopleCanRead(t *testing.T) {
+	at := time.Date(2026, 1, 2, 15, 4, 5, 678_000_000, time.Local)
+	for want, e := range map[string]state.Event{
+		"15:04:05.678 /api         swapped  build=3  took=212ms\n": {
+			Time: at, Message: "swapped",
+			Attrs: []slog.Attr{slog.String("page", "/api"), slog.Int("build", 3), slog.Duration("took", 212_345*time.Microsecond)},
+		},
+		"15:04:05.678 tqserver     WARN watching\n": {Time: at, Level: slog.LevelWarn, Message: "watching"},
+		"15:04:05.678 /            ERROR build failed  build=2\n    a.go:1:2: undefined: x\n    a.go:3:4: undefined: y\n": {
+			Time: at, Level: slog.LevelError, Message: "build failed",
+			Attrs: []slog.Attr{slog.String("page", "/"), slog.Int("build", 2), slog.String("err", "a.go:1:2: undefined: x\na.go:3:4: undefined: y")},
+		},
+		"": {Time: at},
+	} {
+		var got strings.Builder
+		writeEvent(&got, e)
+		if diff := cmp.Diff(want, got.String()); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+func TestNoControlByteReachesTheConsole(t *testing.T) {
+	for in, want := range map[string]string{
+		"plain\ttext – 日本":                         "plain\ttext – 日本",
+		"\x1b[31mred\x1b[0m":                       "red",
+		"\x1b]0;title\x07bell\x07":                 "bell",
+		"\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\": "link",
+		"a\rb\x00c\x7fd\u009be":                    "abcde",
+		"\x1b":                                     "",
+		"\x1b[2":                                   "[2",
+	} {
+		if got := plain(in); got != want {
+			t.Errorf("%q becomes %q, not %q", in, got, want)
+		}
+	}
+}
+
+func TestDurationsHaveThreeDigits(t *testing.T) {
+	for want, d := range map[string]time.Duration{
+		"7µs": 6_559, "999µs": 999 * time.Microsecond, "1.23ms": 1_234_567, "212ms": 212_345 * time.Microsecond, "1.5s": 1_499_999_999, "29m10s": 29*time.Minute + 10*time.Second,
+	} {
+		if got := short(d); got != want {
+			t.Errorf("%v becomes %q, not %q", d, got, want)
+		}
+	}
+}
+
+func TestASecondServerIsToldWhoRuns(t *testing.T) {
+	root := t.TempDir()
+	lock, err := lockProject(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lockProject(root); err == nil || !strings.Contains(err.Error(), "runs on "+root) {
+		t.Errorf("got %v", err)
+	}
+	lock.Close()
+	lock, err = lockProject(root)
+	if err != nil {
+		t.Errorf("a lock that was given back: %v", err)
+	}
+	lock.Close()
+}
+
+func TestEveryLinkOnTheWayToAFileIsKnown(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(name string) string { return filepath.Join(dir, name) }
+	for _, d := range []string{"v1", "v2", "config"} {
+		os.Mkdir(at(d), 0o755)
+	}
+	os.WriteFile(at("v1/server.yaml"), nil, 0o644)
+	os.Symlink("v1", at("current"))
+	os.Symlink("../current/server.yaml", at("config/server.yaml"))
+	want := []string{dir, at("config"), at("current"), at("v1")}
+	if diff := cmp.Diff(want, linkFolders(at("config/server.yaml"))); diff != "" {
+		t.Error(diff)
+	}
+	os.Symlink("loop", at("loop"))
+	if got := linkFolders(at("loop")); !slices.Contains(got, dir) {
+		t.Errorf("of a loop got %v", got)
+	}
+}
+
+func TestTheLogFileHasWhatHappenedInItsFormat(t *testing.T) {
+	dir := t.TempDir()
+	store := state.NewStore(state.Server{})
+	sink := newLogSink(store, config.Server{LogFile: filepath.Join(dir, "a.log"), LogFormat: "text"})
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { sink.run(ctx) })
+	store.Publish(state.Event{Message: "one", Attrs: []slog.Attr{slog.String("page", "/")}})
+	store.Publish(state.Event{Page: &state.Page{Route: "/"}}) // no line
+	waitFor(t, func() bool {
+		text, _ := os.ReadFile(filepath.Join(dir, "a.log"))
+		return bytes.Contains(text, []byte("msg=one"))
+	})
+	sink.configure(config.Server{LogFile: filepath.Join(dir, "b.log"), LogFormat: "json"})
+	store.Publish(state.Event{Level: slog.LevelError, Message: "two"})
+	cancel()
+	running.Wait()
+	sink.close()
+	a, _ := os.ReadFile(filepath.Join(dir, "a.log"))
+	b, _ := os.ReadFile(filepath.Join(dir, "b.log"))
+	if n := bytes.Count(a, []byte("\n")); n != 1 || !bytes.Contains(a, []byte("level=INFO msg=one page=/")) {
+		t.Errorf("a.log is %q", a)
+	}
+	if n := bytes.Count(b, []byte("\n")); n != 1 || !bytes.Contains(b, []byte(`"level":"ERROR","msg":"two"`)) {
+		t.Errorf("b.log is %q", b)
+	}
+}
+
+func TestANewIdleTimeoutLeavesOldConnectionsAlone(t *testing.T) {
+	store := state.NewStore(state.Server{})
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write([]byte("ok")) })
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &front{listener: l, handler: handler, store: store}
+	served := make(chan error, 1)
+	go func() { served <- f.run(config.Server{IdleTimeout: time.Minute}) }() // ends with shutdown
+
+	conn := dial(t, l.Addr().String())
+	exchange(t, conn)
+	f.configure(config.Server{IdleTimeout: 20 * time.Millisecond})
+	f.configure(config.Server{IdleTimeout: 20 * time.Millisecond})
+	waitFor(t, func() bool { f.mu.Lock(); defer f.mu.Unlock(); return len(f.servers) == 2 })
+	short := dial(t, l.Addr().String())
+	exchange(t, short)
+	short.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if n, err := short.Read(make([]byte, 1)); n != 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("an idle connection of the new timeout: %d, %v", n, err)
+	}
+	exchange(t, conn)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	f.shutdown(ctx)
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
+func dial(t *testing.T, addr string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func exchange(t *testing.T, c net.Conn) {
+	t.Helper()
+	c.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
+	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	buf := make([]byte, 1024)
+	n, err := c.Read(buf)
+	if err != nil || !bytes.HasPrefix(buf[:n], []byte("HTTP/1.1 200")) || !bytes.HasSuffix(buf[:n], []byte("ok")) {
+		t.Fatalf("got %q, %v", buf[:n], err)
+	}
+}
+
+// waitFor waits for something that another goroutine does.
+func waitFor(t *testing.T, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !holds(); <-time.After(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("waited 10 s in vain")
+		}
+	}
+}
