@@ -44,7 +44,8 @@ const patience = 30 * time.Second
 //	edit FILE OLD NEW       replace text in a file, in place
 //	serve [FLAG...]         start the server, and wait until it listens
 //	quit [SIGNAL [CODE]]    end it, and wait until it and its workers are gone
-//	get PATH                print the answer of GET PATH, with its status
+//	get PATH [HEADER...]    print the answer of GET PATH, with its status, and
+//	                        with its headers if any were sent
 //	await PATH PATTERN      ask until the answer matches
 //	note VAR PATH PATTERN   keep what the pattern's group matches of an answer
 //	log PATTERN             wait until the server said so
@@ -299,7 +300,7 @@ func quit(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	w.cmd = nil
 	began := time.Now()
-	w.until(ts, "the workers are gone", func() error { return wantWorkers(ts, 0) })
+	w.until(ts, "the workers and their children are gone", func() error { return wantNobody(ts) })
 	if took := time.Since(began); took > time.Second {
 		ts.Fatalf("workers outlived the server by %v", took)
 	}
@@ -337,18 +338,44 @@ func wantWorkers(ts *testscript.TestScript, n int) error {
 	return nil
 }
 
-func (w *world) get(path string) (string, error) {
-	resp, err := w.client.Get(w.url + path)
+// wantNobody looks for processes in the project's folder: the server, workers
+// and their children all run there.
+func wantNobody(ts *testscript.TestScript) error {
+	cwds, _ := filepath.Glob("/proc/[0-9]*/cwd")
+	for _, cwd := range cwds {
+		if target, err := os.Readlink(cwd); err == nil && target == ts.Getenv("WORK") {
+			line, _ := os.ReadFile(filepath.Join(filepath.Dir(cwd), "cmdline"))
+			return fmt.Errorf("%s is left: %q", filepath.Dir(cwd), line)
+		}
+	}
+	return wantWorkers(ts, 0)
+}
+
+func (w *world) get(path string, headers ...string) (string, error) {
+	req, err := http.NewRequest(http.MethodGet, w.url+path, nil)
+	if err != nil {
+		return "", err
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		req.Header.Set(name, value)
+	}
+	resp, err := w.client.Do(req)
 	if err != nil {
 		return "", err
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	return fmt.Sprintf("%d %s", resp.StatusCode, body), err
+	var text strings.Builder
+	fmt.Fprintf(&text, "%d ", resp.StatusCode)
+	if len(headers) > 0 {
+		resp.Header.Write(&text)
+	}
+	_, err = io.Copy(&text, resp.Body)
+	return text.String(), err
 }
 
 func get(ts *testscript.TestScript, neg bool, args []string) {
-	answer, err := of(ts).get(args[0])
+	answer, err := of(ts).get(args[0], args[1:]...)
 	if (err != nil) != neg {
 		ts.Fatalf("GET %s: %v, %q", args[0], err, answer)
 	}

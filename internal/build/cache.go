@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -155,10 +154,11 @@ func (b *Builder) Sweep() (removed int, err error) {
 	b.mu.Unlock()
 	for _, f := range files {
 		info, err := f.Info()
-		if err != nil || keep[f.Name()] || f.Type() != fs.FileMode(0) || time.Since(info.ModTime()) < keptFor {
+		if err != nil || keep[f.Name()] || time.Since(info.ModTime()) < keptFor {
 			continue
 		}
-		if os.Remove(filepath.Join(b.dir, f.Name())) == nil && !strings.HasSuffix(f.Name(), ".json") {
+		err = os.RemoveAll(filepath.Join(b.dir, f.Name()))
+		if err == nil && f.Type().IsRegular() && filepath.Ext(f.Name()) == "" {
 			removed++
 		}
 	}

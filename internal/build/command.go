@@ -20,15 +20,21 @@ type output struct{ stdout, stderr bytes.Buffer }
 type exitError struct{ *exec.ExitError }
 
 // run runs the go command in dir. When the context ends, its whole process
-// group is killed and reaped before run returns.
+// group is killed and reaped before run returns. Its work folder is ours, or
+// each command that is killed would leave one behind.
 func (b *Builder) run(ctx context.Context, dir string, args ...string) (out output, err error) {
 	path, err := exec.LookPath("go")
 	if err != nil {
 		return out, ErrNoGo
 	}
+	work, err := os.MkdirTemp(b.dir, "work-")
+	if err != nil {
+		return out, fmt.Errorf("make a work folder for the go command: %w", err)
+	}
+	defer os.RemoveAll(work)
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Dir = dir
-	cmd.Env = append(b.environ(), "PWD="+dir)
+	cmd.Env = append(b.environ(), "PWD="+dir, "GOTMPDIR="+work)
 	cmd.Stdout, cmd.Stderr = &out.stdout, &out.stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
