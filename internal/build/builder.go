@@ -192,7 +192,7 @@ func (b *Builder) page(dir string) *page {
 	p := b.pages[dir]
 	if p == nil {
 		sum := sha256.Sum256([]byte(dir))
-		p = &page{id: slug(b.show(dir)) + "-" + hex.EncodeToString(sum[:5]), inputs: inputs{Dirs: []string{dir}}}
+		p = &page{id: slug(b.show(dir)) + "-" + hex.EncodeToString(sum[:5]), inputs: inputs{Dirs: []string{dir}, Files: workspace(dir)}}
 		p.entries = b.readEntries(p.id)
 		if len(p.entries) > 0 {
 			p.inputs = p.entries[0].Inputs

@@ -126,11 +126,9 @@ func (b *Builder) list(ctx context.Context, dir string) (inputs, error) {
 			dirs[filepath.Join(main.Dir, filepath.FromSlash(rel))] = true
 		}
 	}
-	if main != nil && main.Dir != "" {
-		files[filepath.Join(main.Dir, "go.sum")] = true
-		files[filepath.Join(main.Dir, "vendor", "modules.txt")] = true
+	for _, file := range workspace(dir) {
+		files[file] = true
 	}
-	workspace(dir, files)
 	in.Dirs = slices.Sorted(maps.Keys(dirs))
 	in.Files = slices.Sorted(maps.Keys(files))
 	return in, nil
@@ -152,21 +150,25 @@ func (m *module) path() string {
 	return m.Path
 }
 
-// workspace adds the files that decide to which module or workspace a folder
-// belongs: the nearest go.mod, and go.work on the way up.
-func workspace(dir string, files map[string]bool) {
+// workspace returns the files that decide to which module and workspace a
+// folder belongs and what they are made of: those beside the nearest go.mod,
+// and beside the nearest go.work on the way up. They need not exist.
+func workspace(dir string) (files []string) {
 	foundMod, foundWork := false, false
 	for ; ; dir = filepath.Dir(dir) {
-		mod, work := filepath.Join(dir, "go.mod"), filepath.Join(dir, "go.work")
-		if _, err := os.Stat(mod); err == nil && !foundMod {
-			files[mod], foundMod = true, true
-			files[work] = true // where one is most likely to be made
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil && !foundMod {
+			foundMod = true
+			for _, name := range []string{"go.mod", "go.sum", "vendor/modules.txt", "go.work"} {
+				files = append(files, filepath.Join(dir, name))
+			}
 		}
-		if _, err := os.Stat(work); err == nil && !foundWork {
-			files[work], files[work+".sum"], foundWork = true, true, true
+		if _, err := os.Stat(filepath.Join(dir, "go.work")); err == nil && !foundWork {
+			foundWork = true
+			files = append(files, filepath.Join(dir, "go.work"), filepath.Join(dir, "go.work.sum"))
 		}
 		if dir == filepath.Dir(dir) {
-			return
+			slices.Sort(files)
+			return slices.Compact(files)
 		}
 	}
 }
