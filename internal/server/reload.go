@@ -22,19 +22,15 @@ type reloader struct {
 	wake   chan struct{}   // holds one: the file may have changed
 	asked  chan chan error // reload whether it changed or not
 
-	cfg  *config.Config // in force; belongs to run once that runs
-	text []byte         // of the file as it was read last
+	text []byte // of the file as it was read last; belongs to run
 }
 
-func newReloader(s *Server, cfg *config.Config) *reloader {
-	r := &reloader{server: s, cfg: cfg, wake: make(chan struct{}, 1), asked: make(chan chan error)}
-	r.text, _ = os.ReadFile(cfg.File)
+func newReloader(s *Server) *reloader {
+	r := &reloader{server: s, wake: make(chan struct{}, 1), asked: make(chan chan error)}
+	r.text, _ = os.ReadFile(s.cfg.Load().File)
 	r.watch()
 	return r
 }
-
-// patience is how long the end may take for requests that are under way.
-func (r *reloader) patience() time.Duration { return r.cfg.Workers.DrainTimeout + 5*time.Second }
 
 // changed tells of paths that have changed, nil for any. It never waits.
 func (r *reloader) changed(paths []string) {
@@ -65,7 +61,7 @@ func (r *reloader) run(ctx context.Context) {
 	for {
 		select {
 		case <-r.wake:
-			settle.Reset(r.cfg.FileWatcher.Debounce)
+			settle.Reset(r.server.cfg.Load().FileWatcher.Debounce)
 		case <-settle.C:
 			r.look(ctx)
 		case reply := <-r.asked:
@@ -80,8 +76,8 @@ func (r *reloader) run(ctx context.Context) {
 // waited for: it may be in the middle of being replaced.
 func (r *reloader) look(ctx context.Context) {
 	r.watch()
-	text, err := os.ReadFile(r.cfg.File)
-	if r.cfg.File == "" || err != nil || bytes.Equal(text, r.text) {
+	text, err := os.ReadFile(r.server.cfg.Load().File)
+	if err != nil || bytes.Equal(text, r.text) {
 		return
 	}
 	r.server.tell(slog.LevelInfo, "Config file changed: "+r.server.opts.ConfigFile)
@@ -92,7 +88,8 @@ func (r *reloader) look(ctx context.Context) {
 func (r *reloader) reload(ctx context.Context) error {
 	s := r.server
 	s.tell(slog.LevelInfo, "Reloading configuration...")
-	text, err := os.ReadFile(r.cfg.File)
+	old := s.cfg.Load()
+	text, err := os.ReadFile(old.File)
 	if err == nil {
 		r.text = text
 		if config.Empty(text) {
@@ -110,8 +107,7 @@ func (r *reloader) reload(ctx context.Context) error {
 		}, func(srv *state.Server) { srv.ConfigError = err.Error() })
 		return err
 	}
-	old := r.cfg
-	r.cfg = cfg
+	s.cfg.Store(cfg)
 	if cfg.Server.Port != old.Server.Port {
 		s.tell(slog.LevelWarn, "server.port changed: that takes effect when the server is restarted", slog.Int("port", cfg.Server.Port))
 	}
@@ -133,9 +129,7 @@ func (r *reloader) reload(ctx context.Context) error {
 // watch watches the file however it may be saved: every folder on the way to
 // it in which a link could be set to something else.
 func (r *reloader) watch() {
-	if r.cfg.File != "" {
-		r.server.watcher.Add(linkFolders(r.cfg.File))
-	}
+	r.server.watcher.Add(linkFolders(r.server.cfg.Load().File))
 }
 
 // linkFolders returns the folder of path, and the folders of all links on the

@@ -2,12 +2,12 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tqserver/internal/config"
@@ -17,6 +17,9 @@ import (
 	"tqserver/internal/supervisor"
 	"tqserver/internal/watch"
 )
+
+// cutAfter is how long after the drain requests are cut that did not end.
+const cutAfter = 5 * time.Second
 
 // consoleFlush is how long the end waits for a console to take its last lines.
 const consoleFlush = time.Second
@@ -41,8 +44,9 @@ type Server struct {
 	log        *logSink
 	lock       io.Closer
 	reloads    *reloader
-	stop       context.CancelFunc // set by Run
-	stopped    chan struct{}      // closed when stop is set
+	cfg        atomic.Pointer[config.Config] // in force
+	stop       context.CancelFunc            // set by Run
+	stopped    chan struct{}                 // closed when stop is set
 }
 
 // Guard reports whether this process was started to guard the workers of
@@ -79,7 +83,8 @@ func New(cfg *config.Config, opts Options) (*Server, error) {
 		return nil, err
 	}
 	s.log = newLogSink(s.store, cfg.Server)
-	s.reloads = newReloader(s, cfg)
+	s.cfg.Store(cfg)
+	s.reloads = newReloader(s)
 	return s, nil
 }
 
@@ -98,7 +103,7 @@ func (s *Server) Run(ctx context.Context) error {
 	life := context.WithoutCancel(ctx)
 	flushSinks := s.startSinks(life)
 	defer flushSinks()
-	cfg := s.reloads.cfg
+	cfg := s.cfg.Load()
 	s.tell(slog.LevelInfo, "tqserver starts", slog.String("version", s.opts.Version), slog.Int("pid", os.Getpid()), slog.String("dir", cfg.Root))
 
 	watching, endWatching := context.WithCancel(life)
@@ -130,7 +135,7 @@ func (s *Server) Run(ctx context.Context) error {
 		cancel()
 	}
 	s.tell(slog.LevelInfo, "shutting down: requests under way finish")
-	patience, cancelPatience := context.WithTimeout(life, s.reloads.patience())
+	patience, cancelPatience := context.WithTimeout(life, s.cfg.Load().Workers.DrainTimeout+cutAfter)
 	defer cancelPatience()
 	s.front.shutdown(patience)
 	<-supervised
@@ -213,5 +218,3 @@ func (s source) Do(ctx context.Context, cmd state.Command) error {
 }
 
 var _ state.Source = source{}
-
-var errShuttingDown = errors.New("the server is shutting down")

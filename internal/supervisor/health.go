@@ -4,11 +4,64 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strconv"
 	"time"
 )
+
+// checkHealth asks the serving worker how it is.
+func (p *page) checkHealth() {
+	w := p.serving
+	if w == nil || p.closing {
+		return
+	}
+	p.health.Reset(p.cfg.workers.HealthInterval)
+	if p.probing {
+		return
+	}
+	p.probing = true
+	ctx, cancel := context.WithCancel(p.life)
+	p.aside(func() func() {
+		answered := make(chan error, 1)
+		go func() { answered <- p.probe(ctx, w.port) }() // ends with ctx
+		select {
+		case err := <-answered:
+			cancel()
+			return func() { p.checked(w, err) }
+		case <-w.Done():
+			cancel()
+			<-answered
+			return func() { p.probing = false }
+		}
+	})
+}
+
+// checked is the end of a health check.
+func (p *page) checked(w *worker, err error) {
+	p.probing = false
+	if p.serving != w {
+		return
+	}
+	if err == nil {
+		if w.unhealthy > 0 {
+			w.unhealthy = 0
+			p.publish()
+		}
+		return
+	}
+	w.unhealthy++
+	p.calm.Reset(calmAfter)
+	if w.unhealthy < p.cfg.workers.HealthFailures {
+		p.publish()
+		return
+	}
+	if p.starting == nil && p.portless == nil && p.building == nil && p.next.IsZero() {
+		p.tell(slog.LevelError, "unhealthy: a replacement is started", slog.Int("pid", w.pid), slog.Int("port", w.port), slog.String("err", err.Error()))
+		p.replace(lostHealth, w.version)
+	}
+}
 
 // prober asks workers how they are.
 type prober struct{ client http.Client }

@@ -3,7 +3,6 @@ package supervisor
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -46,6 +45,7 @@ type page struct {
 	stopped     bool
 	dirty       bool // saved while stopped
 	closing     bool
+	removed     bool // from disk: the route may be another page's by now
 	conflict    string
 
 	number   int           // of the newest build that counts
@@ -61,6 +61,7 @@ type page struct {
 	live     version // that serves, or served last
 	previous string  // binary that served before the present one
 	starting *startAttempt
+	redo     reason        // of a start whose binary was gone
 	portless *startAttempt // waits for a port
 	freed    <-chan struct{}
 	reserved int // a port kept for the next worker
@@ -173,7 +174,7 @@ func (p *page) run(ctx context.Context) {
 			p.checkHealth()
 		case <-ended:
 			ended = nil
-			p.close(context.Cause(ctx))
+			p.close(shuttingDown)
 		}
 	}
 }
@@ -357,7 +358,10 @@ func (p *page) goodBuild(a *buildAttempt, binary string, attempt state.Build) {
 		} else {
 			p.tell(slog.LevelInfo, "nothing changed", slog.String("file", attempt.Trigger), slog.Duration("took", attempt.Took))
 		}
-		if p.serving.settings != p.cfg.worker {
+		switch {
+		case p.redo != "":
+			p.replace(p.redo, p.good)
+		case p.serving.settings != p.cfg.worker:
 			p.replace(configuration, p.good)
 		}
 		return
@@ -401,146 +405,33 @@ func (p *page) learn() {
 }
 
 // moved has the page built from another folder.
-func (p *page) moved(dir string) {
-	p.dir = dir
+func (p *page) moved(dir string, cfg settings) {
+	p.dir, p.cfg = dir, cfg
+	p.out.open(cfg.logFile)
 	p.save(change{at: time.Now()})
 }
 
-// configure puts settings in force, and calls done when they are.
-func (p *page) configure(cfg settings, rebuild bool, done func(replaced bool)) {
-	old := p.cfg
-	p.cfg = cfg
-	p.out.open(cfg.logFile)
-	if p.closing || p.stopped {
-		done(false)
-		return
-	}
-	if cfg.workers.HealthInterval != old.workers.HealthInterval && p.serving != nil {
-		p.health.Reset(cfg.workers.HealthInterval)
-	}
-	outdated := func(w *worker) bool {
-		return w.settings != cfg.worker || w.port != 0 && !p.ports.contains(w.port)
-	}
-	switch {
-	case rebuild:
-		p.settled = append(p.settled, done)
-		p.save(change{at: time.Now()})
-	case p.starting != nil && outdated(&p.starting.worker), p.starting == nil && p.serving != nil && outdated(p.serving):
-		p.settled = append(p.settled, done)
-		p.replace(configuration, p.current())
-	case p.serving == nil && p.starting == nil && p.building == nil && p.good.binary != "" && !p.next.IsZero():
-		p.settled = append(p.settled, done)
-		p.calmDown()
-		p.replace(configuration, p.current()) // it may be what was wrong
-	default:
-		done(false)
-	}
-}
+var (
+	shuttingDown = proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "The server is shutting down", Detail: "Try again in a moment."}
+	wasRemoved   = proxy.Refusal{Status: http.StatusNotFound, Title: "Not found", Detail: "There is no page here any more."}
+)
 
-// current is the version that serves or is about to.
-func (p *page) current() version {
-	switch {
-	case p.starting != nil:
-		return p.starting.version
-	case p.serving != nil:
-		return p.serving.version
-	}
-	return p.good
-}
-
-// settle tells who waits that what serves now stays.
-func (p *page) settle(replaced bool) {
-	if p.building != nil && !replaced || p.starting != nil {
-		return
-	}
-	for _, done := range p.settled {
-		done(replaced)
-	}
-	p.settled = nil
-}
-
-// command carries out what a front end asks, or says why not.
-func (p *page) command(verb state.Verb) error {
-	if p.closing {
-		return fmt.Errorf("%s is being removed", p.route)
-	}
-	switch verb {
-	case state.Start:
-		switch {
-		case p.stopped:
-			p.stopped, p.dirty = false, false
-			p.build(change{at: time.Now()}, false)
-		case p.serving == nil && p.starting == nil && p.building == nil:
-			p.calmDown()
-			p.build(change{at: time.Now()}, false)
-		default:
-			return fmt.Errorf("%s is already started", p.route)
-		}
-		return nil
-	case state.Kill:
-		for w := range p.draining {
-			w.hurry()
-		}
-		if p.stopped && len(p.draining) > 0 {
-			return nil
-		}
-		fallthrough
-	case state.Stop:
-		if p.stopped {
-			return fmt.Errorf("%s is already stopped", p.route)
-		}
-		p.stop(verb == state.Kill)
-		return nil
-	}
-	if p.stopped {
-		return fmt.Errorf("%s is stopped: start it first", p.route)
-	}
-	p.calmDown()
-	switch verb {
-	case state.Restart:
-		if p.good.binary == "" {
-			return fmt.Errorf("%s has no good build to start", p.route)
-		}
-		p.replace(asked, p.good)
-	case state.Rebuild:
-		c := change{at: time.Now()}
-		if p.building == nil {
-			p.build(c, true)
-		} else {
-			p.again = &c
-			p.building.force = true
-			p.building.cancel()
-		}
-	default:
-		return fmt.Errorf("a page cannot %s", verb)
-	}
-	return nil
-}
-
-// stop takes the page out of service until it is started again.
-func (p *page) stop(atOnce bool) {
-	p.stopped = true
-	p.quiet()
-	p.entry.Refuse(proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "This page is stopped", Detail: "It was stopped on purpose."})
-	if w := p.serving; w != nil {
-		p.serving = nil
-		p.retire(w, proxy.GoingAway, false)
-		if atOnce {
-			w.hurry()
-		}
-	}
-	p.settle(false)
-	p.tell(slog.LevelInfo, "stopped")
+// remove ends the page because it is not on disk any more. Nothing that is
+// still to come of it is taken for the state of its route.
+func (p *page) remove() {
+	p.close(wasRemoved)
+	s := p.state()
+	p.store.Publish(state.Event{Message: "page removed", Attrs: []slog.Attr{slog.String("page", p.route)}, Page: &s, Removed: true})
+	p.removed = true
 }
 
 // close ends the page for good.
-func (p *page) close(cause error) {
+func (p *page) close(refusal proxy.Refusal) {
+	if p.closing {
+		return
+	}
 	p.closing = true
 	p.quiet()
-	refusal := proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "The server is shutting down", Detail: "Try again in a moment."}
-	if errors.Is(cause, errRemoved) {
-		refusal = proxy.Refusal{Status: http.StatusNotFound, Title: "Not found", Detail: "There is no page here any more."}
-	}
 	p.entry.Refuse(refusal)
 	if w := p.serving; w != nil {
 		p.serving = nil
@@ -571,14 +462,20 @@ func (p *page) quiet() {
 
 // tell publishes the page with a line for the log.
 func (p *page) tell(level slog.Level, message string, attrs ...slog.Attr) {
-	s := p.state()
-	p.store.Publish(state.Event{Level: level, Message: message, Attrs: append([]slog.Attr{slog.String("page", p.route)}, attrs...), Page: &s})
+	e := state.Event{Level: level, Message: message, Attrs: append([]slog.Attr{slog.String("page", p.route)}, attrs...)}
+	if !p.removed {
+		s := p.state()
+		e.Page = &s
+	}
+	p.store.Publish(e)
 }
 
 // publish publishes the page.
 func (p *page) publish() {
-	s := p.state()
-	p.store.Publish(state.Event{Page: &s})
+	if !p.removed {
+		s := p.state()
+		p.store.Publish(state.Event{Page: &s})
+	}
 }
 
 // state is what the world may see of the page.

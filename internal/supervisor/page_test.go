@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -524,7 +523,7 @@ func TestShutdownInEveryPhase(t *testing.T) {
 				prepare(s)
 				s.phase(phase)
 				began := time.Now()
-				s.stop(context.Canceled)
+				s.stop()
 				<-s.over
 				if took := time.Since(began); took > 600*time.Millisecond {
 					t.Errorf("it took %v", took)
@@ -532,6 +531,38 @@ func TestShutdownInEveryPhase(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestABinaryThatWasDeletedIsBuiltAgain(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		old := s.serves("v1")
+		s.set(func() { s.deleted = true })
+		if err := s.command(state.Restart); err != nil {
+			t.Fatal(err)
+		}
+		s.after(time.Second)
+		if s.serves("v1") == old || s.built() != 2 {
+			t.Errorf("%d builds", s.built())
+		}
+		s.set(func() { s.deleted = true })
+		s.serves("v1").end("signal: killed")
+		s.after(time.Second)
+		s.serves("v1")
+	})
+}
+
+func TestARemovedPageIsNotPublishedAgain(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		s.page.ask(s.page.remove)
+		s.stop()
+		<-s.over
+		if _, ok := s.page.store.Page("/"); ok {
+			t.Error("it is still there")
+		}
+		s.wantSaid("worker stopped")
+	})
 }
 
 // A page that all sorts of things happen to at once has at most one worker

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"sync"
 	"testing"
@@ -31,7 +32,7 @@ func TestMain(m *testing.M) {
 type stage struct {
 	t    *testing.T
 	page *page
-	stop context.CancelCauseFunc
+	stop context.CancelFunc
 	over chan struct{}
 
 	mu       sync.Mutex // guards all below
@@ -44,6 +45,7 @@ type stage struct {
 	dies     time.Duration // from start to the end; negative for never
 	deaf     bool          // to SIGTERM
 	sick     bool          // health checks fail
+	deleted  bool          // binaries, until the next build
 	foreign  map[int]bool  // ports that turn out to be taken when a worker starts
 }
 
@@ -116,11 +118,11 @@ func perform(t *testing.T, prepare func(*stage), test func(*stage)) {
 			taken: func(port int) bool { s.mu.Lock(); defer s.mu.Unlock(); return s.foreign[port] },
 		}
 		s.page = newPage(h, "/", root, settings{worker: cfg.Worker("/"), workers: cfg.Workers})
-		ctx, cancel := context.WithCancelCause(t.Context())
+		ctx, cancel := context.WithCancel(t.Context())
 		s.stop = cancel
 		go func() { defer close(s.over); s.page.run(ctx) }() // ends with ctx
 		defer func() {
-			cancel(nil)
+			cancel()
 			<-s.over
 			s.clean()
 		}()
@@ -162,6 +164,7 @@ func (s *stage) Build(ctx context.Context, _ string, force bool) (build.Result, 
 	case <-ctx.Done():
 		return build.Result{}, ctx.Err()
 	}
+	s.set(func() { s.deleted = false })
 	switch content {
 	case "broken":
 		return build.Result{Problems: []state.Problem{{File: "pages/index/main.go", Line: 3, Message: "broken"}}}, nil
@@ -177,6 +180,9 @@ func (s *stage) Keep(string, ...string)                      {}
 func (s *stage) spawn(spec process.Spec) (child, int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.deleted {
+		return nil, 0, fs.ErrNotExist
+	}
 	ctx, cancel := context.WithCancel(s.t.Context())
 	a := &actor{stage: s, pid: 100 + len(s.children), spec: spec, ready: make(chan struct{}), done: make(chan struct{}), deaf: s.deaf, cancel: cancel}
 	s.children = append(s.children, a)

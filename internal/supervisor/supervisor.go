@@ -25,9 +25,6 @@ import (
 	"tqserver/internal/state"
 )
 
-// errRemoved is why the context of a page ends that is no longer on disk.
-var errRemoved = errors.New("the page was removed")
-
 // sweepEvery is how often old binaries are looked for.
 const sweepEvery = time.Hour
 
@@ -54,6 +51,7 @@ type Log interface {
 type Supervisor struct {
 	*house
 	parent *process.Parent
+	build  *build.Builder
 	proxy  *proxy.Proxy
 
 	inbox chan func() // what is asked, carried out by Run
@@ -84,7 +82,7 @@ type changes struct {
 // running is a page with the end of its actor.
 type running struct {
 	*page
-	cancel context.CancelCauseFunc
+	cancel context.CancelFunc
 	folder string // where it is built, as far as was told
 }
 
@@ -147,7 +145,7 @@ func New(opts Options) (*Supervisor, error) {
 				return p, p.PID, nil
 			},
 		},
-		parent: parent, proxy: opts.Proxy, cfg: cfg,
+		parent: parent, build: b, proxy: opts.Proxy, cfg: cfg,
 		inbox: make(chan func()), begun: make(chan struct{}), ended: make(chan struct{}), wake: make(chan struct{}, 1),
 		pages: make(map[string]*running), conflicts: make(map[string][]string), doomed: make(map[string]time.Time),
 		removal: idleTimer(),
@@ -233,7 +231,7 @@ func (s *Supervisor) act(ctx context.Context) {
 	if saved.all {
 		paths = nil
 	}
-	affected := s.affected(paths)
+	affected := s.build.Affected(paths)
 	for _, p := range s.pages {
 		if file, ok := affected[p.folder]; ok {
 			p.change(change{file: file, at: saved.at})
@@ -242,10 +240,6 @@ func (s *Supervisor) act(ctx context.Context) {
 	if saved.all || slices.ContainsFunc(paths, s.mayMovePages) {
 		s.discover(ctx)
 	}
-}
-
-func (s *Supervisor) affected(paths []string) map[string]string {
-	return s.builder.(*build.Builder).Affected(paths)
 }
 
 // mayMovePages reports whether a change can make or unmake a page.
@@ -279,9 +273,11 @@ func (s *Supervisor) discover(ctx context.Context) {
 			delete(s.doomed, route)
 		case ok:
 			delete(s.doomed, route)
-			s.builder.(*build.Builder).Track(dir)
+			s.build.Forget(p.folder)
+			s.build.Track(dir)
 			p.folder = dir
-			p.ask(func() { p.moved(dir) })
+			cfg := s.settings(route, dir)
+			p.ask(func() { p.moved(dir, cfg) })
 		case s.doomed[route].IsZero():
 			s.doomed[route] = now.Add(s.cfg.FileWatcher.Debounce)
 		case !now.Before(s.doomed[route]):
@@ -364,13 +360,13 @@ func (s *Supervisor) conflictText(c router.Conflict) string {
 }
 
 func (s *Supervisor) add(ctx context.Context, route, dir string) {
-	s.builder.(*build.Builder).Track(dir)
-	ctx, cancel := context.WithCancelCause(ctx)
+	s.build.Track(dir)
+	ctx, cancel := context.WithCancel(ctx)
 	p := &running{page: newPage(s.house, route, dir, s.settings(route, dir)), cancel: cancel, folder: dir}
 	s.pages[route] = p
 	s.tell(slog.LevelInfo, "page found", slog.String("page", route), slog.String("dir", show(s.root, dir)))
 	s.actors.Go(func() { // ends with ctx
-		defer cancel(nil)
+		defer cancel()
 		p.run(ctx)
 	})
 }
@@ -379,12 +375,9 @@ func (s *Supervisor) remove(route string) {
 	p := s.pages[route]
 	delete(s.pages, route)
 	delete(s.doomed, route)
-	p.cancel(errRemoved)
-	s.builder.(*build.Builder).Forget(p.folder)
-	s.store.Publish(state.Event{
-		Message: "page removed", Attrs: []slog.Attr{slog.String("page", route)},
-		Page: &state.Page{Route: route}, Removed: true,
-	})
+	p.ask(p.remove)
+	p.cancel()
+	s.build.Forget(p.folder)
 }
 
 // route tells the proxy where requests go from now on.
@@ -418,7 +411,7 @@ func (s *Supervisor) Configure(ctx context.Context, cfg *config.Config, developm
 		s.dev.Store(development)
 		s.ports.setRange(cfg.Workers.PortRangeStart, cfg.Workers.PortRangeEnd)
 		rebuild := cfg.Build.LDFlags != old.Build.LDFlags || !maps.Equal(cfg.Build.Env, old.Build.Env)
-		s.builder.(*build.Builder).Configure(cfg.Build.LDFlags, cfg.Build.Env)
+		s.build.Configure(cfg.Build.LDFlags, cfg.Build.Env)
 		if cfg.Workers.TempDir != old.Workers.TempDir {
 			s.tell(slog.LevelWarn, "workers.temp_dir changed: it takes effect when the server is restarted")
 		}
@@ -486,7 +479,7 @@ func (s *Supervisor) do(cmd state.Command) error {
 }
 
 func (s *Supervisor) sweep() {
-	removed, err := s.builder.(*build.Builder).Sweep()
+	removed, err := s.build.Sweep()
 	switch {
 	case err != nil:
 		s.tell(slog.LevelWarn, "cannot remove old binaries", slog.String("err", err.Error()))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"os"
@@ -80,6 +81,7 @@ func (p *page) replace(why reason, v version) {
 // start brings a worker up, in place of one that is on its way.
 func (p *page) start(a *startAttempt) {
 	p.dropStart()
+	p.redo = ""
 	p.retry.Stop()
 	p.next = time.Time{}
 	if p.serving == nil {
@@ -291,6 +293,12 @@ func (p *page) startFailed(a *startAttempt, w *worker, err error) {
 		p.start(a)
 		return
 	}
+	if w == nil && errors.Is(err, fs.ErrNotExist) && gone(a.binary) && p.building == nil {
+		p.tell(slog.LevelWarn, "the binary was deleted: the page is built again", slog.Int("build", a.build), slog.String("file", a.binary))
+		p.redo = a.reason
+		p.build(change{at: time.Now()}, false)
+		return
+	}
 	attrs := []slog.Attr{slog.Int("build", a.build), slog.String("reason", string(a.reason)), slog.String("err", err.Error())}
 	if w != nil {
 		if words := p.out.lastWords(w.pid); words != "" {
@@ -420,151 +428,6 @@ func (c change) latency() time.Duration {
 		return d
 	}
 	return 0
-}
-
-// retire lets a worker finish what it has and stops it.
-func (p *page) retire(w *worker, why proxy.Ending, keepPort bool) {
-	ctx, cancel := context.WithCancel(p.life) // ended when the drain is
-	w.hurry = cancel
-	p.draining[w] = true
-	cfg, planned := p.cfg, why == proxy.ServiceRestart && !keepPort
-	p.aside(func() func() {
-		defer cancel()
-		if planned && cfg.workers.RestartDelay > 0 {
-			w.pause(ctx, cfg.workers.RestartDelay)
-		}
-		left := w.drain(ctx, cfg.workers.DrainTimeout, p.development(), why)
-		w.Stop(ctx, cfg.worker.ShutdownGracePeriod)
-		return func() { p.retired(w, keepPort, left) }
-	})
-}
-
-// retireUnused stops a worker that came up and is not wanted any more.
-func (p *page) retireUnused(w *worker) {
-	grace := p.cfg.worker.ShutdownGracePeriod
-	p.aside(func() func() {
-		w.Stop(p.life, grace)
-		return func() { p.ports.release(w.port) }
-	})
-}
-
-// retired is the end of a worker that was replaced.
-func (p *page) retired(w *worker, keepPort bool, cut int) {
-	delete(p.draining, w)
-	attrs := []slog.Attr{slog.Int("build", w.build), slog.Int("pid", w.pid), slog.Int("port", w.port)}
-	level, message := slog.LevelInfo, "worker stopped"
-	if cut > 0 {
-		level, message = slog.LevelWarn, "worker stopped with requests under way"
-		attrs = append(attrs, slog.Int("cut", cut))
-	}
-	a := p.portless
-	if keepPort && a != nil && p.ports.contains(w.port) {
-		p.reserved = w.port
-		p.tell(level, message, attrs...)
-		p.start(a)
-		return
-	}
-	p.ports.release(w.port)
-	p.tell(level, message, attrs...)
-}
-
-// pause waits, but not for a worker that has ended.
-func (w *worker) pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-w.Done():
-	case <-ctx.Done():
-	}
-}
-
-// drain waits until nothing is under way on the worker, as long as it may,
-// and ends streams when it is time. It returns how many requests were left.
-func (w *worker) drain(ctx context.Context, timeout time.Duration, development bool, why proxy.Ending) (left int) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	watched := make(chan struct{})
-	go func() { // ends with ctx
-		defer close(watched)
-		select {
-		case <-w.Done():
-			cancel() // nothing can finish any more
-		case <-ctx.Done():
-		}
-	}()
-	defer func() { cancel(); <-watched }()
-	streams := timeout
-	if development {
-		streams = min(timeout, devStreams)
-	}
-	deadline := time.Now().Add(timeout)
-	if !w.drainUntil(ctx, time.Now().Add(streams)) {
-		w.backend.EndStreams(why)
-		if latest := time.Now().Add(closeStream); deadline.Before(latest) {
-			deadline = latest
-		}
-		w.drainUntil(ctx, deadline)
-	}
-	return w.backend.InFlight()
-}
-
-func (w *worker) drainUntil(ctx context.Context, deadline time.Time) bool {
-	ctx, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
-	return w.backend.Drain(ctx) == nil
-}
-
-// checkHealth asks the serving worker how it is.
-func (p *page) checkHealth() {
-	w := p.serving
-	if w == nil || p.closing {
-		return
-	}
-	p.health.Reset(p.cfg.workers.HealthInterval)
-	if p.probing {
-		return
-	}
-	p.probing = true
-	ctx, cancel := context.WithCancel(p.life)
-	p.aside(func() func() {
-		answered := make(chan error, 1)
-		go func() { answered <- p.probe(ctx, w.port) }() // ends with ctx
-		select {
-		case err := <-answered:
-			cancel()
-			return func() { p.checked(w, err) }
-		case <-w.Done():
-			cancel()
-			<-answered
-			return func() { p.probing = false }
-		}
-	})
-}
-
-// checked is the end of a health check.
-func (p *page) checked(w *worker, err error) {
-	p.probing = false
-	if p.serving != w {
-		return
-	}
-	if err == nil {
-		if w.unhealthy > 0 {
-			w.unhealthy = 0
-			p.publish()
-		}
-		return
-	}
-	w.unhealthy++
-	p.calm.Reset(calmAfter)
-	if w.unhealthy < p.cfg.workers.HealthFailures {
-		p.publish()
-		return
-	}
-	if p.starting == nil && p.portless == nil && p.building == nil && p.next.IsZero() {
-		p.tell(slog.LevelError, "unhealthy: a replacement is started", slog.Int("pid", w.pid), slog.Int("port", w.port), slog.String("err", err.Error()))
-		p.replace(lostHealth, w.version)
-	}
 }
 
 // logPath puts the page's folder into a template.

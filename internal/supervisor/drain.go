@@ -1,0 +1,102 @@
+package supervisor
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"tqserver/internal/proxy"
+)
+
+// retire lets a worker finish what it has and stops it.
+func (p *page) retire(w *worker, why proxy.Ending, keepPort bool) {
+	ctx, cancel := context.WithCancel(p.life) // ended when the drain is
+	w.hurry = cancel
+	p.draining[w] = true
+	cfg, planned := p.cfg, why == proxy.ServiceRestart && !keepPort
+	p.aside(func() func() {
+		defer cancel()
+		if planned && cfg.workers.RestartDelay > 0 {
+			w.pause(ctx, cfg.workers.RestartDelay)
+		}
+		left := w.drain(ctx, cfg.workers.DrainTimeout, p.development(), why)
+		w.Stop(ctx, cfg.worker.ShutdownGracePeriod)
+		return func() { p.retired(w, keepPort, left) }
+	})
+}
+
+// retireUnused stops a worker that came up and is not wanted any more.
+func (p *page) retireUnused(w *worker) {
+	grace := p.cfg.worker.ShutdownGracePeriod
+	p.aside(func() func() {
+		w.Stop(p.life, grace)
+		return func() { p.ports.release(w.port) }
+	})
+}
+
+// retired is the end of a worker that was replaced.
+func (p *page) retired(w *worker, keepPort bool, cut int) {
+	delete(p.draining, w)
+	attrs := []slog.Attr{slog.Int("build", w.build), slog.Int("pid", w.pid), slog.Int("port", w.port)}
+	level, message := slog.LevelInfo, "worker stopped"
+	if cut > 0 {
+		level, message = slog.LevelWarn, "worker stopped with requests under way"
+		attrs = append(attrs, slog.Int("cut", cut))
+	}
+	a := p.portless
+	if keepPort && a != nil && p.ports.contains(w.port) {
+		p.reserved = w.port
+		p.tell(level, message, attrs...)
+		p.start(a)
+		return
+	}
+	p.ports.release(w.port)
+	p.tell(level, message, attrs...)
+}
+
+// pause waits, but not for a worker that has ended.
+func (w *worker) pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-w.Done():
+	case <-ctx.Done():
+	}
+}
+
+// drain waits until nothing is under way on the worker, as long as it may,
+// and ends streams when it is time. It returns how many requests were left.
+func (w *worker) drain(ctx context.Context, timeout time.Duration, development bool, why proxy.Ending) (left int) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watched := make(chan struct{})
+	go func() { // ends with ctx
+		defer close(watched)
+		select {
+		case <-w.Done():
+			cancel() // nothing can finish any more
+		case <-ctx.Done():
+		}
+	}()
+	defer func() { cancel(); <-watched }()
+	streams := timeout
+	if development {
+		streams = min(timeout, devStreams)
+	}
+	deadline := time.Now().Add(timeout)
+	if !w.drainUntil(ctx, time.Now().Add(streams)) {
+		w.backend.EndStreams(why)
+		if latest := time.Now().Add(closeStream); deadline.Before(latest) {
+			deadline = latest
+		}
+		w.drainUntil(ctx, deadline)
+	}
+	return w.backend.InFlight()
+}
+
+func (w *worker) drainUntil(ctx context.Context, deadline time.Time) bool {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	return w.backend.Drain(ctx) == nil
+}
