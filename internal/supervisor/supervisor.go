@@ -180,6 +180,9 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	defer s.parent.Close()
 	defer s.actors.Wait()
 	s.discover(ctx)
+	if len(s.pages)+len(s.conflicts) == 0 {
+		s.tell(slog.LevelWarn, "there are no pages yet: a Go program in index/ below the pages directory becomes /", slog.String("dir", s.cfg.Pages.Directory))
+	}
 	close(s.begun)
 	sweep := time.NewTicker(sweepEvery)
 	defer sweep.Stop()
@@ -254,9 +257,6 @@ func (s *Supervisor) discover(ctx context.Context) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.tell(slog.LevelError, "cannot read the pages directory: all pages stay as they are", slog.String("err", err.Error()))
 		return
-	}
-	if err != nil && len(s.pages) == 0 {
-		s.tell(slog.LevelWarn, "there is no pages directory: make it, or set pages.directory", slog.String("file", s.cfg.Pages.Directory))
 	}
 	wanted := make(map[string]string)
 	for _, p := range found.Pages {
