@@ -37,11 +37,12 @@ type Watcher struct {
 	notify *fsnotify.Watcher // nil if the kernel has none to give
 	warn   func(error)
 
-	mu    sync.Mutex      // guards all below
-	trees []string        // watched with all below them
-	flat  map[string]bool // watched by themselves
-	seen  map[string]bool // folders that were added to notify
-	blind bool            // the kernel cannot watch all of it: poll
+	mu    sync.Mutex          // guards all below
+	trees []string            // watched with all below them
+	flat  map[string]bool     // watched by themselves
+	seen  map[string]string   // folders that are watched, and what notify knows them as: without links
+	names map[string][]string // the other way round: a folder may be watched under several names
+	blind bool                // the kernel cannot watch all of it: poll
 	state map[string]stamp
 	poked chan struct{} // there is something to poll
 }
@@ -56,7 +57,7 @@ type stamp struct {
 // New returns a Watcher that watches nothing yet. If the kernel cannot watch,
 // warn is told, once, and folders are polled.
 func New(warn func(error)) *Watcher {
-	w := &Watcher{warn: warn, flat: make(map[string]bool), seen: make(map[string]bool), poked: make(chan struct{}, 1)}
+	w := &Watcher{warn: warn, flat: make(map[string]bool), seen: make(map[string]string), names: make(map[string][]string), poked: make(chan struct{}, 1)}
 	var err error
 	if w.notify, err = fsnotify.NewWatcher(); err != nil {
 		w.goBlindLocked(fmt.Errorf("the kernel gives no watcher, raise fs.inotify.max_user_instances: %w", err))
@@ -69,10 +70,14 @@ func New(warn func(error)) *Watcher {
 func (w *Watcher) Trees(roots ...string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	before := w.trees
 	w.trees = slices.Clone(roots)
 	for _, root := range roots {
 		w.reachLocked(root)
 		w.addTreeLocked(root, nil)
+		if w.blind && !slices.Contains(before, root) {
+			noteTree(w.state, root) // what is there already is no news
+		}
 	}
 }
 
@@ -85,6 +90,9 @@ func (w *Watcher) Add(dirs []string) {
 		if !w.flat[dir] {
 			w.flat[dir] = true
 			w.reachLocked(dir)
+			if w.blind && !slices.ContainsFunc(w.trees, func(t string) bool { return below(dir, t) }) {
+				noteFolder(w.state, dir)
+			}
 		}
 	}
 }
@@ -148,26 +156,50 @@ func (w *Watcher) take(paths []string, e fsnotify.Event) []string {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if e.Op == fsnotify.Chmod {
-		if info, err := os.Stat(e.Name); err != nil || !info.IsDir() || w.seen[e.Name] {
+	for _, name := range w.namesLocked(e.Name) {
+		paths = w.noteLocked(paths, name, e.Op)
+	}
+	return paths
+}
+
+// namesLocked returns the names under which a path that notify knows is
+// watched.
+func (w *Watcher) namesLocked(path string) []string {
+	names := slices.Clone(w.names[path])
+	for _, dir := range w.names[filepath.Dir(path)] {
+		if name := filepath.Join(dir, filepath.Base(path)); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func (w *Watcher) noteLocked(paths []string, name string, op fsnotify.Op) []string {
+	if op == fsnotify.Chmod {
+		if info, err := os.Stat(name); err != nil || !info.IsDir() || w.seen[name] != "" {
 			return paths
 		}
-		e.Op = fsnotify.Create // a folder that could not be read before
+		op = fsnotify.Create // a folder that could not be read before
 	}
-	paths = append(paths, e.Name)
-	switch {
-	case e.Has(fsnotify.Create):
-		w.addTreeLocked(e.Name, &paths)
-	case e.Has(fsnotify.Remove), e.Has(fsnotify.Rename):
-		w.dropLocked(e.Name)
-	default:
+	paths = append(paths, name)
+	if !op.Has(fsnotify.Create) && !op.Has(fsnotify.Remove) && !op.Has(fsnotify.Rename) {
 		return paths
 	}
+	// What has this name now need not be what had it when the event was made,
+	// nor what is watched under it.
+	w.dropLocked(name)
+	w.addTreeLocked(name, &paths)
 	for _, wanted := range w.wantedLocked() {
-		if below(wanted, e.Name) {
+		if below(wanted, name) {
 			w.reachLocked(wanted)
-			if wanted != e.Name {
+			if wanted != name {
 				paths = append(paths, wanted)
+			}
+			if w.flat[wanted] { // nobody watched it for a moment
+				entries, _ := os.ReadDir(wanted)
+				for _, d := range entries {
+					paths = append(paths, filepath.Join(wanted, d.Name()))
+				}
 			}
 		}
 	}
@@ -189,24 +221,40 @@ func (w *Watcher) reachLocked(dir string) {
 	}
 }
 
-// addTreeLocked watches root and all below it if that is wanted, and appends
-// what it holds to found.
+// addTreeLocked watches what is wanted of root and all below it, and appends
+// what that holds to found.
 func (w *Watcher) addTreeLocked(root string, found *[]string) {
-	if !slices.ContainsFunc(w.trees, func(t string) bool { return below(root, t) || below(t, root) }) {
+	for _, t := range w.trees {
+		switch {
+		case below(root, t) && !hidden(t, root):
+			w.addBelowLocked(root, root == t, found)
+			return
+		case below(t, root):
+			w.addBelowLocked(t, true, found)
+		}
+	}
+}
+
+// addBelowLocked watches top and all below it. Links are not followed, but top
+// may be one if it was asked for by name.
+func (w *Watcher) addBelowLocked(top string, named bool, found *[]string) {
+	if info, err := os.Lstat(top); err != nil || !info.IsDir() && !named {
 		return
 	}
-	filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if found != nil && path != root {
+	w.addLocked(top)
+	fs.WalkDir(os.DirFS(top), ".", func(rel string, d fs.DirEntry, err error) error {
+		if rel == "." {
+			return nil
+		}
+		path := filepath.Join(top, rel)
+		if err == nil && found != nil {
 			*found = append(*found, path)
 		}
-		if err != nil || !d.IsDir() && path != root {
+		switch {
+		case err != nil || !d.IsDir():
 			return nil
-		}
-		if path != root && skipped(d.Name()) {
+		case skipped(d.Name()):
 			return fs.SkipDir
-		}
-		if info, err := os.Stat(path); err != nil || !info.IsDir() { // root may be a link
-			return nil
 		}
 		w.addLocked(path)
 		return nil
@@ -214,12 +262,17 @@ func (w *Watcher) addTreeLocked(root string, found *[]string) {
 }
 
 func (w *Watcher) addLocked(dir string) {
-	if w.notify == nil || w.seen[dir] {
+	if w.notify == nil || w.seen[dir] != "" {
 		return
 	}
-	switch err := w.notify.Add(dir); {
+	real, err := filepath.EvalSymlinks(dir)
+	if err == nil && len(w.names[real]) == 0 {
+		err = w.notify.Add(real)
+	}
+	switch {
 	case err == nil:
-		w.seen[dir] = true
+		w.seen[dir] = real
+		w.names[real] = append(w.names[real], dir)
 	case errors.Is(err, syscall.ENOSPC):
 		w.goBlindLocked(fmt.Errorf("the kernel's limit of watched folders is reached, raise fs.inotify.max_user_watches: %w", err))
 	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission):
@@ -229,23 +282,29 @@ func (w *Watcher) addLocked(dir string) {
 
 // dropLocked forgets a folder that went, and all below it.
 func (w *Watcher) dropLocked(path string) {
-	for dir := range w.seen {
-		if below(dir, path) {
-			w.notify.Remove(dir)
-			delete(w.seen, dir)
+	for name, real := range w.seen {
+		if !below(name, path) {
+			continue
+		}
+		delete(w.seen, name)
+		w.names[real] = slices.DeleteFunc(w.names[real], func(n string) bool { return n == name })
+		if len(w.names[real]) == 0 {
+			delete(w.names, real)
+			w.notify.Remove(real)
 		}
 	}
 }
 
-// rescan watches what events were lost of.
+// rescan watches all of it anew: of what is watched nobody knows, after events
+// were lost, whether it is what bears the name.
 func (w *Watcher) rescan() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for dir := range w.seen {
-		if _, err := os.Stat(dir); err != nil {
-			w.dropLocked(dir)
-		}
+	for real := range w.names {
+		w.notify.Remove(real)
 	}
+	clear(w.seen)
+	clear(w.names)
 	for _, wanted := range w.wantedLocked() {
 		w.reachLocked(wanted)
 	}
@@ -288,38 +347,59 @@ func (w *Watcher) compare() []string {
 
 func (w *Watcher) statesLocked() map[string]stamp {
 	states := make(map[string]stamp)
-	note := func(path string, d fs.DirEntry) {
-		if info, err := d.Info(); err == nil {
-			s := stamp{mode: info.Mode()}
-			if !d.IsDir() {
-				s.changed, s.size = info.ModTime(), info.Size()
-			}
-			states[path] = s
-		}
-	}
 	for _, root := range w.trees {
-		filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-			if err != nil {
-				return nil
-			}
-			if d.IsDir() && path != root && skipped(d.Name()) {
-				return fs.SkipDir
-			}
-			note(path, d)
-			return nil
-		})
+		noteTree(states, root)
 	}
 	for dir := range w.flat {
-		entries, _ := os.ReadDir(dir)
-		for _, d := range entries {
-			note(filepath.Join(dir, d.Name()), d)
-		}
+		noteFolder(states, dir)
 	}
 	return states
 }
 
+func noteTree(states map[string]stamp, root string) {
+	fs.WalkDir(os.DirFS(root), ".", func(rel string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return nil
+		}
+		if d.IsDir() && rel != "." && skipped(d.Name()) {
+			return fs.SkipDir
+		}
+		note(states, filepath.Join(root, rel), d)
+		return nil
+	})
+}
+
+func noteFolder(states map[string]stamp, dir string) {
+	entries, _ := os.ReadDir(dir)
+	for _, d := range entries {
+		note(states, filepath.Join(dir, d.Name()), d)
+	}
+}
+
+func note(states map[string]stamp, path string, d fs.DirEntry) {
+	info, err := d.Info()
+	if err != nil {
+		return
+	}
+	s := stamp{mode: info.Mode()}
+	if !d.IsDir() {
+		s.changed, s.size = info.ModTime(), info.Size()
+	}
+	states[path] = s
+}
+
 // skipped are folders in which nothing a page is made of can lie.
 func skipped(name string) bool { return name[0] == '.' || name == "node_modules" }
+
+// hidden reports whether path is a skipped folder below tree, or lies in one.
+func hidden(tree, path string) bool {
+	for ; path != tree; path = filepath.Dir(path) {
+		if skipped(filepath.Base(path)) {
+			return true
+		}
+	}
+	return false
+}
 
 // below reports whether path is dir or lies below it.
 func below(path, dir string) bool {
