@@ -1,6 +1,7 @@
 package build
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -49,20 +50,23 @@ type Builder struct {
 // page is what is known of one page.
 type page struct {
 	id      string
-	inputs  inputs  // what it is made of; only its folder until it was learned
+	inputs  inputs  // what it is made of; only a guess until it was learned
 	learned bool    // inputs are of the newest build
+	looking []entry // one of these may be what is on disk: it is being looked at
 	entries []entry // binaries, newest first
 	keep    map[string]bool
-	attempt attempt
+	attempt *attempt // nil if there is nothing to learn
 }
 
-// attempt is the newest build, for Learn.
+// attempt is the newest build, for Learn. It is never written to.
 type attempt struct {
-	began  time.Time
-	before snapshot // content of the known inputs when it began
-	binary string   // empty if it failed
-	size   int64
-	tools  string
+	how     how
+	flavour string
+	tools   string
+	began   time.Time
+	before  snapshot // of the known inputs when it began
+	binary  string   // empty if it failed
+	size    int64
 }
 
 // Result is what came of a build.
@@ -76,11 +80,12 @@ type Result struct {
 // New returns a Builder. It makes TempDir if need be, and refuses one that
 // others could put binaries into.
 func New(opts Options) (*Builder, error) {
-	if err := secureDir(opts.TempDir); err != nil {
+	temp, err := secureDir(opts.TempDir)
+	if err != nil {
 		return nil, err
 	}
 	sum := sha256.Sum256([]byte(opts.Root))
-	dir := filepath.Join(opts.TempDir, slug(filepath.Base(opts.Root))+"-"+hex.EncodeToString(sum[:5]))
+	dir := filepath.Join(temp, slug(filepath.Base(opts.Root))+"-"+hex.EncodeToString(sum[:5]))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of the project's binaries: %w", err)
 	}
@@ -93,46 +98,44 @@ func New(opts Options) (*Builder, error) {
 func (b *Builder) Build(ctx context.Context, dir string, force bool) (Result, error) {
 	began := time.Now()
 	p := b.page(dir)
-	b.mu.Lock()
-	entries, in, ldflags := p.entries, p.inputs, b.opts.LDFlags
-	b.mu.Unlock()
-
+	a := attempt{how: b.how(), tools: toolchain(), began: began}
+	a.flavour = a.how.flavour()
+	var r reading
 	if !force {
-		if e, ok := b.lookup(entries); ok {
-			b.mu.Lock()
-			p.attempt = attempt{}
-			p.inputs, p.learned = e.Inputs, true
-			b.mu.Unlock()
-			b.watch(e.Inputs)
-			return Result{Binary: b.use(e.Binary), Cached: true, Took: time.Since(began)}, nil
+		if binary, ok := b.reuse(p, a.flavour, a.tools, &r); ok {
+			return Result{Binary: binary, Cached: true, Took: time.Since(began)}, nil
 		}
 	}
 	if err := ctx.Err(); err != nil {
 		return Result{}, err
 	}
-	before := in.snapshot()
-	tools := toolchain()
+	b.mu.Lock()
+	in := p.inputs
+	b.mu.Unlock()
+	a.before = r.of(in)
 	tmp := filepath.Join(b.dir, fmt.Sprintf("%s.%d.tmp", p.id, os.Getpid()))
+	os.Remove(tmp) // of a server that was killed and had the same process id; the go command would refuse to overwrite it
 	defer os.Remove(tmp)
-	out, err := b.run(ctx, dir, "build", "-json", "-buildvcs=false", "-ldflags="+ldflags, "-o", tmp, ".")
+	out, err := b.run(ctx, a.how, dir, "build", "-json", "-buildvcs=false", "-ldflags="+a.how.linkerFlags(), "-o", tmp, ".")
 	if ctx.Err() != nil {
 		return Result{}, ctx.Err()
 	}
-	a := attempt{began: began, before: before, tools: tools}
 	defer func() {
 		b.mu.Lock()
-		p.attempt, p.learned = a, false
+		p.attempt, p.learned = &a, false
 		b.mu.Unlock()
 	}()
 	if err != nil {
 		return b.failure(dir, out, err, time.Since(began))
 	}
-	name, size, err := b.place(tmp, p.id)
-	if err != nil {
+	a.binary, a.size, err = b.place(tmp, p.id)
+	switch {
+	case errors.Is(err, errLibrary):
+		return Result{Problems: []state.Problem{notMain(dir, b.opts.Root)}, Took: time.Since(began)}, nil
+	case err != nil:
 		return Result{}, fmt.Errorf("build %s: %w", b.show(dir), err)
 	}
-	a.binary, a.size = name, size
-	return Result{Binary: filepath.Join(b.dir, name), Took: time.Since(began)}, nil
+	return Result{Binary: filepath.Join(b.dir, a.binary), Took: time.Since(began)}, nil
 }
 
 // failure tells what the compiler says of the program from what keeps it from
@@ -142,11 +145,12 @@ func (b *Builder) failure(dir string, out output, err error, took time.Duration)
 	if !errors.As(err, &exit) {
 		return Result{}, err
 	}
-	text := out.text()
-	if strings.Contains(text, syscall.ENOSPC.Error()) {
-		return Result{}, fmt.Errorf("build %s: %s: %w", b.show(dir), lastLine(text), syscall.ENOSPC)
+	problems := parseProblems(out.text(), dir, b.opts.Root)
+	for _, p := range problems {
+		if reason := notOfProgram(p); reason != nil {
+			return Result{}, fmt.Errorf("build %s: %s: %w", b.show(dir), p.Message, reason)
+		}
 	}
-	problems := parseProblems(text, dir, b.opts.Root)
 	if len(problems) == 0 {
 		return Result{}, fmt.Errorf("build %s: %w", b.show(dir), err)
 	}
@@ -187,20 +191,27 @@ func (b *Builder) Configure(ldflags string, env map[string]string) {
 // page returns what is known of a page, reading what an earlier server wrote
 // down at the first call.
 func (b *Builder) page(dir string) *page {
+	h := b.how()
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	p := b.pages[dir]
-	if p == nil {
-		sum := sha256.Sum256([]byte(dir))
-		p = &page{id: slug(b.show(dir)) + "-" + hex.EncodeToString(sum[:5]), inputs: inputs{Dirs: []string{dir}, Files: workspace(dir)}}
-		p.entries = b.readEntries(p.id)
-		if len(p.entries) > 0 {
-			p.inputs = p.entries[0].Inputs
-		}
-		b.pages[dir] = p
+	if p != nil {
+		b.mu.Unlock()
+		return p
 	}
+	sum := sha256.Sum256([]byte(dir))
+	p = &page{id: slug(b.show(dir)) + "-" + hex.EncodeToString(sum[:5]), inputs: h.guess(dir)}
+	p.entries = b.readEntries(p.id)
+	if len(p.entries) > 0 {
+		p.inputs = p.entries[0].Inputs
+	}
+	b.pages[dir] = p
+	b.mu.Unlock()
+	b.watch(p.inputs)
 	return p
 }
+
+// errLibrary says that what was built is not a program.
+var errLibrary = errors.New("not a program")
 
 // place gives a binary its name, made from its content, so that the same
 // program is the same file and a name never changes its meaning.
@@ -210,30 +221,32 @@ func (b *Builder) place(tmp, id string) (name string, size int64, err error) {
 		return "", 0, err
 	}
 	defer f.Close()
-	h := sha256.New()
-	if size, err = io.Copy(h, f); err != nil {
+	h, head := sha256.New(), bufio.NewReaderSize(f, 1<<16)
+	if magic, _ := head.Peek(len(archive)); string(magic) == archive {
+		return "", 0, errLibrary
+	}
+	if size, err = io.Copy(h, head); err != nil {
 		return "", 0, err
 	}
 	name = id + "-" + hex.EncodeToString(h.Sum(nil)[:8])
 	final := filepath.Join(b.dir, name)
-	if info, err := os.Stat(final); err == nil && info.Size() == size {
-		b.use(name)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if info, err := os.Lstat(final); err == nil && info.Mode().IsRegular() && info.Size() == size && b.useLocked(name) {
 		return name, size, nil
 	}
-	return name, size, os.Rename(tmp, final)
+	if err := os.Rename(tmp, final); err != nil {
+		return "", 0, err
+	}
+	return name, size, nil
 }
 
-// use notes that a binary is wanted, for the sweep, and returns its path.
-func (b *Builder) use(name string) string {
-	path := filepath.Join(b.dir, name)
-	now := time.Now()
-	os.Chtimes(path, now, now)
-	return path
-}
+// archive begins what the go command makes of a package that is not main.
+const archive = "!<arch>\n"
 
 func (b *Builder) watch(in inputs) {
 	if b.opts.Watch != nil {
-		b.opts.Watch(in.watched())
+		b.opts.Watch(in.watched(b.opts.Root))
 	}
 }
 
@@ -260,19 +273,20 @@ func slug(s string) string {
 }
 
 // secureDir makes dir, or refuses it if somebody else could put a program
-// there that would be run.
-func secureDir(dir string) error {
+// there that would be run. It returns dir without links, which somebody else
+// could set to another place later.
+func secureDir(dir string) (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("workers.temp_dir: %w", err)
+		return "", fmt.Errorf("workers.temp_dir: %w", err)
 	}
 	real, err := filepath.EvalSymlinks(dir)
 	if err != nil {
-		return fmt.Errorf("workers.temp_dir: %w", err)
+		return "", fmt.Errorf("workers.temp_dir: %w", err)
 	}
 	for at := real; ; at = filepath.Dir(at) {
 		info, err := os.Lstat(at)
 		if err != nil {
-			return fmt.Errorf("workers.temp_dir: %w", err)
+			return "", fmt.Errorf("workers.temp_dir: %w", err)
 		}
 		owner := int(info.Sys().(*syscall.Stat_t).Uid)
 		reason := ""
@@ -287,10 +301,10 @@ func secureDir(dir string) error {
 			reason = fmt.Sprintf("lies in %s, which everybody may write to", at)
 		}
 		if reason != "" {
-			return fmt.Errorf("workers.temp_dir: %s %s; what lies there is executed, so use a folder of your own", dir, reason)
+			return "", fmt.Errorf("workers.temp_dir: %s %s; what lies there is executed, so use a folder of your own", dir, reason)
 		}
 		if at == filepath.Dir(at) {
-			return nil
+			return real, nil
 		}
 	}
 }

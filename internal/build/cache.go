@@ -1,16 +1,13 @@
 package build
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -29,14 +26,25 @@ type entry struct {
 	Size      int64
 }
 
-// lookup returns the entry whose content is on disk now.
-func (b *Builder) lookup(entries []entry) (entry, bool) {
-	if len(entries) == 0 {
-		return entry{}, false
+// reuse returns a binary that was made of what is on disk now. What it looks
+// at is watched first, and counts as what the page is made of meanwhile.
+func (b *Builder) reuse(p *page, flavour, tools string, r *reading) (binary string, ok bool) {
+	b.mu.Lock()
+	entries := p.entries
+	p.looking = entries
+	b.mu.Unlock()
+	e, ok := b.lookup(entries, flavour, tools, r)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p.looking = nil
+	if !ok || !b.useLocked(e.Binary) {
+		return "", false
 	}
-	flavour, tools := b.flavour(), toolchain()
-	var seen inputs
-	var content string
+	p.attempt, p.inputs, p.learned = nil, e.Inputs, true
+	return filepath.Join(b.dir, e.Binary), true
+}
+
+func (b *Builder) lookup(entries []entry, flavour, tools string, r *reading) (entry, bool) {
 	for _, e := range entries {
 		if e.Flavour != flavour || tools != "" && e.Toolchain != tools {
 			continue
@@ -44,62 +52,19 @@ func (b *Builder) lookup(entries []entry) (entry, bool) {
 		if info, err := os.Lstat(filepath.Join(b.dir, e.Binary)); err != nil || !info.Mode().IsRegular() || info.Size() != e.Size {
 			continue
 		}
-		if content == "" || !seen.equal(e.Inputs) {
-			seen, content = e.Inputs, e.Inputs.snapshot().fingerprint()
-		}
-		if content == e.Content {
+		b.watch(e.Inputs)
+		if r.of(e.Inputs).fingerprint() == e.Content {
 			return e, true
 		}
 	}
 	return entry{}, false
 }
 
-func (in inputs) equal(other inputs) bool {
-	return slices.Equal(in.Dirs, other.Dirs) && slices.Equal(in.Files, other.Files) &&
-		slices.EqualFunc(in.Embeds, other.Embeds, func(a, b embed) bool {
-			return a.Dir == b.Dir && slices.Equal(a.Patterns, b.Patterns)
-		})
-}
-
-// flavour is one name for all that decides how the go command builds, but for
-// which go command it is.
-func (b *Builder) flavour() string {
-	h := sha256.New()
-	b.mu.Lock()
-	fmt.Fprintf(h, "%q\n", b.opts.LDFlags)
-	for _, key := range slices.Sorted(maps.Keys(b.opts.Env)) {
-		fmt.Fprintf(h, "%q=%q\n", key, b.opts.Env[key])
-	}
-	b.mu.Unlock()
-	env := os.Environ()
-	slices.Sort(env)
-	for _, kv := range env {
-		if strings.HasPrefix(kv, "GO") || strings.HasPrefix(kv, "CGO_") || strings.HasPrefix(kv, "CC=") || strings.HasPrefix(kv, "CXX=") {
-			fmt.Fprintf(h, "%q\n", kv)
-		}
-	}
-	if dir, err := os.UserConfigDir(); err == nil {
-		settings, _ := os.ReadFile(filepath.Join(dir, "go", "env")) // go env -w
-		h.Write(settings)
-	}
-	return hex.EncodeToString(h.Sum(nil))
-}
-
-// toolchain names the go command in PATH without running it; empty if there is
-// none.
-func toolchain() string {
-	path, err := exec.LookPath("go")
-	if err != nil {
-		return ""
-	}
-	if path, err = filepath.EvalSymlinks(path); err != nil {
-		return ""
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return ""
-	}
-	return fmt.Sprintf("%s %d %d", path, info.Size(), info.ModTime().UnixNano())
+// useLocked notes that a binary is wanted, for the sweep, and reports whether
+// it is there.
+func (b *Builder) useLocked(name string) bool {
+	now := time.Now()
+	return os.Chtimes(filepath.Join(b.dir, name), now, now) == nil
 }
 
 func (b *Builder) entriesFile(id string) string { return filepath.Join(b.dir, id+".json") }
@@ -123,12 +88,16 @@ func (b *Builder) writeEntries(id string, entries []entry) error {
 	if err != nil {
 		return err
 	}
-	tmp := b.entriesFile(id) + ".tmp"
-	if err = os.WriteFile(tmp, text, 0o600); err == nil {
-		err = os.Rename(tmp, b.entriesFile(id))
+	f, err := os.CreateTemp(b.dir, id+".json.*.tmp") // a cancelled Learn may still be writing
+	if err != nil {
+		return fmt.Errorf("remember a build: %w", err)
+	}
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), b.entriesFile(id))
 	}
 	if err != nil {
-		os.Remove(tmp)
+		os.Remove(f.Name())
 		return fmt.Errorf("remember a build: %w", err)
 	}
 	return nil
@@ -153,14 +122,19 @@ func (b *Builder) Sweep() (removed int, err error) {
 	}
 	b.mu.Unlock()
 	for _, f := range files {
-		info, err := f.Info()
-		if err != nil || keep[f.Name()] || time.Since(info.ModTime()) < keptFor {
-			continue
-		}
-		err = os.RemoveAll(filepath.Join(b.dir, f.Name()))
-		if err == nil && f.Type().IsRegular() && filepath.Ext(f.Name()) == "" {
+		if !keep[f.Name()] && b.sweepFile(f.Name()) && f.Type().IsRegular() && filepath.Ext(f.Name()) == "" {
 			removed++
 		}
 	}
 	return removed, nil
+}
+
+// sweepFile removes what was not used for long. It holds the lock, or a
+// build could decide to use it in between.
+func (b *Builder) sweepFile(name string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	path := filepath.Join(b.dir, name)
+	info, err := os.Lstat(path)
+	return err == nil && time.Since(info.ModTime()) >= keptFor && os.RemoveAll(path) == nil
 }

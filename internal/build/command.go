@@ -22,7 +22,7 @@ type exitError struct{ *exec.ExitError }
 // run runs the go command in dir. When the context ends, its whole process
 // group is killed and reaped before run returns. Its work folder is ours, or
 // each command that is killed would leave one behind.
-func (b *Builder) run(ctx context.Context, dir string, args ...string) (out output, err error) {
+func (b *Builder) run(ctx context.Context, h how, dir string, args ...string) (out output, err error) {
 	path, err := exec.LookPath("go")
 	if err != nil {
 		return out, ErrNoGo
@@ -34,7 +34,7 @@ func (b *Builder) run(ctx context.Context, dir string, args ...string) (out outp
 	defer os.RemoveAll(work)
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Dir = dir
-	cmd.Env = append(b.environ(), "PWD="+dir, "GOTMPDIR="+work)
+	cmd.Env = append(h.environ(), "PWD="+dir, "GOTMPDIR="+work)
 	cmd.Stdout, cmd.Stderr = &out.stdout, &out.stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -45,21 +45,13 @@ func (b *Builder) run(ctx context.Context, dir string, args ...string) (out outp
 	if b.opts.Guard != nil {
 		defer b.opts.Guard(cmd.Process.Pid)()
 	}
-	err = cmd.Wait()
+	if err = cmd.Wait(); errors.Is(err, exec.ErrWaitDelay) {
+		err = nil // it was content; a tool that stayed behind holds our pipe (golang/go#23019)
+	}
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		err = &exitError{exit}
 	}
 	return out, err
-}
-
-func (b *Builder) environ() []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	env := os.Environ()
-	for key, value := range b.opts.Env {
-		env = append(env, key+"="+value)
-	}
-	return env
 }
 
 // text is what the go command had to say: with -json each piece of it is an

@@ -9,16 +9,18 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
+	"time"
 )
 
 // inputs is what a binary is made of, as far as it can change: packages
 // outside GOROOT and the module cache, and the files that say which.
 type inputs struct {
 	Dirs   []string // of packages; every source file in them counts
-	Embeds []embed  `json:",omitempty"`
-	Files  []string `json:",omitempty"` // go.mod and the like, whether they exist or not
+	Embeds []embed
+	Files  []string // go.mod and the like, whether they exist or not
 }
 
 // embed is the go:embed patterns of one package.
@@ -27,9 +29,19 @@ type embed struct {
 	Patterns []string
 }
 
-// snapshot is content by path: the hash of a file, or what stands for one that
-// cannot be read.
-type snapshot map[string]string
+// snapshot is what there is, by path.
+type snapshot map[string]stamp
+
+// stamp is what is known of one file or folder.
+type stamp struct {
+	content string // the hash of a file, or what stands for that
+	changed time.Time
+}
+
+const (
+	folder     = "folder"
+	unreadable = "unreadable"
+)
 
 // sourceKinds are the endings that the go command looks at (go help packages,
 // go/build.Package).
@@ -46,49 +58,62 @@ func isSource(name string) bool {
 // concerns reports whether the change of a path can change the binary.
 func (in inputs) concerns(changed string) bool {
 	dir, name := filepath.Split(changed)
-	if isSource(name) && slices.Contains(in.Dirs, filepath.Clean(dir)) || slices.Contains(in.Files, changed) {
+	if isSource(name) && slices.Contains(in.Dirs, filepath.Clean(dir)) {
 		return true
 	}
-	for _, d := range in.Dirs {
-		if below(d, changed) {
-			return true // a folder that came or went
-		}
-	}
-	for _, e := range in.Embeds {
-		if e.matches(changed) || e.holds(changed) {
-			return true
-		}
-	}
-	return false
-}
-
-// matches reports whether a pattern takes the path or a folder above it. Files
-// that "all:" would be needed for count too: a build too many is harmless.
-func (e embed) matches(changed string) bool {
-	rel, err := filepath.Rel(e.Dir, changed)
-	if err != nil || !filepath.IsLocal(rel) {
-		return false
-	}
-	for at := filepath.ToSlash(rel); at != "."; at = path.Dir(at) {
-		for _, pattern := range e.Patterns {
-			if ok, _ := path.Match(strings.TrimPrefix(pattern, "all:"), at); ok {
-				return true
+	for _, known := range [][]string{in.Dirs, in.Files} {
+		for _, path := range known {
+			if below(path, changed) {
+				return true // it, or a folder that came or went with it
 			}
 		}
 	}
-	return false
-}
-
-// holds reports whether the path is a folder above what a pattern may take, so
-// that all of it came or went with it.
-func (e embed) holds(changed string) bool {
-	for _, pattern := range e.Patterns {
-		base, _, _ := strings.Cut(strings.TrimPrefix(pattern, "all:"), "*")
-		if below(filepath.Join(e.Dir, path.Dir(base+"x")), changed) {
+	for _, e := range in.Embeds {
+		rel, err := filepath.Rel(e.Dir, changed)
+		if err != nil || !filepath.IsLocal(rel) {
+			continue
+		}
+		if takes, leads := e.reaches(filepath.ToSlash(rel)); takes || leads {
 			return true
 		}
 	}
 	return false
+}
+
+// reaches reports whether a pattern takes a path relative to the package, and
+// whether one leads to what lies below it.
+func (e embed) reaches(rel string) (takes, leads bool) {
+	parts := strings.Split(rel, "/")
+	for _, pattern := range e.Patterns {
+		pattern, all := strings.CutPrefix(pattern, "all:")
+		segments := strings.Split(pattern, "/")
+		n := min(len(segments), len(parts))
+		if ok, _ := path.Match(path.Join(segments[:n]...), path.Join(parts[:n]...)); !ok {
+			continue
+		}
+		hidden := !all && slices.ContainsFunc(parts[n:], func(s string) bool { return s[0] == '.' || s[0] == '_' })
+		takes = takes || n == len(segments) && !hidden
+		leads = leads || n < len(segments)
+	}
+	return takes, leads
+}
+
+// walk visits the files that the patterns take now, and the folders where more
+// may come.
+func (e embed) walk(visit func(path string, dir bool)) {
+	fs.WalkDir(os.DirFS(e.Dir), ".", func(rel string, d fs.DirEntry, err error) error {
+		if rel == "." || err != nil {
+			return nil
+		}
+		takes, leads := e.reaches(rel)
+		switch {
+		case d.IsDir() && !takes && !leads:
+			return fs.SkipDir
+		case d.IsDir() || takes:
+			visit(filepath.Join(e.Dir, filepath.FromSlash(rel)), d.IsDir())
+		}
+		return nil
+	})
 }
 
 // below reports whether p is dir or lies below it.
@@ -96,51 +121,46 @@ func below(p, dir string) bool {
 	return p == dir || strings.HasPrefix(p, dir) && p[len(dir)] == filepath.Separator
 }
 
-// watched are the folders in which a change can concern the page.
-func (in inputs) watched() []string {
+// watched are the folders in which a change can concern the page. Those above
+// the project and its modules are left out while they hold nothing of them: far
+// too much happens there.
+func (in inputs) watched(root string) []string {
 	dirs := make(map[string]bool)
 	for _, d := range in.Dirs {
 		dirs[d] = true
 	}
+	homes := []string{root}
 	for _, f := range in.Files {
-		dirs[filepath.Dir(f)] = true
-	}
-	for file := range in.embedded() {
-		dirs[filepath.Dir(file)] = true
-	}
-	return slices.Sorted(maps.Keys(dirs))
-}
-
-// embedded yields the files that the patterns take now, and more rather than
-// fewer.
-func (in inputs) embedded() func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		for _, e := range in.Embeds {
-			for _, pattern := range e.Patterns {
-				tops, _ := filepath.Glob(filepath.Join(e.Dir, filepath.FromSlash(strings.TrimPrefix(pattern, "all:"))))
-				for _, top := range tops {
-					err := filepath.WalkDir(top, func(file string, d fs.DirEntry, err error) error {
-						if err == nil && d.Type().IsRegular() && !yield(file) {
-							return fs.SkipAll
-						}
-						return nil
-					})
-					if err != nil {
-						return
-					}
-				}
-			}
+		if _, err := os.Stat(f); err == nil {
+			homes = append(homes, filepath.Dir(f))
 		}
 	}
+	for _, f := range in.Files {
+		dir := filepath.Dir(f)
+		within := slices.ContainsFunc(homes, func(home string) bool { return below(dir, home) })
+		above := slices.ContainsFunc(in.Dirs, func(d string) bool { return below(d, dir) })
+		if within || !above {
+			dirs[dir] = true
+		}
+	}
+	for _, e := range in.Embeds {
+		e.walk(func(path string, dir bool) {
+			if dir {
+				dirs[path] = true
+			}
+		})
+	}
+	return slices.Sorted(maps.Keys(dirs))
 }
 
 // snapshot reads all of it.
 func (in inputs) snapshot() snapshot {
 	s := make(snapshot)
 	for _, dir := range in.Dirs {
+		s[dir] = stamp{content: unreadable}
 		files, err := os.ReadDir(dir)
-		if err != nil {
-			s[dir] = "unreadable"
+		if info, statErr := os.Stat(dir); err == nil && statErr == nil {
+			s[dir] = stamp{folder, changeTime(info)}
 		}
 		for _, f := range files {
 			if isSource(f.Name()) {
@@ -148,8 +168,12 @@ func (in inputs) snapshot() snapshot {
 			}
 		}
 	}
-	for file := range in.embedded() {
-		s.add(file)
+	for _, e := range in.Embeds {
+		e.walk(func(path string, dir bool) {
+			if !dir {
+				s.add(path)
+			}
+		})
 	}
 	for _, file := range in.Files {
 		s.add(file)
@@ -158,20 +182,36 @@ func (in inputs) snapshot() snapshot {
 }
 
 func (s snapshot) add(file string) {
-	content, err := readRegular(file)
+	s[file] = stamp{content: unreadable}
+	info, err := os.Stat(file)
 	if err != nil {
-		s[file] = "unreadable"
 		return
 	}
-	sum := sha256.Sum256(content)
-	s[file] = hex.EncodeToString(sum[:])
+	if content, err := readRegular(file); err == nil {
+		sum := sha256.Sum256(content)
+		s[file] = stamp{hex.EncodeToString(sum[:]), changeTime(info)}
+	}
+}
+
+// reading keeps the last snapshot: looking for a binary and making one mostly
+// read the same.
+type reading struct {
+	in   inputs
+	seen snapshot
+}
+
+func (r *reading) of(in inputs) snapshot {
+	if r.seen == nil || !reflect.DeepEqual(r.in, in) {
+		r.in, r.seen = in, in.snapshot()
+	}
+	return r.seen
 }
 
 // fingerprint is one name for all the content.
 func (s snapshot) fingerprint() string {
 	h := sha256.New()
 	for _, file := range slices.Sorted(maps.Keys(s)) {
-		fmt.Fprintf(h, "%q %s\n", file, s[file])
+		fmt.Fprintf(h, "%q %s\n", file, s[file].content)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -30,49 +29,73 @@ type module struct {
 
 // Learn asks what the page's newest build was made of, has that watched and
 // writes it down for later starts. It reports whether any of it changed since
-// that build began: the build is stale then.
+// that build began: the build is stale then. What Learn finds is dropped if
+// meanwhile a newer build ended, or the page went.
 func (b *Builder) Learn(ctx context.Context, dir string) (stale bool, err error) {
-	p := b.page(dir)
 	b.mu.Lock()
-	a, learned := p.attempt, p.learned
-	b.mu.Unlock()
-	if learned {
+	p := b.pages[dir]
+	if p == nil || p.learned || p.attempt == nil {
+		b.mu.Unlock()
 		return false, nil
 	}
-	in, err := b.list(ctx, dir)
-	if err != nil {
+	a, known := p.attempt, p.inputs
+	b.mu.Unlock()
+	in, err := b.list(ctx, a.how, dir)
+	if err != nil { // of what was known nothing is less true, and the go.mod that is wrong will change
+		in.Dirs, in.Embeds = known.Dirs, known.Embeds
+		in.Files = slices.Compact(slices.Sorted(slices.Values(append(in.Files, known.Files...))))
+	}
+	// Changes are heard of from here on, before anything is read.
+	if !b.settle(p, a, func() { p.inputs = in }) || err != nil {
+		b.watch(in)
 		return false, err
 	}
-	b.watch(in) // before it is read, so that no change falls between
+	b.watch(in)
 	after := in.snapshot()
-	b.mu.Lock()
-	p.inputs, p.learned = in, true
-	b.mu.Unlock()
-	if a.changed(after) {
-		return true, nil
+	stale = a.changed(in, after)
+	var entries []entry
+	current := b.settle(p, a, func() {
+		p.learned = true
+		if stale || a.binary == "" {
+			return
+		}
+		e := entry{Inputs: in, Content: after.fingerprint(), Flavour: a.flavour, Toolchain: a.tools, Binary: a.binary, Size: a.size}
+		p.entries = append([]entry{e}, slices.DeleteFunc(slices.Clone(p.entries), func(old entry) bool { return old.Binary == e.Binary })...)
+		p.entries = p.entries[:min(len(p.entries), keptEntries)]
+		entries = p.entries
+	})
+	if entries == nil {
+		return stale && current, nil
 	}
-	if a.binary == "" {
-		return false, nil
-	}
-	e := entry{Inputs: in, Content: after.fingerprint(), Flavour: b.flavour(), Toolchain: a.tools, Binary: a.binary, Size: a.size}
-	b.mu.Lock()
-	p.entries = append([]entry{e}, slices.DeleteFunc(slices.Clone(p.entries), func(old entry) bool { return old.Binary == e.Binary })...)
-	p.entries = p.entries[:min(len(p.entries), keptEntries)]
-	entries := p.entries
-	b.mu.Unlock()
 	return false, b.writeEntries(p.id, entries)
 }
 
-// changed reports whether a file is not what the build was made of. For files
-// that it was not known to be made of, the time of their last change tells; it
-// is taken to be exact to a second only.
-func (a attempt) changed(after snapshot) bool {
-	for file, content := range after {
-		if before, known := a.before[file]; known {
-			if before != content {
-				return true
-			}
-		} else if info, err := os.Stat(file); err == nil && changeTime(info).After(a.began.Add(-time.Second)) {
+// settle calls note, holding the lock, if a is still the page's newest build.
+func (b *Builder) settle(p *page, a *attempt, note func()) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if p.attempt != a {
+		return false
+	}
+	note()
+	return true
+}
+
+// changed reports whether there is something else now than the build was made
+// of. Of files that it was not known to be made of only the time of their last
+// change tells, and that is taken to be exact to a second only.
+func (a *attempt) changed(in inputs, after snapshot) bool {
+	for path, now := range after {
+		before, known := a.before[path]
+		switch {
+		case !known && now.changed.After(a.began.Add(-time.Second)),
+			known && before.content != now.content,
+			known && now.content != folder && !before.changed.Equal(now.changed): // there and back
+			return true
+		}
+	}
+	for path := range a.before {
+		if _, still := after[path]; !still && in.concerns(path) {
 			return true
 		}
 	}
@@ -80,18 +103,20 @@ func (a attempt) changed(after snapshot) bool {
 }
 
 // list asks the go command for the packages of a page, also if it does not
-// build.
-func (b *Builder) list(ctx context.Context, dir string) (inputs, error) {
-	out, err := b.run(ctx, dir, "list", "-e", "-deps", "-json=Dir,ImportPath,Standard,EmbedPatterns,Module", ".")
+// build. With an error it returns the page's modules only.
+func (b *Builder) list(ctx context.Context, h how, dir string) (inputs, error) {
+	in := h.guess(dir)
+	out, err := b.run(ctx, h, dir, "list", "-e", "-deps", "-json=Dir,ImportPath,Standard,EmbedPatterns,Module", ".")
 	if exit, ok := errors.AsType[*exitError](err); ok {
 		err = fmt.Errorf("%s (%w)", lastLine(out.text()), exit)
 	}
-	in := inputs{Dirs: []string{dir}}
 	if err != nil {
 		return in, fmt.Errorf("ask for the imports of %s: %w", b.show(dir), err)
 	}
 	dirs, files := map[string]bool{dir: true}, make(map[string]bool)
-	var main *module
+	for _, f := range in.Files {
+		files[f] = true
+	}
 	var missing []string
 	for dec := json.NewDecoder(&out.stdout); ; {
 		var l listed
@@ -106,28 +131,26 @@ func (b *Builder) list(ctx context.Context, dir string) (inputs, error) {
 		case l.Dir == "":
 			missing = append(missing, l.ImportPath)
 			continue
-		case l.Module != nil && l.Module.immutable() && !strings.Contains(l.Dir, "/vendor/"):
+		case l.Module != nil && l.Module.immutable():
 			continue
 		}
 		dirs[l.Dir] = true
 		if len(l.EmbedPatterns) > 0 {
 			in.Embeds = append(in.Embeds, embed{Dir: l.Dir, Patterns: l.EmbedPatterns})
 		}
-		if l.Module != nil && l.Module.GoMod != "" {
-			files[l.Module.GoMod] = true
-		}
-		if l.Dir == dir {
-			main = l.Module
+		if l.Module != nil && l.Module.Dir != "" {
+			for at := l.Dir; below(at, l.Module.Dir); at = filepath.Dir(at) {
+				files[filepath.Join(at, "go.mod")] = true // a new one would make another module of it
+			}
 		}
 	}
 	// A package that does not exist yet may be on its way.
 	for _, path := range missing {
-		if rel, ok := strings.CutPrefix(path, main.path()+"/"); ok && main != nil {
-			dirs[filepath.Join(main.Dir, filepath.FromSlash(rel))] = true
+		for f := range files {
+			if dir, ok := packageDir(f, path); ok {
+				dirs[dir] = true
+			}
 		}
-	}
-	for _, file := range workspace(dir) {
-		files[file] = true
 	}
 	in.Dirs = slices.Sorted(maps.Keys(dirs))
 	in.Files = slices.Sorted(maps.Keys(files))
@@ -135,42 +158,15 @@ func (b *Builder) list(ctx context.Context, dir string) (inputs, error) {
 }
 
 // immutable reports whether the module lies in the module cache, where content
-// never changes.
+// never changes. A vendored one has no folder of its own.
 func (m *module) immutable() bool {
+	if m.Dir == "" {
+		return false
+	}
 	if m.Replace != nil {
 		return m.Replace.Version != ""
 	}
 	return m.Version != ""
-}
-
-func (m *module) path() string {
-	if m == nil {
-		return ""
-	}
-	return m.Path
-}
-
-// workspace returns the files that decide to which module and workspace a
-// folder belongs and what they are made of: those beside the nearest go.mod,
-// and beside the nearest go.work on the way up. They need not exist.
-func workspace(dir string) (files []string) {
-	foundMod, foundWork := false, false
-	for ; ; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil && !foundMod {
-			foundMod = true
-			for _, name := range []string{"go.mod", "go.sum", "vendor/modules.txt", "go.work"} {
-				files = append(files, filepath.Join(dir, name))
-			}
-		}
-		if _, err := os.Stat(filepath.Join(dir, "go.work")); err == nil && !foundWork {
-			foundWork = true
-			files = append(files, filepath.Join(dir, "go.work"), filepath.Join(dir, "go.work.sum"))
-		}
-		if dir == filepath.Dir(dir) {
-			slices.Sort(files)
-			return slices.Compact(files)
-		}
-	}
 }
 
 // Affected returns the pages whose binary the change of a path can change,
@@ -185,13 +181,17 @@ func (b *Builder) Affected(paths []string) map[string]string {
 			affected[dir] = ""
 		}
 		for _, path := range paths {
-			if p.inputs.concerns(path) || !p.learned && below(path, dir) {
+			if p.concerns(path) || !p.learned && below(path, dir) {
 				affected[dir] = path
 				break
 			}
 		}
 	}
 	return affected
+}
+
+func (p *page) concerns(path string) bool {
+	return p.inputs.concerns(path) || slices.ContainsFunc(p.looking, func(e entry) bool { return e.Inputs.concerns(path) })
 }
 
 func changeTime(info os.FileInfo) time.Time {

@@ -1,36 +1,63 @@
 package build
 
 import (
+	"errors"
+	"go/parser"
+	"go/token"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
+	"unicode"
 
 	"tqserver/internal/state"
 )
 
-var place = regexp.MustCompile(`^(.+?\.[A-Za-z]+|.*go\.(?:mod|work|sum)):(\d+)(?::(\d+))?: (.*)$`)
+var location = regexp.MustCompile(`^([^\n]+?\.[A-Za-z]+):(\d{1,9})(?::(\d{1,9}))?: (.*)$`)
 
 // parseProblems reads the go command's words. Files are relative to dir, where
-// it ran, and become relative to root.
+// it ran, and become relative to root. Messages are valid UTF-8 and hold no
+// control characters but newlines and tabs, because they end on terminals.
 func parseProblems(text, dir, root string) []state.Problem {
 	var problems []state.Problem
-	for line := range strings.Lines(text) {
-		line = strings.TrimRight(line, "\r\n")
+	for line := range strings.Lines(printable(text)) {
+		line = strings.TrimRight(line, " \n")
 		switch {
-		case line == "", strings.HasPrefix(line, "# "):
-		case line[0] == '\t' && len(problems) > 0:
-			problems[len(problems)-1].Message += "\n" + line
+		case strings.TrimSpace(line) == "", strings.HasPrefix(line, "# "), noise(line):
+		case (line[0] == '\t' || line[0] == ' ') && len(problems) > 0:
+			extend(&problems[len(problems)-1], line, dir, root)
 		default:
-			problems = append(problems, parseProblem(line, dir, root))
+			problems = append(problems, parseProblem(strings.TrimSpace(line), dir, root))
 		}
 	}
 	return problems
 }
 
+// noise is what tells how the work goes on, or what the lines after it say
+// again with their place.
+func noise(line string) bool {
+	return strings.HasPrefix(line, "go: downloading ") ||
+		strings.HasPrefix(line, "go: errors parsing ") && strings.HasSuffix(line, ":")
+}
+
+// extend adds a further line. After a chain of imports it can be the first to
+// have a place.
+func extend(p *state.Problem, line, dir, root string) {
+	if p.File == "" && strings.HasPrefix(p.Message, "package ") {
+		if placed := parseProblem(strings.TrimSpace(line), dir, root); placed.File != "" {
+			placed.Message += "\n" + p.Message
+			*p = placed
+			return
+		}
+	}
+	p.Message += "\n" + line
+}
+
 func parseProblem(line, dir, root string) state.Problem {
-	m := place.FindStringSubmatch(line)
-	if m == nil {
+	m := location.FindStringSubmatch(strings.TrimPrefix(line, "go: "))
+	if m == nil || strings.Contains(m[1], ": ") || m[4] == "" {
 		return state.Problem{Message: strings.TrimPrefix(line, "go: ")}
 	}
 	p := state.Problem{File: m[1], Message: m[4]}
@@ -41,4 +68,51 @@ func parseProblem(line, dir, root string) state.Problem {
 	p.Line, _ = strconv.Atoi(m[2])
 	p.Column, _ = strconv.Atoi(m[3])
 	return p
+}
+
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n', r == '\t':
+			return r
+		case r == '\r':
+			return -1
+		case unicode.IsControl(r):
+			return unicode.ReplacementChar
+		}
+		return r
+	}, strings.ToValidUTF8(text, string(unicode.ReplacementChar)))
+}
+
+// notOfProgram returns the reason if a problem says what keeps the compiler
+// from its work, which the next save of the program does not mend.
+func notOfProgram(p state.Problem) error {
+	if p.File != "" {
+		return nil
+	}
+	for _, err := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE} {
+		if strings.Contains(p.Message, err.Error()) {
+			return err
+		}
+	}
+	if strings.HasSuffix(p.Message, ": signal: killed") {
+		return errors.New("the system killed the compiler, mostly for want of memory")
+	}
+	return nil
+}
+
+// notMain is the problem of a page that is no program.
+func notMain(dir, root string) state.Problem {
+	files, _ := os.ReadDir(dir)
+	for _, f := range files {
+		if filepath.Ext(f.Name()) != ".go" || !isSource(f.Name()) {
+			continue
+		}
+		set := token.NewFileSet()
+		if file, err := parser.ParseFile(set, filepath.Join(dir, f.Name()), nil, parser.PackageClauseOnly); err == nil && file.Name.Name != "main" {
+			at := set.Position(file.Name.Pos())
+			return state.Problem{File: show(at.Filename, root), Line: at.Line, Column: at.Column, Message: "package " + file.Name.Name + "; expected package main"}
+		}
+	}
+	return state.Problem{Message: "package " + show(dir, root) + " is not a main package"}
 }

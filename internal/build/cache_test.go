@@ -1,0 +1,174 @@
+package build
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func (p *project) age(path string, by time.Duration) {
+	p.Helper()
+	at := time.Now().Add(-by)
+	if err := os.Chtimes(path, at, at); err != nil {
+		p.Fatal(err)
+	}
+}
+
+func TestTheSweepTakesWhatIsOldAndUnused(t *testing.T) {
+	parallel(t)
+	p := newProject(t, nil)
+	put := func(name string, age time.Duration) string {
+		path := filepath.Join(p.dir, name)
+		if err := os.WriteFile(path, nil, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		p.age(path, age)
+		return path
+	}
+	binary := p.good()
+	p.write("pages/a/main.go", "package main\n\nfunc main() { println(2) }\n")
+	newer := p.good()
+	for _, path := range []string{binary, newer, p.entriesFile(p.pages[p.page].id)} {
+		p.age(path, 48*time.Hour)
+	}
+	const old, young = 25 * time.Hour, 23 * time.Hour
+	want := []string{filepath.Base(binary), filepath.Base(newer), p.pages[p.page].id + ".json", "running", "previous", "young", "young.json"}
+	p.Keep(p.page, put("running", old), put("previous", old))
+	put("old", old)
+	put("young", young)
+	put("young.json", young)
+	put("old.json", old) // of a page that is gone
+	put("old.7.tmp", old)
+	work := filepath.Join(p.dir, "work-1")
+	os.Mkdir(work, 0o700)
+	p.age(work, old)
+	removed, err := p.Sweep()
+	if err != nil || removed != 1 {
+		t.Errorf("Sweep is %d, %v", removed, err)
+	}
+	var got []string
+	files, _ := os.ReadDir(p.dir)
+	for _, f := range files {
+		got = append(got, f.Name())
+	}
+	slices.Sort(want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestABinaryThatIsUsedAgainIsYoungAgain(t *testing.T) {
+	parallel(t)
+	p := newProject(t, nil)
+	binary := p.good()
+	p.age(binary, 48*time.Hour)
+	b := p.again()
+	if _, err := b.Build(t.Context(), p.page, false); err != nil {
+		t.Fatal(err)
+	}
+	b.Forget(p.page)
+	if removed, err := b.Sweep(); removed != 0 || err != nil {
+		t.Errorf("Sweep is %d, %v", removed, err)
+	}
+}
+
+func TestABinaryThatIsGoneOrCutShortIsMadeAgain(t *testing.T) {
+	parallel(t)
+	p := newProject(t, nil)
+	binary := p.good()
+	for name, spoil := range map[string]func() error{
+		"gone":      func() error { return os.Remove(binary) },
+		"cut short": func() error { return os.Truncate(binary, 100) },
+	} {
+		if err := spoil(); err != nil {
+			t.Fatal(err)
+		}
+		if res := p.build(); res.Cached || res.Binary != binary || p.prints(binary) != "hello" {
+			t.Errorf("%s: Build is %+v", name, res)
+		}
+	}
+}
+
+func TestWhatWasWrittenDownMayBeRubbish(t *testing.T) {
+	parallel(t)
+	p := newProject(t, nil)
+	p.good()
+	for _, text := range []string{"", "{", "[{}]", `[{"Inputs":{"Dirs":["/"]},"Binary":"../../etc/passwd"}]`, `[{"Inputs":{"Dirs":["/"]},"Binary":""}]`} {
+		if err := os.WriteFile(p.entriesFile(p.pages[p.page].id), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if res, err := p.again().Build(t.Context(), p.page, false); err != nil || res.Cached || res.Binary == "" {
+			t.Errorf("after %q Build is %+v, %v", text, res, err)
+		}
+	}
+}
+
+func TestUndoingAnEditIsInstant(t *testing.T) {
+	parallel(t)
+	p := newProject(t, nil)
+	first := p.good()
+	p.write("pages/a/main.go", "package main\n\nfunc main() { println(2) }\n")
+	p.good()
+	p.write("pages/a/main.go", helloPage)
+	if res := p.build(); !res.Cached || res.Binary != first {
+		t.Errorf("Build is %+v", res)
+	}
+}
+
+func TestTheTempFolderIsOnesOwn(t *testing.T) {
+	parallel(t)
+	base := t.TempDir()
+	own := filepath.Join(base, "a", "b")
+	if real, err := secureDir(own); err != nil || real != own {
+		t.Errorf("a new one: %s, %v", real, err)
+	}
+	if info, err := os.Stat(own); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("it is %v, %v", info.Mode(), err)
+	}
+	link := filepath.Join(base, "link")
+	os.Symlink(own, link)
+	if real, err := secureDir(link); err != nil || real != own {
+		t.Errorf("behind a link: %s, %v", real, err)
+	}
+	file := filepath.Join(base, "file")
+	os.WriteFile(file, nil, 0o600)
+	for _, c := range []struct {
+		dir    string
+		change func() error
+		want   string
+	}{
+		{file, func() error { return nil }, "not a directory"},
+		{own, func() error { return os.Chmod(own, 0o770) }, "may be written to by others (mode 0770)"},
+		{link, func() error { return os.Chmod(own, 0o702) }, "may be written to by others (mode 0702)"},
+		{own, func() error { return errors.Join(os.Chmod(own, 0o700), os.Chmod(filepath.Dir(own), 0o777)) }, "which everybody may write to"},
+		{own, func() error { return errors.Join(os.Chmod(filepath.Dir(own), 0o700), os.Chown(own, 12345, 12345)) }, "belongs to user 12345"},
+		{own, func() error { return errors.Join(os.Chown(own, 0, 0), os.Chown(filepath.Dir(own), 12345, 12345)) }, "which belongs to user 12345"},
+	} {
+		if err := c.change(); errors.Is(err, os.ErrPermission) {
+			t.Log("only root gives folders away")
+			continue
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := secureDir(c.dir); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s gives %v, want %q", c.dir, err, c.want)
+		}
+	}
+}
+
+func TestASlugIsSafeInAPath(t *testing.T) {
+	for in, want := range map[string]string{
+		"pages/index": "pages-index", "../../x": "x", "ünï cödé": "n--c-d", "": "", "/": "",
+		strings.Repeat("a", 50) + "/b": strings.Repeat("a", 38) + "-b",
+	} {
+		if got := slug(in); got != want {
+			t.Errorf("slug(%q) is %q, want %q", in, got, want)
+		}
+	}
+}

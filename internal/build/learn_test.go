@@ -1,0 +1,251 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+const libPage = "package main\n\nimport \"ex/lib\"\n\nfunc main() { println(lib.X) }\n"
+
+// midway builds the page of p while change happens, as far as Learn can know:
+// the compiler does not see the change, and the build began before it.
+func (p *project) midway(change func()) (stale bool) {
+	p.Helper()
+	if _, err := p.Build(p.Context(), p.page, false); err != nil {
+		p.Fatal(err)
+	}
+	change()
+	stale, err := p.Learn(p.Context(), p.page)
+	if err != nil {
+		p.Fatal(err)
+	}
+	return stale
+}
+
+func TestABuildThatAChangeOvertookIsStale(t *testing.T) {
+	old := map[string]string{"lib/x.go": "package lib\n\nvar X = 1\n", "lib/y.go": "package lib\n", "pages/a/main.go": libPage}
+	for name, c := range map[string]struct {
+		change func(p *project)
+	}{
+		"edited":  {func(p *project) { p.write("lib/x.go", "package lib\n\nvar X = 2\n") }},
+		"removed": {func(p *project) { p.remove("lib/y.go") }},
+		"new":     {func(p *project) { p.write("lib/z.go", "package lib\n\nfunc init() { X++ }\n") }},
+		"and back": {func(p *project) {
+			p.write("lib/x.go", "package lib\n\nvar X = 2\n")
+			p.write("lib/x.go", "package lib\n\nvar X = 1\n")
+		}},
+		"page file": {func(p *project) { p.write("pages/a/main.go", libPage+"\nvar _ = 1\n") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			parallel(t)
+			p := newProject(t, old)
+			if stale := p.midway(func() { c.change(p) }); !stale { // the library is not known yet
+				t.Error("a first build is not stale")
+			}
+			p.good()
+			p.write("lib/x.go", "package lib\n\nvar X = 1 // again\n")
+			p.write("lib/y.go", "package lib\n\nvar Y = 1\n")
+			if stale := p.midway(func() { c.change(p) }); !stale {
+				t.Error("a later build is not stale")
+			}
+			if res := p.build(); res.Cached {
+				t.Error("the stale binary is used again")
+			}
+		})
+	}
+}
+
+func TestAClockThatIsAheadMakesOneBuildStaleAtMost(t *testing.T) {
+	parallel(t)
+	p := newProject(t, map[string]string{"lib/x.go": "package lib\n\nvar X = 1\n", "pages/a/main.go": libPage})
+	began := func(at time.Time) bool {
+		if _, err := p.Build(t.Context(), p.page, true); err != nil {
+			t.Fatal(err)
+		}
+		p.Builder.mu.Lock()
+		p.pages[p.page].attempt.began = at
+		p.Builder.mu.Unlock()
+		stale, err := p.Learn(t.Context(), p.page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stale
+	}
+	longAgo := time.Now().Add(-time.Hour) // so the files are of the future
+	if !began(longAgo) {
+		t.Error("what changed after a build began does not make it stale")
+	}
+	if began(longAgo) {
+		t.Error("what is known by its content makes a build stale by its time")
+	}
+}
+
+func TestLearningOfAnOlderBuildNeverCoversANewerOne(t *testing.T) {
+	parallel(t)
+	p := newProject(t, map[string]string{"lib/x.go": "package lib\n\nvar X = 1\n"})
+	if _, err := p.Build(t.Context(), p.page, false); err != nil {
+		t.Fatal(err)
+	}
+	page := p.pages[p.page]
+	older := page.attempt
+	p.write("pages/a/main.go", libPage)
+	if _, err := p.Build(t.Context(), p.page, false); err != nil {
+		t.Fatal(err)
+	}
+	if p.settle(page, older, func() { page.learned = true }) {
+		t.Error("the older build is taken for the newest")
+	}
+	if _, err := p.Learn(t.Context(), p.page); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.Affected([]string{p.path("lib/x.go")}); got[p.page] == "" {
+		t.Error("what the newer build imports is not known")
+	}
+}
+
+func TestNothingIsLearnedWithoutABuildNorOfAPageThatWent(t *testing.T) {
+	parallel(t)
+	p := newProject(t, nil)
+	if stale, err := p.Learn(t.Context(), p.page); stale || err != nil {
+		t.Errorf("Learn is %v, %v", stale, err)
+	}
+	if _, err := p.Build(t.Context(), p.page, false); err != nil {
+		t.Fatal(err)
+	}
+	p.Forget(p.page)
+	if stale, err := p.Learn(t.Context(), p.page); stale || err != nil || len(p.pages) != 0 {
+		t.Errorf("Learn is %v, %v and knows %v", stale, err, p.pages)
+	}
+}
+
+func TestWhatIsWatchedIsWatchedBeforeItIsRead(t *testing.T) {
+	parallel(t)
+	p := newProject(t, map[string]string{"lib/x.go": "package lib\n\nvar X = 1\n", "pages/a/main.go": libPage})
+	p.good()
+	p.write("pages/a/main.go", helloPage)
+	p.good()
+	p.write("pages/a/main.go", libPage) // of two binaries now the older is what is on disk
+	b := p.again()
+	lib := p.path("lib/x.go")
+	b.opts.Watch = func(dirs []string) {
+		if !slices.Contains(dirs, filepath.Dir(lib)) {
+			return
+		}
+		p.write("lib/x.go", "package lib\n\nvar X = 2\n") // a save just then
+		if len(b.Affected([]string{lib})) == 0 {
+			t.Error("a save while the cache is looked at is lost")
+		}
+	}
+	if res, err := b.Build(t.Context(), p.page, false); err != nil || res.Cached {
+		t.Errorf("Build is %+v, %v", res, err)
+	}
+}
+
+func TestAPageThatDroppedAnImportIsNoLongerConcerned(t *testing.T) {
+	parallel(t)
+	p := newProject(t, map[string]string{"lib/x.go": "package lib\n\nvar X = 1\n", "pages/a/main.go": libPage})
+	p.good()
+	p.write("pages/a/main.go", helloPage)
+	p.good()
+	if got := p.Affected([]string{p.path("lib/x.go")}); len(got) != 0 {
+		t.Errorf("concerned are %v", got)
+	}
+	if got := p.Affected(nil); len(got) != 1 {
+		t.Errorf("anything concerns %v", got)
+	}
+	if got := p.Affected([]string{p.path("x"), p.root}); got[p.page] != p.root {
+		t.Errorf("the project's folder concerns %v", got)
+	}
+}
+
+func TestACancelledBuildLeavesNothing(t *testing.T) {
+	parallel(t)
+	p := newProject(t, nil)
+	groups := make(chan int, 1)
+	p.opts.Guard = func(pgid int) func() {
+		groups <- pgid
+		return func() {}
+	}
+	for i := range 25 {
+		p.write("pages/a/main.go", fmt.Sprintf("package main\n\nimport _ \"go/types\"\n\nconst i = %d\n\nfunc main() {}\n", i))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i*i)*time.Millisecond/2)
+		_, err := p.Build(ctx, p.page, false)
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		cancel()
+		select {
+		case pgid := <-groups:
+			if err := waitForGroup(pgid); err != nil {
+				t.Error(err)
+			}
+		default:
+		}
+		files, _ := filepath.Glob(filepath.Join(p.dir, "*.tmp"))
+		work, _ := filepath.Glob(filepath.Join(p.dir, "work-*"))
+		if len(files)+len(work) > 0 {
+			t.Fatalf("cancelled after %d ms it leaves %v %v", i*i/2, files, work)
+		}
+	}
+	p.opts.Guard = nil
+	p.good()
+}
+
+func TestACancelledBuildTakesTheCompilersProcessesWithIt(t *testing.T) {
+	parallel(t)
+	p := newProject(t, nil)
+	dir := t.TempDir()
+	tool, began := filepath.Join(dir, "tool"), filepath.Join(dir, "began")
+	script := "#!/bin/sh\ncase \"$2\" in -V*) exec \"$@\" ;; esac\nsleep 1000 &\ntouch " + began + "\nwait\n"
+	if err := os.WriteFile(tool, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p.Configure("", map[string]string{"GOFLAGS": "-toolexec=" + tool})
+	group := 0
+	p.opts.Guard = func(pgid int) func() { group = pgid; return func() {} }
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	var watching sync.WaitGroup
+	watching.Go(func() { // ends when the compiler runs, or with the build
+		defer cancel()
+		ticker := time.NewTicker(time.Millisecond)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				if _, err := os.Stat(began); err == nil {
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	if _, err := p.Build(ctx, p.page, false); !errors.Is(err, context.Canceled) {
+		t.Errorf("Build is %v", err)
+	}
+	cancel()
+	watching.Wait()
+	if err := waitForGroup(group); err != nil {
+		t.Error(err)
+	}
+	p.wantFiles(0)
+}
+
+func TestALinkedPageFolderIsLookedInto(t *testing.T) {
+	parallel(t)
+	dir := t.TempDir()
+	os.Mkdir(filepath.Join(dir, "real"), 0o755)
+	os.WriteFile(filepath.Join(dir, "real", "x.txt"), nil, 0o644)
+	os.Symlink("real", filepath.Join(dir, "link"))
+	in := inputs{Embeds: []embed{{Dir: filepath.Join(dir, "link"), Patterns: []string{"*"}}}}
+	if got := in.snapshot(); len(got) != 1 {
+		t.Errorf("found are %v", got)
+	}
+}
