@@ -22,7 +22,7 @@ func refuse(w http.ResponseWriter, r *http.Request, refusal Refusal) {
 	}
 	id := h.Get("X-Request-Id")
 	var body strings.Builder
-	switch form := preferred(r.Header.Get("Accept")); form {
+	switch form := preferred(strings.Join(r.Header.Values("Accept"), ",")); form {
 	case "text/html":
 		answerPage.Execute(&body, struct {
 			Refusal
@@ -62,9 +62,10 @@ func preferred(accept string) string {
 	for part := range strings.SplitSeq(accept, ",") {
 		media, params, _ := strings.Cut(part, ";")
 		q := 1.0
-		if _, value, ok := strings.Cut(strings.ReplaceAll(params, " ", ""), "q="); ok {
-			value, _, _ = strings.Cut(value, ";")
-			q, _ = strconv.ParseFloat(value, 64)
+		for param := range strings.SplitSeq(strings.ToLower(params), ";") {
+			if value, ok := strings.CutPrefix(strings.TrimSpace(param), "q="); ok {
+				q, _ = strconv.ParseFloat(value, 64)
+			}
 		}
 		form, ok := forms[strings.ToLower(strings.TrimSpace(media))]
 		if !ok {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -26,7 +27,7 @@ type Backend struct {
 
 	mu      sync.Mutex // guards streams and ended
 	streams map[*exchange]bool
-	ended   error
+	ended   Ending // or 0
 }
 
 // BackendOptions are the zero value's: no limit, connections kept for 90 s.
@@ -43,7 +44,10 @@ func NewBackend(addr string, opts BackendOptions) *Backend {
 		// goes out on it (golang.org/issue/22158).
 		keep = min(keep, opts.IdleTimeout/2)
 	}
-	dialer := net.Dialer{Timeout: 5 * time.Second}
+	dialer := net.Dialer{Timeout: 5 * time.Second, Control: func(_, _ string, c syscall.RawConn) error {
+		limitUnsent(c)
+		return nil
+	}}
 	return &Backend{
 		Addr:    addr,
 		idle:    make(chan struct{}),
@@ -134,7 +138,7 @@ func (b *Backend) EndStreams(why Ending) {
 	defer b.mu.Unlock()
 	b.ended = why
 	for x := range b.streams {
-		x.cancel(why)
+		x.endStream(why)
 	}
 }
 
@@ -142,8 +146,8 @@ func (b *Backend) addStream(x *exchange) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.streams[x] = true
-	if b.ended != nil {
-		x.cancel(b.ended)
+	if b.ended != 0 {
+		x.endStream(b.ended)
 	}
 }
 

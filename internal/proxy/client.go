@@ -7,41 +7,27 @@ import (
 	"time"
 )
 
-// lookEvery is how often a waiting client is looked after that net/http cannot
-// look after.
-const lookEvery = 100 * time.Millisecond
+// lookEvery is how often a client is looked after that net/http cannot look
+// after.
+const lookEvery = 50 * time.Millisecond
 
 type connKey struct{}
 
-// ConnContext is for http.Server.ConnContext: with it the proxy notices that a
-// client left whose request body is still unread, which net/http does not.
+// ConnContext is for http.Server.ConnContext. With it the proxy notices that a
+// client left whose request body is still unread, which net/http does not, and
+// that a client that reads slowly does read.
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
+	if tcp, ok := c.(*net.TCPConn); ok {
+		if raw, err := tcp.SyscallConn(); err == nil {
+			limitUnsent(raw)
+		}
+	}
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// clientGone returns a channel that is closed when the client of a request
-// with an unread body has left, and a function that ends the looking.
-func clientGone(r *http.Request) (gone <-chan struct{}, stop func()) {
+// clientOf returns the connection that a request came on, or nil if it cannot
+// be looked after.
+func clientOf(r *http.Request) *net.TCPConn {
 	conn, _ := r.Context().Value(connKey{}).(*net.TCPConn)
-	if r.Body == nil || r.Body == http.NoBody || conn == nil {
-		return nil, func() {}
-	}
-	left, done, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
-	go func() { // ends with stop
-		defer close(ended)
-		look := time.NewTicker(lookEvery)
-		defer look.Stop()
-		for {
-			select {
-			case <-look.C:
-				if hungUp(conn) {
-					close(left)
-					return
-				}
-			case <-done:
-				return
-			}
-		}
-	}()
-	return left, func() { close(done); <-ended }
+	return conn
 }

@@ -11,6 +11,22 @@ const (
 	tcpCloseWait = 8
 )
 
+// Bytes that the kernel takes before they can be sent (tcp(7), the option's
+// number is in include/uapi/linux/tcp.h).
+const (
+	tcpNotSentLowat = 25
+	unsent          = 128 << 10
+)
+
+// limitUnsent has the kernel take little more than it can send. It would take
+// megabytes and then nothing for as long as a slow reader needs for a third of
+// them: time in which nobody sees that something moves.
+func limitUnsent(c syscall.RawConn) {
+	c.Control(func(fd uintptr) {
+		syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpNotSentLowat, unsent)
+	})
+}
+
 // hungUp reports whether the other end closed the connection. The state is the
 // first byte of TCP_INFO (tcp(7)).
 func hungUp(c *net.TCPConn) (gone bool) {

@@ -8,7 +8,7 @@
 // compare-and-swap on a word that holds both "draining" and the number of
 // requests under way, so that a draining backend cannot be claimed.
 //
-// A request takes no lock on its way; the decision which backend serves is
-// made for each request, not for each connection. The package starts no
-// goroutine that outlives the request it was started for.
+// A request that need not wait takes no lock on its way to a backend; which
+// backend serves is decided for each request, not for each connection. The
+// package starts no goroutine that outlives the request it was started for.
 package proxy

@@ -3,7 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
-	"io"
+	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -15,7 +15,11 @@ type exchangeKey struct{}
 var (
 	errSlowClient = errors.New("the client's body stopped coming")
 	errSlowWorker = errors.New("the worker did not answer in time")
+	errClientGone = errors.New("the client left")
 )
+
+// past is a deadline that ends reads and writes under way.
+var past = time.Unix(1, 0)
 
 // exchange is one request on its way. Its fields belong to the goroutine of
 // the request, but for those that say otherwise.
@@ -23,19 +27,30 @@ type exchange struct {
 	route    *Route
 	settings *Settings
 	id       string
-	request  *http.Request
 	client   *http.ResponseController
 	ctx      context.Context // ends with a cause
 	cancel   context.CancelCauseFunc
+	place    *place   // in the route's queue, or nil
 	backend  *Backend // claimed, or nil
+	conn     net.Conn // to the worker
 	body     *requestBody
 	stream   bool
+	upgraded *upgradedConn
 	deadline time.Time // until which it may wait for a worker
 
 	answered atomic.Bool // the worker's answer began
-	mu       sync.Mutex  // guards idle and over
-	idle     *time.Timer
-	over     bool
+
+	mu    sync.Mutex // guards all below
+	timed bool       // something must move
+	limit time.Time  // when idle is to fire
+	idle  *time.Timer
+	look  *time.Timer
+	over  bool
+}
+
+// exchangeOf returns the exchange that a request belongs to.
+func exchangeOf(r *http.Request) *exchange {
+	return r.Context().Value(exchangeKey{}).(*exchange)
 }
 
 // acquire claims a backend, waiting for one as long as the settings allow.
@@ -55,19 +70,39 @@ func (x *exchange) acquire() *Refusal {
 	}
 }
 
-// hold waits, counted, until the stance of the route changes.
+// hold waits, counted, until the stance of the route changes and all that came
+// before are on their way.
 func (x *exchange) hold(left <-chan struct{}) *Refusal {
-	if x.route.held.Add(1) > int64(x.settings.MaxHeld) {
-		x.route.held.Add(-1)
-		return &Refusal{Status: http.StatusServiceUnavailable, Title: "Too many requests wait for this page", Until: time.Now().Add(time.Second)}
+	if refusal := x.join(); refusal != nil {
+		return refusal
 	}
-	defer x.route.held.Add(-1)
-	return x.wait(left, 0)
+	if refusal := x.wait(left, 0); refusal != nil {
+		return refusal
+	}
+	return x.wait(x.place.turn, 0)
 }
 
-// wait returns when left is closed, or after a pause if that is not 0, and
+func (x *exchange) join() *Refusal {
+	if x.place == nil {
+		x.place = x.route.queue.join(x.settings.MaxHeld)
+	}
+	if x.place == nil {
+		return &Refusal{Status: http.StatusServiceUnavailable, Title: "Too many requests wait for this page", Until: time.Now().Add(time.Second)}
+	}
+	return nil
+}
+
+// leave gives up the place in the queue.
+func (x *exchange) leave() {
+	if x.place != nil {
+		x.route.queue.leave(x.place)
+		x.place = nil
+	}
+}
+
+// wait returns when until is closed, or after a pause if that is not 0, and
 // with a refusal when the request cannot wait longer.
-func (x *exchange) wait(left <-chan struct{}, pause time.Duration) *Refusal {
+func (x *exchange) wait(until <-chan struct{}, pause time.Duration) *Refusal {
 	if x.deadline.IsZero() {
 		x.deadline = time.Now().Add(x.settings.HoldTimeout)
 	}
@@ -77,21 +112,18 @@ func (x *exchange) wait(left <-chan struct{}, pause time.Duration) *Refusal {
 	if pause > 0 {
 		paused = time.After(pause)
 	}
-	gone, stop := clientGone(x.request)
-	defer stop()
 	select {
-	case <-left:
+	case <-until:
 	case <-paused:
 	case <-patience.C:
 		return &Refusal{Status: http.StatusServiceUnavailable, Title: "This page is not ready", Detail: "It is being built or started. Try again in a moment.", Until: time.Now().Add(time.Second)}
-	case <-gone:
-		panic(http.ErrAbortHandler)
 	case <-x.ctx.Done():
-		panic(http.ErrAbortHandler)
+		panic(http.ErrAbortHandler) // the client left
 	}
 	return nil
 }
 
+// release gives the backend back.
 func (x *exchange) release() {
 	if x.backend == nil {
 		return
@@ -103,45 +135,70 @@ func (x *exchange) release() {
 	x.backend = nil
 }
 
-// watch begins to watch that something moves.
-func (x *exchange) watch() {
-	if patience := x.patience(); patience > 0 {
-		x.idle = time.AfterFunc(patience, x.expire)
-	}
+// lookAfter begins to look whether a client whose body is unread is there.
+func (x *exchange) lookAfter(client *net.TCPConn) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.look = time.AfterFunc(lookEvery, func() {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		switch {
+		case x.over, !x.body.pending(): // net/http looks now
+		case hungUp(client):
+			x.cancel(errClientGone)
+		default:
+			x.look.Reset(lookEvery)
+		}
+	})
 }
 
-// patience is how long nothing may move now.
-func (x *exchange) patience() time.Duration {
-	if x.body.pending() && !x.answered.Load() {
-		return x.settings.ReadTimeout
-	}
-	return x.settings.WriteTimeout
+// watch begins, or stops, to watch that something moves.
+func (x *exchange) watch(on bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.timed = on
+	x.movedLocked()
 }
 
-// moved is called whenever something did.
+// moved is called whenever something did, and when it is another's turn.
 func (x *exchange) moved() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.idle != nil && !x.over {
-		if patience := x.patience(); patience > 0 {
-			x.idle.Reset(patience)
-		}
-	}
+	x.movedLocked()
 }
+
+func (x *exchange) movedLocked() {
+	patience := x.settings.WriteTimeout
+	if x.waitsForClient() {
+		patience = x.settings.ReadTimeout
+	}
+	if x.over || !x.timed || patience <= 0 {
+		x.limit = time.Time{}
+		return
+	}
+	x.limit = time.Now().Add(patience)
+	if x.idle == nil {
+		x.idle = time.AfterFunc(patience, x.expire)
+		return
+	}
+	x.idle.Reset(patience)
+}
+
+// waitsForClient reports whether it is the client who must move.
+func (x *exchange) waitsForClient() bool { return x.body.reading() && !x.answered.Load() }
 
 // expire ends an exchange in which nothing moved.
 func (x *exchange) expire() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.over {
+	if x.over || x.limit.IsZero() || time.Now().Before(x.limit) {
 		return
 	}
-	cause := errSlowWorker
-	if x.body.pending() && !x.answered.Load() {
-		cause = errSlowClient
+	if x.waitsForClient() {
+		x.cancel(errSlowClient)
+	} else {
+		x.cancel(errSlowWorker)
 	}
-	x.cancel(cause)
-	past := time.Unix(1, 0)
 	if x.body.pending() {
 		x.client.SetReadDeadline(past)
 	}
@@ -150,65 +207,46 @@ func (x *exchange) expire() {
 	}
 }
 
+// endStream ends an event stream or an upgraded connection well.
+func (x *exchange) endStream(why Ending) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.over {
+		return
+	}
+	x.client.SetWriteDeadline(time.Now().Add(linger)) // it may have stopped to read
+	if x.upgraded != nil && x.upgraded.frames != nil {
+		x.upgraded.end(why)
+	} else {
+		x.cancel(why)
+	}
+}
+
+// ended reports whether it was we who ended the exchange's stream.
+func (x *exchange) ended() bool {
+	var why Ending
+	return errors.As(context.Cause(x.ctx), &why)
+}
+
 // end gives everything back. No deadline is set after it.
 func (x *exchange) end() {
 	x.mu.Lock()
 	x.over = true
-	if x.idle != nil {
-		x.idle.Stop()
-	}
-	x.mu.Unlock()
-	x.release()
-	x.cancel(nil)
-}
-
-// ending reports whether it was we who ended the exchange's stream, and why.
-func (x *exchange) ending() (why Ending, ok bool) {
-	return why, errors.As(context.Cause(x.ctx), &why)
-}
-
-// requestBody is a client's body on its way to the worker. Closing it does
-// nothing, because net/http closes it when an attempt failed; the server
-// closes the real one.
-type requestBody struct {
-	io.ReadCloser
-	x      *exchange
-	read   atomic.Bool
-	ended  atomic.Bool
-	failed atomic.Bool
-}
-
-func (b *requestBody) Read(p []byte) (int, error) {
-	b.read.Store(true)
-	n, err := b.ReadCloser.Read(p)
-	switch {
-	case err == io.EOF:
-		b.ended.Store(true)
-	case err != nil:
-		b.failed.Store(true)
-	}
-	b.x.moved()
-	return n, err
-}
-
-func (b *requestBody) Close() error { return nil }
-
-func (b *requestBody) touched() bool { return b != nil && b.read.Load() }
-func (b *requestBody) pending() bool { return b != nil && !b.ended.Load() }
-
-// responseBody is a worker's answer on its way to the client.
-type responseBody struct {
-	io.ReadCloser
-	x *exchange
-}
-
-func (b *responseBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	b.x.moved()
-	if err != nil && err != io.EOF {
-		if _, ours := b.x.ending(); ours {
-			err = io.EOF // the stream ends as if the page had ended it
+	for _, t := range []*time.Timer{x.idle, x.look} {
+		if t != nil {
+			t.Stop()
 		}
 	}
-	return n, err
+	if x.body.pending() {
+		// net/http reads on, so that the client reads the answer, and would for ever.
+		x.client.SetReadDeadline(time.Now().Add(linger))
+	}
+	x.mu.Unlock()
+	x.body.shut()
+	if x.upgraded != nil {
+		x.upgraded.Close()
+	}
+	x.leave()
+	x.release()
+	x.cancel(nil)
 }

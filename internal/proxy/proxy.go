@@ -6,9 +6,7 @@ import (
 	"errors"
 	"io"
 	"log"
-	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/http/httputil"
 	"strings"
 	"sync"
@@ -16,9 +14,10 @@ import (
 	"time"
 )
 
-// Settings bound what a request may take. A timeout of 0 is none.
+// Settings bound what a request may take. A timeout of 0 is none, but with a
+// HoldTimeout of 0 no request waits.
 type Settings struct {
-	ReadTimeout  time.Duration // for a request body in which nothing moves
+	ReadTimeout  time.Duration // while nothing of a request body comes
 	WriteTimeout time.Duration // until an answer begins, and while nothing of it moves
 	HoldTimeout  time.Duration // for a worker to become ready
 	MaxHeld      int           // requests that wait, a route
@@ -55,35 +54,35 @@ func (p *Proxy) Match(match func(path string) (*Route, bool)) { p.match.Store(&m
 
 // ServeHTTP answers a request by the page whose route it falls under.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	id := requestID(r.Header.Get("X-Request-Id"))
-	w.Header().Set("X-Request-Id", id)
-	route, ok := (*p.match.Load())(r.URL.Path)
-	if !ok {
-		refuse(w, r, notFound)
-		return
-	}
-	x := &exchange{route: route, settings: p.settings.Load(), id: id, client: http.NewResponseController(w), request: r}
+	x := &exchange{settings: p.settings.Load(), id: requestID(r.Header.Get("X-Request-Id")), client: http.NewResponseController(w)}
 	x.ctx, x.cancel = context.WithCancelCause(r.Context())
 	defer x.end()
+	r = r.WithContext(context.WithValue(x.ctx, exchangeKey{}, x))
+	if r.ContentLength != 0 {
+		x.client.EnableFullDuplex() // an answer may come before the body was read (golang.org/issue/40747)
+		x.body = &requestBody{ReadCloser: r.Body, x: x}
+		if client := clientOf(r); client != nil {
+			x.lookAfter(client)
+		}
+	}
+	var ok bool
+	if x.route, ok = (*p.match.Load())(r.URL.Path); !ok {
+		p.fail(w, r, &refusalError{&notFound})
+		return
+	}
 	if refusal := x.acquire(); refusal != nil {
 		p.fail(w, r, &refusalError{refusal})
 		return
 	}
-	forwarded := r.WithContext(context.WithValue(x.ctx, exchangeKey{}, x))
-	if r.ContentLength != 0 {
-		x.client.EnableFullDuplex() // an answer may come before the body was read (golang.org/issue/40747)
-		x.body = &requestBody{ReadCloser: r.Body, x: x}
-		forwarded.Body = x.body
-	}
-	x.watch()
-	p.forward.ServeHTTP(w, forwarded)
+	x.watch(true)
+	p.forward.ServeHTTP(w, r)
 }
 
 var notFound = Refusal{Status: http.StatusNotFound, Title: "Not found", Detail: "There is no page here."}
 
 // rewrite makes the request that the worker sees.
 func rewrite(pr *httputil.ProxyRequest) {
-	x := pr.In.Context().Value(exchangeKey{}).(*exchange)
+	x := exchangeOf(pr.In)
 	pr.SetXForwarded()
 	out := pr.Out
 	out.URL.Scheme, out.URL.Host = "http", "worker"
@@ -91,6 +90,7 @@ func rewrite(pr *httputil.ProxyRequest) {
 	if path, _, _ := strings.Cut(pr.In.RequestURI, "?"); strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "//") {
 		out.URL.Opaque = path // byte for byte
 	}
+	out.Trailer = pr.In.Trailer // the very map, which is filled at the body's end
 	out.Header.Set("X-Request-Id", x.id)
 	// net/http takes these for leave to send a request twice. The worker sees
 	// them all the same: names of header fields have no case.
@@ -104,23 +104,26 @@ func rewrite(pr *httputil.ProxyRequest) {
 
 // modify sees the worker's answer before the client does.
 func modify(resp *http.Response) error {
-	x := resp.Request.Context().Value(exchangeKey{}).(*exchange)
+	x := exchangeOf(resp.Request)
 	resp.Header.Set("X-Request-Id", x.id)
-	x.answered.Store(true)
-	x.moved()
 	media, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
 	switch conn, upgraded := resp.Body.(io.ReadWriteCloser); {
 	case resp.StatusCode == http.StatusSwitchingProtocols && upgraded:
 		x.stream = true
-		u := &upgradedConn{ReadWriteCloser: conn, x: x}
+		x.upgraded = &upgradedConn{ReadWriteCloser: conn, x: x, conn: x.conn}
 		if strings.EqualFold(resp.Header.Get("Upgrade"), "websocket") {
-			u.frames = new(frames)
+			x.upgraded.frames = new(frames)
 		}
-		resp.Body = u
+		resp.Body = x.upgraded
 	default:
 		x.stream = strings.EqualFold(strings.TrimSpace(media), "text/event-stream")
 		resp.Body = &responseBody{ReadCloser: resp.Body, x: x}
+		if x.body.pending() {
+			closeAfter(resp.Header)
+		}
 	}
+	x.answered.Store(true)
+	x.moved()
 	if x.stream {
 		x.backend.addStream(x)
 	}
@@ -129,67 +132,33 @@ func modify(resp *http.Response) error {
 
 // fail answers in a worker's place.
 func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
-	x, _ := r.Context().Value(exchangeKey{}).(*exchange)
+	x := exchangeOf(r)
+	cause := context.Cause(x.ctx)
 	var refusal *refusalError
+	w.Header().Set("X-Request-Id", x.id)
+	if x.body.pending() {
+		closeAfter(w.Header())
+	}
 	switch {
 	case errors.As(err, &refusal):
 		refuse(w, r, *refusal.Refusal)
-	case x != nil && errors.Is(context.Cause(x.ctx), errSlowClient):
+	case cause == errSlowClient:
 		refuse(w, r, Refusal{Status: http.StatusRequestTimeout, Title: "Request timeout", Detail: "The request's body stopped coming."})
-	case x != nil && errors.Is(context.Cause(x.ctx), errSlowWorker):
+	case cause == errSlowWorker:
 		refuse(w, r, Refusal{Status: http.StatusGatewayTimeout, Title: "Gateway timeout", Detail: "The page did not answer in time."})
-	case x != nil && x.request.Context().Err() != nil, x != nil && x.body != nil && x.body.failed.Load():
+	case cause != nil, x.body.broken() && errors.Is(err, io.ErrUnexpectedEOF):
 		panic(http.ErrAbortHandler) // the client left: nobody is there to answer
+	case x.body.broken():
+		refuse(w, r, Refusal{Status: http.StatusBadRequest, Title: "Bad request", Detail: "The request's body could not be read."})
 	default:
 		refuse(w, r, Refusal{Status: http.StatusBadGateway, Title: "Bad gateway", Detail: "The page ended before it answered, or its answer could not be read."})
 	}
 }
 
-// roundTripper sends a request to the backend that was claimed for it, and to
-// another where that may be done without running anything twice.
-type roundTripper struct{ p *Proxy }
-
-func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
-	x := req.Context().Value(exchangeKey{}).(*exchange)
-	repeats, pause := 0, time.Millisecond
-	for {
-		var wrote atomic.Bool
-		ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{WroteHeaders: func() { wrote.Store(true) }})
-		resp, err := x.backend.transport.RoundTrip(req.WithContext(ctx))
-		if err == nil || x.ctx.Err() != nil {
-			return resp, err
-		}
-		var dial *net.OpError
-		switch unsent := errors.As(err, &dial) && dial.Op == "dial"; {
-		case unsent, !wrote.Load() && !x.body.touched():
-			// Nothing was sent. Who ended will be noticed in a moment.
-			left := x.route.current().left
-			x.release()
-			if refusal := x.wait(left, pause); refusal != nil {
-				return nil, &refusalError{refusal}
-			}
-			pause = min(2*pause, 50*time.Millisecond)
-		case req.Body == nil && repeatable[req.Method] && repeats < maxRepeats:
-			repeats++
-			x.release()
-		default:
-			return nil, err
-		}
-		if refusal := x.acquire(); refusal != nil {
-			return nil, &refusalError{refusal}
-		}
-	}
-}
-
-// maxRepeats bounds how often a request that reached a worker is repeated: it
-// may be what kills them.
-const maxRepeats = 2
-
-var repeatable = map[string]bool{"GET": true, "HEAD": true, "OPTIONS": true, "TRACE": true}
-
-type refusalError struct{ *Refusal }
-
-func (e *refusalError) Error() string { return e.Title }
+// closeAfter ends the client's connection after an answer that came before the
+// request's body: what is left of that must not be taken for another request,
+// and with full duplex net/http does not see to it.
+func closeAfter(h http.Header) { h.Set("Connection", "close") }
 
 // requestID keeps what a client calls its request if that is harmless, or
 // makes a name that nobody can guess.

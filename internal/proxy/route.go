@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -21,7 +22,7 @@ type Refusal struct {
 // steered by one goroutine and asked by many.
 type Route struct {
 	stance atomic.Pointer[stance]
-	held   atomic.Int64
+	queue  queue
 }
 
 // stance is what a request meets. Neither backends nor refusal: it waits.
@@ -35,11 +36,8 @@ type stance struct {
 // those that served so far and do not any more.
 func (r *Route) Serve(backends ...*Backend) (retired []*Backend) {
 	for _, b := range r.take(&stance{backends: backends}).backends {
-		retired = append(retired, b)
-		for _, kept := range backends {
-			if kept == b {
-				retired = retired[:len(retired)-1]
-			}
+		if !slices.Contains(backends, b) && !slices.Contains(retired, b) {
+			retired = append(retired, b)
 		}
 	}
 	return retired
@@ -52,7 +50,7 @@ func (r *Route) Hold() { r.take(&stance{}) }
 func (r *Route) Refuse(refusal Refusal) { r.take(&stance{refusal: &refusal}) }
 
 // Held is how many requests wait.
-func (r *Route) Held() int { return int(r.held.Load()) }
+func (r *Route) Held() int { return r.queue.len() }
 
 func (r *Route) take(next *stance) (last *stance) {
 	r.current() // there is one to leave

@@ -2,40 +2,83 @@ package proxy
 
 import (
 	"encoding/binary"
+	"errors"
 	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
 )
+
+// linger is how long what we end may take to end well. The supervisor gives
+// 500 ms after the end of a drain.
+const linger = 400 * time.Millisecond
 
 // upgradedConn is the connection to the worker after an upgrade.
 type upgradedConn struct {
 	io.ReadWriteCloser
 	x      *exchange
-	frames *frames // nil if it is no WebSocket
-	closed bool    // the close frame was handed on
+	conn   net.Conn      // the same, whose reads can be interrupted
+	frames *frames       // nil if it is no WebSocket
+	why    atomic.Uint32 // the Ending, when it is we who end it
+	until  time.Time     // when the frame under way must have come then
+	closed bool          // the close frame was handed on
 }
 
-// Read reads what the worker sends. When it is we who end the connection a
-// close frame comes last, if the bytes before it are whole frames.
+// end has Read hand on the frame under way and then a close frame.
+func (c *upgradedConn) end(why Ending) {
+	c.why.Store(uint32(why))
+	c.conn.SetReadDeadline(past)
+}
+
+// Read reads what the worker sends. When it is we who end a WebSocket a close
+// frame comes last. The client's answer to that still goes to the worker.
 func (c *upgradedConn) Read(p []byte) (int, error) {
-	if c.closed {
-		return 0, io.EOF
+	for {
+		why := Ending(c.why.Load())
+		switch {
+		case c.closed:
+			return 0, io.EOF
+		case why != 0 && c.frames.whole() && len(p) >= 4:
+			c.closed = true
+			c.x.client.SetReadDeadline(time.Now().Add(linger))
+			return copy(p, binary.BigEndian.AppendUint16([]byte{0x88, 2}, uint16(why))), nil
+		case why != 0 && c.until.IsZero():
+			c.until = time.Now().Add(linger)
+		}
+		if why != 0 {
+			c.conn.SetReadDeadline(c.until)
+		}
+		c.x.moved() // what was read before was written
+		n, err := c.ReadWriteCloser.Read(p)
+		c.x.moved()
+		switch {
+		case c.frames == nil:
+		case why != 0:
+			n = c.frames.step(p[:n])
+		default:
+			c.frames.pass(p[:n])
+		}
+		interrupted := n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && c.why.Load() != 0
+		if !interrupted || !c.until.IsZero() && !time.Now().Before(c.until) {
+			return n, err
+		}
 	}
-	n, err := c.ReadWriteCloser.Read(p)
-	c.x.moved()
-	if c.frames == nil {
-		return n, err
-	}
-	c.frames.pass(p[:n])
-	if why, ours := c.x.ending(); err != nil && ours && n == 0 && c.frames.whole() && len(p) >= 4 {
-		c.closed = true
-		return copy(p, binary.BigEndian.AppendUint16([]byte{0x88, 2}, uint16(why))), nil
-	}
-	return n, err
 }
 
 func (c *upgradedConn) Write(p []byte) (int, error) {
 	n, err := c.ReadWriteCloser.Write(p)
 	c.x.moved()
 	return n, err
+}
+
+// CloseWrite tells the worker that the client sends no more.
+func (c *upgradedConn) CloseWrite() error {
+	if half, ok := c.ReadWriteCloser.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return http.ErrNotSupported
 }
 
 // frames follows the frames of a WebSocket (RFC 6455 section 5.2).
@@ -50,20 +93,23 @@ type frames struct {
 // frame may follow.
 func (f *frames) whole() bool { return f.have == 0 && f.left == 0 && !f.closed }
 
+// pass follows all bytes.
 func (f *frames) pass(b []byte) {
 	for len(b) > 0 {
-		if f.left > 0 {
-			n := min(f.left, uint64(len(b)))
-			f.left -= n
-			b = b[n:]
-			continue
-		}
-		f.head[f.have] = b[0]
+		b = b[f.step(b):]
+	}
+}
+
+// step follows bytes to the end of a frame at most, and returns how many.
+func (f *frames) step(b []byte) (n int) {
+	for f.left == 0 && n < len(b) {
+		f.head[f.have] = b[n]
 		f.have++
-		b = b[1:]
+		n++
 		if f.have < 2 || f.have < f.headLen() {
 			continue
 		}
+		f.have = 0
 		f.closed = f.closed || f.head[0]&0x0f == 8
 		switch length := f.head[1] & 0x7f; length {
 		case 126:
@@ -73,8 +119,13 @@ func (f *frames) pass(b []byte) {
 		default:
 			f.left = uint64(length)
 		}
-		f.have = 0
+		if f.left == 0 {
+			return n
+		}
 	}
+	payload := min(f.left, uint64(len(b)-n))
+	f.left -= payload
+	return n + int(payload)
 }
 
 func (f *frames) headLen() int {

@@ -1,0 +1,209 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience is what a test waits for what must come.
+const patience = 10 * time.Second
+
+var generous = Settings{ReadTimeout: patience, WriteTimeout: patience, HoldTimeout: patience, MaxHeld: 1000}
+
+// front is a proxy with one route behind a real listener.
+type front struct {
+	*httptest.Server
+	proxy *Proxy
+	route *Route
+}
+
+func newFront(t *testing.T, s Settings) *front {
+	t.Helper()
+	f := &front{proxy: New(s), route: new(Route)}
+	f.proxy.Match(func(path string) (*Route, bool) { return f.route, path != "/nobody" })
+	f.Server = httptest.NewUnstartedServer(f.proxy)
+	f.Config.ConnContext = ConnContext
+	f.Start()
+	t.Cleanup(f.Close)
+	f.Client().Timeout = patience
+	return f
+}
+
+// addr is where a client dials.
+func (f *front) addr() string { return f.Listener.Addr().String() }
+
+// newWorker serves a handler and is a backend.
+func newWorker(t *testing.T, handler http.HandlerFunc) *Backend {
+	t.Helper()
+	srv := httptest.NewServer(handler)
+	b := NewBackend(srv.Listener.Addr().String(), BackendOptions{})
+	t.Cleanup(func() {
+		b.Close()
+		srv.CloseClientConnections()
+		srv.Close()
+	})
+	return b
+}
+
+// newRawWorker answers each connection by a function, which is told how many
+// came before.
+func newRawWorker(t *testing.T, serve func(n int, c net.Conn, r *bufio.Reader)) *Backend {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { // ends with the listener
+		defer close(ended)
+		for n := 0; ; n++ {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.SetDeadline(time.Now().Add(patience))
+			serve(n, c, bufio.NewReader(c))
+			c.Close()
+		}
+	}()
+	b := NewBackend(l.Addr().String(), BackendOptions{})
+	t.Cleanup(func() { b.Close(); l.Close(); <-ended })
+	return b
+}
+
+// deadAddr is an address at which nobody listens.
+func deadAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// readHead reads a message's first line and header, as they came.
+func readHead(r *bufio.Reader) string {
+	var head strings.Builder
+	for {
+		line, err := r.ReadString('\n')
+		head.WriteString(line)
+		if err != nil || line == "\r\n" {
+			return head.String()
+		}
+	}
+}
+
+// dial opens a connection and sends bytes on it.
+func dial(t *testing.T, addr, send string) (net.Conn, *bufio.Reader) {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(patience))
+	if _, err := io.WriteString(c, send); err != nil {
+		t.Fatal(err)
+	}
+	return c, bufio.NewReader(c)
+}
+
+// exchangeRaw sends bytes and reads one answer, with its body.
+func exchangeRaw(t *testing.T, addr, send string) (*http.Response, string) {
+	t.Helper()
+	_, r := dial(t, addr, send)
+	method, _, _ := strings.Cut(send, " ")
+	resp, err := http.ReadResponse(r, &http.Request{Method: method})
+	if err != nil {
+		t.Fatalf("read the answer to %q: %v", send, err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatalf("read the body of the answer to %q: %v", send, err)
+	}
+	resp.Body.Close()
+	return resp, string(body)
+}
+
+// do sends a request and reads its answer.
+func do(t *testing.T, c *http.Client, method, url, body string) (*http.Response, string) {
+	t.Helper()
+	resp, text, err := try(c, method, url, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, text
+}
+
+func try(c *http.Client, method, url, body string) (*http.Response, string, error) {
+	req, err := http.NewRequest(method, url, strings.NewReader(body))
+	if err != nil {
+		return nil, "", err
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		return nil, "", err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	return resp, string(text), err
+}
+
+// eventually waits until something is so.
+func eventually(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	late := time.After(patience)
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for !so() {
+		select {
+		case <-look.C:
+		case <-late:
+			t.Fatalf("it never came to be that %s", what)
+		}
+	}
+}
+
+// within fails the test when a channel is not closed, or sent on, in time.
+func within[T any](t *testing.T, d time.Duration, what string, c <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-time.After(d):
+		t.Fatalf("within %v it did not happen that %s", d, what)
+	}
+	return v
+}
+
+func mustStatus(t *testing.T, resp *http.Response, want int) {
+	t.Helper()
+	if resp.StatusCode != want {
+		t.Fatalf("status %d, want %d", resp.StatusCode, want)
+	}
+}
+
+func say(text string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) }
+}
+
+func drained(t *testing.T, b *Backend) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := b.Drain(ctx); err != nil {
+		t.Errorf("drain: %v, with %d requests under way", err, b.InFlight())
+	}
+}

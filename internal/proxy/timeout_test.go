@@ -1,0 +1,154 @@
+package proxy
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// hasty is for tests in which something comes to a stop.
+const hasty = 300 * time.Millisecond
+
+func hastyFront(t *testing.T) *front {
+	s := generous
+	s.ReadTimeout, s.WriteTimeout = hasty, hasty
+	return newFront(t, s)
+}
+
+func TestABodyThatStopsComingIsA408(t *testing.T) {
+	t.Parallel()
+	f := hastyFront(t)
+	b := newWorker(t, func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) })
+	f.route.Serve(b)
+	began := time.Now()
+	resp, _ := exchangeRaw(t, f.addr(), "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf")
+	mustStatus(t, resp, http.StatusRequestTimeout)
+	if took := time.Since(began); took < hasty || took > 2*hasty {
+		t.Errorf("after %v, want %v", took, hasty)
+	}
+	drained(t, b)
+}
+
+func TestABodyThatKeepsComingIsNotTimed(t *testing.T) {
+	t.Parallel()
+	f := hastyFront(t)
+	f.route.Serve(newWorker(t, func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) }))
+	c, r := dial(t, f.addr(), "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
+	tick := time.NewTicker(hasty / 3)
+	defer tick.Stop()
+	for range 10 { // three times as long as nothing may take
+		<-tick.C
+		io.WriteString(c, "x")
+	}
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body, _ := io.ReadAll(resp.Body); resp.StatusCode != 200 || len(body) != 10 {
+		t.Errorf("%d %q", resp.StatusCode, body)
+	}
+}
+
+func TestAWorkerThatDoesNotAnswerIsA504(t *testing.T) {
+	t.Parallel()
+	f := hastyFront(t)
+	b := newWorker(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	f.route.Serve(b)
+	began := time.Now()
+	resp, _ := do(t, f.Client(), "GET", f.URL, "")
+	mustStatus(t, resp, http.StatusGatewayTimeout)
+	if took := time.Since(began); took < hasty || took > 2*hasty {
+		t.Errorf("after %v, want %v", took, hasty)
+	}
+	drained(t, b)
+}
+
+func TestAnAnswerThatMovesIsNotTimed(t *testing.T) {
+	t.Parallel()
+	f := hastyFront(t)
+	f.route.Serve(newWorker(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", strings.TrimPrefix(r.URL.Path, "/"))
+		tick := time.NewTicker(hasty / 3)
+		defer tick.Stop()
+		for range 10 {
+			<-tick.C
+			fmt.Fprint(w, "x")
+			http.NewResponseController(w).Flush()
+		}
+	}))
+	for _, kind := range []string{"text/event-stream", "text/plain"} {
+		if resp, body := do(t, f.Client(), "GET", f.URL+"/"+kind, ""); resp.StatusCode != 200 || len(body) != 10 {
+			t.Errorf("%s: %d %q", kind, resp.StatusCode, body)
+		}
+	}
+}
+
+func TestAnAnswerThatStopsIsCutShort(t *testing.T) {
+	t.Parallel()
+	f := hastyFront(t)
+	b := newWorker(t, func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, "part")
+		http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
+	f.route.Serve(b)
+	resp, err := f.Client().Get(f.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); err != io.ErrUnexpectedEOF || string(body) != "part" {
+		t.Errorf("%q, %v: it ends as if it were whole", body, err)
+	}
+	drained(t, b)
+}
+
+func TestAClientThatStopsReadingIsCutOff(t *testing.T) {
+	t.Parallel()
+	f := hastyFront(t)
+	b := newWorker(t, func(w http.ResponseWriter, r *http.Request) {
+		for chunk := make([]byte, 1<<20); ; {
+			if _, err := w.Write(chunk); err != nil {
+				return
+			}
+		}
+	})
+	f.route.Serve(b)
+	_, r := dial(t, f.addr(), "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	readHead(r)
+	eventually(t, "the exchange ends", func() bool { return b.InFlight() == 0 })
+}
+
+func TestAnUpgradedConnectionIsTimedWhileNothingMoves(t *testing.T) {
+	t.Parallel()
+	f := hastyFront(t)
+	b := newRawWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {
+		readHead(r)
+		io.WriteString(c, switching("echo"))
+		io.Copy(c, r)
+	})
+	f.route.Serve(b)
+	c, r := upgrade(t, f, "echo")
+	tick := time.NewTicker(hasty / 3)
+	defer tick.Stop()
+	for range 10 {
+		<-tick.C
+		io.WriteString(c, "x")
+		if _, err := r.ReadByte(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	idle := time.Now()
+	if _, err := r.ReadByte(); err == nil {
+		t.Error("it said something")
+	}
+	if took := time.Since(idle); took < hasty/2 || took > 3*hasty {
+		t.Errorf("cut after %v of silence, want %v", took, hasty)
+	}
+	drained(t, b)
+}
