@@ -327,6 +327,9 @@ func (p *page) buildFailed() {
 	if p.shown.Trigger != "" {
 		attrs = append(attrs, slog.String("file", p.shown.Trigger))
 	}
+	if p.serving != nil {
+		attrs = append(attrs, slog.Int("serving", p.serving.build))
+	}
 	problems := make([]string, len(p.shown.Problems))
 	for i, problem := range p.shown.Problems {
 		problems[i] = problem.String()
@@ -353,10 +356,13 @@ func (p *page) goodBuild(a *buildAttempt, binary string, attempt state.Build) {
 		p.good = p.serving.version
 		p.shown = attempt
 		p.shown.Number = p.serving.build
-		if a.change.stale {
+		switch attrs := []slog.Attr{slog.Int("serving", p.serving.build), slog.String("file", attempt.Trigger), slog.Duration("took", attempt.Took)}; {
+		case failed != "":
+			p.tell(slog.LevelInfo, "mended: what serves is the newest version", attrs...)
+		case a.change.stale:
 			p.publish()
-		} else {
-			p.tell(slog.LevelInfo, "nothing changed", slog.String("file", attempt.Trigger), slog.Duration("took", attempt.Took))
+		default:
+			p.tell(slog.LevelInfo, "nothing changed", attrs...)
 		}
 		switch {
 		case p.redo != "":
