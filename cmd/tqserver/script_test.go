@@ -122,6 +122,7 @@ func setup(env *testscript.Env) error {
 	if err != nil {
 		return err
 	}
+	env.Setenv("REPO", repo)
 	if err := writeNew(filepath.Join(w.work, "go.mod"), "module demo\n\ngo 1.26.0\n\nrequire tqserver v0.0.0\n\nreplace tqserver => "+repo+"\n"); err != nil {
 		return err
 	}
