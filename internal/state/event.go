@@ -36,6 +36,7 @@ type Update struct {
 	Snapshot *Snapshot // with Gap, and with a cursor of 0
 	Events   []Event
 	Lines    []Line
+	Loads    []Load // that changed
 }
 
 // Verb is what a command asks for.

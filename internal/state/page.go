@@ -10,6 +10,7 @@ type Snapshot struct {
 	Seq    uint64 // of the last event it includes
 	Server Server
 	Pages  []Page // by route
+	Loads  []Load // of those that had anything to do
 }
 
 // Server is what is known of the server itself.
@@ -22,6 +23,9 @@ type Server struct {
 	Development bool
 	Paused      bool   // saves are not acted on
 	ConfigError string // why the configuration on disk is not the one in force
+
+	Stopping bool      // it ends when the requests under way have
+	StopBy   time.Time // when those that are left are cut
 }
 
 // Phase is the one word that says how a page is.
@@ -45,9 +49,12 @@ const (
 type Page struct {
 	Route, Dir string // Dir is relative to the project's folder where it lies below it
 	Phase      Phase
-	Build      Build // the newest attempt
-	ServingOn  int   // number of the build that serves, 0 for none
+	Build      Build         // the newest attempt
+	ServingOn  int           // number of the build that serves, 0 for none
+	Swap       time.Duration // from the good build to the first request it could get, 0 if none serves
 	Problem    string
+	LastWords  string // what a worker that did not start printed last
+	Log        string // file that the workers' output goes to, empty for none
 	Workers    []Worker
 	Restarts   int       // since the server started, unplanned ones only
 	Next       time.Time // when a crashed page tries again
@@ -100,4 +107,22 @@ type Worker struct {
 	Build     int
 	Since     time.Time // it was started
 	Unhealthy int       // health checks failed in a row
+	Binary    string
+	Env       []string // KEY=value, sorted; what may be a secret is not told
+}
+
+// Load is what a page has to do, and what its serving worker takes for that.
+// Unlike a [Page] it changes all the time: it is measured, at most four times
+// a second, and only the newest is kept.
+type Load struct {
+	Page     string // route
+	Requests uint64 // answered or refused since the server started
+	Errors   uint64 // of them, with a status of 500 or more
+	InFlight int    // requests under way, streams included
+	Draining int    // of them, on workers that were replaced
+	Upgraded int    // of those in flight, WebSockets and the like
+	Rate     float64
+	P50, P95 time.Duration // of the answers of the last seconds that had any; streams do not count
+	Memory   int64         // bytes resident, 0 if not known
+	CPU      int           // percent of one CPU
 }
