@@ -18,6 +18,7 @@ import (
 	"tqserver/internal/config"
 	"tqserver/internal/server"
 	"tqserver/internal/state"
+	"tqserver/tui"
 )
 
 const defaultConfig = "config/server.yaml"
@@ -58,8 +59,16 @@ func run() int {
 	if err != nil {
 		return fatal(err)
 	}
-	opts := server.Options{ConfigFile: *file, Version: programVersion(), Dev: *dev, Terminal: !*quiet && isTerminal(os.Stdout)}
-	if !*quiet {
+	terminal := !*quiet && isTerminal(os.Stdout)
+	opts := server.Options{ConfigFile: *file, Version: programVersion(), Dev: *dev, Terminal: terminal}
+	screen := terminal && isTerminal(os.Stdin) && inForeground(os.Stdin)
+	var look tui.Options
+	switch {
+	case screen:
+		if look, err = loadKeys(filepath.Join(filepath.Dir(*file), "tui.yaml")); err != nil {
+			return fatal(err)
+		}
+	case !*quiet:
 		opts.Console = os.Stdout
 	}
 	srv, err := server.New(cfg, opts)
@@ -68,25 +77,53 @@ func run() int {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	go obey(ctx, cancel, srv, screen)
+	if screen {
+		return runScreen(ctx, cancel, srv, look)
+	}
+	if err := srv.Run(ctx); err != nil {
+		return fatal(err)
+	}
+	return 0
+}
+
+// obey does what signals say. It ends with the process.
+func obey(ctx context.Context, cancel context.CancelFunc, srv *server.Server, screen bool) {
 	signals := make(chan os.Signal, 4)
 	// SIGPIPE is caught so that a reader of our lines who leaves does not take
 	// the server along.
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
-	go func() { // ends with the process
-		for sig := range signals {
-			switch sig {
-			case syscall.SIGPIPE:
-			case syscall.SIGHUP:
-				srv.Source().Do(ctx, state.Command{Verb: state.Reload})
-			default:
-				if ctx.Err() != nil {
-					os.Exit(130) // what is left the guardian sees to
-				}
-				cancel()
-			}
+	for sig := range signals {
+		switch {
+		case sig == syscall.SIGPIPE:
+		case sig == syscall.SIGHUP && !screen:
+			srv.Source().Do(ctx, state.Command{Verb: state.Reload})
+		case sig == syscall.SIGHUP: // the terminal went away
+			cancel()
+		case ctx.Err() != nil:
+			os.Exit(130) // what is left the guardian sees to
+		default:
+			cancel()
 		}
+	}
+}
+
+// runScreen runs the engine with the screen beside it. Whatever becomes of the
+// screen, the engine ends in order.
+func runScreen(ctx context.Context, cancel context.CancelFunc, srv *server.Server, look tui.Options) int {
+	shown, hide := context.WithCancel(context.Background())
+	defer hide()
+	ended := make(chan error, 1)
+	go func() { // ends with ctx
+		ended <- srv.Run(ctx)
+		hide()
 	}()
-	if err := srv.Run(ctx); err != nil {
+	atOnce, screenErr := tui.Run(shown, srv.Source(), look)
+	if atOnce {
+		return 0 // the guardian sees to the workers
+	}
+	cancel()
+	if err := errors.Join(screenErr, <-ended); err != nil {
 		return fatal(err)
 	}
 	return 0
@@ -109,6 +146,21 @@ func load(file string) (*config.Config, error) {
 		return nil, err
 	}
 	return config.Parse(filepath.Join(root, defaultConfig), nil)
+}
+
+// loadKeys reads which keys the screen is to have, if the project says so.
+func loadKeys(file string) (look tui.Options, err error) {
+	keys, err := config.LoadKeys(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return look, nil
+	}
+	if err != nil {
+		return look, err
+	}
+	for _, k := range keys {
+		look.Rebindings = append(look.Rebindings, tui.Rebinding{Place: k.Place, Action: k.Action, Keys: k.Keys})
+	}
+	return look, look.Check()
 }
 
 func programVersion() string {

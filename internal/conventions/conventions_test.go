@@ -35,7 +35,8 @@ var imports = []struct {
 	{"internal/logfile", nil, "it writes lines"},
 	{"internal/state", nil, "the vocabulary of every front end, near or far"},
 	{"internal/conventions", nil, "it holds tests only"},
-	{"tui", []string{"internal/state", "github.com/charmbracelet"}, "a front end looks at state and asks, it never touches the engine"},
+	{"tui/calm", nil, "it must be ready before anything else is"},
+	{"tui", []string{"internal/state", "tui/calm", "github.com/charmbracelet", "github.com/muesli/termenv"}, "a front end looks at state and asks, it never touches the engine"},
 	{"pkg/*", nil, "every page links it again at every save"},
 	{"pages/*", []string{"pkg/*"}, "a page is a user's program: it gets what users get"},
 }

@@ -1,0 +1,349 @@
+package tui
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"tqserver/internal/state"
+)
+
+func (m *model) down() cmd     { return m.move(1) }
+func (m *model) up() cmd       { return m.move(-1) }
+func (m *model) pageDown() cmd { return m.move(max(1, m.screen().focusRows(m.focus)-1)) }
+func (m *model) pageUp() cmd   { return m.move(-max(1, m.screen().focusRows(m.focus)-1)) }
+func (m *model) top() cmd      { return m.move(-kept) }
+
+func (m *model) bottom() cmd {
+	if m.focus == inLogs {
+		return m.follow()
+	}
+	return m.move(kept)
+}
+
+func (m *model) move(by int) cmd {
+	switch m.focus {
+	case inLogs:
+		v, _ := m.view()
+		v.move(by, m.screen().logs.h)
+	case inBuild:
+		return m.stepError(by)
+	default:
+		rows := m.table()
+		if len(rows) == 0 {
+			return nil
+		}
+		at := slices.IndexFunc(rows, func(r row) bool { return r.Route == m.selected })
+		m.selected = rows[max(0, min(at+by, len(rows)-1))].Route
+	}
+	return nil
+}
+
+func (m *model) enter() cmd {
+	m.full, m.focus, m.zoom, m.merged = true, inLogs, false, false
+	return nil
+}
+
+// back goes back one level, from the innermost.
+func (m *model) back() cmd {
+	v, _ := m.view()
+	switch {
+	case m.focus == inLogs && v.anchor >= 0:
+		v.anchor = -1
+	case m.focus == inLogs && v.query != "":
+		v.query = ""
+	case m.zoom:
+		m.zoom = false
+	case m.full:
+		m.full, m.focus = false, inRoutes
+	case m.focus == inRoutes && m.filter != "":
+		m.filter = ""
+	default:
+		m.focus = inRoutes
+	}
+	return nil
+}
+
+func (m *model) nextPane() cmd {
+	order := []pane{inRoutes, inLogs}
+	if _, broken := m.trouble(); broken {
+		order = append(order, inBuild)
+	}
+	m.focus = order[(slices.Index(order, m.focus)+1)%len(order)]
+	m.full = false
+	return nil
+}
+
+func (m *model) focusRoutes() cmd { m.focus, m.full = inRoutes, false; return nil }
+func (m *model) focusLogs() cmd   { m.focus = inLogs; return nil }
+
+func (m *model) focusBuild() cmd {
+	if _, broken := m.trouble(); !broken {
+		return m.say("nothing is broken")
+	}
+	m.focus, m.full = inBuild, false
+	return nil
+}
+
+func (m *model) restart() cmd    { return m.onPage(state.Restart) }
+func (m *model) rebuild() cmd    { return m.onPage(state.Rebuild) }
+func (m *model) start() cmd      { return m.onPage(state.Start) }
+func (m *model) stop() cmd       { return m.onPage(state.Stop) }
+func (m *model) kill() cmd       { return m.onPage(state.Kill) }
+func (m *model) restartAll() cmd { return m.do(state.Restart, "") }
+func (m *model) rebuildAll() cmd { return m.do(state.Rebuild, "") }
+func (m *model) reload() cmd     { return m.do(state.Reload, "") }
+
+func (m *model) pause() cmd {
+	if m.server.Paused {
+		return m.do(state.Resume, "")
+	}
+	return m.do(state.Pause, "")
+}
+
+func (m *model) search() cmd {
+	if m.focus == inLogs {
+		v, r := m.view()
+		rows := m.screen().logs.h
+		m.ask("/", v.query, func(text string) {
+			v.query = text
+			v.seek(r, false, true, rows)
+		}, func(text string) cmd {
+			if text != "" && len(v.hits(r)) == 0 {
+				return m.say("not found: " + text)
+			}
+			return nil
+		})
+		return nil
+	}
+	m.focus = inRoutes
+	m.ask("filter: ", m.filter, func(text string) { m.filter = text; m.selectShown() }, nil)
+	return nil
+}
+
+// selectShown selects a page that the filter lets through.
+func (m *model) selectShown() {
+	rows := m.table()
+	if len(rows) > 0 && !slices.ContainsFunc(rows, func(r row) bool { return r.Route == m.selected }) {
+		m.selected = rows[0].Route
+	}
+}
+
+func (m *model) nextHit() cmd     { return m.hit(true) }
+func (m *model) previousHit() cmd { return m.hit(false) }
+
+func (m *model) hit(forward bool) cmd {
+	v, r := m.view()
+	m.focus = inLogs
+	switch {
+	case v.query == "":
+		return m.say(fmt.Sprintf("nothing to look for: %s first", m.keys.key("search")))
+	case !v.seek(r, forward, false, m.screen().logs.h):
+		return m.say("not found: " + v.query)
+	}
+	return nil
+}
+
+func (m *model) keep() cmd {
+	v, r := m.view()
+	m.ask("keep lines with: ", v.keep, func(text string) { v.keep = text; v.again(r) }, nil)
+	return nil
+}
+
+func (m *model) drop() cmd {
+	v, r := m.view()
+	m.ask("drop lines with: ", v.drop, func(text string) { v.drop = text; v.again(r) }, nil)
+	return nil
+}
+
+func (m *model) level() cmd {
+	v, r := m.view()
+	next := map[slog.Level]slog.Level{slog.LevelDebug: slog.LevelInfo, slog.LevelInfo: slog.LevelWarn, slog.LevelWarn: slog.LevelError}
+	to, ok := next[v.min]
+	if !ok {
+		to = slog.LevelDebug
+	}
+	v.min = to
+	v.again(r)
+	return nil
+}
+
+func (m *model) follow() cmd {
+	v, _ := m.view()
+	if v.scrolled {
+		v.follow()
+	} else {
+		v.stand(m.screen().logs.h)
+	}
+	return nil
+}
+
+func (m *model) wrap() cmd  { m.wrapping = !m.wrapping; return nil }
+func (m *model) times() cmd { m.timing = !m.timing; return nil }
+
+func (m *model) mark() cmd {
+	page := m.shownLog()
+	m.book.of(page).add(entry{at: m.now, page: page, text: m.now.Format("15:04:05"), mark: true})
+	return nil
+}
+
+func (m *model) clear() cmd {
+	v, r := m.view()
+	v.cleared = r.next
+	v.follow()
+	v.again(r)
+	return nil
+}
+
+func (m *model) allLogs() cmd {
+	m.merged = !m.merged
+	return nil
+}
+
+func (m *model) selectLines() cmd {
+	v, _ := m.view()
+	m.focus = inLogs
+	if v.anchor >= 0 {
+		v.anchor = -1
+		return nil
+	}
+	v.stand(m.screen().logs.h)
+	if v.scrolled {
+		v.anchor = v.cursor
+	}
+	return nil
+}
+
+func (m *model) zoomPane() cmd { m.zoom = !m.zoom; return nil }
+
+func (m *model) copy() cmd {
+	text, what := "", "the line"
+	switch m.focus {
+	case inLogs:
+		v, r := m.view()
+		text = v.chosen(r)
+		if n := strings.Count(text, "\n") + 1; n > 1 {
+			what = plural(n, "line", "lines")
+		}
+		v.anchor = -1
+	case inBuild:
+		text, what = wholeError(m.rows(), m.told), "the build error"
+	default:
+		if r, ok := m.row(); ok {
+			text, what = m.url(r.Route), "the URL"
+		}
+	}
+	if text == "" {
+		return m.say("there is nothing to copy")
+	}
+	return m.toClipboard(text, what)
+}
+
+func (m *model) nextError() cmd     { return m.stepError(1) }
+func (m *model) previousError() cmd { return m.stepError(-1) }
+
+// stepError goes to another error, over to the next broken page if need be.
+func (m *model) stepError(by int) cmd {
+	now, broken := m.trouble()
+	if !broken {
+		return m.say("nothing is broken")
+	}
+	all := troubles(m.rows())
+	at := slices.IndexFunc(all, func(t trouble) bool { return t.route == now.route && t.of == now.of })
+	to := all[max(0, min(at+by, len(all)-1))]
+	m.problem = to.of - 1
+	if to.route != m.told {
+		m.told, m.selected = to.route, to.route
+	}
+	return nil
+}
+
+func (m *model) sortRoutes() cmd {
+	m.sort = (m.sort + 1) % len(sortings)
+	return nil
+}
+
+func (m *model) mouse() cmd {
+	m.mousing = !m.mousing
+	if m.mousing {
+		return tea.EnableMouseCellMotion
+	}
+	return tea.DisableMouse
+}
+
+// pointed is what the mouse did.
+func (m *model) pointed(msg tea.MouseMsg) cmd {
+	if m.overlay != nil || m.prompt != nil || msg.Action != tea.MouseActionPress {
+		return nil
+	}
+	s := m.screen()
+	switch msg.Button {
+	case tea.MouseButtonWheelUp, tea.MouseButtonWheelDown:
+		by := 3
+		if msg.Button == tea.MouseButtonWheelUp {
+			by = -3
+		}
+		if s.logs.holds(msg.X, msg.Y) {
+			v, _ := m.view()
+			v.move(by, s.logs.h)
+		} else if s.routes.holds(msg.X, msg.Y) {
+			m.focus = inRoutes
+			return m.move(by / 3)
+		}
+	case tea.MouseButtonLeft:
+		switch {
+		case s.routes.holds(msg.X, msg.Y):
+			m.focus = inRoutes
+			p := m.routesPane()
+			i := p.first(s.routes.h-1) + msg.Y - s.routes.y - 1
+			if i >= 0 && i < len(p.rows) {
+				m.selected = p.rows[i].Route
+			}
+		case s.logs.holds(msg.X, msg.Y):
+			m.focus = inLogs
+		case s.build.holds(msg.X, msg.Y):
+			m.focus = inBuild
+		}
+	}
+	return nil
+}
+
+// quit ends the server in order. It asks first if somebody would wait for it.
+func (m *model) quit() cmd {
+	if m.leaving {
+		return m.say(fmt.Sprintf("it ends already; %s ends it now", m.keys.key("quit-now")))
+	}
+	if n := m.inFlight(); n > 0 {
+		m.overlay = confirm{
+			question: fmt.Sprintf("%s under way. Quit when they are done?", plural(n, "request is", "requests are")),
+			yes:      (*model).leave,
+		}
+		return nil
+	}
+	return m.leave()
+}
+
+func (m *model) leave() cmd {
+	m.leaving = true
+	return m.do(state.Shutdown, "")
+}
+
+func (m *model) quitNow() cmd {
+	m.atOnce = true
+	return tea.Quit
+}
+
+// interrupt is ctrl-c: quit, and the second time at once.
+func (m *model) interrupt() cmd {
+	if _, asking := m.overlay.(confirm); asking || m.leaving {
+		return m.quitNow()
+	}
+	m.overlay, m.prompt = nil, nil
+	return m.quit()
+}
+
+func (m *model) suspend() cmd { return tea.Suspend }
+func (m *model) redraw() cmd  { return tea.ClearScreen }

@@ -1,0 +1,135 @@
+package tui
+
+import (
+	"log/slog"
+	"strings"
+	"time"
+
+	"tqserver/internal/state"
+)
+
+// kept is how many lines a page has in memory; older ones are in its file.
+const kept = 10_000
+
+// entry is a line of the log as it came; it is cleaned when it is shown.
+type entry struct {
+	at    time.Time
+	page  string // empty for the server's own
+	text  string
+	level slog.Level
+	ours  bool // said by the server, not by a worker
+	mark  bool
+}
+
+// ring holds the newest entries, each under a number that never changes.
+type ring struct {
+	entries []entry
+	next    int // number of the next entry
+}
+
+func (r *ring) add(e entry) {
+	if len(r.entries) < kept {
+		r.entries = append(r.entries, e)
+	} else {
+		r.entries[r.next%kept] = e
+	}
+	r.next++
+}
+
+// first is the number of the oldest entry.
+func (r *ring) first() int { return r.next - len(r.entries) }
+
+func (r *ring) at(n int) *entry { return &r.entries[n%kept] }
+
+// book is all logs: one for each page, and one of all together.
+type book struct {
+	pages map[string]*ring
+	all   ring
+}
+
+// of returns a page's log; the empty route is all pages.
+func (b *book) of(page string) *ring {
+	if page == "" {
+		return &b.all
+	}
+	if b.pages[page] == nil {
+		b.pages[page] = new(ring)
+	}
+	return b.pages[page]
+}
+
+func (b *book) add(e entry) {
+	b.all.add(e)
+	if e.page != "" {
+		b.of(e.page).add(e)
+	}
+}
+
+// take adds what an update brings, in the order in which it happened.
+func (b *book) take(u state.Update) {
+	events, lines := u.Events, u.Lines
+	for len(events) > 0 || len(lines) > 0 {
+		if len(lines) == 0 || len(events) > 0 && events[0].Seq < lines[0].Seq {
+			if events[0].Message != "" {
+				b.add(eventEntry(events[0]))
+			}
+			events = events[1:]
+		} else {
+			l := lines[0]
+			b.add(entry{at: l.Time, page: l.Page, text: l.Text, level: levelOf(l.Text)})
+			lines = lines[1:]
+		}
+	}
+}
+
+// eventEntry is what the server says, on one line: the Build pane has the rest.
+func eventEntry(e state.Event) entry {
+	var text strings.Builder
+	text.WriteString(e.Message)
+	page := ""
+	for _, a := range e.Attrs {
+		value := a.Value.Resolve()
+		if a.Key == "page" {
+			page = value.String()
+			continue
+		}
+		s := value.String()
+		if value.Kind() == slog.KindDuration {
+			s = took(value.Duration())
+		}
+		s, more, _ := strings.Cut(s, "\n")
+		if more != "" {
+			s += " …"
+		}
+		text.WriteString("  " + a.Key + "=" + s)
+	}
+	return entry{at: e.Time, page: page, text: text.String(), level: e.Level, ours: true}
+}
+
+// levelOf guesses the level of a worker's line, as log/slog's text and JSON
+// and most others write it near the line's beginning.
+func levelOf(text string) slog.Level {
+	head := text[:min(len(text), 120)]
+	for _, l := range levels {
+		for _, sign := range l.signs {
+			if i := strings.Index(head, sign); i >= 0 && wordAt(head, i, len(sign)) {
+				return l.level
+			}
+		}
+	}
+	return slog.LevelInfo
+}
+
+var levels = []struct {
+	level slog.Level
+	signs []string
+}{
+	{slog.LevelError, []string{"ERROR", "FATAL", "PANIC", "panic:", "fatal error:", `"level":"error"`, "level=error"}},
+	{slog.LevelWarn, []string{"WARN", "WARNING", `"level":"warn"`, "level=warn"}},
+	{slog.LevelDebug, []string{"DEBUG", "TRACE", `"level":"debug"`, "level=debug"}},
+}
+
+func wordAt(s string, i, n int) bool {
+	letter := func(c byte) bool { return c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' }
+	return (i == 0 || !letter(s[i-1]) || !letter(s[i])) && (i+n == len(s) || !letter(s[i+n]) || !letter(s[i+n-1]))
+}

@@ -1,0 +1,207 @@
+package tui
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"tqserver/internal/state"
+)
+
+// trouble is one thing that is broken about a page.
+type trouble struct {
+	route   string
+	problem state.Problem
+	build   int // that has it
+	serving int // build that serves nevertheless
+	of, all int // place among the page's
+	starts  bool
+	words   string // what the worker printed last
+}
+
+// troubles are all that is broken, page by page.
+func troubles(rows []row) (all []trouble) {
+	for _, r := range rows {
+		if !r.broken() {
+			continue
+		}
+		problems := r.Build.Problems
+		starts := len(problems) == 0
+		if starts {
+			problems = []state.Problem{{Message: r.Problem}}
+		}
+		for i, p := range problems {
+			all = append(all, trouble{route: r.Route, problem: p, build: r.Build.Number, serving: r.ServingOn, of: i + 1, all: len(problems), starts: starts, words: r.LastWords})
+		}
+	}
+	return all
+}
+
+// excerptKey says of which place an excerpt is, and as of which build.
+type excerptKey struct {
+	file  string
+	line  int
+	build int
+}
+
+func (t trouble) key() excerptKey {
+	return excerptKey{t.problem.File, t.problem.Line, t.build}
+}
+
+// excerpt is the source around a line.
+type excerpt struct {
+	key   excerptKey
+	first int
+	lines []string
+}
+
+// readExcerpt reads it. What cannot be read has no lines: the file may be on
+// another machine.
+func readExcerpt(root string, key excerptKey) excerpt {
+	x := excerpt{key: key, first: max(1, key.line-2)}
+	file := key.file
+	if !filepath.IsAbs(file) {
+		file = filepath.Join(root, file)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return x
+	}
+	defer f.Close()
+	in := bufio.NewScanner(f)
+	for n := 1; in.Scan() && n <= key.line+2; n++ {
+		if n >= x.first {
+			x.lines = append(x.lines, in.Text())
+		}
+	}
+	return x
+}
+
+// buildPane draws what is broken.
+type buildPane struct {
+	look    look
+	trouble trouble
+	source  excerpt
+}
+
+// title is the pane's, with what is left to say of it.
+func (p buildPane) title() (title, facts string) {
+	t := p.trouble
+	title = "Build  " + clean(t.route)
+	switch {
+	case t.starts && t.build > 0:
+		title += fmt.Sprintf("  #%d does not start", t.build)
+	case t.starts:
+		title += "  FAILED"
+	default:
+		title += fmt.Sprintf("  #%d FAILED  %s", t.build, plural(t.all, "error", "errors"))
+	}
+	if t.all > 1 {
+		title += fmt.Sprintf(", %d shown", t.of)
+	}
+	if t.serving > 0 {
+		facts = fmt.Sprintf("serving #%d", t.serving)
+	}
+	return title, facts
+}
+
+// render returns h lines of w cells.
+func (p buildPane) render(w, h int) []string {
+	var rows []string
+	add := func(text string) { rows = append(rows, left(text, w)) }
+	message := strings.Split(p.trouble.problem.String(), "\n")
+	for i, line := range message {
+		pieces := wrapped(clean(line), max(1, w-2))
+		if h < 4 {
+			pieces = []string{cut(clean(line), w-2)}
+		}
+		for _, piece := range pieces {
+			if i == 0 {
+				rows = append(rows, p.look.bad.Render(left(" "+piece, w)))
+			} else {
+				add(" " + piece)
+			}
+		}
+	}
+	rows = append(rows, p.excerpt(w, h-len(rows))...)
+	if words := strings.TrimRight(p.trouble.words, "\n"); p.trouble.starts && words != "" {
+		lines := strings.Split(words, "\n")
+		for _, line := range lines[max(0, len(lines)-max(1, h-len(rows))):] {
+			add("   | " + clean(line))
+		}
+	}
+	for len(rows) < h {
+		add("")
+	}
+	return rows[:max(0, h)]
+}
+
+// excerpt is the source: the line itself if there is room for one, its
+// neighbours if there is room for more.
+func (p buildPane) excerpt(w, h int) (rows []string) {
+	key := p.source.key
+	if key != p.trouble.key() || len(p.source.lines) == 0 || h <= 0 {
+		return nil
+	}
+	at := key.line - p.source.first
+	if at >= len(p.source.lines) {
+		return nil
+	}
+	from, to := at, at+1
+	if h >= 3 {
+		from = max(0, at-1)
+	}
+	if h >= 5 {
+		from = max(0, at-2)
+	}
+	caret := h >= 2 && p.trouble.problem.Column > 0
+	used := to - from
+	if caret {
+		used++
+	}
+	to = min(len(p.source.lines), to+max(0, h-used))
+	for i := from; i < to; i++ {
+		line := source(p.source.lines[i])
+		mark := "    "
+		if i == at {
+			mark = "  > "
+		}
+		text := left(fmt.Sprintf("%s%4d | %s", mark, p.source.first+i, line), w)
+		if i != at {
+			rows = append(rows, p.look.dim.Render(text))
+			continue
+		}
+		rows = append(rows, p.look.bold.Render(text))
+		if caret {
+			rows = append(rows, p.look.bad.Render(left(spaces(8)+" | "+spaces(p.column())+"^", w)))
+		}
+	}
+	return rows
+}
+
+// column is where the caret goes: the compiler counts bytes of the source, in
+// which a tab is one.
+func (p buildPane) column() int {
+	t := p.trouble.problem
+	line := p.source.lines[t.Line-p.source.first]
+	return width(source(line[:min(t.Column-1, len(line))]))
+}
+
+// source is a line of a program, in which every tab is four blanks.
+func source(line string) string { return clean(strings.ReplaceAll(line, "\t", "    ")) }
+
+// wholeError is all that is broken about a page, for copying.
+func wholeError(rows []row, route string) string {
+	var text []string
+	for _, t := range troubles(rows) {
+		if t.route == route {
+			text = append(text, t.problem.String())
+			if t.of == t.all && t.words != "" {
+				text = append(text, t.words)
+			}
+		}
+	}
+	return strings.Join(text, "\n")
+}

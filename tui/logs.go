@@ -1,0 +1,372 @@
+package tui
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// logView is how one page's log is looked at. It stays with the page.
+type logView struct {
+	keep, drop string
+	min        slog.Level
+	shown      []int // numbers of the entries that pass, ascending
+	seen       int   // number of the first entry not yet looked at
+	cleared    int   // entries before it are not shown
+
+	scrolled bool // not at the end: the view stands still
+	top      int  // number of the first entry on the screen, when scrolled
+	cursor   int  // number of the entry that y copies, when scrolled
+	anchor   int  // where a selection began, or -1
+	query    string
+}
+
+func newLogView() *logView { return &logView{min: slog.LevelDebug, anchor: -1} }
+
+// refresh looks at what came since and forgets what is kept no more.
+func (v *logView) refresh(r *ring) {
+	for n := max(v.seen, r.first(), v.cleared); n < r.next; n++ {
+		if v.passes(r.at(n)) {
+			v.shown = append(v.shown, n)
+		}
+	}
+	v.seen = r.next
+	oldest := max(r.first(), v.cleared)
+	if i, _ := slices.BinarySearch(v.shown, oldest); i > 0 {
+		v.shown = v.shown[i:]
+	}
+	v.top, v.cursor = max(v.top, oldest), max(v.cursor, oldest)
+}
+
+// again looks at everything anew, because what passes has changed.
+func (v *logView) again(r *ring) {
+	v.shown, v.seen = nil, 0
+	v.refresh(r)
+}
+
+func (v *logView) passes(e *entry) bool {
+	switch {
+	case e.mark:
+		return true
+	case e.level < v.min:
+		return false
+	case v.keep != "" && !contains(e.text, v.keep):
+		return false
+	case v.drop != "" && contains(e.text, v.drop):
+		return false
+	}
+	return true
+}
+
+// contains reports whether text holds a query; capitals matter only if the
+// query has one.
+func contains(text, query string) bool {
+	if strings.ContainsFunc(query, unicode.IsUpper) {
+		return strings.Contains(text, query)
+	}
+	return strings.Contains(strings.ToLower(text), query)
+}
+
+// index is the place of an entry among those shown, or of the next one.
+func (v *logView) index(n int) int {
+	i, _ := slices.BinarySearch(v.shown, n)
+	return max(0, min(i, len(v.shown)-1))
+}
+
+// follow goes back to the end.
+func (v *logView) follow() { v.scrolled, v.anchor = false, -1 }
+
+// stand leaves the end; the cursor is on the last line then.
+func (v *logView) stand(rows int) {
+	if v.scrolled || len(v.shown) == 0 {
+		return
+	}
+	v.scrolled = true
+	v.cursor = v.shown[len(v.shown)-1]
+	v.top = v.shown[max(0, len(v.shown)-rows)]
+}
+
+// move moves the cursor by some lines, on a screen of some rows.
+func (v *logView) move(by, rows int) {
+	if len(v.shown) == 0 {
+		return
+	}
+	v.stand(rows)
+	to := v.index(v.cursor) + by
+	if to >= len(v.shown) && v.anchor < 0 {
+		v.follow()
+		return
+	}
+	v.goTo(max(0, min(to, len(v.shown)-1)), rows)
+}
+
+// goTo puts the cursor on one of the lines shown and has it on the screen.
+func (v *logView) goTo(i, rows int) {
+	v.stand(rows)
+	v.cursor = v.shown[i]
+	top := v.index(v.top)
+	top = min(top, i)
+	top = max(top, i-rows+1)
+	v.top = v.shown[max(0, top)]
+}
+
+// hits are the places of the lines that hold the query.
+func (v *logView) hits(r *ring) (all []int) {
+	if v.query == "" {
+		return nil
+	}
+	for i, n := range v.shown {
+		if contains(r.at(n).text, v.query) {
+			all = append(all, i)
+		}
+	}
+	return all
+}
+
+// seek goes to the next hit from the cursor on in a direction, around the end.
+func (v *logView) seek(r *ring, forward, stay bool, rows int) bool {
+	hits := v.hits(r)
+	if len(hits) == 0 {
+		return false
+	}
+	v.stand(rows)
+	at := v.index(v.cursor)
+	pick := hits[0]
+	if forward {
+		for _, h := range hits {
+			if h > at || stay && h == at {
+				pick = h
+				break
+			}
+		}
+	} else {
+		pick = hits[len(hits)-1]
+		for _, h := range slices.Backward(hits) {
+			if h < at || stay && h == at {
+				pick = h
+				break
+			}
+		}
+	}
+	v.goTo(pick, rows)
+	return true
+}
+
+// chosen are the lines that y copies.
+func (v *logView) chosen(r *ring) string {
+	if len(v.shown) == 0 {
+		return ""
+	}
+	from := v.index(v.cursor)
+	if !v.scrolled {
+		from = len(v.shown) - 1
+	}
+	to := from
+	if v.anchor >= 0 {
+		from, to = min(from, v.index(v.anchor)), max(from, v.index(v.anchor))
+	}
+	var text strings.Builder
+	for _, n := range v.shown[from : to+1] {
+		text.WriteString(clean(r.at(n).text) + "\n")
+	}
+	return strings.TrimSuffix(text.String(), "\n")
+}
+
+// logPane draws a log.
+type logPane struct {
+	look    look
+	view    *logView
+	ring    *ring
+	merged  bool
+	wrap    bool
+	times   bool
+	focused bool
+	empty   string // what is said of an empty log
+}
+
+// render returns h lines of w cells.
+func (p logPane) render(w, h int) []string {
+	if h <= 0 {
+		return nil
+	}
+	var rows []string
+	if p.view.scrolled {
+		for i := p.view.index(p.view.top); i < len(p.view.shown) && len(rows) < h; i++ {
+			rows = append(rows, p.lines(p.view.shown[i], w)...)
+		}
+		rows = rows[:min(h, len(rows))]
+	} else {
+		for _, n := range slices.Backward(p.view.shown) {
+			if len(rows) >= h {
+				break
+			}
+			rows = append(p.lines(n, w), rows...)
+		}
+		rows = rows[max(0, len(rows)-h):]
+	}
+	if len(rows) == 0 && p.empty != "" {
+		rows = append(rows, p.look.dim.Render(left("  "+p.empty, w)))
+	}
+	for len(rows) < h {
+		rows = append(rows, spaces(w))
+	}
+	return rows
+}
+
+// lines are the rows of one entry.
+func (p logPane) lines(n, w int) []string {
+	e := p.ring.at(n)
+	if e.mark {
+		return []string{p.look.dim.Render(left("── "+e.text+" "+strings.Repeat("─", max(0, w)), w))}
+	}
+	prefix := " "
+	if p.times {
+		layout := "15:04:05 "
+		if w >= 100 {
+			layout = "15:04:05.000 "
+		}
+		prefix += e.at.Local().Format(layout)
+	}
+	who := ""
+	switch {
+	case p.merged && e.page != "":
+		who = left(e.page, 12) + " "
+	case p.merged:
+		who = left("tqserver", 12) + " "
+	case e.ours:
+		who = "tqserver "
+	}
+	text := clean(e.text)
+	if e.ours && e.level >= slog.LevelWarn {
+		text = e.level.String() + " " + text
+	}
+	room := w - width(prefix) - width(who)
+	if room < 8 {
+		prefix, who, room = "", "", w
+	}
+	pieces := []string{cut(text, room)}
+	if p.wrap {
+		pieces = wrapped(text, room)
+	}
+	selected := p.selected(n)
+	rows := make([]string, len(pieces))
+	for i, piece := range pieces {
+		head, from := spaces(width(prefix)), spaces(width(who))
+		if i == 0 {
+			head, from = prefix, who
+		}
+		if selected {
+			rows[i] = p.look.selected.Render(left(head+from+piece, w))
+			continue
+		}
+		fill := spaces(room - width(piece))
+		rows[i] = p.look.dim.Render(head) + p.look.from.Render(from) + p.coloured(e.level, piece) + fill
+	}
+	return rows
+}
+
+func (p logPane) selected(n int) bool {
+	v := p.view
+	if !v.scrolled || !p.focused {
+		return false
+	}
+	if v.anchor < 0 {
+		return n == v.cursor
+	}
+	return n >= min(v.anchor, v.cursor) && n <= max(v.anchor, v.cursor)
+}
+
+// coloured shows a level, and where the query was found.
+func (p logPane) coloured(level slog.Level, text string) string {
+	style := p.look.dim.UnsetFaint()
+	switch {
+	case level >= slog.LevelError:
+		style = p.look.bad
+	case level >= slog.LevelWarn:
+		style = p.look.warn
+	case level < slog.LevelInfo:
+		style = p.look.dim
+	}
+	if p.view.query == "" || !contains(text, p.view.query) {
+		return style.Render(text)
+	}
+	var b strings.Builder
+	for {
+		i := indexOf(text, p.view.query)
+		if i < 0 {
+			break
+		}
+		end := i + len(p.view.query)
+		b.WriteString(style.Render(text[:i]) + p.look.hit.Render(text[i:end]))
+		text = text[end:]
+	}
+	return b.String() + style.Render(text)
+}
+
+// indexOf finds a query in text, or -1, also where lower case has another
+// length.
+func indexOf(text, query string) int {
+	if strings.ContainsFunc(query, unicode.IsUpper) {
+		return strings.Index(text, query)
+	}
+	lower := strings.ToLower(text)
+	if len(lower) != len(text) {
+		return -1
+	}
+	return strings.Index(lower, query)
+}
+
+// facts say how the log is looked at, for the pane's title.
+func (p logPane) facts() (facts []string) {
+	v := p.view
+	if v.scrolled {
+		below := len(v.shown) - 1 - v.index(v.cursor)
+		facts = append(facts, fmt.Sprintf("SCROLLED  %s below", count(below)))
+	} else {
+		facts = append(facts, "FOLLOW")
+	}
+	if p.wrap {
+		facts = append(facts, "wrap")
+	}
+	if v.min > slog.LevelDebug {
+		facts = append(facts, "level>="+strings.ToLower(v.min.String()))
+	}
+	if v.keep != "" {
+		facts = append(facts, "& "+cut(clean(v.keep), 20))
+	}
+	if v.drop != "" {
+		facts = append(facts, "! "+cut(clean(v.drop), 20))
+	}
+	if v.query != "" {
+		hits := p.view.hits(p.ring)
+		at, found := slices.BinarySearch(hits, v.index(v.cursor))
+		if found && v.scrolled {
+			at++
+		}
+		facts = append(facts, fmt.Sprintf("/ %s %d/%d", cut(clean(v.query), 20), at, len(hits)))
+	}
+	return append(facts, plural(len(v.shown), "line", "lines"))
+}
+
+// rule is a pane's title: words on the left, others on the right, and a line
+// between them.
+func (l look) rule(w int, title, facts string, focused bool) string {
+	title = cut(title, w-6)
+	facts = cut(facts, w-6-width(title)-6)
+	if title == "" {
+		return l.dim.Render(strings.Repeat("─", max(0, w)))
+	}
+	line := w - 4 - width(title)
+	tail := ""
+	if facts != "" {
+		line -= 4 + width(facts)
+		tail = " " + facts + l.dim.Render(" ──")
+	}
+	name := title
+	if focused {
+		name = l.title.Render(title)
+	}
+	return l.dim.Render("── ") + name + l.dim.Render(" "+strings.Repeat("─", line)) + tail
+}

@@ -1,0 +1,376 @@
+package tui
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"tqserver/internal/state"
+)
+
+type cmd = tea.Cmd
+
+// pane is a part of the screen, or several.
+type pane int
+
+const (
+	inRoutes pane = 1 << iota
+	inLogs
+	inBuild
+	everywhere = inRoutes | inLogs | inBuild
+)
+
+// toastFor is how long a word of the screen itself stays.
+const toastFor = 4 * time.Second
+
+// pastBuilds is how many builds of a page the inspector shows.
+const pastBuilds = 20
+
+// model is the one model of the program. What is drawn follows from it alone.
+type model struct {
+	ctx   context.Context
+	src   state.Source
+	frame time.Duration // between two updates, at least
+	keys  keymap
+	look  look
+	out   *terminal
+
+	width, height int
+	now           time.Time // of the last message
+	cursor        uint64    // in the source
+
+	server  state.Server
+	pages   map[string]state.Page
+	loads   map[string]state.Load
+	history map[string][]state.Build // finished ones, newest last
+	book    book
+	views   map[string]*logView
+	source  excerpt
+
+	selected string // route
+	filter   string // of routes
+	sort     int
+	focus    pane
+	zoom     bool
+	full     bool // the log alone, with its borders
+	merged   bool
+	wrapping bool
+	timing   bool
+	mousing  bool
+	problem  int    // of a page's, in the Build pane
+	told     string // the page whose error the Build pane shows
+
+	overlay overlay
+	prompt  *prompt
+	toast   string
+	toasts  int
+	ticking bool
+	leaving bool // the end was asked for
+	atOnce  bool
+}
+
+func newModel(ctx context.Context, src state.Source, keys keymap, look look, frame time.Duration, out *terminal) *model {
+	return &model{
+		ctx: ctx, src: src, keys: keys, look: look, frame: frame, out: out, now: time.Now(), cursor: state.Beginning,
+		pages: make(map[string]state.Page), loads: make(map[string]state.Load), history: make(map[string][]state.Build),
+		book: book{pages: make(map[string]*ring)}, views: make(map[string]*logView),
+		focus: inRoutes, timing: true,
+	}
+}
+
+// Messages.
+type (
+	updateMsg struct {
+		update state.Update
+		err    error
+	}
+	tickMsg    time.Time
+	untoastMsg int
+	toastMsg   string
+	sourceMsg  excerpt
+	endMsg     struct{}
+)
+
+func (m *model) Init() cmd {
+	return tea.Batch(m.next(), func() tea.Msg { <-m.ctx.Done(); return endMsg{} })
+}
+
+// next waits for what happens, at most once a frame.
+func (m *model) next() cmd {
+	after, frame, ctx, src := m.cursor, time.NewTimer(m.frame), m.ctx, m.src
+	return func() tea.Msg {
+		select {
+		case <-frame.C:
+		case <-ctx.Done():
+		}
+		u, err := src.Next(ctx, after)
+		return updateMsg{u, err}
+	}
+}
+
+func (m *model) Update(msg tea.Msg) (tea.Model, cmd) {
+	m.now = time.Now()
+	var c cmd
+	switch msg := msg.(type) {
+	case tea.WindowSizeMsg:
+		m.width, m.height = msg.Width, msg.Height
+	case tea.KeyMsg:
+		c = m.key(msg)
+	case tea.MouseMsg:
+		c = m.pointed(msg)
+	case updateMsg:
+		if msg.err != nil {
+			return m, nil // endMsg follows
+		}
+		m.take(msg.update)
+		c = m.next()
+	case tickMsg:
+		m.ticking = false
+	case toastMsg:
+		c = m.say(string(msg))
+	case untoastMsg:
+		if int(msg) == m.toasts {
+			m.toast = ""
+		}
+	case sourceMsg:
+		m.source = excerpt(msg)
+	case editedMsg:
+		if msg.err != nil {
+			c = m.say(msg.err.Error())
+		}
+	case endMsg:
+		return m, tea.Quit
+	}
+	return m, tea.Batch(c, m.tick(), m.fetchSource())
+}
+
+// take adds an update to what is known.
+func (m *model) take(u state.Update) {
+	m.cursor = u.Seq
+	if s := u.Snapshot; s != nil {
+		m.server = s.Server
+		clear(m.pages)
+		for _, p := range s.Pages {
+			m.page(p)
+		}
+		for _, l := range s.Loads {
+			m.loads[l.Page] = l
+		}
+	}
+	for _, e := range u.Events {
+		if e.Server != nil {
+			m.server = *e.Server
+		}
+		switch {
+		case e.Page == nil:
+		case e.Removed:
+			delete(m.pages, e.Page.Route)
+			delete(m.loads, e.Page.Route)
+		default:
+			m.page(*e.Page)
+		}
+	}
+	for _, l := range u.Loads {
+		m.loads[l.Page] = l
+	}
+	m.book.take(u)
+	m.keepSelection()
+}
+
+func (m *model) page(p state.Page) {
+	m.pages[p.Route] = p
+	past := m.history[p.Route]
+	if p.Build.Took == 0 || len(past) > 0 && past[len(past)-1].Began.Equal(p.Build.Began) {
+		return
+	}
+	past = append(past, p.Build)
+	m.history[p.Route] = past[max(0, len(past)-pastBuilds):]
+}
+
+// keepSelection picks a page when the selected one is gone. Nothing else
+// moves the selection but a key.
+func (m *model) keepSelection() {
+	if _, ok := m.pages[m.selected]; ok || len(m.pages) == 0 {
+		return
+	}
+	routes := slices.Sorted(maps.Keys(m.pages))
+	i, _ := slices.BinarySearch(routes, m.selected)
+	m.selected = routes[min(i, len(routes)-1)]
+}
+
+// rows are all pages, by route.
+func (m *model) rows() []row {
+	rows := make([]row, 0, len(m.pages))
+	for _, route := range slices.Sorted(maps.Keys(m.pages)) {
+		rows = append(rows, row{m.pages[route], m.loads[route]})
+	}
+	return rows
+}
+
+// table are the rows as the table shows them.
+func (m *model) table() []row {
+	rows := slices.DeleteFunc(m.rows(), func(r row) bool { return m.filter != "" && !contains(r.Route, m.filter) })
+	slices.SortStableFunc(rows, sortings[m.sort].less)
+	return rows
+}
+
+// row is the selected page.
+func (m *model) row() (row, bool) {
+	p, ok := m.pages[m.selected]
+	return row{p, m.loads[m.selected]}, ok
+}
+
+// shownLog is the page whose log is shown, empty for all.
+func (m *model) shownLog() string {
+	if m.merged {
+		return ""
+	}
+	return m.selected
+}
+
+// view is how the shown log is looked at, up to date.
+func (m *model) view() (*logView, *ring) {
+	page := m.shownLog()
+	v := m.views[page]
+	if v == nil {
+		v = newLogView()
+		m.views[page] = v
+	}
+	r := m.book.of(page)
+	v.refresh(r)
+	return v, r
+}
+
+// trouble is what the Build pane shows: of the selected page if that is
+// broken, or else of the first that is.
+func (m *model) trouble() (trouble, bool) {
+	all := troubles(m.rows())
+	if len(all) == 0 {
+		return trouble{}, false
+	}
+	route := all[0].route
+	if slices.ContainsFunc(all, func(t trouble) bool { return t.route == m.selected }) {
+		route = m.selected
+	}
+	if m.told != route {
+		m.told, m.problem = route, 0
+	}
+	mine := slices.DeleteFunc(all, func(t trouble) bool { return t.route != route })
+	m.problem = min(m.problem, len(mine)-1)
+	return mine[m.problem], true
+}
+
+// fetchSource reads the source that the Build pane wants to show.
+func (m *model) fetchSource() cmd {
+	t, ok := m.trouble()
+	if !ok || t.problem.File == "" || t.problem.Line == 0 || t.key() == m.source.key {
+		return nil
+	}
+	root, key := m.server.Root, t.key()
+	m.source = excerpt{key: key}
+	return func() tea.Msg { return sourceMsg(readExcerpt(root, key)) }
+}
+
+// tick draws again in a moment while something on the screen runs by itself:
+// the time of a build, the wait of a crashed page, the time until the end.
+func (m *model) tick() cmd {
+	if m.ticking || m.width == 0 {
+		return nil
+	}
+	pause := time.Duration(0)
+	for _, p := range m.pages {
+		switch {
+		case p.Phase == state.Building:
+			pause = 100 * time.Millisecond
+		case pause == 0 && !p.Next.IsZero():
+			pause = time.Second
+		}
+	}
+	if pause == 0 && m.server.Stopping {
+		pause = time.Second
+	}
+	if pause == 0 {
+		return nil
+	}
+	m.ticking = true
+	return tea.Tick(max(pause, m.frame), func(t time.Time) tea.Msg { return tickMsg(t) })
+}
+
+// say shows a word of the screen itself for a while.
+func (m *model) say(text string) cmd {
+	m.toast = text
+	m.toasts++
+	n := m.toasts
+	return tea.Tick(toastFor, func(time.Time) tea.Msg { return untoastMsg(n) })
+}
+
+// do has a command carried out. Its success is seen; only errors come back.
+func (m *model) do(verb state.Verb, page string) cmd {
+	ctx, src := m.ctx, m.src
+	return func() tea.Msg {
+		if err := src.Do(ctx, state.Command{Verb: verb, Page: page}); err != nil && ctx.Err() == nil {
+			return toastMsg(err.Error())
+		}
+		return nil
+	}
+}
+
+// onPage has a command carried out on the selected page.
+func (m *model) onPage(verb state.Verb) cmd {
+	if m.selected == "" {
+		return m.say("there is no page yet")
+	}
+	return m.do(verb, m.selected)
+}
+
+// key is a key that was pressed.
+func (m *model) key(msg tea.KeyMsg) cmd {
+	name := msg.String()
+	b, known := m.keys.of(name)
+	if _, broken := m.trouble(); m.focus == inBuild && !broken {
+		m.focus = inRoutes // the pane is gone
+	}
+	switch {
+	case name == "ctrl+c":
+		return m.interrupt()
+	case m.prompt != nil:
+		return m.prompt.key(m, msg)
+	case m.overlay != nil:
+		return m.overlay.key(m, msg)
+	case !known:
+		return m.say(fmt.Sprintf("%s does nothing here; %s shows the keys", printable(name), m.keys.key("help")))
+	}
+	return b.act(m)
+}
+
+func printable(key string) string {
+	if key == " " {
+		return "space"
+	}
+	return clean(key)
+}
+
+// projectName is the folder's.
+func (m *model) projectName() string {
+	if m.server.Root == "" {
+		return ""
+	}
+	return clean(filepath.Base(m.server.Root))
+}
+
+// inFlight is how many requests are under way on all pages.
+func (m *model) inFlight() (n int) {
+	for _, l := range m.loads {
+		n += l.InFlight
+	}
+	return n
+}
+
+// oneLine is text in which nothing begins a new line.
+func oneLine(s string) string { return strings.ReplaceAll(clean(strings.TrimSpace(s)), "\n", " ") }

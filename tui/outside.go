@@ -1,0 +1,140 @@
+package tui
+
+import (
+	"encoding/base64"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+
+	tea "github.com/charmbracelet/bubbletea"
+)
+
+// terminal is where the screen goes. Sequences that are not part of a frame go
+// between two of them.
+type terminal struct {
+	*os.File
+	mu sync.Mutex
+}
+
+func (t *terminal) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.File.Write(b)
+}
+
+// toClipboard copies text by way of the terminal (OSC 52, which reaches the
+// desk through ssh and tmux if they let it) and with the local tool, if any.
+func (m *model) toClipboard(text, what string) cmd {
+	out := m.out
+	return func() tea.Msg {
+		osc := "\x1b]52;c;" + base64.StdEncoding.EncodeToString([]byte(text)) + "\x07"
+		if out != nil {
+			out.Write([]byte(osc))
+		}
+		for _, tool := range [][]string{{"wl-copy"}, {"xclip", "-selection", "clipboard"}, {"xsel", "-ib"}, {"pbcopy"}} {
+			if !usable(tool[0]) {
+				continue
+			}
+			c := exec.Command(tool[0], tool[1:]...)
+			c.Stdin = strings.NewReader(text)
+			if c.Run() == nil {
+				return toastMsg(fmt.Sprintf("copied %s, with %s", what, tool[0]))
+			}
+		}
+		return toastMsg(fmt.Sprintf("copied %s, by the terminal (OSC 52)", what))
+	}
+}
+
+// usable reports whether a clipboard tool is there and has a display.
+func usable(tool string) bool {
+	display := map[string]string{"wl-copy": "WAYLAND_DISPLAY", "xclip": "DISPLAY", "xsel": "DISPLAY"}[tool]
+	if display != "" && os.Getenv(display) == "" {
+		return false
+	}
+	_, err := exec.LookPath(tool)
+	return err == nil
+}
+
+func (m *model) openBrowser() cmd {
+	page, ok := m.row()
+	if !ok {
+		return m.say("there is no page yet")
+	}
+	url := m.url(page.Route)
+	return func() tea.Msg {
+		name := "xdg-open"
+		if runtime.GOOS == "darwin" {
+			name = "open"
+		}
+		c := exec.Command(name, url)
+		if err := c.Start(); err != nil {
+			return toastMsg(fmt.Sprintf("no browser to open %s with: %v", url, err))
+		}
+		go c.Wait() // ends with the browser's launcher
+		return toastMsg("opened " + url)
+	}
+}
+
+// editedMsg is the end of the editor.
+type editedMsg struct{ err error }
+
+// edit opens the build error, or the page's main file.
+func (m *model) edit() cmd {
+	page, ok := m.row()
+	t, broken := m.trouble()
+	file, line := "", 0
+	switch {
+	case broken && t.problem.File != "" && (t.route == m.selected || m.focus == inBuild):
+		file, line = t.problem.File, t.problem.Line
+	case ok && page.Dir != "":
+		file = filepath.Join(page.Dir, "main.go")
+	default:
+		return m.say("there is no file to edit")
+	}
+	if !filepath.IsAbs(file) {
+		file = filepath.Join(m.server.Root, file)
+	}
+	name, args := editor(os.Getenv, file, line)
+	if name == "" {
+		return m.say("no editor: set TQ_EDITOR, VISUAL or EDITOR")
+	}
+	c := exec.Command(name, args...)
+	c.Dir = m.server.Root
+	return tea.ExecProcess(c, func(err error) tea.Msg {
+		if err != nil {
+			err = fmt.Errorf("%s: %w", name, err)
+		}
+		return editedMsg{err}
+	})
+}
+
+// editor says how to open a file at a line.
+func editor(env func(string) string, file string, line int) (name string, args []string) {
+	var words []string
+	for _, key := range []string{"TQ_EDITOR", "VISUAL", "EDITOR"} {
+		if words = strings.Fields(env(key)); len(words) > 0 {
+			break
+		}
+	}
+	if len(words) == 0 {
+		if _, err := exec.LookPath("vi"); err != nil {
+			return "", nil
+		}
+		words = []string{"vi"}
+	}
+	name, args = words[0], words[1:]
+	switch base := filepath.Base(name); {
+	case line == 0:
+		return name, append(args, file)
+	case base == "code" || base == "codium" || base == "cursor":
+		return name, append(args, "-g", file+":"+strconv.Itoa(line))
+	case base == "subl" || base == "zed" || base == "hx" || base == "helix":
+		return name, append(args, file+":"+strconv.Itoa(line))
+	}
+	return name, append(args, "+"+strconv.Itoa(line), file)
+}

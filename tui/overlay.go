@@ -1,0 +1,322 @@
+package tui
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/charmbracelet/bubbles/textinput"
+	tea "github.com/charmbracelet/bubbletea"
+)
+
+// overlay is something that lies over the panes until it is closed.
+type overlay interface {
+	key(m *model, msg tea.KeyMsg) cmd
+	render(m *model) (title string, lines []string)
+}
+
+// overlaid is the screen with the overlay on it.
+func (m *model) overlaid() []string {
+	title, body := m.overlay.render(m)
+	lines := []string{m.header(), m.look.rule(m.width, title, "", true)}
+	for _, line := range body[:min(len(body), m.height-4)] {
+		lines = append(lines, left(line, m.width))
+	}
+	for len(lines) < m.height-2 {
+		lines = append(lines, "")
+	}
+	lines = append(lines, m.look.rule(m.width, "", "", false))
+	if m.toast != "" || m.prompt != nil {
+		return append(lines, m.footer(1)...)
+	}
+	return append(lines, "")
+}
+
+// text is an overlay of lines that any key closes, but for those that scroll.
+type text struct {
+	title string
+	lines func(m *model) []string
+	from  int
+}
+
+func (t *text) key(m *model, msg tea.KeyMsg) cmd {
+	most := max(0, len(t.lines(m))-(m.height-4))
+	b, _ := m.keys.of(msg.String())
+	switch b.action {
+	case "down":
+		t.from = min(most, t.from+1)
+	case "up":
+		t.from = max(0, t.from-1)
+	case "page-down":
+		t.from = min(most, t.from+m.height-4)
+	case "page-up":
+		t.from = max(0, t.from-m.height+4)
+	default:
+		m.overlay = nil
+	}
+	return nil
+}
+
+func (t *text) render(m *model) (string, []string) {
+	lines := t.lines(m)
+	title := t.title
+	if len(lines) > m.height-4 {
+		title += fmt.Sprintf("  (%s/%s scroll, any other key closes)", m.keys.key("down"), m.keys.key("up"))
+	} else {
+		title += "  (any key closes)"
+	}
+	return title, lines[min(t.from, len(lines)):]
+}
+
+func (m *model) openHelp() cmd {
+	focus := m.focus
+	m.overlay = &text{title: "Help", lines: func(m *model) []string { return m.help(focus) }}
+	return nil
+}
+
+// help lists the keys, those of the focused pane first.
+func (m *model) help(focus pane) (lines []string) {
+	name := map[pane]string{inRoutes: "Routes", inLogs: "Logs", inBuild: "Build"}[focus]
+	section := func(title string, belongs func(binding) bool) {
+		lines = append(lines, "", " "+title)
+		for _, b := range m.keys.table {
+			if belongs(b) && len(b.keys) > 0 {
+				lines = append(lines, fmt.Sprintf("   %-16s %s", strings.Join(b.keys, " "), b.help))
+			}
+		}
+	}
+	section(name, func(b binding) bool { return b.where == focus })
+	if len(lines) == 2 {
+		lines = nil
+	}
+	section("Everywhere", func(b binding) bool { return b.where == everywhere })
+	section("Other panes", func(b binding) bool { return b.where != everywhere && b.where != focus })
+	return lines[1:]
+}
+
+func (m *model) urls() cmd {
+	page, ok := m.row()
+	if !ok {
+		return m.say("there is no page yet")
+	}
+	hosts := []string{"localhost"}
+	addresses, _ := net.InterfaceAddrs()
+	for _, a := range addresses {
+		if ip, ok := a.(*net.IPNet); ok && ip.IP.To4() != nil && !ip.IP.IsLoopback() {
+			hosts = append(hosts, ip.IP.String())
+		}
+	}
+	var lines []string
+	for _, host := range hosts {
+		lines = append(lines, "   "+strings.Replace(m.url(page.Route), "localhost", host, 1))
+	}
+	m.overlay = &text{title: "URLs of " + clean(page.Route), lines: func(*model) []string { return lines }}
+	return nil
+}
+
+func (m *model) url(route string) string { return m.server.Addr + route }
+
+func (m *model) inspect() cmd {
+	if _, ok := m.row(); !ok {
+		return m.say("there is no page yet")
+	}
+	route := m.selected
+	m.overlay = &text{title: "Page " + clean(route), lines: func(m *model) []string { return m.facts(route) }}
+	return nil
+}
+
+// facts are all that is known of a page.
+func (m *model) facts(route string) (lines []string) {
+	r := row{m.pages[route], m.loads[route]}
+	add := func(name, value string) {
+		if value != "" {
+			lines = append(lines, fmt.Sprintf("   %-12s %s", name, clean(value)))
+		}
+	}
+	word, _ := r.state(m.look)
+	add("state", word)
+	add("folder", r.Dir)
+	add("log", r.Log)
+	add("problem", oneLine(r.Problem))
+	add("health", r.health(m.now))
+	add("restarts", fmt.Sprint(r.Restarts))
+	add("requests", fmt.Sprintf("%d, %d with status 5xx, %d under way, p50 %s, p95 %s", r.load.Requests, r.load.Errors, r.load.InFlight, took(r.load.P50), took(r.load.P95)))
+	for _, w := range r.Workers {
+		lines = append(lines, "", fmt.Sprintf("   worker       %s, pid %d, port %d, build %d, since %s", w.Role, w.PID, w.Port, w.Build, w.Since.Local().Format("15:04:05")))
+		add("binary", w.Binary)
+		for i, kv := range w.Env {
+			name := ""
+			if i == 0 {
+				name = "environment"
+			}
+			lines = append(lines, fmt.Sprintf("   %-12s %s", name, clean(kv)))
+		}
+	}
+	lines = append(lines, "", "   builds")
+	for _, b := range slices.Backward(m.history[route]) {
+		what := "ok"
+		switch {
+		case len(b.Problems) > 0:
+			what = plural(len(b.Problems), "error", "errors")
+		case b.Cached:
+			what = "unchanged"
+		}
+		lines = append(lines, fmt.Sprintf("     #%-4d %s  %7s  %-10s %s", b.Number, b.Began.Local().Format("15:04:05"), took(b.Took), what, clean(b.Trigger)))
+	}
+	return lines
+}
+
+// confirm asks yes or no.
+type confirm struct {
+	question string
+	yes      func(*model) cmd
+}
+
+func (c confirm) key(m *model, msg tea.KeyMsg) cmd {
+	switch msg.String() {
+	case "y", "Y", "enter":
+		m.overlay = nil
+		return c.yes(m)
+	case "Q":
+		return m.quitNow()
+	case "n", "N", "esc", "q":
+		m.overlay = nil
+	}
+	return nil
+}
+
+func (c confirm) render(m *model) (string, []string) {
+	return "Quit", []string{"", "   " + c.question, "", "   y  yes     n  no     " + m.keys.key("quit-now") + "  at once"}
+}
+
+// commands is the list of all commands by name.
+type commands struct {
+	input textinput.Model
+	at    int
+}
+
+func (m *model) openPalette() cmd {
+	c := &commands{input: newInput(": ", "")}
+	m.overlay = c
+	return nil
+}
+
+func newInput(prompt, text string) textinput.Model {
+	in := textinput.New()
+	in.Prompt = prompt
+	in.SetValue(text)
+	in.CursorEnd()
+	in.Focus()
+	return in
+}
+
+// matching are the commands that a query means, those that begin with it first.
+func (c *commands) matching(m *model) (found []binding) {
+	query := strings.ToLower(strings.TrimSpace(c.input.Value()))
+	for _, first := range []bool{true, false} {
+		for _, b := range m.keys.table {
+			if begins := strings.HasPrefix(string(b.action), query); begins == first && fuzzy(string(b.action), query) {
+				found = append(found, b)
+			}
+		}
+	}
+	return found
+}
+
+// fuzzy reports whether the letters of a query stand in a name, in order.
+func fuzzy(name, query string) bool {
+	for _, r := range query {
+		i := strings.IndexRune(name, r)
+		if i < 0 {
+			return false
+		}
+		name = name[i+len(string(r)):]
+	}
+	return true
+}
+
+func (c *commands) key(m *model, msg tea.KeyMsg) cmd {
+	found := c.matching(m)
+	switch msg.Type {
+	case tea.KeyEsc:
+		m.overlay = nil
+	case tea.KeyUp, tea.KeyCtrlP:
+		c.at = max(0, c.at-1)
+	case tea.KeyDown, tea.KeyCtrlN, tea.KeyTab:
+		c.at = max(0, min(c.at+1, len(found)-1))
+	case tea.KeyEnter:
+		if len(found) == 0 {
+			return m.say("no command is called that")
+		}
+		m.overlay = nil
+		return found[min(c.at, len(found)-1)].act(m)
+	default:
+		c.input, _ = c.input.Update(msg)
+		c.at = 0
+	}
+	return nil
+}
+
+func (c *commands) render(m *model) (string, []string) {
+	lines := []string{"   " + inputLine(c.input, m.width-3), ""}
+	room := m.height - 6
+	from := max(0, c.at-room+1)
+	for i, b := range c.matching(m)[min(from, len(c.matching(m))):] {
+		line := fmt.Sprintf("   %-15s %-14s %s", b.action, strings.Join(b.keys, " "), b.help)
+		if i+from == c.at {
+			line = m.look.selected.Render(left(">"+line[1:], m.width))
+		}
+		lines = append(lines, line)
+	}
+	return "Commands  (enter runs, esc closes)", lines
+}
+
+// prompt asks for a line of text in the footer.
+type prompt struct {
+	input  textinput.Model
+	before string
+	typed  func(text string)
+	done   func(text string) cmd
+}
+
+// ask opens a prompt. Typed is told of every change, done of the end; it may
+// be nil.
+func (m *model) ask(what, text string, typed func(string), done func(string) cmd) {
+	m.prompt = &prompt{input: newInput(what, text), before: text, typed: typed, done: done}
+}
+
+func (p *prompt) key(m *model, msg tea.KeyMsg) cmd {
+	switch msg.Type {
+	case tea.KeyEsc:
+		m.prompt = nil
+		p.typed(p.before)
+		return nil
+	case tea.KeyEnter:
+		m.prompt = nil
+		if p.done != nil {
+			return p.done(p.input.Value())
+		}
+		return nil
+	}
+	p.input, _ = p.input.Update(msg)
+	p.typed(p.input.Value())
+	return nil
+}
+
+func (p *prompt) render(w int) string { return " " + left(inputLine(p.input, w-1), w-1) }
+
+// inputLine is a line that is typed, with its end in sight.
+func inputLine(in textinput.Model, w int) string {
+	value := in.Value()
+	runes := []rune(value)
+	at := min(in.Position(), len(runes))
+	text := clean(string(runes[:at])) + "▏" + clean(string(runes[at:]))
+	room := w - width(in.Prompt)
+	for width(text) > room && text != "" {
+		_, n := utf8.DecodeRuneInString(text)
+		text = text[n:]
+	}
+	return in.Prompt + text
+}

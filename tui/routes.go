@@ -1,0 +1,294 @@
+package tui
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"tqserver/internal/state"
+
+	"github.com/charmbracelet/lipgloss"
+)
+
+// row is a page as the table shows it.
+type row struct {
+	state.Page
+	load state.Load
+}
+
+// serving is the worker that serves, or nil.
+func (r row) serving() *state.Worker {
+	for i := range r.Workers {
+		if r.Workers[i].Role == state.RoleServing {
+			return &r.Workers[i]
+		}
+	}
+	return nil
+}
+
+// present is the worker that a row is about: that serves, or starts.
+func (r row) present() *state.Worker {
+	if w := r.serving(); w != nil {
+		return w
+	}
+	for i := range r.Workers {
+		if r.Workers[i].Role == state.RoleStarting {
+			return &r.Workers[i]
+		}
+	}
+	return nil
+}
+
+// broken reports whether the newest version of the page cannot serve.
+func (r row) broken() bool {
+	return r.Phase == state.Failed || r.Phase == state.Crashed && r.Problem != "" || len(r.Build.Problems) > 0 && r.Phase != state.Stopped
+}
+
+// look is a page's state in a word and a glyph, and how bad it is.
+func (r row) state(l look) (text string, style lipgloss.Style) {
+	switch r.Phase {
+	case state.Serving:
+		if r.load.Draining > 0 {
+			return "◑ draining", l.busy
+		}
+		return "● up", l.good
+	case state.Building:
+		return "◐ building", l.busy
+	case state.Starting:
+		return "◐ starting", l.busy
+	case state.Failed, state.Conflict:
+		return "▲ FAILED", l.bad
+	case state.Crashed:
+		return "✖ crashed", l.bad
+	case state.Stopped:
+		if len(r.Workers) > 0 {
+			return "◑ draining", l.busy
+		}
+		return "○ stopped", l.dim
+	case state.Waiting:
+		return "◌ no port", l.warn
+	}
+	return string(r.Phase), l.dim
+}
+
+// attention sorts what is broken before what is not.
+func (r row) attention() int {
+	order := []state.Phase{state.Failed, state.Conflict, state.Crashed, state.Waiting, state.Building, state.Starting, state.Serving, state.Stopped}
+	return slices.Index(order, r.Phase)
+}
+
+func (r row) health(now time.Time) string {
+	w := r.serving()
+	switch {
+	case !r.Next.IsZero() && (r.Phase == state.Crashed || w == nil):
+		return fmt.Sprintf("retry %ds", max(0, int(r.Next.Sub(now).Round(time.Second)/time.Second)))
+	case r.load.Draining > 0:
+		return fmt.Sprintf("%d in-fl", r.load.Draining)
+	case w == nil:
+		return "—"
+	case w.Unhealthy > 0:
+		return fmt.Sprintf("failed %d", w.Unhealthy)
+	case r.load.Upgraded > 0:
+		return fmt.Sprintf("ok %d ws", r.load.Upgraded)
+	}
+	return "ok"
+}
+
+// build is how long the newest build took, or how long it runs, or, when it
+// cannot serve, the number of the one that does.
+func (r row) build(now time.Time) string {
+	switch {
+	case r.Phase == state.Building && !r.Build.Began.IsZero():
+		return fmt.Sprintf("%.1fs…", max(0, now.Sub(r.Build.Began).Seconds()))
+	case r.broken() && r.ServingOn > 0:
+		return fmt.Sprintf("#%d", r.ServingOn)
+	}
+	return took(r.Build.Took)
+}
+
+// column is a column of the table. Of those that go as the screen narrows the
+// lowest rank goes first; 0 stays.
+type column struct {
+	title string
+	width int
+	goes  int
+	left  bool
+	cell  func(r row, now time.Time) string
+}
+
+func worker(f func(*state.Worker) string) func(row, time.Time) string {
+	return func(r row, _ time.Time) string {
+		if w := r.present(); w != nil {
+			return f(w)
+		}
+		return "—"
+	}
+}
+
+func live(f func(row) string) func(row, time.Time) string {
+	return func(r row, _ time.Time) string {
+		if r.serving() == nil {
+			return "—"
+		}
+		return f(r)
+	}
+}
+
+var columns = []column{
+	{"STATE", 10, 0, true, nil},
+	{"PORT", 5, 9, false, worker(func(w *state.Worker) string { return fmt.Sprint(w.Port) })},
+	{"PID", 7, 4, false, worker(func(w *state.Worker) string { return fmt.Sprint(w.PID) })},
+	{"BUILD", 6, 0, false, row.build},
+	{"SWAP", 6, 3, false, live(func(r row) string { return took(r.Swap) })},
+	{"REQ/S", 6, 10, false, func(r row, _ time.Time) string { return rate(r.load.Rate) }},
+	{"P95", 6, 0, false, func(r row, _ time.Time) string { return took(r.load.P95) }},
+	{"5XX", 5, 5, false, func(r row, _ time.Time) string { return fmt.Sprint(r.load.Errors) }},
+	{"HEALTH", 9, 7, false, row.health},
+	{"RST", 4, 8, false, func(r row, _ time.Time) string { return fmt.Sprint(r.Restarts) }},
+	{"MEM", 5, 6, false, live(func(r row) string { return memory(r.load.Memory) })},
+	{"CPU", 5, 2, false, live(func(r row) string { return fmt.Sprintf("%d%%", r.load.CPU) })},
+	{"AGE", 5, 1, false, func(r row, now time.Time) string {
+		if w := r.serving(); w != nil {
+			return age(now.Sub(w.Since))
+		}
+		return "—"
+	}},
+}
+
+// fitting are the columns for a table of w cells, and the width left for the
+// routes.
+func fitting(w, routes int) (cols []column, route int) {
+	cols = slices.Clone(columns)
+	for {
+		used := 4 // mark and margins
+		last, at := 0, -1
+		for i, c := range cols {
+			used += 1 + c.width
+			if c.goes > 0 && (at < 0 || c.goes < last) {
+				last, at = c.goes, i
+			}
+		}
+		if route = w - used; route >= min(routes, 20) || at < 0 {
+			return cols, max(4, route)
+		}
+		cols = slices.Delete(cols, at, at+1)
+	}
+}
+
+// sorting is an order of the table.
+type sorting struct {
+	name string
+	less func(a, b row) int
+}
+
+var sortings = []sorting{
+	{"route", func(a, b row) int { return 0 }},
+	{"attention", func(a, b row) int { return cmp.Compare(a.attention(), b.attention()) }},
+	{"req/s", func(a, b row) int { return cmp.Compare(b.load.Rate, a.load.Rate) }},
+	{"p95", func(a, b row) int { return cmp.Compare(b.load.P95, a.load.P95) }},
+	{"memory", func(a, b row) int { return cmp.Compare(b.load.Memory, a.load.Memory) }},
+}
+
+// routesPane draws the table.
+type routesPane struct {
+	look     look
+	rows     []row // as they are to be shown
+	selected string
+	top      int
+	now      time.Time
+	empty    string
+}
+
+// render returns h lines of w cells, the first of them the heads of columns.
+func (p routesPane) render(w, h int) []string {
+	if h <= 0 {
+		return nil
+	}
+	widest := 5
+	for _, r := range p.rows {
+		widest = max(widest, width(r.Route))
+	}
+	cols, room := fitting(w, widest)
+	var head strings.Builder
+	head.WriteString("   " + left("ROUTE", room))
+	for _, c := range cols {
+		head.WriteString(" " + c.fit(c.title))
+	}
+	out := []string{p.look.dim.Render(left(head.String(), w))}
+	top := p.first(h - 1)
+	for i := top; i < len(p.rows) && len(out) < h; i++ {
+		if len(out) == h-1 && i < len(p.rows)-1 && h > 3 {
+			out = append(out, p.look.dim.Render(left(fmt.Sprintf("   … %d more below", len(p.rows)-i), w)))
+			break
+		}
+		out = append(out, p.line(p.rows[i], cols, room, w))
+	}
+	if len(p.rows) == 0 && h > 1 {
+		out = append(out, p.look.dim.Render(left("   "+p.empty, w)))
+	}
+	for len(out) < h {
+		out = append(out, spaces(w))
+	}
+	return out
+}
+
+// first is the row at the top, such that the selected one is in sight.
+func (p routesPane) first(room int) int {
+	at := max(0, slices.IndexFunc(p.rows, func(r row) bool { return r.Route == p.selected }))
+	sight := room
+	if room > 2 && len(p.rows) > room {
+		sight-- // the last line says what is below
+	}
+	top := min(p.top, at, max(0, len(p.rows)-room))
+	if at >= len(p.rows)-1 && len(p.rows) > room {
+		return max(0, len(p.rows)-room)
+	}
+	return max(top, at-sight+1, 0)
+}
+
+func (p routesPane) line(r row, cols []column, room, w int) string {
+	mark := "   "
+	if r.Route == p.selected {
+		mark = ">  "
+	}
+	route := left(clean(r.Route), room)
+	word, style := r.state(p.look)
+	if r.Route == p.selected {
+		text := mark + route
+		for _, c := range cols {
+			text += " " + c.fit(c.text(r, p.now, word))
+		}
+		return p.look.selected.Render(left(text, w))
+	}
+	var b strings.Builder
+	b.WriteString(mark + route)
+	used := len(mark) + room
+	for _, c := range cols {
+		text := c.fit(c.text(r, p.now, word))
+		used += 1 + width(text)
+		switch {
+		case c.cell == nil:
+			text = style.Render(text)
+		case strings.TrimSpace(text) == "—" || strings.TrimSpace(text) == "0":
+			text = p.look.dim.Render(text)
+		}
+		b.WriteString(" " + text)
+	}
+	return b.String() + spaces(w-used)
+}
+
+func (c column) text(r row, now time.Time, word string) string {
+	if c.cell == nil {
+		return word
+	}
+	return c.cell(r, now)
+}
+
+func (c column) fit(s string) string {
+	if c.left {
+		return left(s, c.width)
+	}
+	return right(s, c.width)
+}

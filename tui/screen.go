@@ -1,0 +1,400 @@
+package tui
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"tqserver/internal/state"
+)
+
+// box is a place on the screen, without the pane's title.
+type box struct{ x, y, w, h int }
+
+func (b box) holds(x, y int) bool { return x >= b.x && x < b.x+b.w && y >= b.y && y < b.y+b.h }
+
+// screen is where everything goes. A box without height is not shown.
+type screen struct {
+	titles              bool // panes have one
+	headers             int
+	routes, logs, build box
+	footers             int
+}
+
+// focusRows is how many lines a pane shows.
+func (s screen) focusRows(p pane) int {
+	switch p {
+	case inLogs:
+		return s.logs.h
+	case inBuild:
+		return s.build.h
+	}
+	return s.routes.h - 1
+}
+
+// The sizes at which the screen takes another form.
+const (
+	leastWidth, leastHeight = 40, 10
+	onePane                 = 16 // lower than this
+	lowScreen               = 24 // lower than this the Build pane is one line
+	besideWidth             = 160
+	wideFooter              = 100
+)
+
+// screen lays out the panes.
+func (m *model) screen() screen {
+	w, h := m.width, m.height
+	_, broken := m.trouble()
+	s := screen{headers: 1, footers: 1, titles: true}
+	if m.server.ConfigError != "" {
+		s.headers++
+	}
+	if w >= wideFooter && h >= lowScreen {
+		s.footers = 2
+	}
+	whole := box{0, s.headers, w, h - s.headers - s.footers - 1}
+	if m.zoom {
+		whole = box{0, 0, w, h}
+		s.headers, s.footers, s.titles = 0, 0, false
+	}
+	switch {
+	case m.zoom || m.full || h < onePane:
+		if s.titles {
+			whole.y, whole.h = whole.y+1, whole.h-1
+		}
+		switch m.focus {
+		case inLogs:
+			s.logs = whole
+		case inBuild:
+			s.build = whole
+		default:
+			s.routes = whole
+		}
+		return s
+	}
+	build := 0
+	switch {
+	case !broken:
+	case h < lowScreen:
+		build = 1
+	default:
+		build = min(8, max(2, whole.h/5))
+	}
+	body := whole.h
+	if build == 1 {
+		body--
+		s.build = box{0, whole.y + body, w, 1}
+	} else if build > 0 {
+		body -= build + 1
+		s.build = box{0, whole.y + body + 1, w, build}
+	}
+	if w >= besideWidth {
+		half := w * 11 / 20
+		s.routes = box{0, whole.y + 1, half, body - 1}
+		s.logs = box{half + 1, whole.y + 1, w - half - 1, body - 1}
+		return s
+	}
+	routes := min(len(m.table())+1, max(4, (body-2)*2/5))
+	if len(m.table()) == 0 {
+		routes = 2
+	}
+	s.routes = box{0, whole.y + 1, w, routes}
+	s.logs = box{0, whole.y + 1 + routes + 1, w, body - routes - 2}
+	return s
+}
+
+// View draws the screen. It does nothing else.
+func (m *model) View() string {
+	if m.width <= 0 || m.height <= 0 {
+		return ""
+	}
+	lines := m.lines()
+	for i, line := range lines {
+		if width(line) > m.width {
+			lines[i] = cut(line, m.width)
+		}
+	}
+	text := strings.Join(lines[:min(len(lines), m.height)], "\n")
+	if m.look.ascii {
+		return ascii(text)
+	}
+	return text
+}
+
+func (m *model) lines() []string {
+	if m.width < leastWidth || m.height < leastHeight {
+		return []string{m.small()}
+	}
+	if m.overlay != nil {
+		return m.overlaid()
+	}
+	s := m.screen()
+	canvas := make([]string, m.height)
+	put := func(y int, lines ...string) {
+		for i, line := range lines {
+			if y+i < len(canvas) {
+				canvas[y+i] = line
+			}
+		}
+	}
+	if s.headers > 0 {
+		put(0, m.header())
+	}
+	if s.headers > 1 {
+		put(1, m.look.bad.Render(left(" configuration: "+oneLine(m.server.ConfigError), m.width)))
+	}
+	beside := s.logs.h > 0 && s.logs.x > 0
+	if s.routes.h > 0 {
+		if s.titles {
+			put(s.routes.y-1, m.routesTitle(s.routes.w))
+		}
+		put(s.routes.y, m.routesPane().render(s.routes.w, s.routes.h)...)
+	}
+	if s.logs.h > 0 {
+		lines := m.logPane().render(s.logs.w, s.logs.h)
+		if s.titles {
+			lines = append([]string{m.logTitle(s.logs.w)}, lines...)
+			s.logs.y--
+		}
+		for i, line := range lines {
+			if beside {
+				line = canvas[s.logs.y+i] + m.look.dim.Render("│") + line
+			}
+			put(s.logs.y+i, line)
+		}
+	}
+	if s.build.h > 0 {
+		m.drawBuild(s, put)
+	}
+	if s.footers > 0 {
+		put(m.height-s.footers-1, m.look.rule(m.width, "", "", false))
+		put(m.height-s.footers, m.footer(s.footers)...)
+	}
+	return canvas
+}
+
+func (m *model) drawBuild(s screen, put func(int, ...string)) {
+	t, broken := m.trouble()
+	if !broken {
+		put(s.build.y, m.look.dim.Render("  nothing is broken"))
+		return
+	}
+	p := buildPane{look: m.look, trouble: t, source: m.source}
+	title, facts := p.title()
+	if s.build.h == 1 {
+		put(s.build.y, m.look.bad.Render(left("▲ "+clean(t.route)+"  "+oneLine(t.problem.String()), m.width)))
+		return
+	}
+	if s.titles {
+		keys := fmt.Sprintf("%s edit  %s copy  %s rebuild", m.keys.key("edit"), m.keys.key("copy"), m.keys.key("rebuild"))
+		put(s.build.y-1, m.look.rule(m.width, "[3] "+title, strings.TrimSpace(facts+"   "+keys), m.focus == inBuild))
+	}
+	put(s.build.y, p.render(s.build.w, s.build.h)...)
+}
+
+// small is the whole screen where there is no room for one.
+func (m *model) small() string {
+	_, text := m.tally()
+	return cut(fmt.Sprintf("tqserver %s · enlarge to %dx%d", text, leastWidth, leastHeight), m.width)
+}
+
+// tally counts the pages: those that serve of all, and what is not well.
+func (m *model) tally() (parts []string, short string) {
+	var building, starting, first, failed, crashed, waiting, serving int
+	for _, p := range m.pages {
+		if p.ServingOn > 0 {
+			serving++
+		}
+		switch p.Phase {
+		case state.Building:
+			building++
+			if p.ServingOn == 0 {
+				first++
+			}
+		case state.Starting:
+			starting++
+		case state.Failed, state.Conflict:
+			failed++
+		case state.Crashed:
+			crashed++
+		case state.Waiting:
+			waiting++
+		}
+	}
+	all := len(m.pages)
+	parts = append(parts, fmt.Sprintf("%d/%d serving", serving, all))
+	short = fmt.Sprintf("%d/%d up", serving, all)
+	if first > 1 {
+		parts = append(parts, fmt.Sprintf("building %d/%d", all-first+1, all))
+	} else if building > 0 {
+		parts = append(parts, fmt.Sprintf("%d building", building))
+	}
+	for _, c := range []struct {
+		n    int
+		word string
+	}{{starting, "starting"}, {failed, "build FAILED"}, {crashed, "crashed"}, {waiting, "without port"}} {
+		if c.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", c.n, c.word))
+			short += fmt.Sprintf(" · %d %s", c.n, c.word)
+		}
+	}
+	return parts, short
+}
+
+// header is the first line.
+func (m *model) header() string {
+	if m.server.Stopping {
+		return m.look.warn.Render(left(" tqserver  "+m.farewell(), m.width))
+	}
+	parts, _ := m.tally()
+	title, at := " tqserver  "+m.projectName(), m.server.Addr
+	if m.server.Paused {
+		parts = append(parts, "PAUSED")
+	}
+	var used int64
+	for _, l := range m.loads {
+		used += l.Memory
+	}
+	if used > 0 && m.width >= wideFooter {
+		parts = append(parts, "rss "+memory(used))
+	}
+	if m.width < wideFooter {
+		_, port, _ := strings.Cut(strings.TrimPrefix(at, "http://"), ":")
+		at = ":" + port
+		if port == "" {
+			at = ""
+		}
+	}
+	head := cut(title+"   "+at, m.width)
+	tail := strings.Join(parts, "  ")
+	gap := m.width - width(head) - width(tail) - 1
+	if gap < 2 {
+		return m.look.bold.Render(cut(head, max(12, m.width-width(tail)-2))) + cut("  "+m.paint(parts), m.width)
+	}
+	return m.look.bold.Render(head) + spaces(gap) + m.paint(parts) + " "
+}
+
+// paint colours the counts of the header.
+func (m *model) paint(parts []string) string {
+	painted := make([]string, len(parts))
+	for i, p := range parts {
+		switch {
+		case strings.HasSuffix(p, "FAILED"), strings.HasSuffix(p, "crashed"):
+			p = m.look.bad.Render(p)
+		case p == "PAUSED", strings.HasSuffix(p, "without port"):
+			p = m.look.warn.Render(p)
+		case strings.Contains(p, "building"), strings.Contains(p, "starting"):
+			p = m.look.busy.Render(p)
+		}
+		painted[i] = p
+	}
+	return strings.Join(painted, "  ")
+}
+
+// farewell says what the end waits for.
+func (m *model) farewell() string {
+	n := m.inFlight()
+	if n == 0 {
+		return "ends: the workers stop"
+	}
+	leftOver := max(0, m.server.StopBy.Sub(m.now)).Round(time.Second)
+	return fmt.Sprintf("ends: %s under way, %s left · %s to stop now", plural(n, "request", "requests"), leftOver, m.keys.key("quit-now"))
+}
+
+func (m *model) routesTitle(w int) string {
+	facts := "sort: " + sortings[m.sort].name
+	n := len(m.table())
+	if m.filter != "" {
+		facts += "   / " + cut(clean(m.filter), 20)
+	}
+	return m.look.rule(w, "[1] Routes", fmt.Sprintf("%s   (%d)", facts, n), m.focus == inRoutes)
+}
+
+func (m *model) logTitle(w int) string {
+	name := "all pages"
+	if page := m.shownLog(); page != "" {
+		name = clean(page)
+	}
+	title := "[2] Logs  " + name
+	p := m.logPane()
+	facts := strings.Join(p.facts(), "  ")
+	if file := m.pages[m.shownLog()].Log; file != "" && width(title)+width(facts)+width(file)+16 < w {
+		title += "  " + clean(file)
+	}
+	return m.look.rule(w, title, facts, m.focus == inLogs)
+}
+
+func (m *model) routesPane() routesPane {
+	empty := "no pages yet: save a Go program as pages/index/main.go"
+	if m.filter != "" {
+		empty = "no route has " + clean(m.filter) + " in it; esc shows all"
+	}
+	return routesPane{look: m.look, rows: m.table(), selected: m.selected, now: m.now, empty: empty}
+}
+
+func (m *model) logPane() logPane {
+	v, r := m.view()
+	empty := "nothing was printed yet"
+	if len(v.shown) == 0 && len(r.entries) > 0 {
+		empty = "no line passes the filters"
+	}
+	return logPane{look: m.look, view: v, ring: r, merged: m.merged, wrap: m.wrapping, times: m.timing, focused: m.focus == inLogs, empty: empty}
+}
+
+// footer is the keys, as many as there is room for, or what is being asked or
+// said.
+func (m *model) footer(h int) []string {
+	switch {
+	case m.prompt != nil:
+		return fill([]string{m.prompt.render(m.width)}, h, m.width)
+	case m.toast != "":
+		return fill([]string{m.look.warn.Render(left(" "+oneLine(m.toast), m.width))}, h, m.width)
+	}
+	words, last := m.hints()
+	lines := []string{""}
+	for _, word := range words {
+		at := len(lines) - 1
+		room := m.width - width(lines[at])
+		if at == h-1 {
+			room -= width(last)
+		}
+		switch {
+		case width(word) <= room:
+			lines[at] += word
+		case at < h-1:
+			lines = append(lines, word)
+		}
+	}
+	lines[len(lines)-1] += last
+	for i, l := range lines {
+		lines[i] = m.look.dim.Render(left(l, m.width))
+	}
+	return fill(lines, h, m.width)
+}
+
+// hints are the keys for the footer; the last ones are always there.
+func (m *model) hints() (words []string, last string) {
+	for _, b := range m.keys.table {
+		if b.short == "" || len(b.keys) == 0 {
+			continue
+		}
+		key := b.keys[0]
+		if b.action == "down" {
+			key += "/" + m.keys.key("up")
+		}
+		word := " " + key + " " + b.short + " "
+		if b.action == "help" || b.action == "quit" {
+			last += word
+		} else {
+			words = append(words, word)
+		}
+	}
+	return words, last
+}
+
+func fill(lines []string, h, w int) []string {
+	for len(lines) < h {
+		lines = append(lines, spaces(w))
+	}
+	return lines[:h]
+}

@@ -1,0 +1,32 @@
+package tui
+
+import (
+	"io"
+
+	"github.com/charmbracelet/lipgloss"
+	"github.com/muesli/termenv"
+)
+
+// look is how things look. It uses the terminal's own sixteen colours,
+// which its user has made legible, so that the background need not be known.
+// Colour is never the only thing that tells.
+type look struct {
+	dim, bold, title, good, busy, bad, warn, from, hit, selected lipgloss.Style
+
+	ascii bool
+}
+
+func newLook(colours, asciiOnly bool) look {
+	r := lipgloss.NewRenderer(io.Discard, termenv.WithProfile(termenv.Ascii))
+	if colours {
+		r.SetColorProfile(termenv.ANSI)
+	}
+	colour := func(c string) lipgloss.Style { return r.NewStyle().Inline(true).Foreground(lipgloss.Color(c)) }
+	plain := r.NewStyle().Inline(true)
+	return look{
+		dim: plain.Faint(true), bold: plain.Bold(true), title: plain.Bold(true),
+		good: colour("2"), busy: colour("6"), bad: colour("1").Bold(true), warn: colour("3"), from: colour("6"),
+		hit: plain.Reverse(true), selected: plain.Reverse(true),
+		ascii: asciiOnly,
+	}
+}
