@@ -95,11 +95,10 @@ func (p buildPane) title() (title, facts string) {
 		title += fmt.Sprintf("  #%d does not start", t.build)
 	case t.starts:
 		title += "  FAILED"
+	case t.all == 1:
+		title += fmt.Sprintf("  #%d FAILED  1 error", t.build)
 	default:
-		title += fmt.Sprintf("  #%d FAILED  %s", t.build, plural(t.all, "error", "errors"))
-	}
-	if t.all > 1 {
-		title += fmt.Sprintf(", %d shown", t.of)
+		title += fmt.Sprintf("  #%d FAILED  error %d of %d", t.build, t.of, t.all)
 	}
 	if t.serving > 0 {
 		facts = fmt.Sprintf("serving #%d", t.serving)

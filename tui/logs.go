@@ -85,7 +85,7 @@ func (v *logView) stand(rows int) {
 	}
 	v.scrolled = true
 	v.cursor = v.shown[len(v.shown)-1]
-	v.top = v.shown[max(0, len(v.shown)-rows)]
+	v.top = v.shown[max(0, len(v.shown)-max(1, rows))]
 }
 
 // move moves the cursor by some lines, on a screen of some rows.
@@ -108,7 +108,7 @@ func (v *logView) goTo(i, rows int) {
 	v.cursor = v.shown[i]
 	top := v.index(v.top)
 	top = min(top, i)
-	top = max(top, i-rows+1)
+	top = max(top, i-max(1, rows)+1)
 	v.top = v.shown[max(0, top)]
 }
 

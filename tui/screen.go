@@ -94,7 +94,7 @@ func (m *model) screen() screen {
 		s.logs = box{half + 1, whole.y + 1, w - half - 1, body - 1}
 		return s
 	}
-	routes := min(len(m.table())+1, max(4, (body-2)*2/5))
+	routes := min(len(m.table())+1, max(4, (body-2)/2))
 	if len(m.table()) == 0 {
 		routes = 2
 	}
@@ -194,51 +194,45 @@ func (m *model) drawBuild(s screen, put func(int, ...string)) {
 
 // small is the whole screen where there is no room for one.
 func (m *model) small() string {
-	_, text := m.tally()
-	return cut(fmt.Sprintf("tqserver %s · enlarge to %dx%d", text, leastWidth, leastHeight), m.width)
+	_, tally := m.tally()
+	return cut(fmt.Sprintf("tqserver %s · enlarge to %dx%d", strings.Join(tally, " · "), leastWidth, leastHeight), m.width)
 }
 
-// tally counts the pages: those that serve of all, and what is not well.
-func (m *model) tally() (parts []string, short string) {
-	var building, starting, first, failed, crashed, waiting, serving int
+// tally counts the pages: those that serve of all, what is under way, and what
+// is not well. The short form leaves out what is well.
+func (m *model) tally() (all, short []string) {
+	n := make(map[state.Phase]int)
+	first, serving := 0, 0
 	for _, p := range m.pages {
+		n[p.Phase]++
 		if p.ServingOn > 0 {
 			serving++
-		}
-		switch p.Phase {
-		case state.Building:
-			building++
-			if p.ServingOn == 0 {
-				first++
-			}
-		case state.Starting:
-			starting++
-		case state.Failed, state.Conflict:
-			failed++
-		case state.Crashed:
-			crashed++
-		case state.Waiting:
-			waiting++
+		} else if p.Phase == state.Building {
+			first++
 		}
 	}
-	all := len(m.pages)
-	parts = append(parts, fmt.Sprintf("%d/%d serving", serving, all))
-	short = fmt.Sprintf("%d/%d up", serving, all)
+	all = []string{fmt.Sprintf("%d/%d serving", serving, len(m.pages))}
+	short = []string{fmt.Sprintf("%d/%d up", serving, len(m.pages))}
 	if first > 1 {
-		parts = append(parts, fmt.Sprintf("building %d/%d", all-first+1, all))
-	} else if building > 0 {
-		parts = append(parts, fmt.Sprintf("%d building", building))
+		all = append(all, fmt.Sprintf("building %d/%d", len(m.pages)-first+1, len(m.pages)))
+	} else if n[state.Building] > 0 {
+		all = append(all, fmt.Sprintf("%d building", n[state.Building]))
 	}
-	for _, c := range []struct {
-		n    int
-		word string
-	}{{starting, "starting"}, {failed, "build FAILED"}, {crashed, "crashed"}, {waiting, "without port"}} {
-		if c.n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", c.n, c.word))
-			short += fmt.Sprintf(" · %d %s", c.n, c.word)
+	if n[state.Starting] > 0 {
+		all = append(all, fmt.Sprintf("%d starting", n[state.Starting]))
+	}
+	for _, bad := range []struct {
+		n          int
+		word, less string
+	}{
+		{n[state.Failed] + n[state.Conflict], "build FAILED", "FAILED"}, {n[state.Crashed], "crashed", "crashed"}, {n[state.Waiting], "no port", "no port"},
+	} {
+		if bad.n > 0 {
+			all = append(all, fmt.Sprintf("%d %s", bad.n, bad.word))
+			short = append(short, fmt.Sprintf("%d %s", bad.n, bad.less))
 		}
 	}
-	return parts, short
+	return all, short
 }
 
 // header is the first line.
@@ -246,8 +240,8 @@ func (m *model) header() string {
 	if m.server.Stopping {
 		return m.look.warn.Render(left(" tqserver  "+m.farewell(), m.width))
 	}
-	parts, _ := m.tally()
-	title, at := " tqserver  "+m.projectName(), m.server.Addr
+	parts, short := m.tally()
+	title, at := " tqserver  "+m.projectName(), clean(m.server.Addr)
 	if m.server.Paused {
 		parts = append(parts, "PAUSED")
 	}
@@ -265,11 +259,15 @@ func (m *model) header() string {
 			at = ""
 		}
 	}
-	head := cut(title+"   "+at, m.width)
-	tail := strings.Join(parts, "  ")
+	head, tail := title+"   "+at, strings.Join(parts, "  ")
+	if width(head)+width(tail)+3 > m.width {
+		head = strings.TrimSuffix(" tqserver "+at, " ")
+		parts = short
+		tail = strings.Join(parts, "  ")
+	}
 	gap := m.width - width(head) - width(tail) - 1
 	if gap < 2 {
-		return m.look.bold.Render(cut(head, max(12, m.width-width(tail)-2))) + cut("  "+m.paint(parts), m.width)
+		return m.look.bold.Render(cut(" "+tail, m.width))
 	}
 	return m.look.bold.Render(head) + spaces(gap) + m.paint(parts) + " "
 }
@@ -281,7 +279,7 @@ func (m *model) paint(parts []string) string {
 		switch {
 		case strings.HasSuffix(p, "FAILED"), strings.HasSuffix(p, "crashed"):
 			p = m.look.bad.Render(p)
-		case p == "PAUSED", strings.HasSuffix(p, "without port"):
+		case p == "PAUSED", strings.HasSuffix(p, "no port"):
 			p = m.look.warn.Render(p)
 		case strings.Contains(p, "building"), strings.Contains(p, "starting"):
 			p = m.look.busy.Render(p)

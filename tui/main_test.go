@@ -1,0 +1,255 @@
+package tui
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"tqserver/internal/state"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func TestMain(m *testing.M) {
+	time.Local = time.UTC
+	goleak.VerifyTestMain(m)
+}
+
+// noon is when everything happens.
+var noon = time.Date(2026, 11, 24, 14, 3, 11, 204e6, time.UTC)
+
+// asked is a source that notes what it is asked.
+type asked struct {
+	mu       sync.Mutex
+	commands []state.Command
+	refusal  error
+}
+
+func (a *asked) Next(ctx context.Context, _ uint64) (state.Update, error) {
+	<-ctx.Done()
+	return state.Update{}, ctx.Err()
+}
+
+func (a *asked) Tail(context.Context, string, int) ([]state.Line, error) { return nil, nil }
+
+func (a *asked) Do(_ context.Context, c state.Command) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.commands = append(a.commands, c)
+	return a.refusal
+}
+
+var _ state.Source = &asked{}
+
+// screenOf is a model of some size that was given an update.
+func screenOf(t testing.TB, w, h int, colours bool, u state.Update) (*model, *asked) {
+	t.Helper()
+	keys, err := newKeymap(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := new(asked)
+	m := newModel(t.Context(), src, keys, newLook(colours, false), time.Millisecond, nil)
+	m.width, m.height = w, h
+	m.take(u)
+	m.now = noon.Add(10 * time.Second)
+	return m, src
+}
+
+// press presses keys and carries out what they lead to, but for what waits.
+func press(m *model, keys ...string) {
+	for _, key := range keys {
+		_, c := m.Update(keyMsg(key))
+		perform(m, c)
+	}
+}
+
+func perform(m *model, c tea.Cmd) {
+	if c == nil {
+		return
+	}
+	done := make(chan tea.Msg, 1)
+	go func() { done <- c() }() // ends soon, or with its timer
+	select {
+	case msg := <-done:
+		if batch, ok := msg.(tea.BatchMsg); ok {
+			for _, c := range batch {
+				perform(m, c)
+			}
+		} else if msg != nil {
+			_, c := m.Update(msg)
+			perform(m, c)
+		}
+	case <-time.After(20 * time.Millisecond):
+	}
+}
+
+func keyMsg(key string) tea.KeyMsg {
+	for t := tea.KeyType(-200); t < 200; t++ {
+		if k := (tea.KeyMsg{Type: t}); t != tea.KeyRunes && k.String() == key {
+			return k
+		}
+	}
+	return tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(key)}
+}
+
+func serving(route string, build, pid, port int, took, swap time.Duration, since time.Duration) state.Page {
+	return state.Page{
+		Route: route, Dir: "pages" + route, Phase: state.Serving, ServingOn: build, Swap: swap,
+		Build:   state.Build{Number: build, Began: noon.Add(-time.Hour), Took: took},
+		Log:     "logs" + route + "/worker_2026-11-24.log",
+		Workers: []state.Worker{{Role: state.RoleServing, PID: pid, Port: port, Build: build, Since: noon.Add(-since), Binary: "/tmp/tqserver/bin/x", Env: []string{"API_TOKEN=•••", "TQ_PORT=9001"}}},
+	}
+}
+
+const ms = time.Millisecond
+
+// shop is a project in which a lot goes on.
+func shop(root string) state.Update {
+	api := serving("/api", 17, 40511, 9002, 300*ms, 10*ms, 18*time.Minute)
+	api.Phase, api.Restarts = state.Failed, 1
+	api.Problem = "the newest build failed"
+	api.Build = state.Build{Number: 18, Began: noon, Took: 319 * ms, Trigger: "pages/api/main.go", Problems: []state.Problem{
+		{File: "pages/api/main.go", Line: 4, Column: 18, Message: "undefined: itms"},
+		{File: "pages/api/main.go", Line: 5, Column: 2, Message: "declared and not used: it"},
+	}}
+	users := serving("/api/users", 3, 40872, 9007, 0, 0, 3*time.Minute)
+	users.Phase, users.Build = state.Building, state.Build{Number: 4, Began: noon.Add(9600 * ms)}
+	stopped := serving("/blog/feed", 2, 0, 0, 270*ms, 0, 0)
+	stopped.Phase, stopped.Workers, stopped.ServingOn = state.Stopped, nil, 0
+	search := serving("/search", 1, 0, 0, 290*ms, 0, 0)
+	search.Phase, search.Workers, search.ServingOn, search.Restarts, search.Next = state.Crashed, nil, 0, 5, noon.Add(14*time.Second)
+	port := serving("/zoo", 1, 0, 0, 290*ms, 0, 0)
+	port.Phase, port.Workers, port.ServingOn = state.Waiting, nil, 0
+	pages := []state.Page{
+		serving("/", 1, 41002, 9001, 312*ms, 9*ms, 124*time.Minute), api, users,
+		serving("/blog", 1, 40633, 9003, 288*ms, 8*ms, time.Hour), stopped,
+		serving("/checkout", 6, 41240, 9011, 301*ms, 11*ms, 4*time.Second),
+		serving("/hooks", 1, 40634, 9004, 251*ms, 7*ms, 26*time.Hour), search,
+		serving("/ws", 1, 40640, 9006, 295*ms, 9*ms, 124*time.Minute), port,
+	}
+	u := state.Update{Seq: 99, Snapshot: &state.Snapshot{
+		Server: state.Server{Version: "v1", Root: root, Addr: "http://localhost:8080", Started: noon},
+		Pages:  pages,
+	}, Loads: []state.Load{
+		{Page: "/", Requests: 99, Rate: 84.2, P50: ms, P95: 3100 * time.Microsecond, Memory: 14 << 20, CPU: 1},
+		{Page: "/api", Requests: 999, Rate: 121, P95: 6800 * time.Microsecond, Memory: 22 << 20, CPU: 4, InFlight: 1},
+		{Page: "/checkout", Requests: 9, Rate: 2, P95: 88 * ms, Draining: 2, InFlight: 2, Memory: 31 << 20, CPU: 2},
+		{Page: "/search", Requests: 9, Errors: 7},
+		{Page: "/ws", Requests: 9, Rate: 0.3, Upgraded: 12, InFlight: 12, Memory: 16 << 20},
+	}}
+	page := slog.String("page", "/api")
+	u.Events = []state.Event{
+		{Seq: 3, Time: noon.Add(3 * time.Second), Message: "swapped", Attrs: []slog.Attr{page, slog.Int("build", 17), slog.Duration("took", 409*ms)}},
+		{Seq: 5, Time: noon.Add(4 * time.Second), Level: slog.LevelError, Message: "build failed", Attrs: []slog.Attr{page, slog.Int("build", 18), slog.Duration("took", 319*ms), slog.String("err", "a.go:1: x\nb.go:2: y")}},
+		{Seq: 6, Time: noon.Add(5 * time.Second), Message: "listening", Attrs: []slog.Attr{slog.String("url", "http://localhost:8080")}},
+	}
+	for i, text := range []string{
+		"cache warm items=412", "level=WARN msg=\"slow query\" took=212ms", "\x1b[31mcoloured\x1b[0m\tand \x07 tabbed", "ERROR no connection", "wide 世界 and combining e\u0301",
+		"a line that is much longer than the screen is wide, because somebody wrote a whole story into it, and would not stop before it was told from its beginning to its very end",
+	} {
+		u.Lines = append(u.Lines, state.Line{Seq: uint64(7 + i), Time: noon.Add(time.Duration(6000+i*150) * ms), Page: "/api", Text: text})
+	}
+	u.Lines = append(u.Lines, state.Line{Seq: 50, Time: noon.Add(8 * time.Second), Page: "/", Text: "hello from the root"})
+	return u
+}
+
+const apiSource = `package main
+
+func list() {
+	for _, it := range itms {
+		_ = it
+	}
+}
+`
+
+// project is a folder with the source that the errors of shop name.
+func project(t testing.TB) string {
+	root := filepath.Join(t.TempDir(), "myapp")
+	file := filepath.Join(root, "pages", "api", "main.go")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(apiSource), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// golden compares a screen with the one that is kept.
+func golden(t *testing.T, name string, m *model) {
+	t.Helper()
+	got := m.View() + "\n"
+	for i, line := range strings.Split(strings.TrimSuffix(got, "\n"), "\n") {
+		if w := width(line); w > m.width {
+			t.Errorf("line %d is %d cells wide on a screen of %d", i, w, m.width)
+		}
+	}
+	if lines := strings.Count(got, "\n"); lines > m.height {
+		t.Errorf("%d lines on a screen of %d", lines, m.height)
+	}
+	file := filepath.Join("testdata", "screens", name+".txt")
+	if *update {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(got), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
+		t.Errorf("%s (-want +got, go test ./tui -update writes it anew):\n%s", file, diff)
+	}
+}
+
+func TestScreens(t *testing.T) {
+	root := project(t)
+	for _, size := range [][2]int{{120, 35}, {80, 24}, {160, 50}, {60, 20}, {40, 10}, {80, 50}, {30, 5}} {
+		for _, colours := range []bool{false, true} {
+			look := ""
+			if colours {
+				look = "-coloured"
+			}
+			for _, tt := range []struct {
+				name string
+				keys []string
+			}{
+				{"routes", nil},
+				{"broken", []string{"j"}},
+				{"logs", []string{"j", "2", "a"}},
+				{"build", []string{"3", "]"}},
+				{"scrolled", []string{"j", "2", "k", "k", "w", "&", "e", "enter", "/", "l", "i", "n", "enter"}},
+				{"full", []string{"j", "enter", "v", "k"}},
+				{"filtered", []string{"/", "a", "p", "i"}},
+				{"help", []string{"?"}},
+				{"inspect", []string{"i"}},
+				{"palette", []string{":", "r", "e"}},
+				{"quit", []string{"q"}},
+				{"zoom", []string{"j", "2", "z"}},
+			} {
+				m, _ := screenOf(t, size[0], size[1], colours, shop(root))
+				press(m, tt.keys...)
+				if trouble, ok := m.trouble(); ok {
+					m.source = readExcerpt(root, trouble.key())
+				}
+				m.now, m.toast = noon.Add(10*time.Second), ""
+				golden(t, fmt.Sprintf("%s-%dx%d%s", tt.name, size[0], size[1], look), m)
+			}
+		}
+	}
+}
+
+// ansiColour matches what a frame colours with.
+func ansiColour() *regexp.Regexp { return regexp.MustCompile("\x1b\\[[0-9;]*m") }
