@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -56,16 +57,13 @@ const patience = 30 * time.Second
 //	hold PORT, release      be another program that listens
 //	after DURATION          let time pass
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir:   "testdata/script",
-		Setup: setup,
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"page": savePage, "swap-page": swapPage, "edit": edit, "serve": serve, "quit": quit, "get": get, "await": await, "note": note,
-			"log": waitLog, "load": loadOn, "unload": unload, "begin": begin, "end": end, "workers": workers, "signal": sendSignal,
-			"hold": hold, "release": release, "after": after,
-		},
-		RequireUniqueNames: true,
-	})
+	commands := map[string]func(ts *testscript.TestScript, neg bool, args []string){
+		"page": savePage, "swap-page": swapPage, "edit": edit, "serve": serve, "quit": quit, "get": get, "await": await, "note": note,
+		"log": waitLog, "load": loadOn, "unload": unload, "begin": begin, "end": end, "workers": workers, "signal": sendSignal,
+		"hold": hold, "release": release, "after": after,
+	}
+	maps.Copy(commands, screenCommands)
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", Setup: setup, Cmds: commands, RequireUniqueNames: true})
 }
 
 // world is what a script has going.
@@ -85,6 +83,7 @@ type world struct {
 
 	begun  chan string
 	listen net.Listener
+	socket string // of tmux
 }
 
 type worldKey struct{}
@@ -172,6 +171,7 @@ search:
 }
 
 func (w *world) clean() {
+	w.closeScreen()
 	if w.stopLoad != nil {
 		w.stopLoad()
 		w.loading.Wait()

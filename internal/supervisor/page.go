@@ -356,7 +356,11 @@ func (p *page) goodBuild(a *buildAttempt, binary string, attempt state.Build) {
 		p.good = p.serving.version
 		p.shown = attempt
 		p.shown.Number = p.serving.build
-		switch attrs := []slog.Attr{slog.Int("serving", p.serving.build), slog.String("file", attempt.Trigger), slog.Duration("took", attempt.Took)}; {
+		attrs := []slog.Attr{slog.Int("serving", p.serving.build), slog.Duration("took", attempt.Took)}
+		if attempt.Trigger != "" {
+			attrs = append(attrs, slog.String("file", attempt.Trigger))
+		}
+		switch {
 		case failed != "":
 			p.tell(slog.LevelInfo, "mended: what serves is the newest version", attrs...)
 		case a.change.stale:

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// screenCommands drive the real program on a terminal, which is tmux:
+//
+//	screen COLSxROWS [FLAG...]   start the server, and wait for its first frame
+//	keys KEY...                  press keys, as tmux names them
+//	see PATTERN                  wait until the screen shows it; ! until it does not
+//	picture                      print the screen
+//	resize COLSxROWS             make the terminal larger or smaller
+//	resizes N                    do that N times, to random sizes
+//	closed CODE                  wait for the end: its code, the terminal as it was, nobody left
+var screenCommands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
+	"screen": openScreen, "keys": pressKeys, "see": see, "picture": picture, "resize": resize, "resizes": resizes, "closed": closed,
+}
+
+// tmux runs a tmux command on the script's own tmux server.
+func (w *world) tmux(args ...string) (string, error) {
+	cmd := exec.Command("tmux", append([]string{"-f", "/dev/null", "-S", w.socket, "-u"}, args...)...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("tmux %s: %w: %s", args[0], err, out)
+	}
+	return string(out), err
+}
+
+// shell runs the server as a shell does, in another folder than the project's,
+// and then tells how it ended and whether the terminal is what it was.
+const shell = `before=$(stty -g)
+(cd "$WORK" && exec "$TOOLS/tqserver" "$@")
+echo "exit $? tty $([ "$(stty -g)" = "$before" ] && echo same)"
+exec sleep 1000`
+
+func openScreen(ts *testscript.TestScript, neg bool, args []string) {
+	w := of(ts)
+	size := strings.Split(args[0], "x")
+	dir, err := os.MkdirTemp("", "tqtmux") // a socket's path must be short
+	ts.Check(err)
+	w.socket = filepath.Join(dir, "s")
+	command := []string{"new-session", "-d", "-x", size[0], "-y", size[1], "-c", "/"}
+	for _, key := range []string{"PATH", "HOME", "GOCACHE", "GOMODCACHE", "GORACE", "WORK", "TOOLS", "TQ_EDITOR", "NO_COLOR", "TQ_ASCII"} {
+		if value := ts.Getenv(key); value != "" {
+			command = append(command, "-e", key+"="+value)
+		}
+	}
+	command = append(command, "-e", "LC_ALL=C.UTF-8", "--", "sh", "-c", shell, "sh")
+	_, err = w.tmux(append(command, args[1:]...)...)
+	ts.Check(err)
+	w.see(ts, `enlarge to|serving`, false)
+}
+
+func (w *world) closeScreen() {
+	if w.socket != "" {
+		w.tmux("kill-server")
+		os.RemoveAll(filepath.Dir(w.socket))
+		w.socket = ""
+	}
+}
+
+func pressKeys(ts *testscript.TestScript, neg bool, args []string) {
+	for _, key := range args {
+		_, err := of(ts).tmux("send-keys", "-t", ":", key)
+		ts.Check(err)
+	}
+}
+
+func see(ts *testscript.TestScript, neg bool, args []string) {
+	of(ts).see(ts, args[0], neg)
+}
+
+func (w *world) see(ts *testscript.TestScript, pattern string, neg bool) {
+	want := regexp.MustCompile(`(?m)` + pattern)
+	w.until(ts, "the screen shows "+pattern, func() error {
+		shown, err := w.tmux("capture-pane", "-p", "-t", ":")
+		if err == nil && want.MatchString(shown) == neg {
+			err = fmt.Errorf("it shows (not: %v)\n%s", neg, shown)
+		}
+		return err
+	})
+}
+
+func picture(ts *testscript.TestScript, neg bool, args []string) {
+	shown, err := of(ts).tmux("capture-pane", "-p", "-t", ":")
+	ts.Check(err)
+	fmt.Fprint(ts.Stdout(), shown)
+}
+
+func resize(ts *testscript.TestScript, neg bool, args []string) {
+	cols, rows, _ := strings.Cut(args[0], "x")
+	_, err := of(ts).tmux("resize-window", "-t", ":", "-x", cols, "-y", rows)
+	ts.Check(err)
+}
+
+func resizes(ts *testscript.TestScript, neg bool, args []string) {
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	for range n {
+		resize(ts, false, []string{fmt.Sprintf("%dx%d", 1+rand.IntN(200), 1+rand.IntN(60))})
+	}
+}
+
+func closed(ts *testscript.TestScript, neg bool, args []string) {
+	w := of(ts)
+	w.see(ts, "^exit "+args[0]+" tty same$", false)
+	left, err := w.tmux("display-message", "-p", "-t", ":", "#{alternate_on} #{cursor_flag}")
+	ts.Check(err)
+	if left != "0 1\n" {
+		ts.Fatalf("the terminal is left with alternate screen and cursor %q, want 0 1", left)
+	}
+	w.until(ts, "the workers and their children are gone", func() error { return wantNobody(ts) })
+	w.closeScreen()
+}
