@@ -67,7 +67,6 @@ type page struct {
 	reserved int // a port kept for the next worker
 
 	serving  *worker
-	spent    bool // max_requests was acted on
 	draining map[*worker]bool
 
 	crashes  int // in a row
@@ -160,7 +159,6 @@ func (p *page) run(ctx context.Context) {
 		case <-p.lost():
 			p.crashed()
 		case <-p.worn():
-			p.spent = true
 			p.replace(maxRequests, p.serving.version)
 		case <-p.freed:
 			p.seekPort()
@@ -195,9 +193,10 @@ func (p *page) lost() <-chan struct{} {
 	return p.serving.Done()
 }
 
-// worn fires when the serving worker has had its number of requests.
+// worn fires when the serving worker has had its number of requests, unless
+// there is another on its way or planned already.
 func (p *page) worn() <-chan struct{} {
-	if p.serving == nil || p.spent {
+	if p.serving == nil || p.coming() != nil || p.redo != "" || !p.next.IsZero() {
 		return nil
 	}
 	return p.serving.backend.Spent()

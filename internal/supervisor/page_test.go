@@ -565,6 +565,44 @@ func TestARemovedPageIsNotPublishedAgain(t *testing.T) {
 	})
 }
 
+func TestMaxRequestsDoNotTakeTheStartOfANewVersionAway(t *testing.T) {
+	perform(t, func(s *stage) {}, func(s *stage) {
+		s.after(time.Second)
+		cfg := s.settings()
+		cfg.worker.MaxRequests = 2
+		s.page.ask(func() { s.page.configure(cfg, false, func(bool) {}) })
+		s.after(time.Second)
+		s.request()
+		s.set(func() { s.ready = 100 * time.Millisecond })
+		s.save("v2")
+		s.after(250 * time.Millisecond)
+		s.request()
+		s.after(time.Minute)
+		s.serves("v2")
+	})
+}
+
+func TestMaxRequestsAreActedOnAfterAStartThatFailed(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		cfg := s.settings()
+		cfg.worker.MaxRequests = 1
+		s.page.ask(func() { s.page.configure(cfg, false, func(bool) {}) })
+		s.after(time.Second)
+		old := s.serves("v1")
+		s.set(func() { s.dies, s.ready = 100*time.Millisecond, -1 })
+		s.save("v2")
+		s.after(250 * time.Millisecond)
+		s.request()
+		s.after(10 * time.Millisecond)
+		s.set(func() { s.dies, s.ready = -1, 5*time.Millisecond })
+		s.after(time.Minute)
+		if s.serves("v1") == old {
+			t.Error("the worker was not replaced")
+		}
+	})
+}
+
 // A page that all sorts of things happen to at once has at most one worker
 // that serves, never serves what is older than what it served before, and
 // serves what was saved last when peace returns. That nothing is left in the

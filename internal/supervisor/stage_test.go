@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"sync"
 	"testing"
@@ -17,6 +19,7 @@ import (
 	"tqserver/internal/build"
 	"tqserver/internal/config"
 	"tqserver/internal/process"
+	"tqserver/internal/proxy"
 	"tqserver/internal/state"
 )
 
@@ -46,6 +49,8 @@ type stage struct {
 	deaf     bool          // to SIGTERM
 	sick     bool          // health checks fail
 	deleted  bool          // binaries, until the next build
+	lingers  time.Duration // of a build after it was cancelled
+	stale    bool          // the next build turns out to have missed a save
 	foreign  map[int]bool  // ports that turn out to be taken when a worker starts
 }
 
@@ -156,12 +161,13 @@ func (s *stage) Build(ctx context.Context, _ string, force bool) (build.Result, 
 	if s.running > 1 {
 		s.t.Error("two builds of one page run")
 	}
-	took, content := s.took, s.content
+	took, content, lingers := s.took, s.content, s.lingers
 	s.mu.Unlock()
 	defer func() { s.mu.Lock(); s.running--; s.mu.Unlock() }()
 	select {
 	case <-time.After(took):
 	case <-ctx.Done():
+		time.Sleep(lingers)
 		return build.Result{}, ctx.Err()
 	}
 	s.set(func() { s.deleted = false })
@@ -174,8 +180,12 @@ func (s *stage) Build(ctx context.Context, _ string, force bool) (build.Result, 
 	return build.Result{Binary: "/bin/" + content, Took: took}, nil
 }
 
-func (s *stage) Learn(context.Context, string) (bool, error) { return false, nil }
-func (s *stage) Keep(string, ...string)                      {}
+func (s *stage) Learn(context.Context, string) (stale bool, err error) {
+	s.set(func() { stale, s.stale = s.stale, false })
+	return stale, nil
+}
+
+func (s *stage) Keep(string, ...string) {}
 
 func (s *stage) spawn(spec process.Spec) (child, int, error) {
 	s.mu.Lock()
@@ -298,6 +308,16 @@ func (s *stage) all() []*actor {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.children)
+}
+
+// request has the page asked for something by a client who leaves at once.
+func (s *stage) request() {
+	front := proxy.New(proxy.Settings{})
+	front.Match(func(string) (*proxy.Route, bool) { return s.page.entry, true })
+	ctx, leave := context.WithCancel(s.t.Context())
+	leave()
+	defer func() { recover() }() // the proxy tells net/http that the client left
+	front.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
 }
 
 func (s *stage) starts() int { return len(s.all()) }

@@ -109,6 +109,14 @@ func (p *page) start(a *startAttempt) {
 	})
 }
 
+// coming is the start that is under way or waits for a port, nil if none is.
+func (p *page) coming() *startAttempt {
+	if p.starting != nil {
+		return p.starting
+	}
+	return p.portless
+}
+
 // dropStart gives up the start that is under way.
 func (p *page) dropStart() {
 	if p.starting != nil {
@@ -383,7 +391,7 @@ func (p *page) swap(a *startAttempt, w *worker) {
 	old := p.serving
 	p.entry.Serve(w.backend)
 	swapped := time.Now()
-	p.serving, p.live, p.spent = w, w.version, false
+	p.serving, p.live = w, w.version
 	if w.version == p.good && len(p.shown.Problems) == 0 {
 		p.failed = ""
 	}
