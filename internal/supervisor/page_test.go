@@ -603,6 +603,60 @@ func TestMaxRequestsAreActedOnAfterAStartThatFailed(t *testing.T) {
 	})
 }
 
+func TestTheOldVersionReturnsIfItEndsWhileANewOneFailsToStart(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		s.set(func() { s.dies, s.ready = time.Second, -1 })
+		s.save("v2")
+		s.after(300 * time.Millisecond)
+		s.set(func() { s.dies, s.ready = -1, 5*time.Millisecond })
+		s.serves("v1").end("signal: killed")
+		s.after(time.Minute)
+		s.serves("v1")
+		s.phase(state.Failed)
+	})
+}
+
+func TestTheVersionThatGaveItsPortReturnsAfterTwoSaves(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		for range 3 {
+			port, _ := s.page.ports.acquire()
+			defer s.page.ports.release(port)
+		}
+		s.serves("v1")
+		s.set(func() { s.ready = time.Second })
+		s.save("v2")
+		s.after(300 * time.Millisecond)
+		s.phase(state.Starting)
+		s.set(func() { s.dies, s.ready = 5*time.Millisecond, -1 })
+		s.save("v3")
+		s.after(300 * time.Millisecond)
+		s.set(func() { s.dies, s.ready = -1, time.Millisecond })
+		s.after(2 * time.Second)
+		s.serves("v1")
+	})
+}
+
+func TestTheVersionThatIsPutBackReturnsAfterAnotherSave(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		s.set(func() { s.dies, s.ready = time.Second, -1 })
+		s.save("v2")
+		s.after(300 * time.Millisecond)
+		s.serves("v1").end("signal: killed")
+		s.after(800 * time.Millisecond)
+		s.set(func() { s.dies, s.ready = -1, time.Second })
+		s.after(300 * time.Millisecond) // v1 starts
+		s.set(func() { s.dies, s.ready = time.Second, -1 })
+		s.save("v3")
+		s.after(300 * time.Millisecond)
+		s.set(func() { s.dies, s.ready = -1, time.Millisecond })
+		s.after(time.Minute)
+		s.serves("v1")
+	})
+}
+
 // A page that all sorts of things happen to at once has at most one worker
 // that serves, never serves what is older than what it served before, and
 // serves what was saved last when peace returns. That nothing is left in the

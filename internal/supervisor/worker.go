@@ -58,7 +58,7 @@ type startAttempt struct {
 	reason    reason
 	change    change // that is behind a new build
 	buildTook time.Duration
-	before    version // that gave its port for this one
+	before    version // that served until this one was on its way
 	cancel    context.CancelFunc
 	taken     int  // ports that were
 	told      bool // that there is no port
@@ -80,6 +80,12 @@ func (p *page) replace(why reason, v version) {
 
 // start brings a worker up, in place of one that is on its way.
 func (p *page) start(a *startAttempt) {
+	if c := p.coming(); c != nil && a.before.binary == "" {
+		a.before = c.before
+		if c.reason == putBack {
+			a.before = c.version
+		}
+	}
 	p.dropStart()
 	p.redo = ""
 	p.retry.Stop()
@@ -341,7 +347,8 @@ func (p *page) crashed() {
 	p.ports.release(w.port)
 	p.restarts++
 	attrs := []slog.Attr{slog.Int("build", w.build), slog.Int("pid", w.pid), slog.Int("port", w.port), slog.String("err", w.Exit().How)}
-	if p.starting != nil || p.portless != nil {
+	if c := p.coming(); c != nil {
+		c.before = w.version
 		p.tell(slog.LevelError, "the worker ended", attrs...)
 		return
 	}
