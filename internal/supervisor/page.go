@@ -375,7 +375,7 @@ func (p *page) goodBuild(a *buildAttempt, binary string, attempt state.Build) {
 		}
 		return
 	}
-	if p.starting != nil && p.starting.binary == binary || a.change.stale && p.good.binary == binary {
+	if p.starting != nil && p.starting.binary == binary || a.change.stale && p.good.binary == binary && (p.serving != nil || p.coming() != nil) {
 		p.failed = failed // if it does not start, that was told
 		p.publish()
 		return

@@ -657,6 +657,15 @@ func TestTheVersionThatIsPutBackReturnsAfterAnotherSave(t *testing.T) {
 	})
 }
 
+func TestACrashedPageWhoseBuildMayHaveMissedASaveIsStartedAgain(t *testing.T) {
+	perform(t, func(s *stage) { s.stale = true; s.dies, s.ready = 0, -1 }, func(s *stage) {
+		s.after(201 * time.Millisecond)
+		s.set(func() { s.dies, s.ready = -1, 5*time.Millisecond })
+		s.after(time.Minute)
+		s.serves("v1")
+	})
+}
+
 // A page that all sorts of things happen to at once has at most one worker
 // that serves, never serves what is older than what it served before, and
 // serves what was saved last when peace returns. That nothing is left in the
