@@ -348,10 +348,13 @@ var brokenPage = proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "Th
 
 // goodBuild starts a binary, unless that is what serves or starts already.
 func (p *page) goodBuild(a *buildAttempt, binary string, attempt state.Build) {
-	failed := p.failed
+	failed, coming := p.failed, p.coming()
 	p.failed = ""
 	if p.serving != nil && p.serving.binary == binary {
-		p.dropStart()
+		if coming != nil && coming.binary != binary {
+			p.dropStart()
+			coming = nil
+		}
 		p.good = p.serving.version
 		p.shown = attempt
 		p.shown.Number = p.serving.build
@@ -368,6 +371,7 @@ func (p *page) goodBuild(a *buildAttempt, binary string, attempt state.Build) {
 			p.tell(slog.LevelInfo, "nothing changed", attrs...)
 		}
 		switch {
+		case coming != nil: // it was asked for otherwise
 		case p.redo != "":
 			p.replace(p.redo, p.good)
 		case p.serving.settings != p.cfg.worker:
@@ -375,7 +379,13 @@ func (p *page) goodBuild(a *buildAttempt, binary string, attempt state.Build) {
 		}
 		return
 	}
-	if p.starting != nil && p.starting.binary == binary || a.change.stale && p.good.binary == binary && (p.serving != nil || p.coming() != nil) {
+	if coming != nil && coming.binary == binary {
+		p.good, p.shown = coming.version, attempt
+		p.shown.Number = coming.build
+		p.publish()
+		return
+	}
+	if a.change.stale && p.good.binary == binary && (p.serving != nil || coming != nil) {
 		p.failed = failed // if it does not start, that was told
 		p.publish()
 		return

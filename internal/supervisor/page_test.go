@@ -666,6 +666,59 @@ func TestACrashedPageWhoseBuildMayHaveMissedASaveIsStartedAgain(t *testing.T) {
 	})
 }
 
+func TestAReplacementUnderWaySurvivesASaveThatChangesNothing(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		old := s.serves("v1")
+		s.set(func() { s.ready = time.Second })
+		if err := s.command(state.Restart); err != nil {
+			t.Fatal(err)
+		}
+		s.after(100 * time.Millisecond)
+		s.save("v1")
+		s.after(time.Minute)
+		if s.serves("v1") == old || s.starts() != 2 {
+			t.Errorf("the restart was forgotten, %d starts", s.starts())
+		}
+	})
+}
+
+func TestAnUndoneEditDuringAStartIsNoFailure(t *testing.T) {
+	perform(t, func(s *stage) { s.ready = 2 * time.Second }, func(s *stage) {
+		s.after(300 * time.Millisecond)
+		s.save("broken")
+		s.after(300 * time.Millisecond)
+		s.save("v1")
+		s.after(3 * time.Second)
+		s.serves("v1")
+		s.phase(state.Serving)
+		if p := s.state(); len(p.Build.Problems) != 0 {
+			t.Errorf("the build shown is %+v", p.Build)
+		}
+	})
+}
+
+func TestAnUndoneEditIsWhatARestartStarts(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		s.set(func() { s.dies, s.ready = time.Millisecond, -1 })
+		s.save("v2")
+		s.after(time.Second)
+		s.set(func() { s.dies, s.ready = -1, time.Second })
+		s.serves("v1").end("signal: killed")
+		s.after(100 * time.Millisecond)
+		s.save("v1")
+		s.after(2 * time.Second)
+		s.serves("v1")
+		if err := s.command(state.Restart); err != nil {
+			t.Fatal(err)
+		}
+		s.after(2 * time.Second)
+		s.serves("v1")
+		s.phase(state.Serving)
+	})
+}
+
 // A page that all sorts of things happen to at once has at most one worker
 // that serves, never serves what is older than what it served before, and
 // serves what was saved last when peace returns. That nothing is left in the
