@@ -73,7 +73,10 @@ func (p *page) command(verb state.Verb) error {
 		switch {
 		case p.stopped:
 			p.stopped, p.dirty = false, false
-			p.build(change{at: time.Now()}, false)
+			p.again = &change{at: time.Now()}
+			if p.building == nil { // or else it has been cancelled, and is not over yet
+				p.build(*p.again, false)
+			}
 		case p.serving == nil && p.starting == nil && p.building == nil:
 			p.calmDown()
 			p.build(change{at: time.Now()}, false)

@@ -719,6 +719,21 @@ func TestAnUndoneEditIsWhatARestartStarts(t *testing.T) {
 	})
 }
 
+func TestAPageThatIsStartedAsItStopsHasOneBuild(t *testing.T) {
+	perform(t, func(s *stage) { s.lingers = 50 * time.Millisecond }, func(s *stage) {
+		s.after(time.Second)
+		s.save("v2")
+		s.after(100 * time.Millisecond)
+		for _, verb := range []state.Verb{state.Stop, state.Start} {
+			if err := s.command(verb); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.after(time.Second)
+		s.serves("v2")
+	})
+}
+
 // A page that all sorts of things happen to at once has at most one worker
 // that serves, never serves what is older than what it served before, and
 // serves what was saved last when peace returns. That nothing is left in the
