@@ -54,7 +54,7 @@ func (p *page) current() version {
 
 // settle tells who waits that what serves now stays.
 func (p *page) settle(replaced bool) {
-	if p.building != nil && !replaced || p.starting != nil {
+	if p.building != nil && !replaced || p.coming() != nil {
 		return
 	}
 	for _, done := range p.settled {

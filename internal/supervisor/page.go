@@ -283,6 +283,7 @@ func gone(dir string) bool {
 func (p *page) built(a *buildAttempt, res build.Result, err error) {
 	p.building = nil
 	if p.closing || p.stopped {
+		p.settle(false)
 		return
 	}
 	if errors.Is(err, context.Canceled) {

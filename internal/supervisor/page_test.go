@@ -734,6 +734,23 @@ func TestAPageThatIsStartedAsItStopsHasOneBuild(t *testing.T) {
 	})
 }
 
+func TestWhoWaitsForSettingsIsToldByAPageThatIsStopped(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		told := 0
+		cfg := s.settings()
+		s.page.ask(func() { s.page.configure(cfg, true, func(bool) { told++ }) })
+		s.after(100 * time.Millisecond)
+		if err := s.command(state.Stop); err != nil {
+			t.Fatal(err)
+		}
+		s.after(time.Minute)
+		if told != 1 {
+			t.Errorf("it was told %d times", told)
+		}
+	})
+}
+
 // A page that all sorts of things happen to at once has at most one worker
 // that serves, never serves what is older than what it served before, and
 // serves what was saved last when peace returns. That nothing is left in the
