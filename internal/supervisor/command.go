@@ -44,8 +44,8 @@ func (p *page) configure(cfg settings, rebuild bool, done func(replaced bool)) {
 // current is the version that serves or is about to.
 func (p *page) current() version {
 	switch {
-	case p.starting != nil:
-		return p.starting.version
+	case p.coming() != nil:
+		return p.coming().version
 	case p.serving != nil:
 		return p.serving.version
 	}

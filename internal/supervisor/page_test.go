@@ -751,6 +751,29 @@ func TestWhoWaitsForSettingsIsToldByAPageThatIsStopped(t *testing.T) {
 	})
 }
 
+func TestSettingsDoNotTakeAVersionAwayThatWaitsForAPort(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		for range 2 {
+			port, _ := s.page.ports.acquire()
+			defer s.page.ports.release(port)
+		}
+		cfg := s.settings()
+		cfg.workers.RestartDelay = 5 * time.Second
+		s.page.ask(func() { s.page.configure(cfg, false, func(bool) {}) })
+		s.save("v2")
+		s.after(time.Second)
+		s.serves("v2")
+		s.save("v3")
+		s.after(time.Second)
+		s.serves("v2")
+		cfg.worker.GoMaxProcs = 7
+		s.page.ask(func() { s.page.configure(cfg, false, func(bool) {}) })
+		s.after(time.Minute)
+		s.serves("v3")
+	})
+}
+
 // A page that all sorts of things happen to at once has at most one worker
 // that serves, never serves what is older than what it served before, and
 // serves what was saved last when peace returns. That nothing is left in the
