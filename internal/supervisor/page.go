@@ -337,7 +337,10 @@ func (p *page) buildFailed() {
 	attrs = append(attrs, slog.String("err", strings.Join(problems, "\n")))
 	p.tell(slog.LevelError, "build failed", attrs...)
 	switch {
-	case p.serving != nil || p.starting != nil || p.portless != nil:
+	case p.coming() != nil:
+	case p.serving != nil && p.serving.settings != p.cfg.worker:
+		p.replace(configuration, p.serving.version)
+	case p.serving != nil:
 	case p.live.binary != "":
 		p.replace(crash, p.live) // it had ended by itself
 	default:

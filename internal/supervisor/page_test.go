@@ -774,6 +774,22 @@ func TestSettingsDoNotTakeAVersionAwayThatWaitsForAPort(t *testing.T) {
 	})
 }
 
+func TestSettingsReachAWorkerThoughTheNewestBuildFails(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		old := s.serves("v1")
+		s.save("broken")
+		s.after(time.Second)
+		cfg := s.settings()
+		cfg.worker.GoMaxProcs = 7
+		s.page.ask(func() { s.page.configure(cfg, true, func(bool) {}) })
+		s.after(time.Minute)
+		if s.serves("v1") == old {
+			t.Error("it serves with the old settings")
+		}
+	})
+}
+
 // A page that all sorts of things happen to at once has at most one worker
 // that serves, never serves what is older than what it served before, and
 // serves what was saved last when peace returns. That nothing is left in the
