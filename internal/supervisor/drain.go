@@ -17,7 +17,7 @@ func (p *page) retire(w *worker, why proxy.Ending, keepPort bool) {
 	p.aside(func() func() {
 		defer cancel()
 		if planned && cfg.workers.RestartDelay > 0 {
-			w.pause(ctx, cfg.workers.RestartDelay)
+			w.pause(ctx, cfg.workers.RestartDelay, p.ending)
 		}
 		left := w.drain(ctx, cfg.workers.DrainTimeout, p.development(), why)
 		w.Stop(ctx, cfg.worker.ShutdownGracePeriod)
@@ -54,13 +54,14 @@ func (p *page) retired(w *worker, keepPort bool, cut int) {
 	p.tell(level, message, attrs...)
 }
 
-// pause waits, but not for a worker that has ended.
-func (w *worker) pause(ctx context.Context, d time.Duration) {
+// pause waits, but not for a worker that has ended, nor longer than its page.
+func (w *worker) pause(ctx context.Context, d time.Duration, ending <-chan struct{}) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
 	case <-w.Done():
+	case <-ending:
 	case <-ctx.Done():
 	}
 }

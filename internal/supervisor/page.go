@@ -39,6 +39,7 @@ type page struct {
 	gone    chan struct{}
 
 	life        context.Context // of what runs aside: it ends with its work, not with the actor's context
+	ending      <-chan struct{} // closed when the page is to end
 	dir         string
 	cfg         settings
 	outstanding int // results still to come
@@ -144,9 +145,9 @@ func (p *page) ask(f func()) bool {
 func (p *page) run(ctx context.Context) {
 	defer close(p.gone)
 	defer p.out.close()
-	p.life = context.WithoutCancel(ctx)
+	p.life, p.ending = context.WithoutCancel(ctx), ctx.Done()
 	p.build(change{at: time.Now()}, false)
-	ended := ctx.Done()
+	ended := p.ending
 	for !p.closing || p.outstanding > 0 {
 		select {
 		case c := <-p.changed:

@@ -790,6 +790,23 @@ func TestSettingsReachAWorkerThoughTheNewestBuildFails(t *testing.T) {
 	})
 }
 
+func TestShutdownDoesNotWaitForTheRestartDelay(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		cfg := s.settings()
+		cfg.workers.RestartDelay = time.Hour
+		s.page.ask(func() { s.page.configure(cfg, false, func(bool) {}) })
+		s.save("v2")
+		s.after(time.Second)
+		began := time.Now()
+		s.stop()
+		<-s.over
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
 // A page that all sorts of things happen to at once has at most one worker
 // that serves, never serves what is older than what it served before, and
 // serves what was saved last when peace returns. That nothing is left in the
