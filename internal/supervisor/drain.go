@@ -30,7 +30,7 @@ func (p *page) retireUnused(w *worker) {
 	grace := p.cfg.worker.ShutdownGracePeriod
 	p.aside(func() func() {
 		w.Stop(p.life, grace)
-		return func() { p.ports.release(w.port) }
+		return func() { p.ports.release(w.port); p.leaving-- }
 	})
 }
 

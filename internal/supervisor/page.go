@@ -66,6 +66,7 @@ type page struct {
 	portless *startAttempt // waits for a port
 	freed    <-chan struct{}
 	reserved int // a port kept for the next worker
+	leaving  int // workers that were given up before they served; their ports come back
 
 	serving  *worker
 	draining map[*worker]bool

@@ -807,6 +807,28 @@ func TestShutdownDoesNotWaitForTheRestartDelay(t *testing.T) {
 	})
 }
 
+func TestAPortThatComesBackIsWaitedFor(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		for range 2 {
+			port, _ := s.page.ports.acquire()
+			defer s.page.ports.release(port)
+		}
+		old := s.serves("v1")
+		s.set(func() { s.ready = time.Second; s.deaf = true })
+		s.save("v2")
+		s.after(300 * time.Millisecond)
+		s.set(func() { s.ready = 100 * time.Millisecond })
+		s.save("v3")
+		s.after(250 * time.Millisecond)
+		if s.serves("v1") != old {
+			t.Error("another worker serves")
+		}
+		s.after(time.Second)
+		s.serves("v3")
+	})
+}
+
 // A page that all sorts of things happen to at once has at most one worker
 // that serves, never serves what is older than what it served before, and
 // serves what was saved last when peace returns. That nothing is left in the

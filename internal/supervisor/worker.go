@@ -128,6 +128,7 @@ func (p *page) dropStart() {
 	if p.starting != nil {
 		p.starting.cancel()
 		p.starting = nil
+		p.leaving++
 	}
 	p.portless, p.freed = nil, nil
 	p.recheck.Stop()
@@ -137,7 +138,7 @@ func (p *page) dropStart() {
 // no port coming back gives its own: slower, but never an error.
 func (p *page) waitForPort(a *startAttempt) {
 	p.portless = a
-	if w := p.serving; w != nil && len(p.draining) == 0 {
+	if w := p.serving; w != nil && len(p.draining) == 0 && p.leaving == 0 {
 		p.serving = nil
 		p.entry.Hold()
 		p.freed = nil
@@ -287,6 +288,8 @@ func (p *page) started(a *startAttempt, w *worker, err error) {
 		if current {
 			p.starting = nil
 			p.startFailed(a, w, err)
+		} else {
+			p.leaving--
 		}
 	case !current:
 		p.retireUnused(w)
