@@ -76,6 +76,8 @@ type page struct {
 	next     time.Time
 	retry    *time.Timer // next start
 	retrying func()
+	unbuilt  int         // builds in a row that could not be made
+	rebuild  *time.Timer // next of them; only while none runs
 	calm     *time.Timer // a minute of health
 	recheck  *time.Timer // of ports
 	health   *time.Timer
@@ -114,7 +116,7 @@ func newPage(h *house, route, dir string, cfg settings) *page {
 		results:  make(chan func()),
 		gone:     make(chan struct{}),
 		draining: make(map[*worker]bool),
-		retry:    idleTimer(), calm: idleTimer(), recheck: idleTimer(), health: idleTimer(),
+		retry:    idleTimer(), rebuild: idleTimer(), calm: idleTimer(), recheck: idleTimer(), health: idleTimer(),
 	}
 	p.out = newOutput(h, route, cfg.logFile)
 	return p
@@ -168,6 +170,8 @@ func (p *page) run(ctx context.Context) {
 			p.seekPort()
 		case <-p.retry.C:
 			p.tryAgain()
+		case <-p.rebuild.C:
+			p.build(p.lastSave, false)
 		case <-p.calm.C:
 			p.crashes = 0
 		case <-p.health.C:
@@ -227,7 +231,7 @@ func (p *page) save(c change) {
 
 // calmDown forgets crashes: somebody did something about them.
 func (p *page) calmDown() {
-	p.crashes = 0
+	p.crashes, p.unbuilt = 0, 0
 	p.next = time.Time{}
 	p.retry.Stop()
 }
@@ -235,6 +239,7 @@ func (p *page) calmDown() {
 // build begins a build. There is none.
 func (p *page) build(c change, force bool) {
 	p.again = nil
+	p.rebuild.Stop()
 	if p.learning != nil {
 		p.learning()
 	}
@@ -300,6 +305,9 @@ func (p *page) built(a *buildAttempt, res build.Result, err error) {
 	if !res.Cached {
 		p.learn()
 	}
+	if err == nil {
+		p.unbuilt = 0
+	}
 	number := p.number + 1
 	attempt := state.Build{Number: number, Trigger: p.show(a.change.file), Began: a.began, Took: time.Since(a.began), Cached: res.Cached, Problems: res.Problems}
 	switch {
@@ -308,8 +316,8 @@ func (p *page) built(a *buildAttempt, res build.Result, err error) {
 		p.number, p.shown = number, attempt
 		p.buildFailed()
 		if !errors.Is(err, build.ErrNoGo) { // a full disk has space again some day
-			p.crashes++
-			p.retryIn(max(time.Second, pauseBefore(p.crashes)), newBuild, version{})
+			p.unbuilt++
+			p.rebuild.Reset(max(time.Second, pauseBefore(p.unbuilt)))
 		}
 	case res.Binary == "":
 		p.number, p.shown = number, attempt
@@ -480,7 +488,7 @@ func (p *page) quiet() {
 		p.ports.release(p.reserved)
 		p.reserved = 0
 	}
-	for _, t := range []*time.Timer{p.calm, p.recheck, p.health} {
+	for _, t := range []*time.Timer{p.rebuild, p.calm, p.recheck, p.health} {
 		t.Stop()
 	}
 }

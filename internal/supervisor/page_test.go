@@ -829,6 +829,18 @@ func TestAPortThatComesBackIsWaitedFor(t *testing.T) {
 	})
 }
 
+func TestAFullDiskIsTriedAgainThoughTheWorkerEnds(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		s.save("disk full")
+		s.after(250 * time.Millisecond)
+		s.set(func() { s.content = "v2" })
+		s.serves("v1").end("signal: killed")
+		s.after(time.Minute)
+		s.serves("v2")
+	})
+}
+
 // A page that all sorts of things happen to at once has at most one worker
 // that serves, never serves what is older than what it served before, and
 // serves what was saved last when peace returns. That nothing is left in the

@@ -374,17 +374,11 @@ func (p *page) down(what string, attrs []slog.Attr, v version) {
 	p.tell(slog.LevelError, what, append(attrs, slog.Duration("retry", pause))...)
 }
 
-// retryIn plans a start, or a build if that is the reason.
+// retryIn plans a start.
 func (p *page) retryIn(pause time.Duration, why reason, v version) {
 	p.next = time.Now().Add(pause)
 	p.retry.Reset(pause)
-	p.retrying = func() {
-		if why == newBuild {
-			p.build(p.lastSave, false)
-		} else {
-			p.replace(why, v)
-		}
-	}
+	p.retrying = func() { p.replace(why, v) }
 }
 
 // tryAgain is the end of a pause.
