@@ -168,3 +168,14 @@ func TestWhoPeopleWaitForGoesFirst(t *testing.T) {
 		}
 	})
 }
+
+func TestAPortHeldOnAnotherAddressIsSkipped(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.2:0")
+	if err != nil {
+		t.Skip("this machine has no second address")
+	}
+	defer l.Close()
+	if port := l.Addr().(*net.TCPAddr).Port; !taken(port) {
+		t.Errorf("port %d, on which a worker cannot listen everywhere, is given out", port)
+	}
+}

@@ -79,13 +79,18 @@ func (p *ports) wakeLocked() {
 	p.freed = make(chan struct{})
 }
 
-// taken reports whether a program holds the port, on loopback or on every
-// address.
+// taken reports whether a program holds the port, on any address: a page may
+// want to listen on all of them. Not every kernel refuses that one because of
+// loopback, so both are tried.
 func taken(port int) bool {
-	l, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-	if err != nil {
-		return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EACCES)
+	for _, host := range []string{"127.0.0.1", ""} {
+		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+		if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EACCES) {
+			return true
+		}
+		if err == nil {
+			l.Close()
+		}
 	}
-	l.Close()
 	return false
 }
