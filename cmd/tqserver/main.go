@@ -97,7 +97,7 @@ func obey(ctx context.Context, cancel context.CancelFunc, srv *server.Server, sc
 		switch {
 		case sig == syscall.SIGPIPE:
 		case sig == syscall.SIGHUP && !screen:
-			srv.Source().Do(ctx, state.Command{Verb: state.Reload})
+			go srv.Source().Do(ctx, state.Command{Verb: state.Reload}) // ends with the reload, or with ctx
 		case sig == syscall.SIGHUP: // the terminal went away
 			cancel()
 		case ctx.Err() != nil:

@@ -47,7 +47,12 @@ func (r *reloader) ask(ctx context.Context) error {
 	reply := make(chan error, 1)
 	select {
 	case r.asked <- reply:
-		return <-reply
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-reply:
+		return err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
