@@ -58,16 +58,25 @@ func (r *reloader) ask(ctx context.Context) error {
 	}
 }
 
+// lookAtLatest is when a save is acted on though there is more and more.
+const lookAtLatest = time.Second
+
 // run reloads until the context ends. A save is acted on when nothing more
 // came for file_watcher.debounce_ms.
 func (r *reloader) run(ctx context.Context) {
 	settle := time.NewTimer(time.Hour)
 	settle.Stop()
+	var first time.Time // of the saves that were not acted on
 	for {
 		select {
 		case <-r.wake:
-			settle.Reset(r.server.cfg.Load().FileWatcher.Debounce)
+			if first.IsZero() {
+				first = time.Now()
+			}
+			debounce := r.server.cfg.Load().FileWatcher.Debounce
+			settle.Reset(min(debounce, max(debounce, lookAtLatest)-time.Since(first)))
 		case <-settle.C:
+			first = time.Time{}
 			r.look(ctx)
 		case reply := <-r.asked:
 			reply <- r.reload(ctx)
