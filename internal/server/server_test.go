@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -141,6 +142,36 @@ func TestTheLogFileHasWhatHappenedInItsFormat(t *testing.T) {
 	}
 	if n := bytes.Count(b, []byte("\n")); n != 1 || !bytes.Contains(b, []byte(`"level":"ERROR","msg":"two"`)) {
 		t.Errorf("b.log is %q", b)
+	}
+}
+
+func TestNoLineIsLostWhenTheLogFileChanges(t *testing.T) {
+	dir := t.TempDir()
+	settings := func(i int) config.Server {
+		return config.Server{LogFile: filepath.Join(dir, fmt.Sprintf("%d.log", i)), LogFormat: "text"}
+	}
+	store := state.NewStore(state.Server{})
+	sink := newLogSink(store, settings(0))
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { sink.run(ctx) }) // ends with ctx
+	const changes, each = 50, 60
+	for i := range changes {
+		for range each {
+			store.Publish(state.Event{Level: slog.LevelInfo, Message: "line"})
+		}
+		sink.configure(settings(i + 1))
+	}
+	cancel()
+	running.Wait()
+	sink.close()
+	lines := 0
+	for i := range changes + 1 {
+		text, _ := os.ReadFile(filepath.Join(dir, fmt.Sprintf("%d.log", i)))
+		lines += bytes.Count(text, []byte("\n"))
+	}
+	if lines != changes*each {
+		t.Errorf("%d of %d lines were written", lines, changes*each)
 	}
 }
 

@@ -64,15 +64,14 @@ func (s *logSink) run(ctx context.Context) {
 		}
 		after = u.Seq
 		s.mu.Lock()
-		handler := s.handler
-		s.mu.Unlock()
 		for _, e := range u.Events {
 			if e.Message != "" {
 				r := slog.NewRecord(e.Time, e.Level, e.Message, 0)
 				r.AddAttrs(e.Attrs...)
-				handler.Handle(ctx, r)
+				s.handler.Handle(ctx, r)
 			}
 		}
+		s.mu.Unlock()
 	}
 }
 

@@ -14,7 +14,7 @@ type output struct {
 	house *house
 	route string
 
-	mu       sync.Mutex // guards all below; nothing slow is done under it
+	mu       sync.RWMutex // guards all below; held to read while lines are written, so that the file is not closed before
 	template string
 	log      Log
 }
@@ -44,16 +44,15 @@ func (o *output) close() {
 }
 
 func (o *output) path() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.mu.RLock()
+	defer o.mu.RUnlock()
 	return o.log.Path()
 }
 
 func (o *output) write(pid int, stderr bool, b []byte) {
-	o.mu.Lock()
-	log := o.log
-	o.mu.Unlock()
-	log.Write(b)
+	o.mu.RLock()
+	o.log.Write(b)
+	o.mu.RUnlock()
 	now, text := time.Now(), string(b)
 	batch := make([]state.Line, 0, strings.Count(text, "\n"))
 	for line := range strings.Lines(text) {
