@@ -15,10 +15,12 @@ type ports struct {
 	free        []int // the longest unused first
 	used        map[int]bool
 	freed       chan struct{} // closed when a port comes back
+
+	taken func(port int) bool // by another program
 }
 
 func newPorts(first, last int) *ports {
-	p := &ports{used: make(map[int]bool), freed: make(chan struct{})}
+	p := &ports{used: make(map[int]bool), freed: make(chan struct{}), taken: taken}
 	p.setRange(first, last)
 	return p
 }
@@ -53,7 +55,7 @@ func (p *ports) acquire() (port int, freed <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, port := range p.free {
-		if taken(port) {
+		if p.taken(port) {
 			continue
 		}
 		p.free = append(p.free[:i:i], p.free[i+1:]...)

@@ -122,6 +122,7 @@ func perform(t *testing.T, prepare func(*stage), test func(*stage)) {
 			owns:  func(int, int) bool { return true },
 			taken: func(port int) bool { s.mu.Lock(); defer s.mu.Unlock(); return s.foreign[port] },
 		}
+		h.ports.taken = func(int) bool { return false }
 		s.page = newPage(h, "/", root, settings{worker: cfg.Worker("/"), workers: cfg.Workers})
 		ctx, cancel := context.WithCancel(t.Context())
 		s.stop = cancel
