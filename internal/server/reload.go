@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -27,8 +28,13 @@ type reloader struct {
 
 func newReloader(s *Server) *reloader {
 	r := &reloader{server: s, wake: make(chan struct{}, 1), asked: make(chan chan error)}
-	r.text, _ = os.ReadFile(s.cfg.Load().File)
 	r.watch()
+	cfg := s.cfg.Load()
+	text, _ := os.ReadFile(cfg.File)
+	if now, err := config.Parse(s.opts.ConfigFile, text); err == nil && reflect.DeepEqual(now, cfg) {
+		r.text = text
+	}
+	r.wake <- struct{}{} // it may be saved before saves are heard of, or was since it was put in force
 	return r
 }
 

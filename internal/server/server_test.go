@@ -227,6 +227,34 @@ func exchange(t *testing.T, c net.Conn) {
 	}
 }
 
+func TestAConfigurationSavedDuringTheStartIsNoticed(t *testing.T) {
+	l, err := net.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	l.Close()
+	root := t.TempDir()
+	file := filepath.Join(root, "server.yaml")
+	text := fmt.Sprintf("server:\n  port: %d\n  log_file: ~\nworkers:\n  temp_dir: bin\n", port)
+	os.WriteFile(file, []byte(text), 0o644)
+	cfg, err := config.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.WriteFile(file, []byte(text+"file_watcher:\n  debounce_ms: 7\n"), 0o644)
+	s, err := New(cfg, Options{ConfigFile: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { s.Run(ctx) }) // ends with ctx
+	defer running.Wait()
+	defer cancel()
+	waitFor(t, func() bool { return s.cfg.Load().FileWatcher.Debounce == 7*time.Millisecond })
+}
+
 // waitFor waits for something that another goroutine does.
 func waitFor(t *testing.T, holds func() bool) {
 	t.Helper()
