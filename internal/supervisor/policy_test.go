@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -177,5 +178,16 @@ func TestAPortHeldOnAnotherAddressIsSkipped(t *testing.T) {
 	defer l.Close()
 	if port := l.Addr().(*net.TCPAddr).Port; !taken(port) {
 		t.Errorf("port %d, on which a worker cannot listen everywhere, is given out", port)
+	}
+}
+
+func TestLogsOfAPageLieWhereItsFolderSays(t *testing.T) {
+	for dir, want := range map[string]string{
+		"/site/pages/shop/cart": "/site/logs/shop/cart/a.log",
+		"/site/old/shop":        "/site/logs/shop/a.log", // pages.directory was changed, and it is about to go
+	} {
+		if got := logPath("/site/logs/{path}/a.log", dir, "/site/pages"); filepath.Clean(got) != want {
+			t.Errorf("%s: %s", dir, got)
+		}
 	}
 }

@@ -445,7 +445,7 @@ func (c change) latency() time.Duration {
 // logPath puts the page's folder into a template.
 func logPath(template, dir, pages string) string {
 	rel, err := filepath.Rel(pages, dir)
-	if err != nil {
+	if err != nil || !filepath.IsLocal(rel) {
 		rel = filepath.Base(dir)
 	}
 	return strings.ReplaceAll(template, "{path}", rel)
