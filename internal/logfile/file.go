@@ -24,6 +24,7 @@ const (
 	spareSize  = 64 << 10              // the largest buffer that is used again
 	patience   = 50 * time.Millisecond // how long a Write waits for room
 	checkEvery = 2 * time.Second       // how often we look whether the file is still there
+	checkIdle  = 5 * time.Second       // the same for a file to which nothing was written lately
 	retryAfter = time.Second           // how long a disk that refused is left alone
 	warnEvery  = time.Minute           // how often we complain
 	closeAfter = 2 * time.Second       // how long Close waits for the disk
@@ -209,7 +210,7 @@ func (f *File) Close() error {
 
 // run takes lines from the queue to the disk until the File is closed. It looks
 // after the file, the buffers and the warnings once more after the last lines
-// came, and then sleeps until there are new ones.
+// came, and then only after the file until there are new ones.
 func (f *File) run() {
 	defer close(f.done)
 	defer f.closeFile()
@@ -236,8 +237,12 @@ func (f *File) run() {
 		if closed {
 			return
 		}
-		if tick == nil && (len(lines) > 0 || unreported) {
+		switch {
+		case tick != nil:
+		case len(lines) > 0 || unreported:
 			tick = time.After(checkEvery)
+		case f.disk.file != nil:
+			tick = time.After(checkIdle)
 		}
 	}
 }

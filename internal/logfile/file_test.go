@@ -156,6 +156,23 @@ func TestADeletedFolderIsMadeAgain(t *testing.T) {
 	})
 }
 
+func TestADeletedFolderIsMadeAgainThoughNothingIsWritten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "logs")
+		f := open(t, filepath.Join(dir, "a.log"))
+		write(t, f, "one\n")
+		time.Sleep(time.Hour)
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		wantFile(t, filepath.Join(dir, "a.log"), "")
+		closeFile(t, f)
+	})
+}
+
 func TestAFileThatWasMovedAwayIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
