@@ -849,10 +849,10 @@ func TestRandomEventsEndWell(t *testing.T) {
 	for seed := range uint64(150) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 1))
-			perform(t, nil, func(s *stage) {
+			perform(t, func(s *stage) { s.deaf = seed%2 == 0 }, func(s *stage) {
 				version, newest := 1, 0
 				for range 60 {
-					switch rnd.IntN(12) {
+					switch rnd.IntN(17) {
 					case 0, 1, 2:
 						version++
 						s.save(fmt.Sprintf("v%d", version))
@@ -876,6 +876,19 @@ func TestRandomEventsEndWell(t *testing.T) {
 					case 10:
 						cfg := s.settings()
 						cfg.worker.MaxRequests = rnd.IntN(3)
+						s.page.ask(func() { s.page.configure(cfg, rnd.IntN(2) == 0, func(bool) {}) })
+					case 12:
+						s.request()
+					case 13:
+						s.set(func() { s.stale = true })
+					case 14:
+						s.set(func() { s.lingers = time.Duration(rnd.IntN(100)) * time.Millisecond })
+					case 15:
+						s.save("disk full")
+					case 16:
+						cfg := s.settings()
+						cfg.workers.RestartDelay = time.Duration(rnd.IntN(3)) * 200 * time.Millisecond
+						s.page.ports.setRange(9000, 9000+rnd.IntN(4))
 						s.page.ask(func() { s.page.configure(cfg, rnd.IntN(2) == 0, func(bool) {}) })
 					case 11:
 						s.set(func() { s.foreign[9000+rnd.IntN(3)] = rnd.IntN(2) == 0 })
