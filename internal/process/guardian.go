@@ -98,19 +98,26 @@ func (g *guardian) close() {
 
 // keep reaps the guardian and starts another until close.
 func (g *guardian) keep() {
-	for {
-		g.mu.Lock()
-		proc := g.proc
-		g.mu.Unlock()
-		proc.Wait()
-		<-time.After(time.Millisecond) // one that cannot live is no reason to spin
+	for pause := time.Millisecond; ; {
+		g.current().Wait()
+		<-time.After(pause) // one that cannot live is no reason to spin
 		g.mu.Lock()
 		closed := g.closed
 		g.mu.Unlock()
-		if closed || g.spawn() != nil {
+		if closed {
 			return
 		}
+		pause = min(2*pause, time.Second)
+		if g.spawn() == nil {
+			pause = time.Millisecond
+		}
 	}
+}
+
+func (g *guardian) current() *os.Process {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.proc
 }
 
 func (g *guardian) spawn() error {

@@ -82,6 +82,23 @@ var roles = map[string]func(){
 		fmt.Println(parent.guardian.proc.Pid)
 		wait()
 	},
+	"short of descriptors": func() { // when the guardian dies
+		parent, err := NewParent()
+		if err != nil {
+			panic(err)
+		}
+		first := parent.guardian.current()
+		var limit syscall.Rlimit
+		syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit)
+		syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 3, Max: limit.Max})
+		first.Kill()
+		<-time.After(100 * time.Millisecond)
+		syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
+		for parent.guardian.current() == first {
+			<-time.After(time.Millisecond)
+		}
+		fmt.Println("guarded")
+	},
 	"parent of one": func() { fmt.Println(startSelf("sleep", nil)); wait() },
 }
 
@@ -345,6 +362,14 @@ func TestAGuardianThatDiesIsReplaced(t *testing.T) {
 			t.Fatal("there is none after 5 s")
 		}
 	}
+}
+
+func TestAGuardianIsReplacedWhenThereAreDescriptorsAgain(t *testing.T) {
+	proc, out := start(t, newParent(t), "short of descriptors")
+	if said := out.first(t); said != "guarded" {
+		t.Errorf("it said %q", said)
+	}
+	await(t, "the end", proc.Done())
 }
 
 func TestTheGuardianForgetsWhatItIsTold(t *testing.T) {
