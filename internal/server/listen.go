@@ -26,6 +26,7 @@ type front struct {
 	listener net.Listener
 	handler  http.Handler
 	store    *state.Store
+	fresh    sync.Map // of net.Conn: nothing has come on them yet
 
 	mu      sync.Mutex // guards all below
 	lane    *lane      // where new connections go
@@ -61,8 +62,8 @@ func (f *front) configure(cfg config.Server) {
 	f.idle, f.header = cfg.IdleTimeout, cfg.ReadTimeout
 	srv := &http.Server{
 		Handler: f.handler, IdleTimeout: cfg.IdleTimeout, ReadHeaderTimeout: cfg.ReadTimeout,
-		ConnContext: proxy.ConnContext,
-		ErrorLog:    log.New(eventWriter{f.store}, "", 0),
+		ConnContext: proxy.ConnContext, ConnState: f.note,
+		ErrorLog: log.New(eventWriter{f.store}, "", 0),
 	}
 	l := &lane{addr: f.listener.Addr(), conns: make(chan net.Conn), done: make(chan struct{})}
 	f.lane = l
@@ -114,7 +115,28 @@ func (f *front) shutdown(ctx context.Context) {
 			}
 		})
 	}
+	silent := time.AfterFunc(freshGrace, f.closeFresh)
+	defer silent.Stop()
 	ending.Wait()
+}
+
+// freshGrace is how long after the end began the first byte of a request may
+// still come. A browser opens connections that it may never use, and net/http
+// waits 5 s for each.
+const freshGrace = 250 * time.Millisecond
+
+func (f *front) note(c net.Conn, s http.ConnState) {
+	if s == http.StateNew {
+		f.fresh.Store(c, nil)
+	} else {
+		f.fresh.Delete(c)
+	}
+}
+
+func (f *front) closeFresh() {
+	for c := range f.fresh.Range {
+		c.(net.Conn).Close()
+	}
 }
 
 // close gives the port back without having served.

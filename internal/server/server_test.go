@@ -206,6 +206,29 @@ func TestANewIdleTimeoutLeavesOldConnectionsAlone(t *testing.T) {
 	}
 }
 
+func TestAConnectionOnWhichNothingComesDoesNotDelayTheEnd(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &front{listener: l, handler: http.NotFoundHandler(), store: state.NewStore(state.Server{})}
+	served := make(chan error, 1)
+	go func() { served <- f.run(config.Server{IdleTimeout: time.Minute}) }() // ends with shutdown
+	silent := dial(t, l.Addr().String())
+	began := time.Now()
+	<-time.After(50 * time.Millisecond)
+	f.shutdown(t.Context())
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if _, err := silent.Read(make([]byte, 1)); err == nil {
+		t.Error("the connection is open")
+	}
+}
+
 func dial(t *testing.T, addr string) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
