@@ -52,6 +52,7 @@ type page struct {
 	id      string
 	inputs  inputs  // what it is made of; only a guess until it was learned
 	learned bool    // inputs are of the newest build
+	blind   bool    // they could not be learned
 	looking []entry // one of these may be what is on disk: it is being looked at
 	entries []entry // binaries, newest first
 	keep    map[string]bool

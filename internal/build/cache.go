@@ -40,7 +40,7 @@ func (b *Builder) reuse(p *page, flavour, tools string, r *reading) (binary stri
 	if !ok || !b.useLocked(e.Binary) {
 		return "", false
 	}
-	p.attempt, p.inputs, p.learned = nil, e.Inputs, true
+	p.attempt, p.inputs, p.learned, p.blind = nil, e.Inputs, true, false
 	return filepath.Join(b.dir, e.Binary), true
 }
 

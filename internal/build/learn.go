@@ -46,7 +46,8 @@ func (b *Builder) Learn(ctx context.Context, dir string) (stale bool, err error)
 		in.Files = slices.Compact(slices.Sorted(slices.Values(append(in.Files, known.Files...))))
 	}
 	// Changes are heard of from here on, before anything is read.
-	if !b.settle(p, a, func() { p.inputs = in }) || err != nil {
+	failed := err != nil && ctx.Err() == nil
+	if !b.settle(p, a, func() { p.inputs, p.blind = in, failed }) || err != nil {
 		b.watch(in)
 		return false, err
 	}
@@ -171,7 +172,8 @@ func (m *module) immutable() bool {
 
 // Affected returns the pages whose binary the change of a path can change,
 // each with the first such path. No path at all means that anything may have
-// changed.
+// changed. What a page is made of besides its Go files is known only when
+// Learn has ended, which then tells whether any of that has changed.
 func (b *Builder) Affected(paths []string) map[string]string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -181,7 +183,7 @@ func (b *Builder) Affected(paths []string) map[string]string {
 			affected[dir] = ""
 		}
 		for _, path := range paths {
-			if p.concerns(path) || !p.learned && below(path, dir) {
+			if p.concerns(path) || p.blind && below(path, dir) {
 				affected[dir] = path
 				break
 			}

@@ -62,6 +62,31 @@ func TestABuildThatAChangeOvertookIsStale(t *testing.T) {
 	}
 }
 
+func TestWhatAPageWritesIntoItsFolderBuildsNothing(t *testing.T) {
+	parallel(t)
+	p := newProject(t, map[string]string{
+		"pages/a/main.go":    "package main\n\nimport _ \"embed\"\n\n//go:embed hello.txt\nvar hello string\n\nfunc main() { println(hello) }\n",
+		"pages/a/hello.txt":  "hello",
+		"pages/a/visits.log": "",
+	})
+	visit := func() {
+		t.Helper()
+		p.write("pages/a/visits.log", "one more")
+		if got := p.Affected([]string{p.path("pages/a/visits.log")}); len(got) > 0 {
+			t.Error("a file that is no input asks for a build")
+		}
+	}
+	visit() // nothing is known yet
+	if p.midway(visit) {
+		t.Error("a file that is no input makes the build stale")
+	}
+	visit()
+	p.write("pages/a/main.go", "package main\n\nimport _ \"embed\"\n\n//go:embed hello.txt\nvar hello string\n\nfunc main() { print(hello) }\n")
+	if !p.midway(func() { p.write("pages/a/hello.txt", "bye") }) {
+		t.Error("an embedded file that changed before it was known as one does not make the build stale")
+	}
+}
+
 func TestAClockThatIsAheadMakesOneBuildStaleAtMost(t *testing.T) {
 	parallel(t)
 	p := newProject(t, map[string]string{"lib/x.go": "package lib\n\nvar X = 1\n", "pages/a/main.go": libPage})
