@@ -69,7 +69,8 @@ type model struct {
 	overlay overlay
 	prompt  *prompt
 	toast   string
-	toasts  int
+	toasts  int // so far
+	timed   int // the toast that goes by itself
 	ticking bool
 	leaving bool // the end was asked for
 	atOnce  bool
@@ -121,7 +122,7 @@ func (m *model) Update(msg tea.Msg) (tea.Model, cmd) {
 	case tea.WindowSizeMsg:
 		m.width, m.height = msg.Width, msg.Height
 	case tea.KeyMsg:
-		c = m.key(msg)
+		c = m.typed(msg)
 	case tea.MouseMsg:
 		c = m.pointed(msg)
 	case updateMsg:
@@ -133,7 +134,7 @@ func (m *model) Update(msg tea.Msg) (tea.Model, cmd) {
 	case tickMsg:
 		m.ticking = false
 	case toastMsg:
-		c = m.say(string(msg))
+		m.say(string(msg))
 	case untoastMsg:
 		if int(msg) == m.toasts {
 			m.toast = ""
@@ -142,12 +143,12 @@ func (m *model) Update(msg tea.Msg) (tea.Model, cmd) {
 		m.source = excerpt(msg)
 	case editedMsg:
 		if msg.err != nil {
-			c = m.say(msg.err.Error())
+			m.say(msg.err.Error())
 		}
 	case endMsg:
 		return m, tea.Quit
 	}
-	return m, tea.Batch(c, m.tick(), m.fetchSource())
+	return m, tea.Batch(c, m.tick(), m.untoast(), m.fetchSource())
 }
 
 // take adds an update to what is known.
@@ -302,11 +303,20 @@ func (m *model) tick() cmd {
 	return tea.Tick(max(pause, m.frame), func(t time.Time) tea.Msg { return tickMsg(t) })
 }
 
-// say shows a word of the screen itself for a while.
+// say shows a word of the screen itself for a while. There is no command to it.
 func (m *model) say(text string) cmd {
 	m.toast = text
 	m.toasts++
+	return nil
+}
+
+// untoast takes the newest word away when its time is over.
+func (m *model) untoast() cmd {
+	if m.timed == m.toasts {
+		return nil
+	}
 	n := m.toasts
+	m.timed = n
 	return tea.Tick(toastFor, func(time.Time) tea.Msg { return untoastMsg(n) })
 }
 
@@ -327,6 +337,22 @@ func (m *model) onPage(verb state.Verb) cmd {
 		return m.say("there is no page yet")
 	}
 	return m.do(verb, m.selected)
+}
+
+// typed are keys. Those that come faster than they are read come together, and
+// their commands are carried out in order. What was pasted is no keys at all.
+func (m *model) typed(msg tea.KeyMsg) cmd {
+	if msg.Type != tea.KeyRunes || len(msg.Runes) < 2 {
+		return m.key(msg)
+	}
+	if msg.Paste && m.prompt == nil {
+		return nil
+	}
+	var all []cmd
+	for _, r := range msg.Runes {
+		all = append(all, m.key(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune{r}, Alt: msg.Alt}))
+	}
+	return tea.Sequence(all...)
 }
 
 // key is a key that was pressed.

@@ -26,9 +26,11 @@ var screenCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 	"screen": openScreen, "keys": pressKeys, "see": see, "picture": picture, "resize": resize, "resizes": resizes, "closed": closed,
 }
 
-// tmux runs a tmux command on the script's own tmux server.
-func (w *world) tmux(args ...string) (string, error) {
+// tmux runs a tmux command on the script's own tmux server. PATH reaches what
+// runs in it only by way of the command's own.
+func (w *world) tmux(ts *testscript.TestScript, args ...string) (string, error) {
 	cmd := exec.Command("tmux", append([]string{"-f", "/dev/null", "-S", w.socket, "-u"}, args...)...)
+	cmd.Env = append(os.Environ(), "PATH="+ts.Getenv("PATH"))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("tmux %s: %w: %s", args[0], err, out)
@@ -50,20 +52,20 @@ func openScreen(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	w.socket = filepath.Join(dir, "s")
 	command := []string{"new-session", "-d", "-x", size[0], "-y", size[1], "-c", "/"}
-	for _, key := range []string{"PATH", "HOME", "GOCACHE", "GOMODCACHE", "GORACE", "WORK", "TOOLS", "TQ_EDITOR", "NO_COLOR", "TQ_ASCII"} {
+	for _, key := range []string{"HOME", "GOCACHE", "GOMODCACHE", "GORACE", "WORK", "TOOLS", "TQ_EDITOR", "NO_COLOR", "TQ_ASCII"} {
 		if value := ts.Getenv(key); value != "" {
 			command = append(command, "-e", key+"="+value)
 		}
 	}
 	command = append(command, "-e", "LC_ALL=C.UTF-8", "--", "sh", "-c", shell, "sh")
-	_, err = w.tmux(append(command, args[1:]...)...)
+	_, err = w.tmux(ts, append(command, args[1:]...)...)
 	ts.Check(err)
 	w.see(ts, `enlarge to|serving`, false)
 }
 
 func (w *world) closeScreen() {
 	if w.socket != "" {
-		w.tmux("kill-server")
+		exec.Command("tmux", "-S", w.socket, "kill-server").Run()
 		os.RemoveAll(filepath.Dir(w.socket))
 		w.socket = ""
 	}
@@ -71,7 +73,7 @@ func (w *world) closeScreen() {
 
 func pressKeys(ts *testscript.TestScript, neg bool, args []string) {
 	for _, key := range args {
-		_, err := of(ts).tmux("send-keys", "-t", ":", key)
+		_, err := of(ts).tmux(ts, "send-keys", "-t", ":", key)
 		ts.Check(err)
 	}
 }
@@ -83,7 +85,7 @@ func see(ts *testscript.TestScript, neg bool, args []string) {
 func (w *world) see(ts *testscript.TestScript, pattern string, neg bool) {
 	want := regexp.MustCompile(`(?m)` + pattern)
 	w.until(ts, "the screen shows "+pattern, func() error {
-		shown, err := w.tmux("capture-pane", "-p", "-t", ":")
+		shown, err := w.tmux(ts, "capture-pane", "-p", "-t", ":")
 		if err == nil && want.MatchString(shown) == neg {
 			err = fmt.Errorf("it shows (not: %v)\n%s", neg, shown)
 		}
@@ -92,14 +94,14 @@ func (w *world) see(ts *testscript.TestScript, pattern string, neg bool) {
 }
 
 func picture(ts *testscript.TestScript, neg bool, args []string) {
-	shown, err := of(ts).tmux("capture-pane", "-p", "-t", ":")
+	shown, err := of(ts).tmux(ts, "capture-pane", "-p", "-t", ":")
 	ts.Check(err)
 	fmt.Fprint(ts.Stdout(), shown)
 }
 
 func resize(ts *testscript.TestScript, neg bool, args []string) {
 	cols, rows, _ := strings.Cut(args[0], "x")
-	_, err := of(ts).tmux("resize-window", "-t", ":", "-x", cols, "-y", rows)
+	_, err := of(ts).tmux(ts, "resize-window", "-t", ":", "-x", cols, "-y", rows)
 	ts.Check(err)
 }
 
@@ -114,7 +116,7 @@ func resizes(ts *testscript.TestScript, neg bool, args []string) {
 func closed(ts *testscript.TestScript, neg bool, args []string) {
 	w := of(ts)
 	w.see(ts, "^exit "+args[0]+" tty same$", false)
-	left, err := w.tmux("display-message", "-p", "-t", ":", "#{alternate_on} #{cursor_flag}")
+	left, err := w.tmux(ts, "display-message", "-p", "-t", ":", "#{alternate_on} #{cursor_flag}")
 	ts.Check(err)
 	if left != "0 1\n" {
 		ts.Fatalf("the terminal is left with alternate screen and cursor %q, want 0 1", left)
