@@ -15,8 +15,8 @@ const (
 	keptLineBytes = 4 << 20 // a page
 )
 
-// Store keeps the present state, the latest events and the latest lines of
-// every page. Its methods may be called from any goroutine. The zero Store is
+// Store keeps the present state, the latest events, and the newest load and the
+// latest lines of every page. Its methods may be called from any goroutine. The zero Store is
 // not usable, see [NewStore].
 type Store struct {
 	mu     sync.Mutex // guards all below; held only to copy, never over I/O
@@ -26,7 +26,8 @@ type Store struct {
 	events []Event // oldest first
 	missed uint64  // seq of the newest event or line that is no longer kept
 	lines  map[string]*lines
-	wake   chan struct{} // closed at the next change; nil if nobody waits
+	loads  map[string]measured // by route
+	wake   chan struct{}       // closed at the next change; nil if nobody waits
 }
 
 // lines is what is kept of one page's output, oldest first.
@@ -35,13 +36,19 @@ type lines struct {
 	bytes int
 }
 
+// measured is the newest load of a page.
+type measured struct {
+	load Load
+	seq  uint64 // of the Measure that changed it
+}
+
 // Beginning is the cursor before the first event: a reader that starts there
 // misses nothing, and gets no snapshot.
 const Beginning = 1
 
 // NewStore returns an empty store.
 func NewStore(server Server) *Store {
-	return &Store{seq: Beginning, server: server, pages: make(map[string]Page), lines: make(map[string]*lines)}
+	return &Store{seq: Beginning, server: server, pages: make(map[string]Page), lines: make(map[string]*lines), loads: make(map[string]measured)}
 }
 
 // Publish makes an event, and the state that it carries, known. A zero Time
@@ -89,6 +96,28 @@ func (s *Store) Append(batch []Line) {
 	}
 	l.kept = l.kept[drop:]
 	s.wakeLocked()
+}
+
+// Measure makes loads known. Those that are as they were, and those of pages
+// that are none, are nothing new; if all are, no reader is woken. A page has
+// nothing to do until it is measured. The slice stays the caller's.
+func (s *Store) Measure(loads []Load) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seq := s.seq + 1
+	for _, load := range loads {
+		last, known := s.loads[load.Page]
+		if !known {
+			last.load.Page = load.Page
+		}
+		if _, ok := s.pages[load.Page]; ok && load != last.load {
+			s.loads[load.Page] = measured{load, seq}
+			s.seq = seq
+		}
+	}
+	if s.seq == seq {
+		s.wakeLocked()
+	}
 }
 
 // Next waits until something happened after the cursor; see [Source].
@@ -157,6 +186,7 @@ func (s *Store) publishLocked(e Event) {
 		if e.Removed {
 			delete(s.pages, e.Page.Route)
 			delete(s.lines, e.Page.Route)
+			delete(s.loads, e.Page.Route)
 		} else {
 			s.pages[e.Page.Route] = *e.Page
 		}
@@ -185,6 +215,7 @@ func (s *Store) sinceLocked(after uint64) Update {
 		u.Lines = append(u.Lines, l.kept[i:]...)
 	}
 	slices.SortFunc(u.Lines, func(a, b Line) int { return cmp.Compare(a.Seq, b.Seq) })
+	u.Loads = s.loadsLocked(after)
 	return u
 }
 
@@ -193,7 +224,19 @@ func (s *Store) snapshotLocked() *Snapshot {
 	for _, route := range slices.Sorted(maps.Keys(s.pages)) {
 		snap.Pages = append(snap.Pages, s.pages[route])
 	}
+	snap.Loads = s.loadsLocked(0)
 	return snap
+}
+
+// loadsLocked returns the loads that changed after the cursor, by page.
+func (s *Store) loadsLocked(after uint64) (loads []Load) {
+	for _, m := range s.loads {
+		if m.seq > after {
+			loads = append(loads, m.load)
+		}
+	}
+	slices.SortFunc(loads, func(a, b Load) int { return cmp.Compare(a.Page, b.Page) })
+	return loads
 }
 
 func (s *Store) wakeLocked() {

@@ -3,6 +3,7 @@ package state
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -115,6 +116,89 @@ func TestARemovedPageLeavesTheSnapshot(t *testing.T) {
 	}
 }
 
+// withPages returns a store that knows pages, and the cursor behind them.
+func withPages(routes ...string) (*Store, uint64) {
+	s := NewStore(Server{})
+	for _, route := range routes {
+		s.Publish(Event{Page: &Page{Route: route}})
+	}
+	u, _ := s.Next(context.Background(), 0)
+	return s, u.Seq
+}
+
+func TestLoadsThatChangedAreToldByPage(t *testing.T) {
+	s, after := withPages("/a", "/b", "/c")
+	for _, step := range []struct{ measured, told []Load }{
+		{
+			[]Load{{Page: "/c", Requests: 1}, {Page: "/a", Requests: 1}, {Page: "/b"}},
+			[]Load{{Page: "/a", Requests: 1}, {Page: "/c", Requests: 1}}, // the other has nothing to do
+		},
+		{
+			[]Load{{Page: "/c", Requests: 2}, {Page: "/a", Requests: 1}},
+			[]Load{{Page: "/c", Requests: 2}},
+		},
+		{
+			[]Load{{Page: "/b", Rate: 0.5}, {Page: "/none", Requests: 7}},
+			[]Load{{Page: "/b", Rate: 0.5}},
+		},
+		{
+			[]Load{{Page: "/b"}},
+			[]Load{{Page: "/b"}}, // not any more
+		},
+	} {
+		s.Measure(step.measured)
+		u, err := s.Next(t.Context(), after)
+		if err != nil || u.Seq != after+1 || u.Gap || len(u.Events) > 0 || !slices.Equal(u.Loads, step.told) {
+			t.Errorf("%+v gives %+v, %v; want %+v", step.measured, u, err, step.told)
+		}
+		after = u.Seq
+	}
+	u, _ := s.Next(t.Context(), 0)
+	if want := []Load{{Page: "/a", Requests: 1}, {Page: "/b"}, {Page: "/c", Requests: 2}}; !slices.Equal(u.Snapshot.Loads, want) {
+		t.Errorf("the snapshot has %+v, want %+v", u.Snapshot.Loads, want)
+	}
+}
+
+func TestALoadThatIsAsItWasWakesNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, after := withPages("/a", "/b")
+		loads := []Load{{Page: "/a", Requests: 1, Rate: 0.5}, {Page: "/b"}}
+		s.Measure(loads)
+		u, _ := s.Next(t.Context(), after)
+		after = u.Seq
+		woken := false
+		go func() { _, err := s.Next(t.Context(), after); woken = err == nil }()
+		synctest.Wait()
+		s.Measure(loads)
+		s.Measure(nil)
+		s.Measure([]Load{{Page: "/none", Requests: 1}})
+		synctest.Wait()
+		if u, _ := s.Next(t.Context(), 0); woken || u.Seq != after {
+			t.Errorf("woken: %v, at %d, want %d", woken, u.Seq, after)
+		}
+		loads[1].InFlight = 1
+		s.Measure(loads)
+		synctest.Wait()
+		if !woken {
+			t.Error("a change wakes nobody")
+		}
+	})
+}
+
+func TestTheLoadOfARemovedPageGoesWithIt(t *testing.T) {
+	s, after := withPages("/a")
+	s.Measure([]Load{{Page: "/a", Requests: 1}})
+	s.Publish(Event{Page: &Page{Route: "/a"}, Removed: true})
+	s.Measure([]Load{{Page: "/a", Requests: 2}}) // of a moment ago
+	s.Publish(Event{Page: &Page{Route: "/a"}})
+	if u, _ := s.Next(t.Context(), after); len(u.Loads) > 0 {
+		t.Errorf("told: %+v", u.Loads)
+	}
+	if u, _ := s.Next(t.Context(), 0); len(u.Snapshot.Loads) > 0 {
+		t.Errorf("kept: %+v", u.Snapshot.Loads)
+	}
+}
+
 func TestManyWritersAndReadersAgree(t *testing.T) {
 	s := NewStore(Server{})
 	const writers, each = 8, 200
@@ -160,6 +244,18 @@ func TestAProblemReadsAsTheCompilerWritesIt(t *testing.T) {
 		if p.String() != want {
 			t.Errorf("got %q, want %q", p, want)
 		}
+	}
+}
+
+func BenchmarkMeasureWhatDidNotChange(b *testing.B) {
+	s := NewStore(Server{})
+	var loads []Load
+	for i := range 50 {
+		loads = append(loads, Load{Page: fmt.Sprint("/", i), Requests: 1})
+		s.Publish(Event{Page: &Page{Route: loads[i].Page}})
+	}
+	for b.Loop() {
+		s.Measure(loads)
 	}
 }
 
