@@ -75,6 +75,9 @@ func (b *Backend) Requests() int64 { return b.total.Load() }
 // InFlight is how many requests are under way.
 func (b *Backend) InFlight() int { return int(b.word.Load() &^ draining) }
 
+// drained reports whether nothing is under way, nor ever will be.
+func (b *Backend) drained() bool { return b.word.Load() == draining }
+
 // claim takes the backend for a request, unless it is draining.
 func (b *Backend) claim() bool {
 	for {

@@ -24,7 +24,8 @@ var past = time.Unix(1, 0)
 // exchange is one request on its way. Its fields belong to the goroutine of
 // the request, but for those that say otherwise.
 type exchange struct {
-	route    *Route
+	began    time.Time
+	route    *Route // nil until one is found
 	settings *Settings
 	id       string
 	client   *http.ResponseController
@@ -34,6 +35,7 @@ type exchange struct {
 	backend  *Backend // claimed, or nil
 	conn     net.Conn // to the worker
 	body     *requestBody
+	status   int // of the answer, 0 until one begins
 	stream   bool
 	upgraded *upgradedConn
 	deadline time.Time // until which it may wait for a worker
@@ -247,6 +249,23 @@ func (x *exchange) end() {
 		x.upgraded.Close()
 	}
 	x.leave()
+	x.record()
 	x.release()
 	x.cancel(nil)
+}
+
+// record counts the exchange.
+func (x *exchange) record() {
+	if x.route == nil {
+		return
+	}
+	t := &x.route.traffic
+	if x.upgraded != nil {
+		t.upgraded.Add(-1)
+	}
+	took := time.Since(x.began)
+	if x.stream || x.status == 0 {
+		took = untimed
+	}
+	t.record(x.status, took)
 }

@@ -54,7 +54,7 @@ func (p *Proxy) Match(match func(path string) (*Route, bool)) { p.match.Store(&m
 
 // ServeHTTP answers a request by the page whose route it falls under.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{settings: p.settings.Load(), id: requestID(r.Header.Get("X-Request-Id")), client: http.NewResponseController(w)}
+	x := &exchange{began: time.Now(), settings: p.settings.Load(), id: requestID(r.Header.Get("X-Request-Id")), client: http.NewResponseController(w)}
 	x.ctx, x.cancel = context.WithCancelCause(r.Context())
 	defer x.end()
 	r = r.WithContext(context.WithValue(x.ctx, exchangeKey{}, x))
@@ -65,11 +65,12 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			x.lookAfter(client)
 		}
 	}
-	var ok bool
-	if x.route, ok = (*p.match.Load())(r.URL.Path); !ok {
+	route, ok := (*p.match.Load())(r.URL.Path)
+	if !ok {
 		p.fail(w, r, &refusalError{&notFound})
 		return
 	}
+	x.route = route
 	if refusal := x.acquire(); refusal != nil {
 		p.fail(w, r, &refusalError{refusal})
 		return
@@ -114,6 +115,7 @@ func modify(resp *http.Response) error {
 		if strings.EqualFold(resp.Header.Get("Upgrade"), "websocket") {
 			x.upgraded.frames = new(frames)
 		}
+		x.route.traffic.upgraded.Add(1)
 		resp.Body = x.upgraded
 	default:
 		x.stream = strings.EqualFold(strings.TrimSpace(media), "text/event-stream")
@@ -122,6 +124,7 @@ func modify(resp *http.Response) error {
 			closeAfter(resp.Header)
 		}
 	}
+	x.status = resp.StatusCode
 	x.answered.Store(true)
 	x.moved()
 	if x.stream {
@@ -133,26 +136,33 @@ func modify(resp *http.Response) error {
 // fail answers in a worker's place.
 func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	x := exchangeOf(r)
-	cause := context.Cause(x.ctx)
-	var refusal *refusalError
 	w.Header().Set("X-Request-Id", x.id)
 	if x.body.pending() {
 		closeAfter(w.Header())
 	}
+	refusal := x.failure(err)
+	x.status = refusal.Status
+	refuse(w, r, refusal)
+}
+
+// failure is what to tell a client of an error. If it has left it is told
+// nothing: failure panics with [http.ErrAbortHandler].
+func (x *exchange) failure(err error) Refusal {
+	cause := context.Cause(x.ctx)
+	var refusal *refusalError
 	switch {
 	case errors.As(err, &refusal):
-		refuse(w, r, *refusal.Refusal)
+		return *refusal.Refusal
 	case cause == errSlowClient:
-		refuse(w, r, Refusal{Status: http.StatusRequestTimeout, Title: "Request timeout", Detail: "The request's body stopped coming."})
+		return Refusal{Status: http.StatusRequestTimeout, Title: "Request timeout", Detail: "The request's body stopped coming."}
 	case cause == errSlowWorker:
-		refuse(w, r, Refusal{Status: http.StatusGatewayTimeout, Title: "Gateway timeout", Detail: "The page did not answer in time."})
+		return Refusal{Status: http.StatusGatewayTimeout, Title: "Gateway timeout", Detail: "The page did not answer in time."}
 	case cause != nil, x.body.broken() && errors.Is(err, io.ErrUnexpectedEOF):
-		panic(http.ErrAbortHandler) // the client left: nobody is there to answer
+		panic(http.ErrAbortHandler)
 	case x.body.broken():
-		refuse(w, r, Refusal{Status: http.StatusBadRequest, Title: "Bad request", Detail: "The request's body could not be read."})
-	default:
-		refuse(w, r, Refusal{Status: http.StatusBadGateway, Title: "Bad gateway", Detail: "The page ended before it answered, or its answer could not be read."})
+		return Refusal{Status: http.StatusBadRequest, Title: "Bad request", Detail: "The request's body could not be read."}
 	}
+	return Refusal{Status: http.StatusBadGateway, Title: "Bad gateway", Detail: "The page ended before it answered, or its answer could not be read."}
 }
 
 // closeAfter ends the client's connection after an answer that came before the

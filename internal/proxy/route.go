@@ -21,13 +21,15 @@ type Refusal struct {
 // Route is where the requests of one page go. The zero Route holds them. It is
 // steered by one goroutine and asked by many.
 type Route struct {
-	stance atomic.Pointer[stance]
-	queue  queue
+	stance  atomic.Pointer[stance]
+	queue   queue
+	traffic traffic
 }
 
 // stance is what a request meets. Neither backends nor refusal: it waits.
 type stance struct {
 	backends []*Backend
+	retired  []*Backend // that served and have not ended yet
 	refusal  *Refusal
 	left     chan struct{} // closed when another stance is taken
 }
@@ -53,11 +55,24 @@ func (r *Route) Refuse(refusal Refusal) { r.take(&stance{refusal: &refusal}) }
 func (r *Route) Held() int { return r.queue.len() }
 
 func (r *Route) take(next *stance) (last *stance) {
-	r.current() // there is one to leave
+	last = r.current() // there is one to leave
 	next.left = make(chan struct{})
-	last = r.stance.Swap(next)
+	next.retire(last)
+	r.stance.Store(next)
 	close(last.left)
 	return last
+}
+
+// retire notes which backends of the stance before may have requests under way
+// and serve no more.
+func (s *stance) retire(last *stance) {
+	for _, served := range [][]*Backend{last.retired, last.backends} {
+		for _, b := range served {
+			if !b.drained() && !slices.Contains(s.backends, b) && !slices.Contains(s.retired, b) {
+				s.retired = append(s.retired, b)
+			}
+		}
+	}
 }
 
 func (r *Route) current() *stance {
