@@ -1,0 +1,58 @@
+package process
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+)
+
+// tick is the unit of times in /proc/PID/stat, USER_HZ: 100 a second on every
+// architecture that Go runs on (include/uapi/asm-generic/param.h; the
+// exceptions were alpha and ia64).
+const tick = time.Second / 100
+
+// Sample returns what a process takes at this moment, without its children. It
+// reads two files of /proc. The error is that of a missing file if there is no
+// such process.
+func Sample(pid int) (Usage, error) {
+	proc := "/proc/" + strconv.Itoa(pid)
+	statm, err := os.ReadFile(proc + "/statm")
+	if err != nil {
+		return Usage{}, err
+	}
+	stat, err := os.ReadFile(proc + "/stat")
+	if err != nil {
+		return Usage{}, err
+	}
+	u, ok := parseUsage(statm, stat, os.Getpagesize())
+	if !ok {
+		return Usage{}, fmt.Errorf("%s: statm %q and stat %q are not as in proc(5)", proc, statm, stat)
+	}
+	return u, nil
+}
+
+// parseUsage reads the second number of statm, and the fields 14 and 15 of
+// stat (proc(5)). The second of those, the name, stands in brackets and may
+// hold anything, brackets and spaces included.
+func parseUsage(statm, stat []byte, pageSize int) (u Usage, ok bool) {
+	sizes := bytes.Fields(statm)
+	times := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:]) // from field 3 on
+	if len(sizes) < 2 || len(times) < 13 {
+		return Usage{}, false
+	}
+	pages, err := strconv.ParseInt(string(sizes[1]), 10, 64)
+	if err != nil {
+		return Usage{}, false
+	}
+	u.Memory = pages * int64(pageSize)
+	for _, field := range times[11:13] {
+		ticks, err := strconv.ParseInt(string(field), 10, 64)
+		if err != nil {
+			return Usage{}, false
+		}
+		u.CPU += time.Duration(ticks) * tick
+	}
+	return u, true
+}
