@@ -50,9 +50,10 @@ type Log interface {
 // Supervisor keeps all pages.
 type Supervisor struct {
 	*house
-	parent *process.Parent
-	build  *build.Builder
-	proxy  *proxy.Proxy
+	parent  *process.Parent
+	build   *build.Builder
+	proxy   *proxy.Proxy
+	sampler *sampler
 
 	inbox chan func() // what is asked, carried out by Run
 	begun chan struct{}
@@ -145,7 +146,7 @@ func New(opts Options) (*Supervisor, error) {
 				return p, p.PID, nil
 			},
 		},
-		parent: parent, build: b, proxy: opts.Proxy, cfg: cfg,
+		parent: parent, build: b, proxy: opts.Proxy, sampler: newSampler(opts.Store), cfg: cfg,
 		inbox: make(chan func()), begun: make(chan struct{}), ended: make(chan struct{}), wake: make(chan struct{}, 1),
 		pages: make(map[string]*running), conflicts: make(map[string][]string), doomed: make(map[string]time.Time),
 		removal: idleTimer(),
@@ -178,6 +179,7 @@ func (s *Supervisor) Changed(paths []string) {
 func (s *Supervisor) Run(ctx context.Context) error {
 	defer close(s.ended)
 	defer s.parent.Close()
+	defer s.sample(ctx)()
 	defer s.actors.Wait()
 	s.discover(ctx)
 	if len(s.pages)+len(s.conflicts) == 0 {
@@ -200,6 +202,18 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+}
+
+// sample begins to measure. The function it returns ends that; drains are
+// measured too, so call it when every actor has ended.
+func (s *Supervisor) sample(ctx context.Context) (end func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var sampling sync.WaitGroup
+	sampling.Go(func() { s.sampler.run(ctx) }) // ends with ctx
+	return func() {
+		cancel()
+		sampling.Wait()
 	}
 }
 
@@ -380,7 +394,8 @@ func (s *Supervisor) remove(route string) {
 	s.build.Forget(p.folder)
 }
 
-// route tells the proxy where requests go from now on.
+// route tells the proxy where requests go from now on, and the sampler what to
+// measure.
 func (s *Supervisor) route() {
 	routes := make(map[string]*proxy.Route, len(s.pages))
 	for route, p := range s.pages {
@@ -394,6 +409,7 @@ func (s *Supervisor) route() {
 		}
 	}
 	s.proxy.Match(router.NewTable(routes).Match)
+	s.sampler.routes.Store(&routes)
 }
 
 func (s *Supervisor) settings(route, dir string) settings {

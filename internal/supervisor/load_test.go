@@ -1,0 +1,329 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tqserver/internal/process"
+	"tqserver/internal/proxy"
+	"tqserver/internal/state"
+)
+
+// scale is a sampler whose routes refuse what they are asked, at a moment that
+// the test says, and whose processes take what the test says.
+type scale struct {
+	t       *testing.T
+	store   *state.Store
+	sampler *sampler
+
+	mu     sync.Mutex            // guards all below
+	usages map[int]process.Usage // by pid; those that are missing have ended
+	asked  int                   // for usages
+}
+
+func newScale(t *testing.T, routes ...string) *scale {
+	s := &scale{t: t, store: state.NewStore(state.Server{}), usages: make(map[int]process.Usage)}
+	s.sampler = newSampler(s.store)
+	s.sampler.usage = func(pid int) (process.Usage, error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.asked++
+		u, ok := s.usages[pid]
+		if !ok {
+			return process.Usage{}, os.ErrNotExist
+		}
+		return u, nil
+	}
+	s.route(routes...)
+	return s
+}
+
+// route makes routes anew.
+func (s *scale) route(routes ...string) {
+	entries := make(map[string]*proxy.Route)
+	for _, route := range routes {
+		entries[route] = new(proxy.Route)
+		s.store.Publish(state.Event{Page: &state.Page{Route: route}})
+	}
+	s.sampler.routes.Store(&entries)
+}
+
+// weigh runs a test beside the sampler, in a bubble.
+func weigh(t *testing.T, test func(s *scale)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := newScale(t, "/")
+		ctx, cancel := context.WithCancel(t.Context())
+		over := make(chan struct{})
+		go func() { defer close(over); s.sampler.run(ctx) }() // ends with ctx
+		defer func() { cancel(); <-over }()
+		test(s)
+	})
+}
+
+// request has a request answered with a status after a time.
+func (s *scale) request(status int, after time.Duration) {
+	entry := (*s.sampler.routes.Load())["/"]
+	entry.Hold()
+	time.AfterFunc(after, func() { entry.Refuse(proxy.Refusal{Status: status}) })
+	p := proxy.New(proxy.Settings{HoldTimeout: time.Hour, MaxHeld: 1})
+	p.Match(func(string) (*proxy.Route, bool) { return entry, true })
+	p.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
+}
+
+// takes has a process take so much from now on.
+func (s *scale) takes(pid int, u process.Usage) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.usages[pid] = u
+}
+
+// ended has a process be gone.
+func (s *scale) ended(pid int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.usages, pid)
+}
+
+// serving publishes the page with a worker that serves, or with none.
+func (s *scale) serving(pid int) {
+	page := state.Page{Route: "/", Workers: []state.Worker{{Role: state.RoleDraining, PID: 1}}}
+	if pid != 0 {
+		page.Workers = append(page.Workers, state.Worker{Role: state.RoleServing, PID: pid})
+	}
+	s.store.Publish(state.Event{Page: &page})
+}
+
+// load returns what is known after a time.
+func (s *scale) load(after time.Duration) state.Load {
+	time.Sleep(after)
+	synctest.Wait()
+	u, _ := s.store.Next(s.t.Context(), 0)
+	for _, l := range u.Snapshot.Loads {
+		if l.Page == "/" {
+			return l
+		}
+	}
+	return state.Load{}
+}
+
+func TestTheRateIsThatOfTheLastTwoSeconds(t *testing.T) {
+	weigh(t, func(s *scale) {
+		for range 5 {
+			s.request(http.StatusNotFound, 10*time.Millisecond)
+		}
+		if got := s.load(500 * time.Millisecond); got.Requests != 5 || got.Errors != 0 || got.Rate != 2.5 {
+			t.Errorf("after the first: %+v", got)
+		}
+		s.request(http.StatusServiceUnavailable, 10*time.Millisecond)
+		if got := s.load(time.Second); got.Requests != 6 || got.Errors != 1 || got.Rate != 3 {
+			t.Errorf("after one more: %+v", got)
+		}
+		if got := s.load(time.Second); got.Requests != 6 || got.Rate != 0.5 {
+			t.Errorf("two seconds after the first: %+v", got)
+		}
+		if got := s.load(time.Second); got.Requests != 6 || got.Rate != 0 {
+			t.Errorf("at last: %+v", got)
+		}
+	})
+}
+
+func TestPercentilesAreThoseOfTheLastTenSecondsThatHadAny(t *testing.T) {
+	near := func(d, want time.Duration) bool { return math.Abs(float64(d-want)) <= float64(want)/14 }
+	weigh(t, func(s *scale) {
+		for range 18 {
+			s.request(http.StatusOK, 10*time.Millisecond)
+		}
+		s.request(http.StatusOK, time.Second)
+		s.request(http.StatusOK, time.Second)
+		first := s.load(500 * time.Millisecond)
+		if !near(first.P50, 10*time.Millisecond) || !near(first.P95, time.Second) {
+			t.Errorf("at first: %+v", first)
+		}
+		s.load(5 * time.Second)
+		for range 19 {
+			s.request(http.StatusOK, 100*time.Millisecond)
+		}
+		if got := s.load(500 * time.Millisecond); !near(got.P50, 100*time.Millisecond) || !near(got.P95, time.Second) {
+			t.Errorf("of all: %+v", got)
+		}
+		if got := s.load(5 * time.Second); !near(got.P50, 100*time.Millisecond) || !near(got.P95, 100*time.Millisecond) {
+			t.Errorf("of the later ones: %+v", got)
+		}
+		if got := s.load(time.Hour); !near(got.P50, 100*time.Millisecond) || !near(got.P95, 100*time.Millisecond) || got.Requests != 39 {
+			t.Errorf("of none: %+v", got)
+		}
+	})
+}
+
+func TestMemoryAndCPUAreThoseOfTheServingWorker(t *testing.T) {
+	weigh(t, func(s *scale) {
+		s.takes(1, process.Usage{Memory: 99 * mebibyte})
+		s.takes(7, process.Usage{Memory: 20*mebibyte + 4096, CPU: time.Second})
+		s.takes(8, process.Usage{Memory: 10 * mebibyte, CPU: 100 * time.Millisecond})
+		s.serving(7)
+		if got, want := s.load(300*time.Millisecond), (state.Load{Page: "/", Memory: 20 * mebibyte}); got != want {
+			t.Error(cmp.Diff(want, got))
+		}
+		s.takes(7, process.Usage{Memory: 30 * mebibyte, CPU: 2 * time.Second})
+		if got, want := s.load(2*time.Second), (state.Load{Page: "/", Memory: 30 * mebibyte, CPU: 50}); got != want {
+			t.Error(cmp.Diff(want, got))
+		}
+		s.serving(8) // which has taken less so far
+		if got, want := s.load(250*time.Millisecond), (state.Load{Page: "/", Memory: 10 * mebibyte}); got != want {
+			t.Error(cmp.Diff(want, got))
+		}
+		s.ended(8)
+		if got, want := s.load(2*time.Second), (state.Load{Page: "/"}); got != want {
+			t.Error(cmp.Diff(want, got))
+		}
+		s.takes(7, process.Usage{Memory: 40 * mebibyte})
+		s.serving(7)
+		s.load(250 * time.Millisecond)
+		s.serving(0)
+		if got, want := s.load(250*time.Millisecond), (state.Load{Page: "/"}); got != want {
+			t.Error(cmp.Diff(want, got))
+		}
+	})
+}
+
+func TestAProcessIsAskedEveryTwoSeconds(t *testing.T) {
+	weigh(t, func(s *scale) {
+		s.takes(7, process.Usage{Memory: mebibyte})
+		s.serving(7)
+		s.load(time.Minute)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.asked < 29 || s.asked > 31 {
+			t.Errorf("it was asked %d times in a minute", s.asked)
+		}
+	})
+}
+
+func TestAnIdlePageWakesNobody(t *testing.T) {
+	weigh(t, func(s *scale) {
+		s.takes(7, process.Usage{Memory: 20 * mebibyte})
+		s.serving(7)
+		s.request(http.StatusOK, 5*time.Millisecond)
+		s.load(20 * time.Second)
+		u, _ := s.store.Next(s.t.Context(), 0)
+		quiet, cancel := context.WithTimeout(s.t.Context(), time.Hour)
+		defer cancel()
+		if got, err := s.store.Next(quiet, u.Seq); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%+v, %v", got, err)
+		}
+	})
+}
+
+func TestARouteThatIsMadeAnewStartsAnew(t *testing.T) {
+	weigh(t, func(s *scale) {
+		s.request(http.StatusOK, 5*time.Millisecond)
+		if got := s.load(time.Second); got.Requests != 1 || got.P50 == 0 {
+			t.Errorf("before: %+v", got)
+		}
+		s.route("/", "/other")
+		if got := s.load(time.Second); got != (state.Load{Page: "/"}) {
+			t.Errorf("after: %+v", got)
+		}
+		s.route("/other")
+		s.load(time.Second)
+		if len(s.sampler.gauges) != 1 {
+			t.Errorf("%d gauges are kept for one route", len(s.sampler.gauges))
+		}
+	})
+}
+
+func TestTheLastMeasureIsOfTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScale(t, "/")
+		s.request(http.StatusOK, 5*time.Millisecond)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		s.sampler.run(ctx)
+		if got := s.load(0); got.Requests != 1 {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+func TestAWindowKeepsWhatItNeeds(t *testing.T) {
+	var w window
+	now := time.Now()
+	for i := range 1000 {
+		w.add(now.Add(time.Duration(i)*measureEvery), uint64(i/100), func() *proxy.Histogram { return new(proxy.Histogram) })
+	}
+	if len(w) != int(answersOver/measureEvery)+1 || cap(w) > 100 {
+		t.Errorf("%d moments are kept in room for %d", len(w), cap(w))
+	}
+	kept := make(map[*proxy.Histogram]bool)
+	for _, m := range w {
+		kept[m.durations] = true
+	}
+	if len(kept) != 1 {
+		t.Errorf("%d histograms are kept of a time in which nothing ended", len(kept))
+	}
+}
+
+func TestFiguresAreRounded(t *testing.T) {
+	for in, want := range map[float64]float64{0: 0, 0.04: 0, 0.05: 0.1, 12.34: 12.3, 99.94: 99.9, 99.96: 100, 100.4: 100, 1234.5: 1235} {
+		if got := roundRate(in); got != want {
+			t.Errorf("a rate of %v is shown as %v, want %v", in, got, want)
+		}
+	}
+	for in, want := range map[time.Duration]time.Duration{
+		0: 0, 1: 1, 999: 999, 1004: 1000, 1005: 1010, 9999: 10000, 99949: 99900, 99950: 100000,
+		1_234_567 * time.Nanosecond: 1230 * time.Microsecond, 12_345 * time.Millisecond: 12_300 * time.Millisecond,
+	} {
+		if got := threeDigits(in); got != want {
+			t.Errorf("%v is shown as %v, want %v", in, got, want)
+		}
+	}
+	for in, want := range map[int64]int64{0: 0, mebibyte/2 - 1: 0, mebibyte / 2: mebibyte, 5*mebibyte + 1: 5 * mebibyte} {
+		if got := wholeMiB(in); got != want {
+			t.Errorf("%d bytes are shown as %d, want %d", in, got, want)
+		}
+	}
+	for want, in := range map[int][2]time.Duration{
+		0: {-time.Second, time.Second}, 1: {10 * time.Millisecond, 2 * time.Second}, 50: {time.Second, 2 * time.Second}, 150: {3 * time.Second, 2 * time.Second},
+	} {
+		if got := percent(in[0], in[1]); got != want {
+			t.Errorf("%v in %v are %d %%, want %d", in[0], in[1], got, want)
+		}
+	}
+	if got := percent(time.Second, 0); got != 0 {
+		t.Errorf("in no time: %d %%", got)
+	}
+}
+
+// BenchmarkASecondOfFiftyIdlePages shows what an idle server pays: a
+// millisecond an operation would be 0.1 % of a CPU.
+func BenchmarkASecondOfFiftyIdlePages(b *testing.B) {
+	store := state.NewStore(state.Server{})
+	s := newSampler(store)
+	routes := make(map[string]*proxy.Route)
+	for i := range 50 {
+		route := fmt.Sprint("/", i)
+		routes[route] = new(proxy.Route)
+		store.Publish(state.Event{Page: &state.Page{Route: route, Workers: []state.Worker{{Role: state.RoleServing, PID: os.Getpid()}}}})
+	}
+	s.routes.Store(&routes)
+	now := time.Now()
+	b.ReportAllocs()
+	for b.Loop() {
+		for range time.Second / measureEvery {
+			now = now.Add(measureEvery)
+			s.measure(now)
+		}
+	}
+}
