@@ -57,6 +57,7 @@ type page struct {
 	learning context.CancelFunc
 	burst    burst
 	failed   string // why the newest version cannot serve
+	words    words
 
 	good     version // the newest good build
 	live     version // that serves, or served last
@@ -98,6 +99,12 @@ type settings struct {
 	worker  config.WorkerSettings
 	workers config.Workers
 	logFile string // of the worker, {path} replaced
+}
+
+// words are the last of a worker that did not start.
+type words struct {
+	version
+	text string
 }
 
 type buildAttempt struct {
@@ -332,7 +339,7 @@ func (p *page) built(a *buildAttempt, res build.Result, err error) {
 }
 
 func (p *page) buildFailed() {
-	p.failed = "the newest build failed"
+	p.failed, p.words = "the newest build failed", words{}
 	attrs := []slog.Attr{slog.Int("build", p.number), slog.Duration("took", p.shown.Took)}
 	if p.shown.Trigger != "" {
 		attrs = append(attrs, slog.String("file", p.shown.Trigger))
@@ -362,8 +369,8 @@ var brokenPage = proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "Th
 
 // goodBuild starts a binary, unless that is what serves or starts already.
 func (p *page) goodBuild(a *buildAttempt, binary string, attempt state.Build) {
-	failed, coming := p.failed, p.coming()
-	p.failed = ""
+	failed, last, coming := p.failed, p.words, p.coming()
+	p.failed, p.words = "", words{}
 	if p.serving != nil && p.serving.binary == binary {
 		if coming != nil && coming.binary != binary {
 			p.dropStart()
@@ -400,7 +407,7 @@ func (p *page) goodBuild(a *buildAttempt, binary string, attempt state.Build) {
 		return
 	}
 	if a.change.stale && p.good.binary == binary && (p.serving != nil || coming != nil) {
-		p.failed = failed // if it does not start, that was told
+		p.failed, p.words = failed, last // if it does not start, that was told
 		p.publish()
 		return
 	}
@@ -514,7 +521,7 @@ func (p *page) publish() {
 // state is what the world may see of the page.
 func (p *page) state() state.Page {
 	s := state.Page{
-		Route: p.route, Dir: p.show(p.dir), Build: p.shown, Restarts: p.restarts, Next: p.next, Problem: p.failed,
+		Route: p.route, Dir: p.show(p.dir), Build: p.shown, Restarts: p.restarts, Next: p.next, Problem: p.failed, LastWords: p.words.text, Log: p.out.path(),
 		Phase: phase(facts{
 			stopped: p.stopped, building: p.building != nil, starting: p.starting != nil, portless: p.portless != nil,
 			failed: p.failed != "", serving: p.serving != nil, crashed: !p.next.IsZero(),
@@ -530,7 +537,7 @@ func (p *page) state() state.Page {
 		s.Workers = append(s.Workers, a.worker.state(state.RoleStarting))
 	}
 	if w := p.serving; w != nil {
-		s.ServingOn = w.build
+		s.ServingOn, s.Swap = w.build, w.swap
 		s.Workers = append(s.Workers, w.state(state.RoleServing))
 	}
 	for w := range p.draining {

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -150,6 +151,83 @@ func TestAVersionThatDiesAtStartIsTriedOnceBesideAServingOne(t *testing.T) {
 		s.after(time.Second)
 		s.serves("v2")
 		s.phase(state.Serving)
+	})
+}
+
+func TestTheLastWordsOfWhatDidNotStartAreKeptWhileTheyMatter(t *testing.T) {
+	mute := func(s *stage) {
+		t.Helper()
+		if got := s.state().LastWords; got != "" {
+			t.Errorf("the page is %s and has %q", s.state().Phase, got)
+		}
+	}
+	dies := func(s *stage, last string) { s.set(func() { s.dies, s.ready, s.last = 3*time.Millisecond, -1, last }) }
+	lives := func(s *stage) { s.set(func() { s.dies, s.ready, s.last = -1, 5*time.Millisecond, "" }) }
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		mute(s)
+		dies(s, "one\ntwo\n")
+		s.save("v2")
+		s.after(time.Second)
+		if p := s.state(); p.LastWords != "one\ntwo" || p.Problem == "" || p.ServingOn != 1 {
+			t.Errorf("beside the one that serves: %+v", p)
+		}
+		s.save("broken")
+		s.after(time.Second)
+		mute(s) // something else is wrong now
+		dies(s, "three\n")
+		s.save("v3")
+		s.after(time.Second)
+		lives(s)
+		s.command(state.Restart)
+		s.after(time.Second)
+		s.serves("v3")
+		mute(s)
+	})
+	perform(t, func(s *stage) { s.dies, s.ready, s.last = 3*time.Millisecond, -1, "first\n" }, func(s *stage) {
+		s.after(time.Second)
+		s.phase(state.Crashed)
+		if got := s.state().LastWords; got != "first" {
+			t.Errorf("where nothing serves: %q", got)
+		}
+		dies(s, "")
+		s.after(3 * time.Second)
+		mute(s) // the newest said nothing
+		dies(s, "again\n")
+		s.after(10 * time.Second)
+		lives(s)
+		s.after(time.Minute)
+		s.serves("v1")
+		mute(s)
+	})
+}
+
+func TestAPageTellsHowItsWorkersAreRun(t *testing.T) {
+	t.Setenv("SITE_TOKEN", "s3cret")
+	perform(t, nil, func(s *stage) {
+		s.after(202 * time.Millisecond)
+		if p := s.state(); p.Swap != 0 || len(p.Workers) != 1 || p.Workers[0].Binary != "/bin/v1" || p.Workers[0].Role != state.RoleStarting {
+			t.Errorf("while it starts: %+v", p)
+		}
+		s.after(time.Second)
+		p := s.state()
+		if p.Swap != 5*time.Millisecond || p.Log != "/logs/worker.log" || p.Workers[0].Binary != "/bin/v1" {
+			t.Errorf("while it serves: %+v", p)
+		}
+		env := p.Workers[0].Env
+		for _, want := range []string{"TQ_ROUTE=/", "TQ_LOG_FILE=/logs/worker.log", fmt.Sprint("TQ_PORT=", p.Workers[0].Port), "SITE_TOKEN=•••"} {
+			if !slices.Contains(env, want) {
+				t.Errorf("no %s in %q", want, env)
+			}
+		}
+		if !slices.IsSorted(env) || !slices.Contains(s.serves("v1").spec.Env, "SITE_TOKEN=s3cret") {
+			t.Errorf("told %q of %q", env, s.serves("v1").spec.Env)
+		}
+		s.command(state.Stop)
+		s.after(time.Second)
+		if got := s.state().Swap; got != 0 {
+			t.Errorf("nothing serves, since %v", got)
+		}
 	})
 }
 

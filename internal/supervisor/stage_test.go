@@ -46,6 +46,7 @@ type stage struct {
 	children []*actor
 	ready    time.Duration // from start to ready; negative for never
 	dies     time.Duration // from start to the end; negative for never
+	last     string        // printed before that
 	deaf     bool          // to SIGTERM
 	sick     bool          // health checks fail
 	deleted  bool          // binaries, until the next build
@@ -197,7 +198,7 @@ func (s *stage) spawn(spec process.Spec) (child, int, error) {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	a := &actor{stage: s, pid: 100 + len(s.children), spec: spec, ready: make(chan struct{}), done: make(chan struct{}), deaf: s.deaf, cancel: cancel}
 	s.children = append(s.children, a)
-	ready, dies := s.ready, s.dies
+	ready, dies, last := s.ready, s.dies, s.last
 	if s.foreign[a.port()] {
 		a.exit.PortTaken = true
 		dies = 0
@@ -214,6 +215,9 @@ func (s *stage) spawn(spec process.Spec) (child, int, error) {
 		if dies >= 0 {
 			select {
 			case <-time.After(dies):
+				if last != "" {
+					spec.Output(a.pid, true, []byte(last))
+				}
 				a.end("exit status 2")
 			case <-ctx.Done():
 			}

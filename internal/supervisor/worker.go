@@ -43,13 +43,17 @@ type worker struct {
 	settings  config.WorkerSettings
 	began     time.Time
 	ready     time.Time
+	swap      time.Duration // from began to the first request it could get
+	env       []string      // as it may be told
 	backend   *proxy.Backend
 	unhealthy int
 	hurry     context.CancelFunc // ends it at once; nil while it serves
 }
 
 func (w *worker) state(role state.Role) state.Worker {
-	return state.Worker{Role: role, PID: w.pid, Port: w.port, Build: w.build, Since: w.began, Unhealthy: w.unhealthy}
+	return state.Worker{
+		Role: role, PID: w.pid, Port: w.port, Build: w.build, Since: w.began, Unhealthy: w.unhealthy, Binary: w.binary, Env: w.env,
+	}
 }
 
 // startAttempt is a worker on its way to serving.
@@ -105,9 +109,10 @@ func (p *page) start(a *startAttempt) {
 	ctx, cancel := context.WithCancel(p.life) // ended by dropStart, at the latest in close
 	a.cancel = cancel
 	a.port, a.settings, a.began = port, p.cfg.worker, time.Now()
+	cfg, spec := p.cfg, p.spec(a)
+	a.env = tellable(spec.Env)
 	p.starting = a
 	p.publish()
-	cfg, spec := p.cfg, p.spec(a)
 	p.aside(func() func() {
 		defer cancel()
 		w, err := p.bring(ctx, a.worker, cfg, spec)
@@ -317,10 +322,12 @@ func (p *page) startFailed(a *startAttempt, w *worker, err error) {
 		return
 	}
 	attrs := []slog.Attr{slog.Int("build", a.build), slog.String("reason", string(a.reason)), slog.String("err", err.Error())}
+	p.words = words{version: a.version}
 	if w != nil {
-		if words := p.out.lastWords(w.pid); words != "" {
-			attrs = append(attrs, slog.String("output", words))
-		}
+		p.words.text = p.out.lastWords(w.pid)
+	}
+	if p.words.text != "" {
+		attrs = append(attrs, slog.String("output", p.words.text))
 	}
 	switch {
 	case p.serving != nil:
@@ -395,9 +402,13 @@ func (p *page) swap(a *startAttempt, w *worker) {
 	old := p.serving
 	p.entry.Serve(w.backend)
 	swapped := time.Now()
+	w.swap = swapped.Sub(w.began)
 	p.serving, p.live = w, w.version
 	if w.version == p.good && len(p.shown.Problems) == 0 {
-		p.failed = ""
+		p.failed, p.words = "", words{}
+	}
+	if w.version == p.words.version {
+		p.words = words{}
 	}
 	if old != nil && old.binary != w.binary {
 		p.previous = old.binary
