@@ -134,8 +134,9 @@ func (s *Server) Run(ctx context.Context) error {
 	case err = <-failed:
 		cancel()
 	}
-	s.tell(slog.LevelInfo, "shutting down: requests under way finish")
-	patience, cancelPatience := context.WithTimeout(life, s.cfg.Load().Workers.DrainTimeout+cutAfter)
+	stopBy := time.Now().Add(s.cfg.Load().Workers.DrainTimeout + cutAfter)
+	s.store.Change(state.Event{Message: "shutting down: requests under way finish"}, func(srv *state.Server) { srv.Stopping, srv.StopBy = true, stopBy })
+	patience, cancelPatience := context.WithDeadline(life, stopBy)
 	defer cancelPatience()
 	s.front.shutdown(patience)
 	<-supervised

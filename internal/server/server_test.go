@@ -175,6 +175,37 @@ func TestNoLineIsLostWhenTheLogFileChanges(t *testing.T) {
 	}
 }
 
+func TestTheOrderedEndIsTold(t *testing.T) {
+	cfg := config.Default(t.TempDir())
+	cfg.Server.Port = 0 // the kernel chooses
+	s, err := New(cfg, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }() // ends with ctx
+	waitFor(t, func() bool { return s.store.Server().Addr != "" })
+	if srv := s.store.Server(); srv.Stopping || !srv.StopBy.IsZero() {
+		t.Errorf("while it runs: %+v", srv)
+	}
+	asked := time.Now()
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	patience := cfg.Workers.DrainTimeout + cutAfter
+	if srv := s.store.Server(); !srv.Stopping || srv.StopBy.Before(asked.Add(patience)) || srv.StopBy.After(time.Now().Add(patience)) {
+		t.Errorf("at the end: %+v", srv)
+	}
+	u, _ := s.store.Next(t.Context(), state.Beginning)
+	if !slices.ContainsFunc(u.Events, func(e state.Event) bool {
+		return e.Message == "shutting down: requests under way finish" && e.Server != nil && e.Server.Stopping
+	}) {
+		t.Errorf("it was not said: %+v", u.Events)
+	}
+}
+
 func TestANewIdleTimeoutLeavesOldConnectionsAlone(t *testing.T) {
 	store := state.NewStore(state.Server{})
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write([]byte("ok")) })
