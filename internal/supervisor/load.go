@@ -15,6 +15,7 @@ import (
 const (
 	measureEvery = 250 * time.Millisecond
 	usageEvery   = 2 * time.Second
+	restEvery    = 10 * time.Second // of processes that have nothing to do
 	rateOver     = 2 * time.Second
 	answersOver  = 10 * time.Second
 )
@@ -93,6 +94,8 @@ type gauge struct {
 	pid    int           // whose usage is known, or 0
 	cpu    time.Duration // it had taken
 	at     time.Time     // that was
+	done   uint64        // requests that had ended then
+	rests  bool          // what it took had not changed then
 }
 
 // traffic measures what the page has to do.
@@ -109,15 +112,13 @@ func (g *gauge) traffic(now time.Time) {
 }
 
 // worker measures what the serving process takes: at once if it is another
-// than before, and then every two seconds.
+// than before, then every two seconds, or ten while it rests.
 func (g *gauge) worker(now time.Time, pid int, sample func(pid int) (process.Usage, error)) {
-	elapsed := now.Sub(g.at)
-	if pid == g.pid && (pid == 0 || elapsed < usageEvery-measureEvery/2) {
+	if pid == g.pid && (pid == 0 || now.Sub(g.at) < g.pause()-measureEvery/2) {
 		return
 	}
-	last := g.cpu
-	known := pid != 0 && pid == g.pid
-	g.pid, g.load.Memory, g.load.CPU = 0, 0, 0
+	last := *g
+	g.pid, g.rests, g.load.Memory, g.load.CPU = 0, false, 0, 0
 	if pid == 0 {
 		return
 	}
@@ -125,15 +126,25 @@ func (g *gauge) worker(now time.Time, pid int, sample func(pid int) (process.Usa
 	if err != nil { // it has just ended, or this system does not tell
 		return
 	}
-	g.pid, g.cpu, g.at = pid, u.CPU, now
+	g.pid, g.cpu, g.at, g.done = pid, u.CPU, now, g.load.Requests
 	g.load.Memory = wholeMiB(u.Memory)
-	if known {
-		g.load.CPU = percent(u.CPU-last, elapsed)
+	if pid == last.pid {
+		g.load.CPU = percent(u.CPU-last.cpu, now.Sub(last.at))
+		g.rests = g.load.Memory == last.load.Memory && g.load.CPU == last.load.CPU
 	}
 }
 
+// pause is how long the last usage stands. To ask the kernel for it is most of
+// what an idle server does.
+func (g *gauge) pause() time.Duration {
+	if g.rests && g.load.InFlight == 0 && g.load.Requests == g.done {
+		return restEvery
+	}
+	return usageEvery
+}
+
 // window is what a route had counted at moments of the last ten seconds,
-// oldest first.
+// oldest first. If nothing ended in that time there is one, the last.
 type window []moment
 
 type moment struct {
@@ -153,7 +164,12 @@ func (w *window) add(now time.Time, requests uint64, durations func() *proxy.His
 	if requests != last.requests {
 		m.durations = durations()
 	}
-	*w = append(slices.Delete(*w, 0, w.at(now.Add(-answersOver))), m)
+	if requests == (*w)[0].requests {
+		*w = (*w)[:0]
+	} else {
+		*w = slices.Delete(*w, 0, w.at(now.Add(-answersOver)))
+	}
+	*w = append(*w, m)
 }
 
 // at returns the place of the newest moment that is not after a time, or of

@@ -198,17 +198,30 @@ func TestMemoryAndCPUAreThoseOfTheServingWorker(t *testing.T) {
 	})
 }
 
-func TestAProcessIsAskedEveryTwoSeconds(t *testing.T) {
-	weigh(t, func(s *scale) {
-		s.takes(7, process.Usage{Memory: mebibyte})
-		s.serving(7)
-		s.load(time.Minute)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.asked < 29 || s.asked > 31 {
-			t.Errorf("it was asked %d times in a minute", s.asked)
-		}
-	})
+func TestAProcessIsAskedEveryTwoSecondsUnlessItRests(t *testing.T) {
+	for name, tt := range map[string]struct {
+		second  func(s *scale, n int)
+		atLeast int
+		atMost  int
+	}{
+		"has requests": {func(s *scale, _ int) { s.request(http.StatusOK, time.Millisecond) }, 28, 31},
+		"grows":        {func(s *scale, n int) { s.takes(7, process.Usage{Memory: int64(n) * mebibyte}) }, 28, 31},
+		"rests":        {func(*scale, int) {}, 6, 8},
+	} {
+		weigh(t, func(s *scale) {
+			s.takes(7, process.Usage{Memory: mebibyte})
+			s.serving(7)
+			for n := range 60 {
+				tt.second(s, n)
+				s.load(time.Second)
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.asked < tt.atLeast || s.asked > tt.atMost {
+				t.Errorf("while it %s it was asked %d times in a minute", name, s.asked)
+			}
+		})
+	}
 }
 
 func TestAnIdlePageWakesNobody(t *testing.T) {
@@ -259,19 +272,23 @@ func TestTheLastMeasureIsOfTheEnd(t *testing.T) {
 
 func TestAWindowKeepsWhatItNeeds(t *testing.T) {
 	var w window
-	now := time.Now()
+	now, copies := time.Now(), 0
 	for i := range 1000 {
-		w.add(now.Add(time.Duration(i)*measureEvery), uint64(i/100), func() *proxy.Histogram { return new(proxy.Histogram) })
+		now = now.Add(measureEvery)
+		w.add(now, uint64(i/20), func() *proxy.Histogram { copies++; return new(proxy.Histogram) })
+		if oldest := now.Sub(w[0].at); oldest > answersOver {
+			t.Fatalf("a moment of %v ago is kept", oldest)
+		}
 	}
-	if len(w) != int(answersOver/measureEvery)+1 || cap(w) > 100 {
-		t.Errorf("%d moments are kept in room for %d", len(w), cap(w))
+	if len(w) != int(answersOver/measureEvery)+1 || cap(w) > 100 || copies != 49 {
+		t.Errorf("%d moments are kept in room for %d, of %d copies", len(w), cap(w), copies)
 	}
-	kept := make(map[*proxy.Histogram]bool)
-	for _, m := range w {
-		kept[m.durations] = true
+	for range 50 {
+		now = now.Add(measureEvery)
+		w.add(now, 49, nil)
 	}
-	if len(kept) != 1 {
-		t.Errorf("%d histograms are kept of a time in which nothing ended", len(kept))
+	if len(w) != 1 || w[0].at != now {
+		t.Errorf("%+v is kept of a time in which nothing ended", w)
 	}
 }
 
