@@ -11,9 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tick is the unit of times in /proc/PID/stat, USER_HZ: 100 a second on every
-// architecture that Go runs on (include/uapi/asm-generic/param.h; the
-// exceptions were alpha and ia64).
+// tick is the unit of times in /proc/PID/stat (proc(5)): USER_HZ, 100 a second
+// (HZ in include/uapi/asm-generic/param.h), whatever the kernel's own HZ is.
 const tick = time.Second / 100
 
 // Sample returns what a process takes at this moment, without its children. It
