@@ -91,7 +91,7 @@ type (
 		update state.Update
 		err    error
 	}
-	tickMsg    time.Time
+	tickMsg    struct{}
 	untoastMsg int
 	toastMsg   string
 	sourceMsg  excerpt
@@ -300,7 +300,22 @@ func (m *model) tick() cmd {
 		return nil
 	}
 	m.ticking = true
-	return tea.Tick(max(pause, m.frame), func(t time.Time) tea.Msg { return tickMsg(t) })
+	return m.later(max(pause, m.frame), tickMsg{})
+}
+
+// later brings a message after a while, unless the end comes before.
+func (m *model) later(pause time.Duration, msg tea.Msg) cmd {
+	ended := m.ctx.Done()
+	return func() tea.Msg {
+		t := time.NewTimer(pause)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			return msg
+		case <-ended:
+			return nil
+		}
+	}
 }
 
 // say shows a word of the screen itself for a while. There is no command to it.
@@ -317,7 +332,7 @@ func (m *model) untoast() cmd {
 	}
 	n := m.toasts
 	m.timed = n
-	return tea.Tick(toastFor, func(time.Time) tea.Msg { return untoastMsg(n) })
+	return m.later(toastFor, untoastMsg(n))
 }
 
 // do has a command carried out. Its success is seen; only errors come back.

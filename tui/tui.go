@@ -48,7 +48,7 @@ func Run(ctx context.Context, src state.Source, opts Options) (atOnce bool, err 
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	fps := 30
+	fps := 20
 	if os.Getenv("SSH_CONNECTION") != "" {
 		fps = 10
 	}
