@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -15,15 +16,16 @@ import (
 
 // screenCommands drive the real program on a terminal, which is tmux:
 //
-//	screen COLSxROWS [FLAG...]   start the server, and wait for its first frame
+//	screen COLSxROWS [FLAG...]   start the server, and wait for its first frame; ! do not wait
 //	keys KEY...                  press keys, as tmux names them
 //	see PATTERN                  wait until the screen shows it; ! until it does not
 //	picture                      print the screen
 //	resize COLSxROWS             make the terminal larger or smaller
 //	resizes N                    do that N times, to random sizes
 //	closed CODE                  wait for the end: its code, the terminal as it was, nobody left
+//	hangup                       close the terminal: nobody is left
 var screenCommands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
-	"screen": openScreen, "keys": pressKeys, "see": see, "picture": picture, "resize": resize, "resizes": resizes, "closed": closed,
+	"screen": openScreen, "keys": pressKeys, "see": see, "picture": picture, "resize": resize, "resizes": resizes, "closed": closed, "hangup": hangUp,
 }
 
 // tmux runs a tmux command on the script's own tmux server. PATH reaches what
@@ -38,12 +40,13 @@ func (w *world) tmux(ts *testscript.TestScript, args ...string) (string, error) 
 	return string(out), err
 }
 
-// shell runs the server as a shell does, in another folder than the project's,
-// and then tells how it ended and whether the terminal is what it was.
-const shell = `before=$(stty -g)
-(cd "$WORK" && exec "$TOOLS/tqserver" "$@")
-echo "exit $? tty $([ "$(stty -g)" = "$before" ] && echo same)"
-exec sleep 1000`
+// An interactive shell runs the server, as a job in the foreground, and is in
+// another folder than the project's. It can tell how the server ended and
+// whether the terminal is what it was.
+const (
+	start = `before=$(stty -g); (cd "$WORK" && exec "$TOOLS/tqserver" $FLAGS)`
+	tell  = `echo "exit $? tty $([ "$(stty -g)" = "$before" ] && echo same)"`
+)
 
 func openScreen(ts *testscript.TestScript, neg bool, args []string) {
 	w := of(ts)
@@ -57,10 +60,38 @@ func openScreen(ts *testscript.TestScript, neg bool, args []string) {
 			command = append(command, "-e", key+"="+value)
 		}
 	}
-	command = append(command, "-e", "LC_ALL=C.UTF-8", "--", "sh", "-c", shell, "sh")
-	_, err = w.tmux(ts, append(command, args[1:]...)...)
+	_, err = w.tmux(ts, append(command, "-e", "FLAGS="+strings.Join(args[1:], " "), "-e", "LC_ALL=C.UTF-8", "-e", "ENV=", "-e", "PS1=$ ", "--", "sh", "-i")...)
 	ts.Check(err)
-	w.see(ts, `enlarge to|serving`, false)
+	w.see(ts, `^(\^C)?\$ ?$`, false)
+	w.typeLine(ts, start)
+	if neg {
+		return
+	}
+	w.see(ts, `enlarge to|serving| up `, false)
+	w.until(ts, "the server's process is known", func() error {
+		pid, err := serverOf(ts)
+		ts.Setenv("SERVER", pid)
+		return err
+	})
+}
+
+// serverOf finds the server among the processes in the project's folder.
+func serverOf(ts *testscript.TestScript) (pid string, err error) {
+	cwds, _ := filepath.Glob("/proc/[0-9]*/cwd")
+	for _, cwd := range cwds {
+		if target, err := os.Readlink(cwd); err == nil && target == ts.Getenv("WORK") {
+			exe, _ := os.Readlink(filepath.Join(filepath.Dir(cwd), "exe"))
+			if strings.HasPrefix(exe, ts.Getenv("TOOLS")) {
+				return filepath.Base(filepath.Dir(cwd)), nil
+			}
+		}
+	}
+	return "", errors.New("no process of it")
+}
+
+func (w *world) typeLine(ts *testscript.TestScript, line string) {
+	_, err := w.tmux(ts, "send-keys", "-t", ":", "-l", line+"\n")
+	ts.Check(err)
 }
 
 func (w *world) closeScreen() {
@@ -115,6 +146,8 @@ func resizes(ts *testscript.TestScript, neg bool, args []string) {
 
 func closed(ts *testscript.TestScript, neg bool, args []string) {
 	w := of(ts)
+	w.see(ts, `^(\^C)?\$ ?$`, false)
+	w.typeLine(ts, tell)
 	w.see(ts, "^exit "+args[0]+" tty same$", false)
 	left, err := w.tmux(ts, "display-message", "-p", "-t", ":", "#{alternate_on} #{cursor_flag}")
 	ts.Check(err)
@@ -123,4 +156,11 @@ func closed(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	w.until(ts, "the workers and their children are gone", func() error { return wantNobody(ts) })
 	w.closeScreen()
+}
+
+// hangUp closes the terminal, as one closes a window.
+func hangUp(ts *testscript.TestScript, neg bool, args []string) {
+	w := of(ts)
+	w.closeScreen()
+	w.until(ts, "the server and its workers are gone", func() error { return wantNobody(ts) })
 }

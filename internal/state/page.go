@@ -54,7 +54,7 @@ type Page struct {
 	Swap       time.Duration // from the good build to the first request it could get, 0 if none serves
 	Problem    string
 	LastWords  string // what a worker that did not start printed last
-	Log        string // file that the workers' output goes to, empty for none
+	Log        string // file that the workers' output goes to, shown as Dir is; empty for none
 	Workers    []Worker
 	Restarts   int       // since the server started, unplanned ones only
 	Next       time.Time // when a crashed page tries again

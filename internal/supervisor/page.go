@@ -521,7 +521,7 @@ func (p *page) publish() {
 // state is what the world may see of the page.
 func (p *page) state() state.Page {
 	s := state.Page{
-		Route: p.route, Dir: p.show(p.dir), Build: p.shown, Restarts: p.restarts, Next: p.next, Problem: p.failed, LastWords: p.words.text, Log: p.out.path(),
+		Route: p.route, Dir: p.show(p.dir), Build: p.shown, Restarts: p.restarts, Next: p.next, Problem: p.failed, LastWords: p.words.text, Log: p.show(p.out.path()),
 		Phase: phase(facts{
 			stopped: p.stopped, building: p.building != nil, starting: p.starting != nil, portless: p.portless != nil,
 			failed: p.failed != "", serving: p.serving != nil, crashed: !p.next.IsZero(),
