@@ -1,7 +1,7 @@
 GO          ?= go
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help run build test race lint fuzz clean
+.PHONY: help run build test race lint fuzz clean tmux
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -12,10 +12,10 @@ run: build ## start the server on the sample pages, http://localhost:8080
 build: ## build bin/tqserver
 	$(GO) build -o bin/tqserver ./cmd/tqserver
 
-test: ## run all tests
+test: tmux ## run all tests
 	$(GO) test ./...
 
-race: ## run all tests under the race detector
+race: tmux ## run all tests under the race detector
 	$(GO) test -race ./...
 
 lint: ## gofmt, vet for Linux and macOS, staticcheck
@@ -28,6 +28,18 @@ fuzz: ## fuzz what parses outside input, half a minute each
 	$(GO) test -fuzz FuzzParse -fuzztime 30s -fuzzminimizetime 10x ./internal/config
 	$(GO) test -fuzz FuzzMatchAgreesWithTheRule -fuzztime 30s ./internal/router
 	$(GO) test -fuzz FuzzReadLines -fuzztime 30s ./internal/process
+	$(GO) test -fuzz FuzzFramesAreFollowedInAnyPieces -fuzztime 30s ./internal/proxy
+	$(GO) test -fuzz FuzzScreen -fuzztime 30s ./tui
+
+# The tests of the screen need a terminal, which is tmux.
+tmux:
+	@command -v tmux >/dev/null || { \
+		SUDO=$$([ "$$(id -u)" = 0 ] || echo sudo -n); \
+		if command -v apt-get >/dev/null; then $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq tmux; \
+		elif command -v dnf >/dev/null; then $$SUDO dnf install -y -q tmux; \
+		elif command -v brew >/dev/null; then brew install -q tmux; fi; \
+		command -v tmux >/dev/null; \
+	} || { echo "The tests of the screen need tmux: install it, with the package manager of your system, and try again."; exit 1; }
 
 clean: ## remove what make made
 	rm -rf bin

@@ -258,7 +258,7 @@ func (p logPane) lines(n, w int) []string {
 			head, from = prefix, who
 		}
 		if selected {
-			rows[i] = p.look.selected.Render(left(head+from+piece, w))
+			rows[i] = p.look.mark(left(head+from+piece, w))
 			continue
 		}
 		fill := spaces(room - width(piece))
@@ -280,7 +280,7 @@ func (p logPane) selected(n int) bool {
 
 // coloured shows a level, and where the query was found.
 func (p logPane) coloured(level slog.Level, text string) string {
-	style := p.look.dim.UnsetFaint()
+	style := p.look.plain
 	switch {
 	case level >= slog.LevelError:
 		style = p.look.bad
@@ -299,7 +299,7 @@ func (p logPane) coloured(level slog.Level, text string) string {
 			break
 		}
 		end := i + len(p.view.query)
-		b.WriteString(style.Render(text[:i]) + p.look.hit.Render(text[i:end]))
+		b.WriteString(style.Render(text[:i]) + p.look.mark(text[i:end]))
 		text = text[end:]
 	}
 	return b.String() + style.Render(text)

@@ -29,8 +29,15 @@ const (
 // toastFor is how long a word of the screen itself stays.
 const toastFor = 4 * time.Second
 
-// pastBuilds is how many builds of a page the inspector shows.
-const pastBuilds = 20
+// past is how many builds and changes of health of a page the inspector shows.
+const past = 20
+
+// health is how a page's worker was, from a moment on.
+type health struct {
+	at     time.Time
+	pid    int
+	failed int // checks in a row
+}
 
 // model is the one model of the program. What is drawn follows from it alone.
 type model struct {
@@ -49,6 +56,7 @@ type model struct {
 	pages   map[string]state.Page
 	loads   map[string]state.Load
 	history map[string][]state.Build // finished ones, newest last
+	healths map[string][]health      // changes, newest last
 	book    book
 	views   map[string]*logView
 	source  excerpt
@@ -79,7 +87,7 @@ type model struct {
 func newModel(ctx context.Context, src state.Source, keys keymap, look look, frame time.Duration, out *terminal) *model {
 	return &model{
 		ctx: ctx, src: src, keys: keys, look: look, frame: frame, out: out, now: time.Now(), cursor: state.Beginning,
-		pages: make(map[string]state.Page), loads: make(map[string]state.Load), history: make(map[string][]state.Build),
+		pages: make(map[string]state.Page), loads: make(map[string]state.Load), history: make(map[string][]state.Build), healths: make(map[string][]health),
 		book: book{pages: make(map[string]*ring)}, views: make(map[string]*logView),
 		focus: inRoutes, timing: true,
 	}
@@ -158,7 +166,7 @@ func (m *model) take(u state.Update) {
 		m.server = s.Server
 		clear(m.pages)
 		for _, p := range s.Pages {
-			m.page(p)
+			m.page(p, m.now)
 		}
 		for _, l := range s.Loads {
 			m.loads[l.Page] = l
@@ -174,7 +182,7 @@ func (m *model) take(u state.Update) {
 			delete(m.pages, e.Page.Route)
 			delete(m.loads, e.Page.Route)
 		default:
-			m.page(*e.Page)
+			m.page(*e.Page, e.Time)
 		}
 	}
 	for _, l := range u.Loads {
@@ -184,15 +192,23 @@ func (m *model) take(u state.Update) {
 	m.keepSelection()
 }
 
-func (m *model) page(p state.Page) {
+// page takes a page as it is now, and keeps of its past what is looked back at.
+func (m *model) page(p state.Page, at time.Time) {
 	m.pages[p.Route] = p
-	past := m.history[p.Route]
-	if p.Build.Took == 0 || len(past) > 0 && past[len(past)-1].Began.Equal(p.Build.Began) {
-		return
+	builds := m.history[p.Route]
+	if p.Build.Took > 0 && (len(builds) == 0 || !builds[len(builds)-1].Began.Equal(p.Build.Began)) {
+		m.history[p.Route] = newest(append(builds, p.Build))
 	}
-	past = append(past, p.Build)
-	m.history[p.Route] = past[max(0, len(past)-pastBuilds):]
+	healths := m.healths[p.Route]
+	if w := (row{Page: p}).serving(); w != nil {
+		now := health{at, w.PID, w.Unhealthy}
+		if len(healths) == 0 || healths[len(healths)-1].pid != now.pid || healths[len(healths)-1].failed != now.failed {
+			m.healths[p.Route] = newest(append(healths, now))
+		}
+	}
 }
+
+func newest[T any](all []T) []T { return all[max(0, len(all)-past):] }
 
 // keepSelection picks a page when the selected one is gone. Nothing else
 // moves the selection but a key.

@@ -154,6 +154,14 @@ func (m *model) facts(route string) (lines []string) {
 			lines = append(lines, fmt.Sprintf("   %-12s %s", name, clean(kv)))
 		}
 	}
+	lines = append(lines, "", "   health")
+	for _, h := range slices.Backward(m.healths[route]) {
+		how := "ok"
+		if h.failed > 0 {
+			how = plural(h.failed, "check failed", "checks in a row failed")
+		}
+		lines = append(lines, fmt.Sprintf("     %s  pid %-7d %s", h.at.Local().Format("15:04:05"), h.pid, how))
+	}
 	lines = append(lines, "", "   builds")
 	for _, b := range slices.Backward(m.history[route]) {
 		what := "ok"
@@ -266,7 +274,7 @@ func (c *commands) render(m *model) (string, []string) {
 	for i, b := range c.matching(m)[min(from, len(c.matching(m))):] {
 		line := fmt.Sprintf("   %-15s %-14s %s", b.action, strings.Join(b.keys, " "), b.help)
 		if i+from == c.at {
-			line = m.look.selected.Render(left(">"+line[1:], m.width))
+			line = m.look.mark(left(">"+line[1:], m.width))
 		}
 		lines = append(lines, line)
 	}

@@ -260,7 +260,7 @@ func (p routesPane) line(r row, cols []column, room, w int) string {
 		for _, c := range cols {
 			text += " " + c.fit(c.text(r, p.now, word))
 		}
-		return p.look.selected.Render(left(text, w))
+		return p.look.mark(left(text, w))
 	}
 	var b strings.Builder
 	b.WriteString(mark + route)

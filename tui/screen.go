@@ -38,6 +38,7 @@ const (
 	onePane                 = 16 // lower than this
 	lowScreen               = 24 // lower than this the Build pane is one line
 	besideWidth             = 160
+	narrow, tall            = 84, 46 // the logs get more
 	wideFooter              = 100
 )
 
@@ -94,7 +95,11 @@ func (m *model) screen() screen {
 		s.logs = box{half + 1, whole.y + 1, w - half - 1, body - 1}
 		return s
 	}
-	routes := min(len(m.table())+1, max(4, (body-2)/2))
+	most := (body - 2) / 2
+	if w <= narrow && h >= tall {
+		most = (body - 2) / 3
+	}
+	routes := min(len(m.table())+1, max(4, most))
 	if len(m.table()) == 0 {
 		routes = 2
 	}

@@ -11,12 +11,13 @@ import (
 // which its user has made legible, so that the background need not be known.
 // Colour is never the only thing that tells.
 type look struct {
-	dim, bold, title, good, busy, bad, warn, from, hit, selected lipgloss.Style
+	dim, bold, title, plain, good, busy, bad, warn, from lipgloss.Style
 
+	marks bool // the terminal can show reverse
 	ascii bool
 }
 
-func newLook(colours, asciiOnly bool) look {
+func newLook(colours, marks, asciiOnly bool) look {
 	r := lipgloss.NewRenderer(io.Discard, termenv.WithProfile(termenv.Ascii))
 	if colours {
 		r.SetColorProfile(termenv.ANSI)
@@ -26,7 +27,15 @@ func newLook(colours, asciiOnly bool) look {
 	return look{
 		dim: plain.Faint(true), bold: plain.Bold(true), title: plain.Bold(true),
 		good: colour("2"), busy: colour("6"), bad: colour("1").Bold(true), warn: colour("3"), from: colour("6"),
-		hit: plain.Reverse(true), selected: plain.Reverse(true),
-		ascii: asciiOnly,
+		plain: plain, marks: marks, ascii: asciiOnly,
 	}
+}
+
+// mark shows what is selected, or was found, in reverse: also without colours,
+// because it is none.
+func (l look) mark(text string) string {
+	if !l.marks {
+		return text
+	}
+	return "\x1b[7m" + text + "\x1b[27m"
 }

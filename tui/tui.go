@@ -14,6 +14,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"os"
 	"strings"
 	"time"
@@ -52,6 +54,8 @@ func Run(ctx context.Context, src state.Source, opts Options) (atOnce bool, err 
 	if os.Getenv("SSH_CONNECTION") != "" {
 		fps = 10
 	}
+	defer log.SetOutput(log.Writer())
+	log.SetOutput(io.Discard) // what a library logs would go across the screen
 	out := &terminal{File: os.Stdout}
 	m := newModel(ctx, src, keys, lookOf(os.Getenv), time.Second/time.Duration(fps), out)
 	p := tea.NewProgram(m, tea.WithOutput(out), tea.WithAltScreen(), tea.WithFPS(fps), tea.WithoutSignalHandler())
@@ -66,7 +70,7 @@ func Run(ctx context.Context, src state.Source, opts Options) (atOnce bool, err 
 
 // lookOf is what the environment says of the terminal.
 func lookOf(env func(string) string) look {
-	colours := env("NO_COLOR") == "" && env("TERM") != "dumb"
+	dumb := env("TERM") == "dumb"
 	locale := ""
 	for _, key := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
 		if locale = env(key); locale != "" {
@@ -74,5 +78,5 @@ func lookOf(env func(string) string) look {
 		}
 	}
 	locale = strings.ToUpper(strings.ReplaceAll(locale, "-", ""))
-	return newLook(colours, !strings.Contains(locale, "UTF8") || env("TERM") == "linux" || env("TQ_ASCII") == "1")
+	return newLook(env("NO_COLOR") == "" && !dumb, !dumb, !strings.Contains(locale, "UTF8") || env("TERM") == "linux" || env("TQ_ASCII") == "1")
 }
