@@ -111,6 +111,9 @@ func obey(ctx context.Context, cancel context.CancelFunc, srv *server.Server, sc
 // runScreen runs the engine with the screen beside it. Whatever becomes of the
 // screen, the engine ends in order.
 func runScreen(ctx context.Context, cancel context.CancelFunc, srv *server.Server, look tui.Options) int {
+	if release, err := srv.KeepTerminal(os.Stdin); err == nil {
+		defer release()
+	}
 	shown, hide := context.WithCancel(context.Background())
 	defer hide()
 	ended := make(chan error, 1)

@@ -62,7 +62,7 @@ func openScreen(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	_, err = w.tmux(ts, append(command, "-e", "FLAGS="+strings.Join(args[1:], " "), "-e", "LC_ALL=C.UTF-8", "-e", "ENV=", "-e", "PS1=$ ", "--", "sh", "-i")...)
 	ts.Check(err)
-	w.see(ts, `^(\^C)?\$ ?$`, false)
+	w.see(ts, `^(\^C)?(\$ ?)+$`, false)
 	w.typeLine(ts, start)
 	if neg {
 		return
@@ -146,7 +146,7 @@ func resizes(ts *testscript.TestScript, neg bool, args []string) {
 
 func closed(ts *testscript.TestScript, neg bool, args []string) {
 	w := of(ts)
-	w.see(ts, `^(\^C)?\$ ?$`, false)
+	w.see(ts, `^(\^C)?(\$ ?)+$`, false)
 	w.typeLine(ts, tell)
 	w.see(ts, "^exit "+args[0]+" tty same$", false)
 	left, err := w.tmux(ts, "display-message", "-p", "-t", ":", "#{alternate_on} #{cursor_flag}")

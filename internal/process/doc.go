@@ -8,6 +8,8 @@
 // standard input ends. The first ends a worker in order, the second needs
 // nothing of the worker, the third reaches the worker's own children too.
 //
+// The guardian also puts the terminal of a server that died back in order.
+//
 // Every goroutine belongs to a [Process] and has ended when its Done channel
 // is closed, or to the [Parent] and has ended when Close returns.
 package process

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -24,32 +25,43 @@ func Guard() bool {
 		return false
 	}
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE)
-	for pgid := range guarded(os.Stdin) {
+	w := readWard(os.Stdin)
+	for pgid := range w.groups {
 		syscall.Kill(-pgid, syscall.SIGKILL)
 	}
+	putBack(w.terminal, w.words)
 	return true
 }
 
-// guarded reads "+PGID" and "-PGID" lines to their end and returns what is
-// left.
-func guarded(r io.Reader) map[int]bool {
-	groups := make(map[int]bool)
+// ward is what a guardian was told of.
+type ward struct {
+	groups   map[int]bool
+	terminal string
+	words    []string // that the runtime wrote as the server crashed
+}
+
+// readWard reads "+PGID", "-PGID" and "terminal …" lines to their end, and the
+// last words of a crash.
+func readWard(r io.Reader) ward {
+	w := ward{groups: make(map[int]bool)}
 	for in := bufio.NewScanner(r); in.Scan(); {
-		change := in.Text()
-		if len(change) < 2 {
+		line := in.Text()
+		if terminal, ok := strings.CutPrefix(line, "terminal "); ok {
+			w.terminal = terminal
 			continue
 		}
-		pgid, err := strconv.Atoi(change[1:])
-		if err != nil || pgid <= 1 {
-			continue
-		}
-		if change[0] == '+' {
-			groups[pgid] = true
-		} else {
-			delete(groups, pgid)
+		sign := line[:min(1, len(line))]
+		pgid, err := strconv.Atoi(line[len(sign):])
+		switch {
+		case err == nil && pgid > 1 && sign == "+":
+			w.groups[pgid] = true
+		case err == nil && pgid > 1 && sign == "-":
+			delete(w.groups, pgid)
+		default:
+			w.words = append(w.words, line)
 		}
 	}
-	return groups
+	return w
 }
 
 // guardian is the server's end of the guardian process. One that dies is
@@ -58,11 +70,12 @@ type guardian struct {
 	start func(func()) // runs a function on the thread that forks
 	ended sync.WaitGroup
 
-	mu     sync.Mutex // guards all below
-	groups map[int]bool
-	proc   *os.Process
-	in     *os.File
-	closed bool
+	mu       sync.Mutex // guards all below
+	groups   map[int]bool
+	terminal string // and its state, or empty
+	proc     *os.Process
+	in       *os.File
+	closed   bool
 }
 
 func startGuardian(onThread func(func())) (*guardian, error) {
@@ -91,6 +104,10 @@ func (g *guardian) remove(pgid int) {
 func (g *guardian) close() {
 	g.mu.Lock()
 	g.closed = true
+	if g.terminal != "" {
+		g.terminal = ""
+		g.tellTerminalLocked()
+	}
 	g.in.Close()
 	g.mu.Unlock()
 	g.ended.Wait()
@@ -160,6 +177,9 @@ func (g *guardian) spawn() error {
 	}
 	for pgid := range g.groups {
 		fmt.Fprintf(w, "+%d\n", pgid)
+	}
+	if g.terminal != "" {
+		g.tellTerminalLocked()
 	}
 	return nil
 }

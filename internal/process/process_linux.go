@@ -1,6 +1,7 @@
 package process
 
 import (
+	"fmt"
 	"os"
 	"syscall"
 
@@ -8,6 +9,13 @@ import (
 )
 
 func selfPath() (string, error) { return "/proc/self/exe", nil }
+
+const getTermios, setTermios = unix.TCGETS, unix.TCSETS
+
+// terminalPath names a terminal for a process that has not inherited it.
+func terminalPath(f *os.File) (string, error) {
+	return os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+}
 
 func childAttr(pidfd *int) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, PidFD: pidfd}

@@ -3,11 +3,19 @@
 package process
 
 import (
+	"errors"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 func selfPath() (string, error) { return os.Executable() }
+
+const getTermios, setTermios = unix.TIOCGETA, unix.TIOCSETA
+
+// terminalPath is not known here: there is no call for it but in libc.
+func terminalPath(*os.File) (string, error) { return "", errors.ErrUnsupported }
 
 func childAttr(*int) *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 

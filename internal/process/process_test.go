@@ -373,8 +373,9 @@ func TestAGuardianIsReplacedWhenThereAreDescriptorsAgain(t *testing.T) {
 }
 
 func TestTheGuardianForgetsWhatItIsTold(t *testing.T) {
-	got := guarded(strings.NewReader("+100\n+200\n-100\n\n+x\n+1\n+0\n+-5\nrubbish\n+300"))
-	if diff := cmp.Diff(map[int]bool{200: true, 300: true}, got); diff != "" {
+	got := readWard(strings.NewReader("+100\n+200\n-100\n\nterminal 0a /dev/pts/1\n+x\n+1\n+0\n+-5\nterminal 0b /dev/pts/2\n+300\npanic: oh\n\ngoroutine 1"))
+	want := ward{groups: map[int]bool{200: true, 300: true}, terminal: "0b /dev/pts/2", words: []string{"", "+x", "+1", "+0", "+-5", "panic: oh", "", "goroutine 1"}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(ward{})); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -91,6 +91,12 @@ func New(cfg *config.Config, opts Options) (*Server, error) {
 // Source is the server as front ends see it.
 func (s *Server) Source() state.Source { return source{s.store, s} }
 
+// KeepTerminal has a terminal put back into the state it is in now, should this
+// process die before release is called. Call it before Run has ended.
+func (s *Server) KeepTerminal(f *os.File) (release func(), err error) {
+	return s.supervisor.KeepTerminal(f)
+}
+
 // Run serves until the context ends or a front end asks for the end, and
 // returns nil when everything ended in order.
 func (s *Server) Run(ctx context.Context) error {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -153,6 +154,12 @@ func New(opts Options) (*Supervisor, error) {
 	}
 	s.dev.Store(opts.Development)
 	return s, nil
+}
+
+// KeepTerminal has a terminal put back into the state it is in now, should this
+// process die before release is called.
+func (s *Supervisor) KeepTerminal(f *os.File) (release func(), err error) {
+	return s.parent.KeepTerminal(f)
 }
 
 // Begun is closed when the pages that are on disk have their routes.
