@@ -50,7 +50,7 @@ func Run(ctx context.Context, src state.Source, opts Options) (atOnce bool, err 
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	fps := 20
+	fps := 30
 	if os.Getenv("SSH_CONNECTION") != "" {
 		fps = 10
 	}
