@@ -1,7 +1,7 @@
 GO          ?= go
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help run build test race lint fuzz clean tmux
+.PHONY: help run build test race lint figures fuzz clean tmux
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ lint: ## gofmt, vet for Linux and macOS, staticcheck
 	$(GO) vet ./...
 	GOOS=darwin $(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
+
+figures: tmux ## measure start, reload, a flood of lines and an idle screen, 4 minutes
+	$(GO) test ./cmd/tqserver -run TestFigures -figures -v -parallel 1 -timeout 20m | grep -E "^ +[a-z0-9 :]+.*(median|frame|second|idle|FAIL|PASS)"
 
 fuzz: ## fuzz what parses outside input, half a minute each
 	$(GO) test -fuzz FuzzParse -fuzztime 30s -fuzzminimizetime 10x ./internal/config

@@ -57,13 +57,17 @@ const patience = 30 * time.Second
 //	hold PORT, release      be another program that listens
 //	after DURATION          let time pass
 func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", Setup: setup, Cmds: scriptCommands(), RequireUniqueNames: true})
+}
+
+func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
 	commands := map[string]func(ts *testscript.TestScript, neg bool, args []string){
 		"page": savePage, "swap-page": swapPage, "edit": edit, "serve": serve, "quit": quit, "get": get, "await": await, "note": note,
 		"log": waitLog, "load": loadOn, "unload": unload, "begin": begin, "end": end, "workers": workers, "signal": sendSignal,
 		"hold": hold, "release": release, "after": after,
 	}
 	maps.Copy(commands, screenCommands)
-	testscript.Run(t, testscript.Params{Dir: "testdata/script", Setup: setup, Cmds: commands, RequireUniqueNames: true})
+	return commands
 }
 
 // world is what a script has going.
