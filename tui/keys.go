@@ -77,6 +77,23 @@ func bindings() []binding {
 	}
 }
 
+// Key is a line of the key table, as a document shows it.
+type Key struct {
+	Keys   []string // as config/tui.yaml names them
+	Action string   // the name by which config/tui.yaml gives it other keys
+	Help   string
+	Pane   string // where it has a meaning: Routes or Logs; empty for everywhere
+}
+
+// Keys are the keys as they are unless a project says otherwise, in the order
+// of the help.
+func Keys() (all []Key) {
+	for _, b := range bindings() {
+		all = append(all, Key{b.keys, string(b.action), b.help, b.where.name()})
+	}
+	return all
+}
+
 // keymap is the table as it is in force.
 type keymap struct {
 	table []binding

@@ -26,6 +26,11 @@ const (
 	everywhere = inRoutes | inLogs | inBuild
 )
 
+// name is what a pane is called; several have none.
+func (p pane) name() string {
+	return map[pane]string{inRoutes: "Routes", inLogs: "Logs", inBuild: "Build"}[p]
+}
+
 // toastFor is how long a word of the screen itself stays.
 const toastFor = 4 * time.Second
 

@@ -78,7 +78,6 @@ func (m *model) openHelp() cmd {
 
 // help lists the keys, those of the focused pane first.
 func (m *model) help(focus pane) (lines []string) {
-	name := map[pane]string{inRoutes: "Routes", inLogs: "Logs", inBuild: "Build"}[focus]
 	section := func(title string, belongs func(binding) bool) {
 		lines = append(lines, "", " "+title)
 		for _, b := range m.keys.table {
@@ -87,7 +86,7 @@ func (m *model) help(focus pane) (lines []string) {
 			}
 		}
 	}
-	section(name, func(b binding) bool { return b.where == focus })
+	section(focus.name(), func(b binding) bool { return b.where == focus })
 	if len(lines) == 2 {
 		lines = nil
 	}
