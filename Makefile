@@ -1,7 +1,7 @@
 GO          ?= go
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help run build test race lint figures fuzz clean tmux
+.PHONY: help run build test race lint figures fuzz screens clean tmux
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ tmux:
 		elif command -v brew >/dev/null; then brew install -q tmux; fi; \
 		command -v tmux >/dev/null; \
 	} || { echo "The tests of the screen need tmux: install it, with the package manager of your system, and try again."; exit 1; }
+
+screens: tmux ## draw the screens of docs/terminal.md and the README from the real program
+	$(GO) run ./internal/screens
 
 clean: ## remove what make made
 	rm -rf bin
