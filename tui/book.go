@@ -82,15 +82,21 @@ func (b *book) take(u state.Update) {
 	}
 }
 
-// eventEntry is what the server says, on one line: the Build pane has the rest.
+// eventEntry is what the server says, on one line.
 func eventEntry(e state.Event) entry {
-	var text strings.Builder
-	text.WriteString(e.Message)
+	var first, text strings.Builder
+	first.WriteString(e.Message)
 	page := ""
 	for _, a := range e.Attrs {
 		value := a.Value.Resolve()
-		if a.Key == "page" {
+		switch {
+		case a.Key == "page":
 			page = value.String()
+			continue
+		case a.Key == "took": // what one looks for
+			first.WriteString("  took=" + took(value.Duration()))
+			continue
+		case a.Key == "err" && e.Page != nil && len(e.Page.Build.Problems) > 0: // the Build pane has it
 			continue
 		}
 		s := value.String()
@@ -103,7 +109,7 @@ func eventEntry(e state.Event) entry {
 		}
 		text.WriteString("  " + a.Key + "=" + s)
 	}
-	return entry{at: e.Time, page: page, text: text.String(), level: e.Level, ours: true}
+	return entry{at: e.Time, page: page, text: first.String() + text.String(), level: e.Level, ours: true}
 }
 
 // levelOf guesses the level of a worker's line, as log/slog's text and JSON

@@ -174,7 +174,8 @@ func (p buildPane) excerpt(w, h int) (rows []string) {
 		}
 		rows = append(rows, p.look.bold.Render(text))
 		if caret {
-			rows = append(rows, p.look.bad.Render(left(spaces(8)+" | "+spaces(p.column())+"^", w)))
+			gutter := spaces(8) + " | " + spaces(p.column())
+			rows = append(rows, p.look.dim.Render(cut(gutter, w))+p.look.bad.Render(left("^", w-width(gutter))))
 		}
 	}
 	return rows

@@ -56,7 +56,7 @@ func bindings() []binding {
 		{"next-pane", []string{"tab"}, "", "focus the next pane", everywhere, (*model).nextPane},
 		{"routes", []string{"1"}, "", "focus the routes", everywhere, (*model).focusRoutes},
 		{"logs", []string{"2"}, "", "focus the logs", everywhere, (*model).focusLogs},
-		{"build", []string{"3"}, "", "focus the build errors", everywhere, (*model).focusBuild},
+		{"build", []string{"3"}, "errors", "focus the build errors", everywhere, (*model).focusBuild},
 		{"back", []string{"esc"}, "", "one level back; never quits", everywhere, (*model).back},
 		{"reload", []string{"c"}, "", "reload the configuration", everywhere, (*model).reload},
 		{"next-hit", []string{"n"}, "", "next hit", inLogs, (*model).nextHit},

@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"slices"
@@ -53,6 +54,10 @@ func (t *text) key(m *model, msg tea.KeyMsg) cmd {
 		t.from = min(most, t.from+m.height-4)
 	case "page-up":
 		t.from = max(0, t.from-m.height+4)
+	case "top":
+		t.from = 0
+	case "bottom":
+		t.from = most
 	default:
 		m.overlay = nil
 	}
@@ -92,7 +97,15 @@ func (m *model) help(focus pane) (lines []string) {
 	}
 	section("Everywhere", func(b binding) bool { return b.where == everywhere })
 	section("Other panes", func(b binding) bool { return b.where != everywhere && b.where != focus })
-	return lines[1:]
+	lines = lines[1:]
+	if m.width < besideWidth {
+		return lines
+	}
+	half := (len(lines) + 1) / 2
+	for i, line := range lines[half:] {
+		lines[i] = left(lines[i], m.width/2) + line
+	}
+	return lines[:half]
 }
 
 func (m *model) urls() cmd {
@@ -142,17 +155,6 @@ func (m *model) facts(route string) (lines []string) {
 	add("health", r.health(m.now))
 	add("restarts", fmt.Sprint(r.Restarts))
 	add("requests", fmt.Sprintf("%d, %d with status 5xx, %d under way, p50 %s, p95 %s", r.load.Requests, r.load.Errors, r.load.InFlight, took(r.load.P50), took(r.load.P95)))
-	for _, w := range r.Workers {
-		lines = append(lines, "", fmt.Sprintf("   worker       %s, pid %d, port %d, build %d, since %s", w.Role, w.PID, w.Port, w.Build, w.Since.Local().Format("15:04:05")))
-		add("binary", w.Binary)
-		for i, kv := range w.Env {
-			name := ""
-			if i == 0 {
-				name = "environment"
-			}
-			lines = append(lines, fmt.Sprintf("   %-12s %s", name, clean(kv)))
-		}
-	}
 	lines = append(lines, "", "   health")
 	for _, h := range slices.Backward(m.healths[route]) {
 		how := "ok"
@@ -170,7 +172,18 @@ func (m *model) facts(route string) (lines []string) {
 		case b.Cached:
 			what = "unchanged"
 		}
-		lines = append(lines, fmt.Sprintf("     #%-4d %s  %7s  %-10s %s", b.Number, b.Began.Local().Format("15:04:05"), took(b.Took), what, clean(b.Trigger)))
+		lines = append(lines, fmt.Sprintf("     #%-4d %s  %7s  %-10s %s", b.Number, b.Began.Local().Format("15:04:05"), took(b.Took), what, cmp.Or(clean(b.Trigger), "start")))
+	}
+	for _, w := range r.Workers {
+		lines = append(lines, "", fmt.Sprintf("   worker       %s, pid %d, port %d, build %d, since %s", w.Role, w.PID, w.Port, w.Build, w.Since.Local().Format("15:04:05")))
+		add("binary", w.Binary)
+		for i, kv := range w.Env {
+			name := ""
+			if i == 0 {
+				name = "environment"
+			}
+			lines = append(lines, fmt.Sprintf("   %-12s %s", name, clean(kv)))
+		}
 	}
 	return lines
 }

@@ -255,28 +255,30 @@ func (p routesPane) line(r row, cols []column, room, w int) string {
 	}
 	route := left(clean(r.Route), room)
 	word, style := r.state(p.look)
-	if r.Route == p.selected {
-		text := mark + route
-		for _, c := range cols {
-			text += " " + c.fit(c.text(r, p.now, word))
-		}
-		return p.look.mark(left(text, w))
+	selected := r.Route == p.selected
+	shown := func(text string) string { return text }
+	if selected {
+		shown = p.look.mark
+		style = style.Reverse(true)
 	}
 	var b strings.Builder
-	b.WriteString(mark + route)
+	b.WriteString(shown(mark + route))
 	used := len(mark) + room
 	for _, c := range cols {
 		text := c.fit(c.text(r, p.now, word))
 		used += 1 + width(text)
 		switch {
-		case c.cell == nil:
+		case c.cell == nil && p.look.coloured:
 			text = style.Render(text)
+		case selected:
+			text = shown(text)
 		case strings.TrimSpace(text) == "—" || strings.TrimSpace(text) == "0":
 			text = p.look.dim.Render(text)
 		}
-		b.WriteString(" " + text)
+		b.WriteString(shown(" ") + text)
 	}
-	return b.String() + spaces(w-used)
+	b.WriteString(shown(spaces(w - used)))
+	return strings.ReplaceAll(b.String(), "\x1b[27m\x1b[7m", "") // one mark, not one a cell
 }
 
 func (c column) text(r row, now time.Time, word string) string {

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -192,6 +193,9 @@ func (m *model) drawBuild(s screen, put func(int, ...string)) {
 	}
 	if s.titles {
 		keys := fmt.Sprintf("%s edit  %s copy  %s rebuild", m.keys.key("edit"), m.keys.key("copy"), m.keys.key("rebuild"))
+		if m.width < wideFooter {
+			keys = fmt.Sprintf("%s edit", m.keys.key("edit"))
+		}
 		put(s.build.y-1, m.look.rule(m.width, "[3] "+title, strings.TrimSpace(facts+"   "+keys), m.focus == inBuild))
 	}
 	put(s.build.y, p.render(s.build.w, s.build.h)...)
@@ -308,9 +312,9 @@ func (m *model) routesTitle(w int) string {
 	facts := "sort: " + sortings[m.sort].name
 	n := len(m.table())
 	if m.filter != "" {
-		facts += "   / " + cut(clean(m.filter), 20)
+		facts += "  / " + cut(clean(m.filter), 20)
 	}
-	return m.look.rule(w, "[1] Routes", fmt.Sprintf("%s   (%d)", facts, n), m.focus == inRoutes)
+	return m.look.rule(w, "[1] Routes", fmt.Sprintf("%s  (%d)", facts, n), m.focus == inRoutes)
 }
 
 func (m *model) logTitle(w int) string {
@@ -321,7 +325,7 @@ func (m *model) logTitle(w int) string {
 	title := "[2] Logs  " + name
 	p := m.logPane()
 	facts := strings.Join(p.facts(), "  ")
-	if file := m.pages[m.shownLog()].Log; file != "" && width(title)+width(facts)+width(file)+16 < w {
+	if file := m.pages[m.shownLog()].Log; file != "" && width(title)+2+width(file)+width(facts)+10 <= w {
 		title += "  " + clean(file)
 	}
 	return m.look.rule(w, title, facts, m.focus == inLogs)
@@ -375,24 +379,45 @@ func (m *model) footer(h int) []string {
 	return fill(lines, h, m.width)
 }
 
-// hints are the keys for the footer; the last ones are always there.
+// hints are the keys for the footer: those of the focused pane, first of all
+// what the selected page may need. The last ones are always there.
 func (m *model) hints() (words []string, last string) {
-	for _, b := range m.keys.table {
-		if b.short == "" || len(b.keys) == 0 {
-			continue
-		}
+	hint := func(b binding) string {
 		key := b.keys[0]
 		if b.action == "down" {
 			key += "/" + m.keys.key("up")
 		}
-		word := " " + key + " " + b.short + " "
-		if b.action == "help" || b.action == "quit" {
-			last += word
-		} else {
-			words = append(words, word)
+		return " " + key + " " + b.short + " "
+	}
+	urgent := m.urgent()
+	for _, b := range m.keys.table {
+		switch {
+		case len(b.keys) == 0:
+		case slices.Contains(urgent, b.action):
+			words = slices.Insert(words, 0, hint(b))
+		case b.short == "" || b.where&m.focus == 0 || b.action == "build":
+		case b.action == "help" || b.action == "quit":
+			last += hint(b)
+		default:
+			words = append(words, hint(b))
 		}
 	}
 	return words, last
+}
+
+// urgent is what the selected page may need.
+func (m *model) urgent() (all []action) {
+	r, ok := m.row()
+	if ok && r.Phase == state.Stopped {
+		all = append(all, "start")
+	}
+	if ok && r.broken() {
+		all = append(all, "edit")
+		if m.screen().build.h == 0 {
+			all = append(all, "build")
+		}
+	}
+	return all
 }
 
 func fill(lines []string, h, w int) []string {

@@ -13,8 +13,9 @@ import (
 type look struct {
 	dim, bold, title, plain, good, busy, bad, warn, from lipgloss.Style
 
-	marks bool // the terminal can show reverse
-	ascii bool
+	coloured bool
+	marks    bool // the terminal can show reverse
+	ascii    bool
 }
 
 func newLook(colours, marks, asciiOnly bool) look {
@@ -27,7 +28,7 @@ func newLook(colours, marks, asciiOnly bool) look {
 	return look{
 		dim: plain.Faint(true), bold: plain.Bold(true), title: plain.Bold(true),
 		good: colour("2"), busy: colour("6"), bad: colour("1").Bold(true), warn: colour("3"), from: colour("6"),
-		plain: plain, marks: marks, ascii: asciiOnly,
+		plain: plain, coloured: colours, marks: marks, ascii: asciiOnly,
 	}
 }
 

@@ -106,11 +106,11 @@ func took(d time.Duration) string {
 	switch {
 	case d <= 0:
 		return "—"
-	case d < 10*time.Millisecond:
+	case d < 9950*time.Microsecond: // or it would round to 10.0
 		return fmt.Sprintf("%.1fms", max(0.1, float64(d)/1e6))
 	case d < time.Second:
 		return fmt.Sprintf("%dms", d/time.Millisecond)
-	case d < 10*time.Second:
+	case d < 9950*time.Millisecond:
 		return fmt.Sprintf("%.1fs", d.Seconds())
 	case d < 2*time.Minute:
 		return fmt.Sprintf("%ds", d/time.Second)
@@ -189,5 +189,5 @@ func ascii(s string) string {
 }
 
 var asciiFor = map[rune]byte{
-	'●': '*', '◐': '~', '▲': '!', '✖': 'x', '○': 'o', '◑': '~', '◌': '?', '─': '-', '│': '|', '…': '~', '—': '-', '·': '.', '→': '>', '↓': 'v', '▼': 'v', '•': '*', '≥': '>',
+	'●': '*', '◐': '~', '▲': '!', '✖': 'x', '○': 'o', '◑': '~', '◌': '?', '─': '-', '│': '|', '…': '~', '—': '-', '·': '.', '→': '>', '↓': 'v', '▼': 'v', '•': '*', '≥': '>', '▏': '_',
 }
