@@ -99,6 +99,8 @@ type settings struct {
 	worker  config.WorkerSettings
 	workers config.Workers
 	logFile string // of the worker, {path} replaced
+
+	debounce time.Duration // changes that follow one another faster belong together
 }
 
 // words are the last of a worker that did not start.
@@ -111,6 +113,7 @@ type buildAttempt struct {
 	change change
 	force  bool
 	began  time.Time
+	took   time.Duration // set when it has ended
 	cancel context.CancelFunc
 }
 
@@ -261,15 +264,14 @@ func (p *page) build(c change, force bool) {
 	} else {
 		p.publish()
 	}
-	dir := p.dir
+	dir, debounce := p.dir, p.cfg.debounce
 	p.aside(func() func() {
 		defer cancel()
-		release, err := p.slots.acquire(ctx, p.rank)
-		if err != nil {
-			return func() { p.built(a, build.Result{}, err) }
+		res, err := p.compile(ctx, dir, force)
+		a.took = time.Since(a.began)
+		if res.Binary == "" {
+			untilSettled(ctx, c.at.Add(debounce))
 		}
-		defer release()
-		res, err := p.builder.Build(ctx, dir, force)
 		if err == nil {
 			err = ctx.Err() // cancelled, if only just: a newer one follows
 		}
@@ -278,6 +280,27 @@ func (p *page) build(c change, force bool) {
 		}
 		return func() { p.built(a, res, err) }
 	})
+}
+
+// compile builds when there is a slot.
+func (p *page) compile(ctx context.Context, dir string, force bool) (build.Result, error) {
+	release, err := p.slots.acquire(ctx, p.rank)
+	if err != nil {
+		return build.Result{}, err
+	}
+	defer release()
+	return p.builder.Build(ctx, dir, force)
+}
+
+// untilSettled waits for the end of a change that does not build. It may be half of
+// one: editors and shells empty a file before they write it.
+func untilSettled(ctx context.Context, end time.Time) {
+	t := time.NewTimer(time.Until(end))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
 }
 
 // rank says how urgent a build is. It is called from any goroutine.
@@ -316,7 +339,7 @@ func (p *page) built(a *buildAttempt, res build.Result, err error) {
 		p.unbuilt = 0
 	}
 	number := p.number + 1
-	attempt := state.Build{Number: number, Trigger: p.show(a.change.file), Began: a.began, Took: time.Since(a.began), Cached: res.Cached, Problems: res.Problems}
+	attempt := state.Build{Number: number, Trigger: p.show(a.change.file), Began: a.began, Took: a.took, Cached: res.Cached, Problems: res.Problems}
 	switch {
 	case err != nil:
 		attempt.Problems = []state.Problem{{Message: err.Error()}}

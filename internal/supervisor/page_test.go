@@ -135,6 +135,27 @@ func TestABrokenBuildChangesNothingThatServes(t *testing.T) {
 	})
 }
 
+func TestHalfASaveIsNoFailure(t *testing.T) {
+	perform(t, func(s *stage) { s.took = 5 * time.Millisecond }, func(s *stage) {
+		s.after(time.Second)
+		s.save("broken") // the file was emptied
+		s.after(30 * time.Millisecond)
+		s.phase(state.Building)
+		s.save("v2") // and is written
+		s.after(time.Second)
+		s.serves("v2")
+		if p := s.state(); p.Build.Number != 2 {
+			t.Errorf("the build shown is %+v", p.Build)
+		}
+		s.save("broken")
+		s.after(time.Second)
+		s.phase(state.Failed)
+		if p := s.state(); p.Build.Took != 5*time.Millisecond {
+			t.Errorf("waiting is counted: %v", p.Build.Took)
+		}
+	})
+}
+
 func TestAVersionThatDiesAtStartIsTriedOnceBesideAServingOne(t *testing.T) {
 	perform(t, nil, func(s *stage) {
 		s.after(time.Second)

@@ -124,7 +124,7 @@ func perform(t *testing.T, prepare func(*stage), test func(*stage)) {
 			taken: func(port int) bool { s.mu.Lock(); defer s.mu.Unlock(); return s.foreign[port] },
 		}
 		h.ports.taken = func(int) bool { return false }
-		s.page = newPage(h, "/", root, settings{worker: cfg.Worker("/"), workers: cfg.Workers})
+		s.page = newPage(h, "/", root, settings{worker: cfg.Worker("/"), workers: cfg.Workers, debounce: cfg.FileWatcher.Debounce})
 		ctx, cancel := context.WithCancel(t.Context())
 		s.stop = cancel
 		go func() { defer close(s.over); s.page.run(ctx) }() // ends with ctx

@@ -421,7 +421,7 @@ func (s *Supervisor) route() {
 
 func (s *Supervisor) settings(route, dir string) settings {
 	w := s.cfg.Worker(route)
-	return settings{worker: w, workers: s.cfg.Workers, logFile: logPath(w.LogFile, dir, s.cfg.Pages.Directory)}
+	return settings{worker: w, workers: s.cfg.Workers, logFile: logPath(w.LogFile, dir, s.cfg.Pages.Directory), debounce: s.cfg.FileWatcher.Debounce}
 }
 
 // Configure puts another configuration in force. It returns at once; replaced
