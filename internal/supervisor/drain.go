@@ -44,14 +44,15 @@ func (p *page) retired(w *worker, keepPort bool, cut int) {
 		attrs = append(attrs, slog.Int("cut", cut))
 	}
 	a := p.portless
-	if keepPort && a != nil && p.ports.contains(w.port) {
+	if keepPort = keepPort && a != nil; keepPort && p.ports.contains(w.port) {
 		p.reserved = w.port
-		p.tell(level, message, attrs...)
-		p.start(a)
-		return
+	} else {
+		p.ports.release(w.port)
 	}
-	p.ports.release(w.port)
 	p.tell(level, message, attrs...)
+	if keepPort {
+		p.start(a) // without the port too: another may be free
+	}
 }
 
 // pause waits, but not for a worker that has ended, nor longer than its page.

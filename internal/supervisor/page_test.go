@@ -544,6 +544,52 @@ func TestASwapWithoutASparePortStopsTheOldWorkerFirst(t *testing.T) {
 	})
 }
 
+func TestAWorkerOutsideTheRangeServesUntilThereIsAPort(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		old := s.serves("v1")
+		narrow := []int{9100, 9101}
+		var taken []int
+		s.page.ports.setRange(narrow[0], narrow[1])
+		for range narrow {
+			port, _ := s.page.ports.acquire()
+			taken = append(taken, port)
+		}
+		s.page.ask(func() { s.page.configure(s.page.cfg, false, func(bool) {}) })
+		s.after(time.Minute)
+		if s.serves("v1") != old || old.stopped() > 0 {
+			t.Error("it gave up a port that is of no use to it")
+		}
+		s.wantSaid("waits for a port")
+		for _, port := range taken {
+			s.page.ports.release(port)
+		}
+		s.after(time.Second)
+		if port := s.serves("v1").port(); port < narrow[0] || port > narrow[1] {
+			t.Errorf("it serves on %d", port)
+		}
+	})
+}
+
+func TestAPageWhosePortLeavesTheRangeWhileItIsGivenUpGetsAnother(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		for range 3 {
+			port, _ := s.page.ports.acquire()
+			defer s.page.ports.release(port)
+		}
+		old := s.serves("v1")
+		s.set(func() { old.deaf = true })
+		s.save("v2")
+		s.after(300 * time.Millisecond)
+		s.page.ports.setRange(9100, 9101)
+		s.after(time.Minute)
+		if port := s.serves("v2").port(); port != 9100 {
+			t.Errorf("it serves on %d", port)
+		}
+	})
+}
+
 func TestAFullDiskIsTriedAgain(t *testing.T) {
 	perform(t, nil, func(s *stage) {
 		s.after(time.Second)

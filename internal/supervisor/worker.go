@@ -140,10 +140,11 @@ func (p *page) dropStart() {
 }
 
 // waitForPort waits until there is a port again. A page that serves and has
-// no port coming back gives its own: slower, but never an error.
+// no port coming back gives its own: slower, but never an error. One that the
+// range does not hold any more would be lost for nothing.
 func (p *page) waitForPort(a *startAttempt) {
 	p.portless = a
-	if w := p.serving; w != nil && len(p.draining) == 0 && p.leaving == 0 {
+	if w := p.serving; w != nil && p.ports.contains(w.port) && len(p.draining) == 0 && p.leaving == 0 {
 		p.serving = nil
 		p.entry.Hold()
 		p.freed = nil
