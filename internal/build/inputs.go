@@ -20,7 +20,7 @@ import (
 type inputs struct {
 	Dirs   []string // of packages; every source file in them counts
 	Embeds []embed
-	Files  []string // go.mod and the like, whether they exist or not
+	Files  []string // go.mod and the like, whether they exist or not, and what source files are links to
 }
 
 // embed is the go:embed patterns of one package.

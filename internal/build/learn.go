@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -154,8 +155,31 @@ func (b *Builder) list(ctx context.Context, h how, dir string) (inputs, error) {
 		}
 	}
 	in.Dirs = slices.Sorted(maps.Keys(dirs))
+	for _, f := range linked(in.Dirs) {
+		files[f] = true
+	}
 	in.Files = slices.Sorted(maps.Keys(files))
 	return in, nil
+}
+
+// linked returns the source files outside the folders that links in them lead
+// to. The go command follows links to files, and none to folders.
+func linked(dirs []string) (files []string) {
+	for _, dir := range dirs {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			continue // the folder counts as unreadable, and the build says why
+		}
+		for _, e := range entries {
+			if e.Type()&fs.ModeSymlink == 0 || !isSource(e.Name()) {
+				continue
+			}
+			if real, err := filepath.EvalSymlinks(filepath.Join(dir, e.Name())); err == nil {
+				files = append(files, real)
+			}
+		}
+	}
+	return files
 }
 
 // immutable reports whether the module lies in the module cache, where content
