@@ -149,7 +149,7 @@ func (b *Builder) failure(dir string, out output, err error, took time.Duration)
 	problems := parseProblems(out.text(), dir, b.opts.Root)
 	for _, p := range problems {
 		if reason := notOfProgram(p); reason != nil {
-			return Result{}, fmt.Errorf("build %s: %s: %w", b.show(dir), p.Message, reason)
+			return Result{}, fmt.Errorf("build %s: %w", b.show(dir), obstacle{p.Message, reason})
 		}
 	}
 	if len(problems) == 0 {

@@ -2,6 +2,8 @@ package build
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -18,6 +20,9 @@ func TestAFullDiskIsAnErrorAndNeverHalfABinary(t *testing.T) {
 	res, err := p.Build(t.Context(), p.page, false)
 	if !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("Build is %+v, %v", res, err)
+	}
+	if n := strings.Count(fmt.Sprint(err), syscall.ENOSPC.Error()); n != 1 {
+		t.Errorf("the reason is told %d times: %v", n, err)
 	}
 	p.wantFiles(0)
 }

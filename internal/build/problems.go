@@ -101,6 +101,21 @@ func notOfProgram(p state.Problem) error {
 	return nil
 }
 
+// obstacle is what keeps the compiler from its work, in its words.
+type obstacle struct {
+	said  string
+	cause error
+}
+
+func (o obstacle) Error() string {
+	if cause := o.cause.Error(); !strings.Contains(o.said, cause) {
+		return o.said + ": " + cause
+	}
+	return o.said
+}
+
+func (o obstacle) Unwrap() error { return o.cause }
+
 // notMain is the problem of a page that is no program.
 func notMain(dir, root string) state.Problem {
 	files, _ := os.ReadDir(dir)
