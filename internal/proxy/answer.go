@@ -30,9 +30,11 @@ func refuse(w http.ResponseWriter, r *http.Request, refusal Refusal) {
 		}{refusal, id})
 		h.Set("Content-Type", form+"; charset=utf-8")
 	case "application/problem+json":
-		json.NewEncoder(&body).Encode(map[string]any{ // RFC 9457
-			"type": "about:blank", "title": refusal.Title, "status": refusal.Status, "detail": refusal.Detail, "request_id": id,
-		})
+		problem := map[string]any{"type": "about:blank", "title": refusal.Title, "status": refusal.Status, "request_id": id} // RFC 9457
+		if refusal.Detail != "" {
+			problem["detail"] = refusal.Detail
+		}
+		json.NewEncoder(&body).Encode(problem)
 		h.Set("Content-Type", form)
 	default:
 		fmt.Fprintf(&body, "%d %s\n", refusal.Status, refusal.Title)
@@ -92,6 +94,6 @@ small { opacity: .55; overflow-wrap: anywhere }
 </style>
 <b>{{.Status}}</b>
 <h1>{{.Title}}</h1>
-<p>{{.Detail}}</p>
-<small>Request {{.ID}}</small>
+{{with .Detail}}<p>{{.}}</p>
+{{end}}<small>Request {{.ID}}</small>
 `))

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -107,6 +108,25 @@ func TestARefusalHasAHeaderABodyAndAName(t *testing.T) {
 			if method == "GET" && accept == "application/json" && (json.Unmarshal([]byte(body), &problem) != nil || problem["detail"] != "Try \"later\" & again.") {
 				t.Errorf("problem: %q", body)
 			}
+		}
+	}
+}
+
+func TestARefusalWithoutDetailHasNoEmptyPlaceForIt(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, generous)
+	f.route.Refuse(Refusal{Status: 503, Title: "Full"})
+	for accept, unwanted := range map[string]string{"text/html": "<p>", "application/json": "detail", "*/*": "\n\n"} {
+		req, _ := http.NewRequest("GET", f.URL, nil)
+		req.Header.Set("Accept", accept)
+		resp, err := f.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || !strings.Contains(string(body), "Full") || strings.Contains(string(body), unwanted) {
+			t.Errorf("%s: %q, %v", accept, body, err)
 		}
 	}
 }
