@@ -49,8 +49,10 @@ func listen(port int, handler http.Handler, store *state.Store) (*front, error) 
 }
 
 func (f *front) url() string {
-	return fmt.Sprintf("http://localhost:%d", f.listener.Addr().(*net.TCPAddr).Port)
+	return fmt.Sprintf("http://localhost:%d", f.port())
 }
+
+func (f *front) port() int { return f.listener.Addr().(*net.TCPAddr).Port }
 
 // configure puts timeouts in force for connections that come from now on.
 func (f *front) configure(cfg config.Server) {

@@ -128,8 +128,8 @@ func (r *reloader) reload(ctx context.Context) error {
 		return err
 	}
 	s.cfg.Store(cfg)
-	if cfg.Server.Port != old.Server.Port {
-		s.tell(slog.LevelWarn, "server.port changed: that takes effect when the server is restarted", slog.Int("port", cfg.Server.Port))
+	if port := cfg.Server.Port; port != old.Server.Port && port != s.front.port() {
+		s.tell(slog.LevelWarn, "server.port changed: that takes effect when the server is restarted", slog.Int("port", port))
 	}
 	s.proxy.Configure(proxySettings(cfg))
 	s.front.configure(cfg.Server)

@@ -55,6 +55,7 @@ type Supervisor struct {
 	build   *build.Builder
 	proxy   *proxy.Proxy
 	sampler *sampler
+	tempDir string // in which the binaries are, whatever is configured since
 
 	inbox chan func() // what is asked, carried out by Run
 	begun chan struct{}
@@ -147,7 +148,7 @@ func New(opts Options) (*Supervisor, error) {
 				return p, p.PID, nil
 			},
 		},
-		parent: parent, build: b, proxy: opts.Proxy, sampler: newSampler(opts.Store), cfg: cfg,
+		parent: parent, build: b, proxy: opts.Proxy, sampler: newSampler(opts.Store), tempDir: cfg.Workers.TempDir, cfg: cfg,
 		inbox: make(chan func()), begun: make(chan struct{}), ended: make(chan struct{}), wake: make(chan struct{}, 1),
 		pages: make(map[string]*running), conflicts: make(map[string][]string), doomed: make(map[string]time.Time),
 		removal: idleTimer(),
@@ -435,7 +436,7 @@ func (s *Supervisor) Configure(ctx context.Context, cfg *config.Config, developm
 		s.ports.setRange(cfg.Workers.PortRangeStart, cfg.Workers.PortRangeEnd)
 		rebuild := cfg.Build.LDFlags != old.Build.LDFlags || !maps.Equal(cfg.Build.Env, old.Build.Env)
 		s.build.Configure(cfg.Build.LDFlags, cfg.Build.Env)
-		if cfg.Workers.TempDir != old.Workers.TempDir {
+		if dir := cfg.Workers.TempDir; dir != old.Workers.TempDir && dir != s.tempDir {
 			s.tell(slog.LevelWarn, "workers.temp_dir changed: it takes effect when the server is restarted")
 		}
 		var left, count atomic.Int64
