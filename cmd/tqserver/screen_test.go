@@ -16,7 +16,8 @@ import (
 
 // screenCommands drive the real program on a terminal, which is tmux:
 //
-//	screen COLSxROWS [FLAG...]   start the server, and wait for its first frame; ! do not wait
+//	screen COLSxROWS [FLAG...]   start the server, and wait for its first frame; ! do not wait;
+//	                             what is written to the terminal goes to the file written too
 //	keys KEY...                  press keys, as tmux names them
 //	see PATTERN                  wait until the screen shows it; ! until it does not
 //	picture                      print the screen
@@ -44,7 +45,7 @@ func (w *world) tmux(ts *testscript.TestScript, args ...string) (string, error) 
 // another folder than the project's. It can tell how the server ended and
 // whether the terminal is what it was.
 const (
-	start = `before=$(stty -g); (cd "$WORK" && exec "$TOOLS/tqserver" $FLAGS)`
+	start = `export TERM=xterm-256color; before=$(stty -g); (cd "$WORK" && exec "$TOOLS/tqserver" $FLAGS)`
 	tell  = `echo "exit $? tty $([ "$(stty -g)" = "$before" ] && echo same)"`
 )
 
@@ -63,6 +64,8 @@ func openScreen(ts *testscript.TestScript, neg bool, args []string) {
 	_, err = w.tmux(ts, append(command, "-e", "FLAGS="+strings.Join(args[1:], " "), "-e", "LC_ALL=C.UTF-8", "-e", "ENV=", "-e", "PS1=$ ", "--", "sh", "-i")...)
 	ts.Check(err)
 	w.see(ts, `^(\^C)?(\$ ?)+$`, false)
+	_, err = w.tmux(ts, "pipe-pane", "-t", ":", "cat >"+ts.MkAbs("written"))
+	ts.Check(err)
 	w.typeLine(ts, start)
 	if neg {
 		return

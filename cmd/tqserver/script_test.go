@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -357,7 +358,11 @@ func wantNobody(ts *testscript.TestScript) error {
 }
 
 func (w *world) get(path string, headers ...string) (string, error) {
-	req, err := http.NewRequest(http.MethodGet, w.url+path, nil)
+	return w.getTraced(context.Background(), path, headers...)
+}
+
+func (w *world) getTraced(ctx context.Context, path string, headers ...string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url+path, nil)
 	if err != nil {
 		return "", err
 	}
@@ -481,10 +486,15 @@ func unload(ts *testscript.TestScript, neg bool, args []string) {
 
 func begin(ts *testscript.TestScript, neg bool, args []string) {
 	w := of(ts)
-	sent := make(chan struct{})
+	sent := make(chan struct{}, 1)
+	trace := &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) {
+		select {
+		case sent <- struct{}{}:
+		default:
+		}
+	}}
 	go func() { // ends with the answer, or the client's timeout
-		close(sent)
-		answer, err := w.get(args[0])
+		answer, err := w.getTraced(httptrace.WithClientTrace(context.Background(), trace), args[0])
 		if err != nil {
 			answer = "error: " + err.Error()
 		}

@@ -55,7 +55,7 @@ func (c *upgradedConn) Read(p []byte) (int, error) {
 		c.x.moved()
 		switch {
 		case c.frames == nil:
-		case why != 0:
+		case c.why.Load() != 0: // also if it came when the read was under way
 			n = c.frames.step(p[:n])
 		default:
 			c.frames.pass(p[:n])
