@@ -486,18 +486,15 @@ func unload(ts *testscript.TestScript, neg bool, args []string) {
 
 func begin(ts *testscript.TestScript, neg bool, args []string) {
 	w := of(ts)
-	sent := make(chan struct{}, 1)
-	trace := &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) {
-		select {
-		case sent <- struct{}{}:
-		default:
-		}
-	}}
+	sent := make(chan struct{})
+	done := sync.OnceFunc(func() { close(sent) })
+	trace := &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { done() }}
 	go func() { // ends with the answer, or the client's timeout
 		answer, err := w.getTraced(httptrace.WithClientTrace(context.Background(), trace), args[0])
 		if err != nil {
 			answer = "error: " + err.Error()
 		}
+		done()
 		w.begun <- answer
 	}()
 	<-sent
