@@ -71,13 +71,17 @@ func run() int {
 	case !*quiet:
 		opts.Console = os.Stdout
 	}
+	signals := make(chan os.Signal, 4)
+	// Before the first line is written: SIGPIPE is caught so that a reader of
+	// our lines who leaves does not take the server along.
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	srv, err := server.New(cfg, opts)
 	if err != nil {
 		return fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	go obey(ctx, cancel, srv, screen)
+	go obey(ctx, signals, cancel, srv, screen)
 	if screen {
 		return runScreen(ctx, cancel, srv, look)
 	}
@@ -88,11 +92,7 @@ func run() int {
 }
 
 // obey does what signals say. It ends with the process.
-func obey(ctx context.Context, cancel context.CancelFunc, srv *server.Server, screen bool) {
-	signals := make(chan os.Signal, 4)
-	// SIGPIPE is caught so that a reader of our lines who leaves does not take
-	// the server along.
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+func obey(ctx context.Context, signals <-chan os.Signal, cancel context.CancelFunc, srv *server.Server, screen bool) {
 	for sig := range signals {
 		switch {
 		case sig == syscall.SIGPIPE:
