@@ -72,24 +72,23 @@ func openScreen(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	w.see(ts, `enlarge to|serving| up `, false)
 	w.until(ts, "the server's process is known", func() error {
-		pid, err := serverOf(ts)
-		ts.Setenv("SERVER", pid)
+		pid, err := serverIn(w.work)
+		ts.Setenv("SERVER", strconv.Itoa(pid))
 		return err
 	})
 }
 
-// serverOf finds the server among the processes in the project's folder.
-func serverOf(ts *testscript.TestScript) (pid string, err error) {
+// serverIn finds the server among the processes in a project's folder.
+func serverIn(project string) (pid int, err error) {
 	cwds, _ := filepath.Glob("/proc/[0-9]*/cwd")
 	for _, cwd := range cwds {
-		if target, err := os.Readlink(cwd); err == nil && target == ts.Getenv("WORK") {
-			exe, _ := os.Readlink(filepath.Join(filepath.Dir(cwd), "exe"))
-			if strings.HasPrefix(exe, ts.Getenv("TOOLS")) {
-				return filepath.Base(filepath.Dir(cwd)), nil
+		if target, err := os.Readlink(cwd); err == nil && target == project {
+			if exe, _ := os.Readlink(filepath.Join(filepath.Dir(cwd), "exe")); filepath.Base(exe) == "tqserver" {
+				return strconv.Atoi(filepath.Base(filepath.Dir(cwd)))
 			}
 		}
 	}
-	return "", errors.New("no process of it")
+	return 0, errors.New("no process of it")
 }
 
 func (w *world) typeLine(ts *testscript.TestScript, line string) {

@@ -188,6 +188,9 @@ func (w *world) clean() {
 		w.cmd.Process.Kill()
 		<-w.exited
 	}
+	if pid, err := serverIn(w.work); err == nil { // of a terminal that is gone
+		syscall.Kill(pid, syscall.SIGKILL)
+	}
 }
 
 func savePage(ts *testscript.TestScript, neg bool, args []string) {
