@@ -504,9 +504,11 @@ func begin(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func end(ts *testscript.TestScript, neg bool, args []string) {
-	answer := <-of(ts).begun
+	w := of(ts)
+	answer := <-w.begun
 	if regexp.MustCompile(args[0]).MatchString(answer) == neg {
-		ts.Fatalf("the answer is %q", answer)
+		text, _ := os.ReadFile(w.out)
+		ts.Fatalf("the answer is %q\nserver:\n%s", answer, text)
 	}
 }
 
