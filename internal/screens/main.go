@@ -81,14 +81,14 @@ func (s *shop) scenes() []scene {
 		{"", func(*terminal) error { return s.edit("pages/api/main.go", "{\"tea\", 650}", "{\"tea\", 700}") }, `/api .*● up`},
 		{"", press("/", "u", "s", "e", "r", "s", "Enter"), `\(1\) ──$`},
 		{"", press("Escape"), `\(9\) ──$`},
-		{"", press("k"), `(?s)^>  /api .*swapped  build=2.*worker stopped`},
+		{"", press("k"), `(?s)^>  /api .*swapped .*build=2.*worker stopped`},
 		{"well", s.begin, `(?s)rss \d+M.*/ +● up .* [45]\.\d .*\d+M +\d+% .*/search +● up .* \d+M +\d+% .*(WARN slow.*){2}`},
 
 		{"help", press("?"), `Help .*scroll`},
 		{"", press("q"), `\[1\] Routes`},
 		{"palette", press(":", "r", "e"), `: re`},
 		{"", press("Escape"), `\[1\] Routes`},
-		{"inspect", press("i"), `environment(.*\n)+   builds`},
+		{"inspect", press("i"), `   builds\n(.*\n)+.*environment`},
 		{"", press("q"), `\[1\] Routes`},
 
 		{"", press("Enter"), `\A.*\n.*\[2\] Logs`},
