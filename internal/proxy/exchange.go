@@ -108,7 +108,11 @@ func (x *exchange) wait(until <-chan struct{}, pause time.Duration) *Refusal {
 	if x.deadline.IsZero() {
 		x.deadline = time.Now().Add(x.settings.HoldTimeout)
 	}
-	patience := time.NewTimer(time.Until(x.deadline))
+	left := time.Until(x.deadline)
+	if left <= 0 {
+		return notReady()
+	}
+	patience := time.NewTimer(left)
 	defer patience.Stop()
 	var paused <-chan time.Time
 	if pause > 0 {
@@ -118,11 +122,15 @@ func (x *exchange) wait(until <-chan struct{}, pause time.Duration) *Refusal {
 	case <-until:
 	case <-paused:
 	case <-patience.C:
-		return &Refusal{Status: http.StatusServiceUnavailable, Title: "This page is not ready", Detail: "It is being built or started. Try again in a moment.", Until: time.Now().Add(time.Second)}
+		return notReady()
 	case <-x.ctx.Done():
 		panic(http.ErrAbortHandler) // the client left
 	}
 	return nil
+}
+
+func notReady() *Refusal {
+	return &Refusal{Status: http.StatusServiceUnavailable, Title: "This page is not ready", Detail: "It is being built or started. Try again in a moment.", Until: time.Now().Add(time.Second)}
 }
 
 // release gives the backend back.

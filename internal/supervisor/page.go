@@ -295,7 +295,11 @@ func (p *page) compile(ctx context.Context, dir string, force bool) (build.Resul
 // untilSettled waits for the end of a change that does not build. It may be half of
 // one: editors and shells empty a file before they write it.
 func untilSettled(ctx context.Context, end time.Time) {
-	t := time.NewTimer(time.Until(end))
+	left := time.Until(end)
+	if left <= 0 {
+		return
+	}
+	t := time.NewTimer(left)
 	defer t.Stop()
 	select {
 	case <-t.C:

@@ -246,9 +246,14 @@ func (p *page) await(ctx context.Context, w *worker, timeout time.Duration) erro
 	defer cancel()
 	late := time.NewTimer(timeout)
 	defer late.Stop()
-	pause, next := 2*time.Millisecond, time.NewTimer(0)
+	pause, next := 2*time.Millisecond, idleTimer()
 	defer next.Stop()
 	answered, asking := make(chan error, 1), false
+	ask := func() {
+		asking = true
+		go func() { answered <- p.probe(ctx, w.port) }() // ends with ctx
+	}
+	ask()
 	defer func() {
 		if cancel(); asking {
 			<-answered
@@ -260,8 +265,7 @@ func (p *page) await(ctx context.Context, w *worker, timeout time.Duration) erro
 		case <-w.Ready():
 			return nil
 		case <-next.C:
-			asking = true
-			go func() { answered <- p.probe(ctx, w.port) }() // ends with ctx
+			ask()
 		case last = <-answered:
 			asking = false
 			if last == nil && p.owns(w.pid, w.port) {
