@@ -25,7 +25,10 @@ lint: ## gofmt, vet for Linux and macOS, staticcheck
 	$(GO) run $(STATICCHECK) ./...
 
 figures: tmux ## measure start, reload, a flood of lines and an idle screen, 4 minutes
-	$(GO) test ./cmd/tqserver -run TestFigures -figures -v -parallel 1 -timeout 20m | grep -E "^ +[a-z0-9 :]+.*(median|frame|second|idle|FAIL|PASS)"
+	@mkdir -p bin
+	@$(GO) test ./cmd/tqserver -run TestFigures -figures -v -parallel 1 -timeout 20m >bin/figures.log 2>&1; status=$$?; \
+		grep -E "^ +[a-z0-9 :]+.*(median|frame|second|idle|FAIL|PASS)" bin/figures.log; \
+		[ $$status = 0 ] || echo "bin/figures.log says what failed"; exit $$status
 
 fuzz: ## fuzz what parses outside input, half a minute each
 	$(GO) test -fuzz FuzzParse -fuzztime 30s -fuzzminimizetime 10x ./internal/config

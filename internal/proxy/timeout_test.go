@@ -28,7 +28,7 @@ func TestABodyThatStopsComingIsA408(t *testing.T) {
 	began := time.Now()
 	resp, _ := exchangeRaw(t, f.addr(), "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf")
 	mustStatus(t, resp, http.StatusRequestTimeout)
-	if took := time.Since(began); took < hasty || took > patience/2 {
+	if took := time.Since(began); took < hasty || took > 2*hasty {
 		t.Errorf("after %v, want %v", took, hasty)
 	}
 	drained(t, b)
@@ -62,7 +62,7 @@ func TestAWorkerThatDoesNotAnswerIsA504(t *testing.T) {
 	began := time.Now()
 	resp, _ := do(t, f.Client(), "GET", f.URL, "")
 	mustStatus(t, resp, http.StatusGatewayTimeout)
-	if took := time.Since(began); took < hasty || took > patience/2 {
+	if took := time.Since(began); took < hasty || took > 2*hasty {
 		t.Errorf("after %v, want %v", took, hasty)
 	}
 	drained(t, b)
@@ -147,7 +147,7 @@ func TestAnUpgradedConnectionIsTimedWhileNothingMoves(t *testing.T) {
 	if _, err := r.ReadByte(); err == nil {
 		t.Error("it said something")
 	}
-	if took := time.Since(idle); took < hasty/2 || took > patience/2 {
+	if took := time.Since(idle); took < hasty/2 || took > 3*hasty {
 		t.Errorf("cut after %v of silence, want %v", took, hasty)
 	}
 	drained(t, b)
