@@ -4,8 +4,10 @@ import (
 	"context"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -188,6 +190,33 @@ func TestLogsOfAPageLieWhereItsFolderSays(t *testing.T) {
 	} {
 		if got := logPath("/site/logs/{path}/a.log", dir, "/site/pages"); filepath.Clean(got) != want {
 			t.Errorf("%s: %s", dir, got)
+		}
+	}
+}
+
+// A child has its parent's sockets until it executes its program.
+func TestAProcessThatStartsMeanwhileDoesNotHoldAPort(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	l.Close()
+	exec.Command("/bin/true").Run() // the first one forks before it, to see what the kernel can
+	ctx, stop := context.WithCancel(t.Context())
+	var forking sync.WaitGroup
+	for range 2 {
+		forking.Go(func() { // ends with ctx
+			for ctx.Err() == nil {
+				exec.Command("/bin/true").Run()
+			}
+		})
+	}
+	defer forking.Wait()
+	defer stop()
+	for looks := range 3000 {
+		if taken(port) {
+			t.Fatalf("a free port is taken at look %d", looks)
 		}
 	}
 }

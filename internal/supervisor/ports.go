@@ -2,8 +2,6 @@ package supervisor
 
 import (
 	"errors"
-	"net"
-	"strconv"
 	"sync"
 	"syscall"
 )
@@ -85,14 +83,27 @@ func (p *ports) wakeLocked() {
 // want to listen on all of them. Not every kernel refuses that one because of
 // loopback, so both are tried.
 func taken(port int) bool {
-	for _, host := range []string{"127.0.0.1", ""} {
-		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
-		if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EACCES) {
-			return true
-		}
-		if err == nil {
-			l.Close()
-		}
+	return held(syscall.AF_INET, &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}) ||
+		held(syscall.AF_INET, &syscall.SockaddrInet4{Port: port}) ||
+		held(syscall.AF_INET6, &syscall.SockaddrInet6{Port: port})
+}
+
+// held reports whether listening at an address is refused. Nothing may be forked
+// meanwhile: until it executes its program the child has the socket too, and the
+// next look would find the port held by ourselves. net.Listen cannot be used
+// then, because on some systems it waits for forks itself.
+func held(family int, at syscall.Sockaddr) bool {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	fd, err := syscall.Socket(family, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		return false // the kernel knows no such addresses
 	}
-	return false
+	defer syscall.Close(fd)
+	syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
+	err = syscall.Bind(fd, at)
+	if err == nil {
+		err = syscall.Listen(fd, 1)
+	}
+	return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EACCES)
 }
