@@ -8,6 +8,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -25,8 +26,13 @@ type Config struct {
 	FileWatcher FileWatcher
 	Pages       Pages
 	Proxy       Proxy
+	Static      []Static
 	Dev         Dev
 	Build       Build
+
+	standard PathSettings            // of every path
+	paths    map[string]PathSettings // of paths, merged with standard
+	routes   *router.Table[PathSettings]
 }
 
 // Server holds the settings of the server itself.
@@ -35,8 +41,35 @@ type Server struct {
 	ReadTimeout  time.Duration // 0: none
 	WriteTimeout time.Duration // 0: none
 	IdleTimeout  time.Duration // 0: none
-	LogFile      string        // absolute path, with {date}; nothing: no file
-	LogFormat    string        // "text" or "json"
+
+	ReadHeaderTimeout time.Duration // above 0
+	MinBodyRate       int           // bytes a second; 0: none
+	MaxHeaderBytes    int
+	MaxConnections    int            // 0: as many as there can be
+	TrustedProxies    []netip.Prefix // masked; nil: none
+
+	LogFile   string // absolute path, with {date}; nothing: no file
+	LogFormat string // "text" or "json"
+}
+
+// PathSettings holds the settings of the front door for a path. It is
+// comparable.
+type PathSettings struct {
+	MaxBodyBytes int // 0: no limit
+	AccessLog    AccessLog
+}
+
+// AccessLog says how requests are written down.
+type AccessLog struct {
+	File   string // absolute path, with {date}; nothing: no file
+	Format string // "common", "combined", "json" or "off"
+}
+
+// Static is a folder whose files are served under a path.
+type Static struct {
+	Path         string
+	Dir          string // absolute
+	CacheControl string
 }
 
 // Workers holds the settings that all workers share. What a single worker gets
@@ -102,7 +135,7 @@ type Build struct {
 func Default(root string) *Config {
 	c := new(Config)
 	for _, o := range options {
-		if o.kind == wantGroup {
+		if o.kind == wantGroup || o.kind == wantList {
 			continue
 		}
 		if err := o.set(c, o.initial); err != nil {
@@ -157,6 +190,16 @@ func (c *Config) Worker(route string) WorkerSettings {
 	return c.Workers.standard
 }
 
+// Path returns the settings for requests of a path: those of the longest key of
+// paths that it lies under, on whole segments, and those for all paths where
+// that key sets none.
+func (c *Config) Path(path string) PathSettings {
+	if s, ok := c.routes.Match(path); ok {
+		return s
+	}
+	return c.standard
+}
+
 // resolve makes every path absolute and the paths of workers ready for use.
 func (c *Config) resolve(root string) {
 	c.Root = root
@@ -169,6 +212,15 @@ func (c *Config) resolve(root string) {
 		c.Workers.paths[route] = s
 	}
 	c.Workers.routes = router.NewTable(c.Workers.paths)
+	c.standard.AccessLog.File = under(root, c.standard.AccessLog.File)
+	for path, s := range c.paths {
+		s.AccessLog.File = under(root, s.AccessLog.File)
+		c.paths[path] = s
+	}
+	c.routes = router.NewTable(c.paths)
+	for i, s := range c.Static {
+		c.Static[i].Dir = under(root, s.Dir)
+	}
 }
 
 // under returns path as seen from root. No path stays no path.

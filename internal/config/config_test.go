@@ -22,8 +22,13 @@ func TestDefaultsAreTheDocumentedOnes(t *testing.T) {
 			ReadTimeout:  30 * time.Second,
 			WriteTimeout: 30 * time.Second,
 			IdleTimeout:  120 * time.Second,
-			LogFile:      "/srv/site/logs/server_{date}.log",
-			LogFormat:    "text",
+
+			ReadHeaderTimeout: 10 * time.Second,
+			MinBodyRate:       240,
+			MaxHeaderBytes:    65536,
+
+			LogFile:   "/srv/site/logs/server_{date}.log",
+			LogFormat: "text",
 		},
 		Workers: Workers{
 			TempDir:        "/tmp/tqserver/bin",
@@ -54,6 +59,57 @@ func TestDefaultsAreTheDocumentedOnes(t *testing.T) {
 		ShutdownGracePeriod: 500 * time.Millisecond,
 		LogFile:             "/srv/site/logs/{path}/worker_{date}.log",
 	})
+	everywhere := PathSettings{AccessLog: AccessLog{File: "/srv/site/logs/access_{date}.log", Format: "combined"}}
+	if diff := cmp.Diff(everywhere, got.Path("/any")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestPathsAreMergedOverWhatHoldsForAll(t *testing.T) {
+	t.Parallel()
+	c := parse(t, `
+paths:
+  /upload: {max_body_bytes: 1_000_000}
+  /upload/raw: {access_log: {format: off}}
+  /json: {access_log: {file: json.log, format: json}}
+server: {max_body_bytes: 1000}
+access_log: {file: ~}
+`)
+	for path, want := range map[string]PathSettings{
+		"/":             {1000, AccessLog{"", "combined"}},
+		"/uploads":      {1000, AccessLog{"", "combined"}},
+		"/upload/a":     {1000000, AccessLog{"", "combined"}},
+		"/upload/raw/a": {1000, AccessLog{"", "off"}},
+		"/json":         {1000, AccessLog{"/srv/site/json.log", "json"}},
+	} {
+		if diff := cmp.Diff(want, c.Path(path)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", path, diff)
+		}
+	}
+}
+
+func TestListsAreRead(t *testing.T) {
+	t.Parallel()
+	c := parse(t, `
+server:
+  trusted_proxies: ["10.1.2.3/8", "::1", &lo "127.0.0.0/8", *lo]
+static:
+  - {path: /assets, dir: assets}
+  - path: /
+    dir: /var/www
+    cache_control: "public, max-age=3600"
+`)
+	var proxies []string
+	for _, p := range c.Server.TrustedProxies {
+		proxies = append(proxies, p.String())
+	}
+	if diff := cmp.Diff([]string{"10.0.0.0/8", "::1/128", "127.0.0.0/8", "127.0.0.0/8"}, proxies); diff != "" {
+		t.Error(diff)
+	}
+	static := []Static{{"/assets", "/srv/site/assets", "no-cache"}, {"/", "/var/www", "public, max-age=3600"}}
+	if diff := cmp.Diff(static, c.Static); diff != "" {
+		t.Error(diff)
+	}
 }
 
 func TestAFileThatSaysNothingMeansDefaults(t *testing.T) {

@@ -25,7 +25,7 @@ type decoder struct {
 	file     string
 	problems Problems
 	lines    map[string]int        // of the keys that the file sets
-	groups   map[string]*yaml.Node // the values of options whose kind is wantGroup
+	groups   map[string]*yaml.Node // the values of options whose kind is wantGroup or wantList
 }
 
 func newDecoder(file string) *decoder {
@@ -38,7 +38,10 @@ func decode(file string, text []byte, c *Config) Problems {
 	d := newDecoder(file)
 	if root := d.parse(text); root != nil {
 		walk(d, c, options, "", "", root)
-		d.paths(c)
+		paths(d, "workers.paths", workerOptions, c.Workers.standard, &c.Workers.paths)
+		paths(d, "paths", pathOptions, c.standard, &c.paths)
+		d.proxies(c)
+		d.static(c)
 		d.env(c)
 		d.ports(c)
 	}
@@ -205,7 +208,7 @@ func walk[T any](d *decoder, t *T, of []option[T], base, section string, n *yaml
 		key := section + f.name
 		i := slices.IndexFunc(of, func(o option[T]) bool { return o.key == key })
 		switch {
-		case i >= 0 && of[i].kind == wantGroup:
+		case i >= 0 && (of[i].kind == wantGroup || of[i].kind == wantList):
 			d.groups[key] = f.value
 		case i >= 0:
 			d.lines[base+key] = f.line
@@ -240,24 +243,84 @@ func set[T any](d *decoder, t *T, o option[T], key string, n *yaml.Node) {
 	}
 }
 
-// paths sets what differs from workers.default for some routes. It needs
-// workers.default to be complete, wherever that stands in the file.
-func (d *decoder) paths(c *Config) {
-	n := d.groups["workers.paths"]
+// paths sets what differs from the standard for some routes. It needs the
+// standard to be complete, wherever that stands in the file.
+func paths[T any](d *decoder, section string, of []option[T], standard T, all *map[string]T) {
+	n := d.groups[section]
 	if n == nil {
 		return
 	}
-	for _, f := range d.fields("workers.paths", n) {
-		key := join("workers.paths", f.name)
+	for _, f := range d.fields(section, n) {
+		key := join(section, f.name)
 		if err := route(f.name); err != nil {
 			d.problem(f.line, key, "%v", err)
 		}
-		settings := c.Workers.standard
-		walk(d, &settings, workerOptions, key+".", "", f.value)
-		if c.Workers.paths == nil {
-			c.Workers.paths = make(map[string]WorkerSettings)
+		settings := standard
+		walk(d, &settings, of, key+".", "", f.value)
+		if *all == nil {
+			*all = make(map[string]T)
 		}
-		c.Workers.paths[f.name] = settings
+		(*all)[f.name] = settings
+	}
+}
+
+// items returns the items of a list. Nothing is a list without any.
+func (d *decoder) items(key string) []*yaml.Node {
+	n := d.groups[key]
+	switch {
+	case n == nil, isNull(n):
+		return nil
+	case n.Kind != yaml.SequenceNode:
+		d.problem(n.Line, key, "must be a list, not %s", describe(n))
+		return nil
+	}
+	all := make([]*yaml.Node, len(n.Content))
+	for i, item := range n.Content {
+		all[i] = resolve(item)
+	}
+	return all
+}
+
+// proxies sets whose word on where requests come from counts.
+func (d *decoder) proxies(c *Config) {
+	const key = "server.trusted_proxies"
+	for _, item := range d.items(key) {
+		if item.Kind != yaml.ScalarNode || item.ShortTag() != "!!str" {
+			d.problem(item.Line, key, `must be a list of addresses such as "10.0.0.0/8", not of %s`, describe(item))
+			continue
+		}
+		p, err := network(item.Value)
+		if err != nil {
+			d.problem(item.Line, key, "%v", err)
+			continue
+		}
+		c.Server.TrustedProxies = append(c.Server.TrustedProxies, p)
+	}
+}
+
+// static sets the folders whose files are served.
+func (d *decoder) static(c *Config) {
+	lines := make(map[string]int)
+	for _, item := range d.items("static") {
+		const key = "static"
+		var s Static
+		for _, o := range staticOptions {
+			if o.initial != "" {
+				o.set(&s, o.initial)
+			}
+		}
+		before := len(d.problems)
+		walk(d, &s, staticOptions, key+".", "", item)
+		switch {
+		case len(d.problems) > before:
+		case s.Path == "", s.Dir == "":
+			d.problem(item.Line, key, "must have a path and a dir in each entry")
+		case lines[s.Path] > 0:
+			d.problem(item.Line, key, "must not have %s twice: it is on line %d too", s.Path, lines[s.Path])
+		default:
+			lines[s.Path] = item.Line
+			c.Static = append(c.Static, s)
+		}
 	}
 }
 

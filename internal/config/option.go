@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/netip"
 	"path"
 	"regexp"
 	"slices"
@@ -33,15 +34,23 @@ const (
 	wantText
 	wantTextOrNull // null is the empty text
 	wantGroup      // a mapping whose keys the user chooses
+	wantList
 )
 
 // options are the keys of the file. Those below workers.default are
-// workerOptions.
+// workerOptions, and some are pathOptions under the name that they have for all
+// paths.
 var options = slices.Concat([]option[Config]{
 	integer("server.port", 8080, 1, 65535, func(c *Config) *int { return &c.Server.Port }),
 	seconds("server.read_timeout_seconds", 30, 0, func(c *Config) *time.Duration { return &c.Server.ReadTimeout }),
 	seconds("server.write_timeout_seconds", 30, 0, func(c *Config) *time.Duration { return &c.Server.WriteTimeout }),
 	seconds("server.idle_timeout_seconds", 120, 0, func(c *Config) *time.Duration { return &c.Server.IdleTimeout }),
+	seconds("server.read_header_timeout_seconds", 10, 1, func(c *Config) *time.Duration { return &c.Server.ReadHeaderTimeout }),
+	integer("server.min_body_bytes_per_second", 240, 0, math.MaxInt32, func(c *Config) *int { return &c.Server.MinBodyRate }),
+	integer("server.max_header_bytes", 64<<10, 1<<10, 16<<20, func(c *Config) *int { return &c.Server.MaxHeaderBytes }),
+	as("server.max_body_bytes", "max_body_bytes", pathOptions, everyPath),
+	integer("server.max_connections", 0, 0, math.MaxInt32, func(c *Config) *int { return &c.Server.MaxConnections }),
+	{key: "server.trusted_proxies", kind: wantList},
 	logFile("server.log_file", "logs/server_{date}.log", func(c *Config) *string { return &c.Server.LogFile }, "{date}"),
 	text("server.log_format", "text", func(c *Config) *string { return &c.Server.LogFormat }, oneOf("text", "json")),
 
@@ -61,6 +70,10 @@ var options = slices.Concat([]option[Config]{
 	text("pages.directory", "pages", func(c *Config) *string { return &c.Pages.Directory }, notEmpty),
 	seconds("proxy.hold_timeout_seconds", 30, 0, func(c *Config) *time.Duration { return &c.Proxy.HoldTimeout }),
 	integer("proxy.max_held", 1000, 0, math.MaxInt, func(c *Config) *int { return &c.Proxy.MaxHeld }),
+	as("access_log.file", "access_log.file", pathOptions, everyPath),
+	as("access_log.format", "access_log.format", pathOptions, everyPath),
+	{key: "static", kind: wantList},
+	{key: "paths", kind: wantGroup},
 	text("dev.mode", "auto", func(c *Config) *string { return &c.Dev.Mode }, oneOf("auto", "on", "off")),
 	text("build.ldflags", "-s -w", func(c *Config) *string { return &c.Build.LDFlags }, anything),
 	{key: "build.env", kind: wantGroup},
@@ -78,18 +91,40 @@ var workerOptions = []option[WorkerSettings]{
 	logFile("log_file", "logs/{path}/worker_{date}.log", func(s *WorkerSettings) *string { return &s.LogFile }, "{path}", "{date}"),
 }
 
+// pathOptions are the keys of every path in paths.
+var pathOptions = []option[PathSettings]{
+	integer("max_body_bytes", 0, 0, math.MaxInt, func(s *PathSettings) *int { return &s.MaxBodyBytes }),
+	logFile("access_log.file", "logs/access_{date}.log", func(s *PathSettings) *string { return &s.AccessLog.File }, "{date}"),
+	text("access_log.format", "combined", func(s *PathSettings) *string { return &s.AccessLog.Format }, oneOf("common", "combined", "json", "off")),
+}
+
+// staticOptions are the keys of every entry in static.
+var staticOptions = []option[Static]{
+	text("path", "", func(s *Static) *string { return &s.Path }, route),
+	text("dir", "", func(s *Static) *string { return &s.Dir }, notEmpty),
+	text("cache_control", "no-cache", func(s *Static) *string { return &s.CacheControl }, headerValue),
+}
+
+func everyPath(c *Config) *PathSettings { return &c.standard }
+
 // below returns the options of workers as options of the file.
 func below(section string, of []option[WorkerSettings]) []option[Config] {
 	all := make([]option[Config], len(of))
 	for i, o := range of {
-		all[i] = option[Config]{
-			key:     section + o.key,
-			initial: o.initial,
-			kind:    o.kind,
-			set:     func(c *Config, text string) error { return o.set(&c.Workers.standard, text) },
-		}
+		all[i] = as(section+o.key, o.key, of, func(c *Config) *WorkerSettings { return &c.Workers.standard })
 	}
 	return all
+}
+
+// as returns an option of a part of the file as one of the file.
+func as[T any](key, name string, of []option[T], part func(*Config) *T) option[Config] {
+	o := of[slices.IndexFunc(of, func(o option[T]) bool { return o.key == name })]
+	return option[Config]{
+		key:     key,
+		initial: o.initial,
+		kind:    o.kind,
+		set:     func(c *Config, text string) error { return o.set(part(c), text) },
+	}
 }
 
 func integer[T any](key string, initial, least, most int, field func(*T) *int) option[T] {
@@ -227,12 +262,34 @@ func memoryLimit(text string) error {
 	return nil
 }
 
-// route checks a key of workers.paths.
+// route checks a key of workers.paths or paths, and a path of static.
 func route(text string) error {
 	if !strings.HasPrefix(text, "/") || path.Clean(text) != text {
 		return errors.New(`must be a route such as "/api": it begins with / and does not end with one`)
 	}
 	return nil
+}
+
+// headerValue refuses what may not stand in a header field (RFC 9110 section
+// 5.5).
+func headerValue(text string) error {
+	if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+		return errors.New("must be on one line, without control characters")
+	}
+	return nil
+}
+
+// network reads a range of addresses, or a single one.
+func network(text string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(text); err == nil {
+		addr = addr.Unmap().WithZone("")
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf(`must be addresses such as "10.0.0.0/8" or "::1", not %q`, text)
+	}
+	return p.Masked(), nil
 }
 
 var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
