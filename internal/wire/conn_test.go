@@ -1,0 +1,279 @@
+package wire
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// patience is what a test waits for what must come.
+const patience = 10 * time.Second
+
+var generous = Settings{HeaderTimeout: patience, IdleTimeout: patience, MaxHeader: 64 << 10, MaxConnections: 100}
+
+// door is an HTTP server behind a Listener. It answers with what it read of each
+// request, and with why it was refused.
+type door struct {
+	*testing.T
+	listener *Listener
+	mu       sync.Mutex
+	saw      []string // requests that were let through
+}
+
+func open(t *testing.T, s Settings, handler http.HandlerFunc) *door {
+	t.Helper()
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &door{T: t, listener: Listen(tcp, s, func(err error) { t.Log(err) })}
+	if handler == nil {
+		handler = d.echo
+	}
+	srv := &http.Server{Handler: handler, ConnState: ConnState, ConnContext: ConnContext, MaxHeaderBytes: 32 << 20, DisableGeneralOptionsHandler: true}
+	var serving sync.WaitGroup
+	serving.Go(func() { srv.Serve(d.listener) }) // ends with srv
+	t.Cleanup(func() { srv.Close(); serving.Wait() })
+	return d
+}
+
+func (d *door) echo(w http.ResponseWriter, r *http.Request) {
+	if refusal := Refused(r); refusal != nil {
+		w.Header().Set("Connection", "close")
+		http.Error(w, "refused: "+refusal.Reason, refusal.Status)
+		return
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		w.Header().Set("Connection", "close")
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	d.mu.Lock()
+	d.saw = append(d.saw, r.Method+" "+r.RequestURI)
+	d.mu.Unlock()
+	fmt.Fprintf(w, "%s %s %s|%s", r.Method, r.RequestURI, r.Host, body)
+}
+
+func (d *door) dial() (net.Conn, *bufio.Reader) {
+	d.Helper()
+	c, err := net.Dial("tcp", d.listener.Addr().String())
+	if err != nil {
+		d.Fatal(err)
+	}
+	d.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(patience))
+	return c, bufio.NewReader(c)
+}
+
+// answers sends bytes in pieces and returns the answers until the connection
+// ends: status and body each.
+func (d *door) answers(pieces ...string) (all []string) {
+	d.Helper()
+	c, r := d.dial()
+	go func() { // ends with c
+		for _, piece := range pieces {
+			io.WriteString(c, piece)
+		}
+		c.(*net.TCPConn).CloseWrite()
+	}()
+	for {
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			return all
+		}
+		body, _ := io.ReadAll(resp.Body)
+		all = append(all, fmt.Sprintf("%d %s", resp.StatusCode, strings.TrimSpace(string(body))))
+	}
+}
+
+// victim is a request pipelined behind another.
+const victim = "GET /victim HTTP/1.1\r\nHost: v\r\n\r\n"
+
+func TestGoodRequestsPassAndEndWhereTheyEnd(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ send, want string }{
+		"plain":                 {"GET /a?b=%zz HTTP/1.1\r\nHost: h\r\n\r\n", "GET /a?b=%zz h|"},
+		"empty line before":     {"\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", "GET / h|"},
+		"length":                {"POST / HTTP/1.1\r\nHost: h:80\r\nContent-Length: 5\r\n\r\nGET /", "POST / h:80|GET /"},
+		"length 0":              {"POST / HTTP/1.1\r\nHost: h\r\ncontent-LENGTH:\t0 \r\n\r\n", "POST / h|"},
+		"chunks":                {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: Chunked\r\n\r\n3\r\nabc\r\n0a;x=\"y\"\r\n0123456789\r\n0\r\nX-Trailer: 1\r\n\r\n", "POST / h|abc0123456789"},
+		"chunks, none":          {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n000\r\n\r\n", "POST / h|"},
+		"own method":            {"PURGE / HTTP/1.1\r\nHost: h\r\n\r\n", "PURGE / h|"},
+		"absolute":              {"GET http://other/x HTTP/1.1\r\nHost: h\r\n\r\n", "GET http://other/x other|"},
+		"IPv6":                  {"GET / HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n", "GET / [::1]:8080|"},
+		"empty host":            {"GET / HTTP/1.1\r\nHost:\r\n\r\n", "GET / |"},
+		"star":                  {"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", "OPTIONS * h|"},
+		"8 bit value":           {"GET / HTTP/1.1\r\nHost: h\r\nX-Name: J\xfcrgen\r\nX-Empty:\r\n\r\n", "GET / h|"},
+		"expectation":           {"POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-Continue\r\nContent-Length: 0\r\n\r\n", "POST / h|"},
+		"GET with a body":       {"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc", "GET / h|abc"},
+		"upgrade, not answered": {"GET / HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: h2c\r\n\r\n", "GET / h|"},
+		"encoded":               {"GET /%2e%2E/%c3%a4 HTTP/1.1\r\nHost: h\r\n\r\n", "GET /%2e%2E/%c3%a4 h|"},
+		"large header":          {"GET / HTTP/1.1\r\nHost: h\r\nX: " + strings.Repeat("x", 60000) + "\r\n\r\n", "GET / h|"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := open(t, generous, nil)
+			want := []string{"200 " + test.want, "200 GET /victim v|"}
+			if got := d.answers(test.send + victim); fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("in one piece: %q", got)
+			}
+			if got := d.answers(strings.Split(test.send+victim, "")...); fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("byte by byte: %q", got)
+			}
+		})
+	}
+}
+
+func TestHTTP10IsSpoken(t *testing.T) {
+	t.Parallel()
+	d := open(t, generous, nil)
+	for _, head := range []string{"GET / HTTP/1.0\r\n\r\n", "POST / HTTP/1.0\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\nab"} {
+		if got := d.answers(head); len(got) != 1 || !strings.HasPrefix(got[0], "200 ") {
+			t.Errorf("%q: %q", head, got)
+		}
+	}
+}
+
+// bad are headers that are refused, with their status.
+var bad = map[string]struct {
+	send   string
+	status int
+}{
+	"length and chunks":        {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+	"chunks and length":        {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 6\r\n\r\n0\r\n\r\n", 400},
+	"two lengths":              {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Length: 5\r\n\r\nabc", 400},
+	"two equal lengths":        {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc", 400},
+	"list of lengths":          {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3, 3\r\n\r\nabc", 400},
+	"signed length":            {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +3\r\n\r\nabc", 400},
+	"negative length":          {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: -3\r\n\r\nabc", 400},
+	"hexadecimal length":       {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0x3\r\n\r\nabc", 400},
+	"empty length":             {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: \r\n\r\nabc", 400},
+	"huge length":              {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999\r\n\r\nabc", 400},
+	"length with a space":      {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length : 3\r\n\r\nabc", 400},
+	"two encodings":            {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+	"list of encodings":        {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400},
+	"chunked twice":            {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", 400},
+	"empty encoding":           {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding:\r\n\r\n0\r\n\r\n", 400},
+	"encoding in quotes":       {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n", 400},
+	"encoding with a tab":      {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n", 400},
+	"unknown encoding":         {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 501},
+	"identity":                 {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: identity\r\nContent-Length: 3\r\n\r\nabc", 501},
+	"encoding before a colon":  {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n", 400},
+	"folded encoding":          {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n", 400},
+	"chunks in HTTP/1.0":       {"POST / HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+	"folded line":              {"GET / HTTP/1.1\r\nHost: h\r\nX: a\r\n b\r\n\r\n", 400},
+	"folded first line":        {"GET / HTTP/1.1\r\n X: a\r\nHost: h\r\n\r\n", 400},
+	"name with a space":        {"GET / HTTP/1.1\r\nHost: h\r\nX Y: a\r\n\r\n", 400},
+	"name with a NUL":          {"GET / HTTP/1.1\r\nHost: h\r\nX\x00Y: a\r\n\r\n", 400},
+	"empty name":               {"GET / HTTP/1.1\r\nHost: h\r\n: a\r\n\r\n", 400},
+	"no colon":                 {"GET / HTTP/1.1\r\nHost: h\r\nX\r\n\r\n", 400},
+	"value with a NUL":         {"GET / HTTP/1.1\r\nHost: h\r\nX: a\x00b\r\n\r\n", 400},
+	"value with a CR":          {"GET / HTTP/1.1\r\nHost: h\r\nX: a\rb: c\r\n\r\n", 400},
+	"line that ends in LF":     {"GET / HTTP/1.1\nHost: h\n\n", 400},
+	"one line that ends in LF": {"POST / HTTP/1.1\r\nHost: h\r\nX: y\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+	"two hosts":                {"GET / HTTP/1.1\r\nHost: h\r\nHost: h\r\n\r\n", 400},
+	"no host":                  {"GET / HTTP/1.1\r\n\r\n", 400},
+	"host with a path":         {"GET / HTTP/1.1\r\nHost: h/x\r\n\r\n", 400},
+	"host with a user":         {"GET / HTTP/1.1\r\nHost: a@h\r\n\r\n", 400},
+	"host with a wrong port":   {"GET / HTTP/1.1\r\nHost: h:x\r\n\r\n", 400},
+	"list of hosts":            {"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400},
+	"host of wrong IPv6":       {"GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", 400},
+	"CONNECT":                  {"CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n", 405},
+	"HTTP/2":                   {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
+	"HTTP/1":                   {"GET / HTTP/1\r\nHost: h\r\n\r\n", 400},
+	"HTTP/0.9":                 {"GET /\r\n\r\n", 400},
+	"two spaces":               {"GET  / HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+	"target with a space":      {"GET /a b HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+	"target with a fragment":   {"GET /a#b HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+	"target without a slash":   {"GET a HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+	"target of another scheme": {"GET ftp://h/ HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+	"target with a user":       {"GET http://a:b@h/ HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+	"star that is a GET":       {"GET * HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+	"encoded NUL":              {"GET /%00 HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+	"wrong encoding":           {"GET /%zz HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+	"cut encoding":             {"GET /%2 HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+	"method with a slash":      {"GE/T / HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+	"other expectation":        {"POST / HTTP/1.1\r\nHost: h\r\nExpect: more\r\nContent-Length: 3\r\n\r\nabc", 417},
+	"header too large":         {"GET / HTTP/1.1\r\nHost: h\r\nX: " + strings.Repeat("x", 70000) + "\r\n\r\n", 431},
+	"many fields":              {"GET / HTTP/1.1\r\nHost: h\r\n" + strings.Repeat("X: y\r\n", 20000) + "\r\n", 431},
+	"target too long":          {"GET /" + strings.Repeat("x", 70000) + " HTTP/1.1\r\nHost: h\r\n\r\n", 414},
+	"TLS":                      {"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400},
+}
+
+func TestBadHeadersAreRefusedInTheirTurn(t *testing.T) {
+	t.Parallel()
+	for name, test := range bad {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := open(t, generous, nil)
+			first := "GET /first HTTP/1.1\r\nHost: h\r\n\r\n"
+			got := d.answers(first + test.send + victim)
+			if len(got) != 2 || got[0] != "200 GET /first h|" || !strings.HasPrefix(got[1], fmt.Sprint(test.status, " refused: ")) {
+				t.Errorf("in one piece: %.200q", got)
+			}
+			if len(test.send) < 1000 {
+				if got := d.answers(strings.Split(test.send+victim, "")...); len(got) != 1 || !strings.HasPrefix(got[0], fmt.Sprint(test.status, " refused: ")) {
+					t.Errorf("byte by byte: %q", got)
+				}
+			}
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			if fmt.Sprint(d.saw) != "[GET /first]" {
+				t.Errorf("the handler saw %q", d.saw)
+			}
+		})
+	}
+}
+
+func TestBadChunksEndTheBodyWithAnError(t *testing.T) {
+	t.Parallel()
+	for name, body := range map[string]string{
+		"size ends in LF":         "3\nabc\r\n0\r\n\r\n",
+		"chunk ends in LF":        "3\r\nabc\n0\r\n\r\n",
+		"last size ends in LF":    "3\r\nabc\r\n0\n\r\n",
+		"end in LF":               "3\r\nabc\r\n0\r\n\n",
+		"extension with LF":       "3;\nabc\r\n0\r\n\r\n",
+		"extension with CR":       "3;a\rb\r\nabc\r\n0\r\n\r\n",
+		"longer than its size":    "3\r\nabcd\r\n0\r\n\r\n",
+		"no size":                 "\r\nabc\r\n0\r\n\r\n",
+		"negative size":           "-3\r\nabc\r\n0\r\n\r\n",
+		"size with 0x":            "0x3\r\nabc\r\n0\r\n\r\n",
+		"size with a space":       "3 \r\nabc\r\n0\r\n\r\n",
+		"size after a space":      " 3\r\nabc\r\n0\r\n\r\n",
+		"size of 17 digits":       "00000000000000003\r\nabc\r\n0\r\n\r\n",
+		"huge size":               "ffffffffffffffff\r\nabc\r\n0\r\n\r\n",
+		"long extension":          "3;" + strings.Repeat("x", 300) + "\r\nabc\r\n0\r\n\r\n",
+		"folded trailer":          "0\r\nX: a\r\n b\r\n\r\n",
+		"trailer that is none":    "0\r\nX\r\n\r\n",
+		"trailer with a length":   "0\r\nContent-Length: 3\r\n\r\n",
+		"trailer with an LF":      "0\r\nX: a\n\r\n",
+		"trailer that is large":   "0\r\nX: " + strings.Repeat("x", 70000) + "\r\n\r\n",
+		"another request in size": "GET / HTTP/1.1\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := open(t, generous, nil)
+			send := "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + body + victim
+			for _, pieces := range [][]string{{send}, strings.Split(send[:min(len(send), 1000)], "")} {
+				if len(send) > 1000 && len(pieces) > 1 {
+					continue
+				}
+				if got := d.answers(pieces...); len(got) != 1 || !strings.HasPrefix(got[0], "400 ") {
+					t.Errorf("%d pieces: %q", len(pieces), got)
+				}
+			}
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			if len(d.saw) > 0 {
+				t.Errorf("the handler saw %q", d.saw)
+			}
+		})
+	}
+}

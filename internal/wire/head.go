@@ -1,0 +1,362 @@
+package wire
+
+import (
+	"bytes"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// The header is checked by hand, once, before net/http parses it: net/http
+// accepts a good deal that others read differently (several equal lengths, a
+// length beside chunks, folded lines, lines that end in LF), and removes what it
+// has overlooked before a handler could see it. To be as strict where it is
+// strict makes sure that it never answers in our place.
+
+// Refusal is why a request was not let through. Its Method, Target and Accept
+// are what could be read of it.
+type Refusal struct {
+	Status int
+	Reason string // what is wrong, for people
+	Method string
+	Target string
+	Accept string
+}
+
+func (r *Refusal) Error() string { return r.Reason }
+
+// head is what the header of a request says about the bytes that follow.
+type head struct {
+	length  int64 // of the body
+	chunked bool
+	upgrade bool // what follows the request may be another protocol
+}
+
+// endOfHead looks for the empty line that ends a header. Everything before from
+// was looked at already. It returns the number of bytes of the header, or 0 if
+// they have not all come, and whether a line ends in a bare LF.
+func endOfHead(b []byte, from int) (end int, bare bool) {
+	for {
+		i := bytes.IndexByte(b[from:], '\n')
+		if i < 0 {
+			return 0, false
+		}
+		i += from
+		switch {
+		case i == 0 || b[i-1] != '\r':
+			return 0, true
+		case i >= 3 && b[i-2] == '\n':
+			return i + 1, false
+		}
+		from = i + 1
+	}
+}
+
+// parseHead reads a whole header, its empty line included.
+func parseHead(b []byte) (head, *Refusal) {
+	line, rest := cutLine(b)
+	method, after, _ := bytes.Cut(line, []byte(" "))
+	target, version, _ := bytes.Cut(after, []byte(" "))
+	p := parser{method: method, target: target}
+	p.requestLine(version)
+	for p.refusal == nil && len(rest) > 2 {
+		line, rest = cutLine(rest)
+		p.field(line)
+	}
+	if p.refusal == nil {
+		p.frame()
+	}
+	if p.refusal != nil {
+		p.refusal.Method, p.refusal.Target = readable(method), readable(target)
+		p.refusal.Accept = accepted(b)
+	}
+	return p.head, p.refusal
+}
+
+// cutLine returns what stands before the first CRLF, and what after it.
+func cutLine(b []byte) (line, rest []byte) {
+	i := bytes.IndexByte(b, '\n')
+	return b[:i-1], b[i+1:]
+}
+
+// parser reads one header.
+type parser struct {
+	head
+	method, target []byte
+	minor          byte // of HTTP/1.x
+	hosts          int
+	lengths        int
+	encodings      int
+	expects        int
+	connection     bool // holds "upgrade"
+	protocols      bool // there is an Upgrade field
+	refusal        *Refusal
+}
+
+func (p *parser) refuse(status int, reason string) {
+	if p.refusal == nil {
+		p.refusal = &Refusal{Status: status, Reason: reason}
+	}
+}
+
+func (p *parser) bad(reason string) { p.refuse(http.StatusBadRequest, reason) }
+
+// requestLine checks the first line (RFC 9112 section 3).
+func (p *parser) requestLine(version []byte) {
+	switch {
+	case !isToken(p.method):
+		p.bad("The request does not begin with a method.")
+	case len(version) != 8 || !bytes.HasPrefix(version, []byte("HTTP/")) || version[6] != '.' || !isDigit(version[5]) || !isDigit(version[7]):
+		p.bad("The first line of the request is not method, target and version.")
+	case version[5] != '1':
+		p.refuse(http.StatusHTTPVersionNotSupported, "Only HTTP/1.0 and HTTP/1.1 are spoken here.")
+	case string(p.method) == http.MethodConnect:
+		p.refuse(http.StatusMethodNotAllowed, "This server is no tunnel.")
+	}
+	if p.refusal == nil {
+		p.minor = min(version[7], '1') - '0'
+		p.checkTarget()
+	}
+}
+
+// checkTarget checks the request target (RFC 9112 section 3.2).
+func (p *parser) checkTarget() {
+	for _, c := range p.target {
+		if c <= ' ' || c == 0x7f || c == '#' {
+			p.bad("The target of the request holds a character that must not stand there.")
+			return
+		}
+	}
+	path := p.target
+	switch {
+	case bytes.HasPrefix(path, []byte("/")):
+	case string(path) == "*" && string(p.method) == http.MethodOptions:
+		return
+	default:
+		u, err := url.ParseRequestURI(string(path))
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.Host == "" || !isHost(u.Host) {
+			p.bad("The target of the request is neither a path nor an address of the web.")
+			return
+		}
+		path = path[len(u.Scheme)+len("://"):]
+	}
+	path, _, _ = bytes.Cut(path, []byte("?"))
+	for len(path) > 0 {
+		i := bytes.IndexByte(path, '%')
+		if i < 0 {
+			return
+		}
+		path = path[i:]
+		if len(path) < 3 || !isHex(path[1]) || !isHex(path[2]) || path[1] == '0' && path[2] == '0' {
+			p.bad("The path of the request holds a percent sign that encodes nothing.")
+			return
+		}
+		path = path[3:]
+	}
+}
+
+// splitField returns the name and the value in a line of a header or a trailer,
+// or what is wrong with it (RFC 9110 section 5, RFC 9112 section 5).
+func splitField(line []byte) (name, value []byte, wrong string) {
+	colon := bytes.IndexByte(line, ':')
+	switch {
+	case len(line) > 0 && (line[0] == ' ' || line[0] == '\t'):
+		return nil, nil, "A line of the header is folded."
+	case colon < 0 || !isToken(line[:colon]):
+		return nil, nil, "The header holds a name that is none."
+	}
+	name, value = line[:colon], bytes.Trim(line[colon+1:], " \t")
+	if !isValue(value) {
+		return nil, nil, "The header holds a value with a control character."
+	}
+	return name, value, ""
+}
+
+// field reads a line of the header.
+func (p *parser) field(line []byte) {
+	name, value, wrong := splitField(line)
+	if wrong != "" {
+		p.bad(wrong)
+		return
+	}
+	switch len(name) {
+	case len("Host"):
+		if isName(name, "host") {
+			p.hosts++
+			if !isHost(string(value)) {
+				p.bad("The Host is not a name of a host.")
+			}
+		}
+	case len("Expect"):
+		if isName(name, "expect") {
+			p.expects++
+			if p.expects > 1 || !isName(value, "100-continue") {
+				p.refuse(http.StatusExpectationFailed, "The only expectation that can be met is 100-continue.")
+			}
+		}
+	case len("Upgrade"):
+		p.protocols = p.protocols || isName(name, "upgrade")
+	case len("Connection"):
+		if isName(name, "connection") {
+			for option := range bytes.SplitSeq(value, []byte(",")) {
+				p.connection = p.connection || isName(bytes.Trim(option, " \t"), "upgrade")
+			}
+		}
+	case len("Content-Length"):
+		if isName(name, "content-length") {
+			p.lengths++
+			p.contentLength(value)
+		}
+	case len("Transfer-Encoding"):
+		if isName(name, "transfer-encoding") {
+			p.encodings++
+			p.transferEncoding(value)
+		}
+	}
+}
+
+func (p *parser) contentLength(value []byte) {
+	n := int64(0)
+	for _, c := range value {
+		if !isDigit(c) {
+			n = -1
+			break
+		}
+		n = 10*n + int64(c-'0')
+	}
+	if len(value) == 0 || len(value) > 18 || n < 0 {
+		p.bad("The Content-Length is not a number.")
+		return
+	}
+	p.length = n
+}
+
+// transferEncoding takes chunked only. It is the only coding that a request can
+// end in, and others before it nobody uses (RFC 9112 section 6.1).
+func (p *parser) transferEncoding(value []byte) {
+	switch {
+	case isName(value, "chunked"):
+		p.chunked = true
+	case isToken(value):
+		p.refuse(http.StatusNotImplemented, "The only transfer coding that is understood is chunked.")
+	default:
+		p.bad("The Transfer-Encoding is not just chunked.")
+	}
+}
+
+// frame checks what the fields say together (RFC 9112 sections 3.2 and 6).
+func (p *parser) frame() {
+	switch {
+	case p.hosts > 1:
+		p.bad("The request has more than one Host.")
+	case p.hosts == 0 && p.minor > 0:
+		p.bad("The request has no Host.")
+	case p.lengths > 1:
+		p.bad("The request has more than one Content-Length.")
+	case p.encodings > 1:
+		p.bad("The request has more than one Transfer-Encoding.")
+	case p.chunked && p.lengths > 0:
+		p.bad("The request has both a Content-Length and a Transfer-Encoding.")
+	case p.chunked && p.minor == 0:
+		p.bad("The request has a Transfer-Encoding, which HTTP/1.0 does not know.")
+	}
+	p.upgrade = p.connection && p.protocols && p.minor > 0
+}
+
+// accepted returns what the client said that it accepts, of a header of which
+// not even the framing need be right.
+func accepted(b []byte) string {
+	for line := range bytes.Lines(b) {
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		if value = bytes.TrimSpace(value); isName(name, "accept") && isValue(value) {
+			return string(value)
+		}
+	}
+	return ""
+}
+
+// readable returns a part of a bad request that may be shown to people.
+func readable(b []byte) string {
+	const most = 2 << 10
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(string(b[:min(len(b), most)]), "?"))
+}
+
+// isHost reports whether text is what may stand in Host: nothing, or a host and
+// perhaps a port (RFC 3986 section 3.2).
+func isHost(text string) bool {
+	host, port := text, ""
+	if i := strings.LastIndexByte(text, ':'); i >= 0 && !strings.HasSuffix(text, "]") {
+		host, port = text[:i], text[i+1:]
+		if n, err := strconv.ParseUint(port, 10, 16); port != "" && (err != nil || n == 0) {
+			return false
+		}
+	}
+	if inner, ok := strings.CutPrefix(host, "["); ok {
+		inner, ok = strings.CutSuffix(inner, "]")
+		addr, err := netip.ParseAddr(inner)
+		return ok && err == nil && addr.Is6() && addr.Zone() == ""
+	}
+	for i := range len(host) {
+		if !is(host[i], hostByte) {
+			return false
+		}
+	}
+	return true
+}
+
+// The classes of bytes.
+const (
+	tokenByte = 1 << iota // RFC 9110 section 5.6.2
+	valueByte             // RFC 9110 section 5.5
+	hostByte              // RFC 3986 section 3.2.2: reg-name
+)
+
+var classes = func() (t [256]byte) {
+	for c := range t {
+		alnum := '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+		if alnum || strings.IndexByte("!#$%&'*+-.^_`|~", byte(c)) >= 0 {
+			t[c] |= tokenByte
+		}
+		if c >= ' ' && c != 0x7f || c == '\t' {
+			t[c] |= valueByte
+		}
+		if alnum || strings.IndexByte("-._~%!$&'()*+,;=", byte(c)) >= 0 {
+			t[c] |= hostByte
+		}
+	}
+	return t
+}()
+
+func is(c, class byte) bool { return classes[c]&class != 0 }
+func isDigit(c byte) bool   { return '0' <= c && c <= '9' }
+func isHex(c byte) bool     { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'f' }
+
+func isToken(b []byte) bool {
+	for _, c := range b {
+		if !is(c, tokenByte) {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+func isValue(b []byte) bool {
+	for _, c := range b {
+		if !is(c, valueByte) {
+			return false
+		}
+	}
+	return true
+}
+
+// isName reports whether b is a name that is written in lower case here.
+func isName(b []byte, name string) bool {
+	return len(b) == len(name) && strings.EqualFold(string(b), name)
+}

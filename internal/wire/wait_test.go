@@ -1,0 +1,308 @@
+package wire
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+const soon = 150 * time.Millisecond
+
+func TestASlowHeaderIsRefused(t *testing.T) {
+	t.Parallel()
+	s := generous
+	s.HeaderTimeout = soon
+	d := open(t, s, nil)
+	c, r := d.dial()
+	began := time.Now()
+	go func() { // ends with c
+		for _, piece := range strings.Split("GET / HTTP/1.1\r\nHost: h\r\nX: "+strings.Repeat("slow", 1000), "") {
+			if _, err := io.WriteString(c, piece); err != nil {
+				return
+			}
+			<-time.After(time.Millisecond)
+		}
+	}()
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); resp.StatusCode != http.StatusRequestTimeout || took < soon {
+		t.Errorf("status %d after %v", resp.StatusCode, took)
+	}
+}
+
+// The time for a header begins again with each request.
+func TestASecondHeaderMayNotBeSlowEither(t *testing.T) {
+	t.Parallel()
+	s := generous
+	s.HeaderTimeout = soon
+	d := open(t, s, nil)
+	c, r := d.dial()
+	for range 3 {
+		io.WriteString(c, victim)
+		if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != 200 {
+			t.Fatal(resp, err)
+		} else {
+			io.Copy(io.Discard, resp.Body)
+		}
+		<-time.After(soon * 2 / 3)
+	}
+	io.WriteString(c, "GET / HTTP/1.1\r\nHo")
+	if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != http.StatusRequestTimeout {
+		t.Error(resp, err)
+	}
+}
+
+func TestAConnectionOnWhichNothingComesIsClosed(t *testing.T) {
+	t.Parallel()
+	s := generous
+	s.HeaderTimeout = soon
+	_, r := open(t, s, nil).dial()
+	if _, err := r.ReadByte(); err != io.EOF {
+		t.Errorf("new: %v", err)
+	}
+	s = generous
+	s.IdleTimeout = soon
+	c, r := open(t, s, nil).dial()
+	for range 3 {
+		io.WriteString(c, victim)
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, resp.Body)
+		<-time.After(soon * 2 / 3)
+	}
+	if _, err := r.ReadByte(); err != io.EOF {
+		t.Errorf("idle: %v", err)
+	}
+}
+
+func TestARequestUnderWayMayTakeLongerThanAnIdleConnection(t *testing.T) {
+	t.Parallel()
+	s := generous
+	s.IdleTimeout, s.HeaderTimeout = soon, soon
+	d := open(t, s, func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-r.Context().Done():
+			t.Error("the request was cancelled")
+		case <-time.After(3 * soon):
+		}
+		io.Copy(w, r.Body)
+	})
+	for _, send := range []string{victim, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc", victim[:30]} {
+		c, r := d.dial()
+		io.WriteString(c, victim)
+		io.WriteString(c, send)
+		for i := range 2 {
+			resp, err := http.ReadResponse(r, nil)
+			if err != nil {
+				t.Fatal(i, err)
+			}
+			io.Copy(io.Discard, resp.Body)
+			if resp.StatusCode != 200 && send != victim[:30] {
+				t.Errorf("%q: status %d", send, resp.StatusCode)
+			}
+			if send == victim[:30] {
+				break
+			}
+		}
+	}
+}
+
+func TestAClientThatLeavesCancelsItsRequest(t *testing.T) {
+	t.Parallel()
+	left := make(chan struct{})
+	d := open(t, generous, func(w http.ResponseWriter, r *http.Request) {
+		<-r.Context().Done()
+		close(left)
+	})
+	c, _ := d.dial()
+	io.WriteString(c, victim)
+	c.Close()
+	select {
+	case <-left:
+	case <-time.After(patience):
+		t.Error("the handler was not told")
+	}
+}
+
+// upgrade answers requests for another protocol, which says back what it reads.
+func upgrade(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/no" {
+		io.WriteString(w, "no")
+		return
+	}
+	c, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(err)
+	}
+	defer c.Close()
+	io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+	early, _ := rw.Reader.Peek(rw.Reader.Buffered())
+	c.Write(early)
+	io.Copy(c, struct{ io.Reader }{c})
+	io.WriteString(c, "bye")
+}
+
+func TestWhatFollowsAnUpgradeIsNotLookedAt(t *testing.T) {
+	t.Parallel()
+	d := open(t, generous, upgrade)
+	for _, pause := range []time.Duration{0, 20 * time.Millisecond} {
+		c, r := d.dial()
+		ask := "GET /yes HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"
+		io.WriteString(c, ask+"\x00early\n")
+		if pause > 0 {
+			<-time.After(pause)
+		}
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil || resp.StatusCode != 101 {
+			t.Fatal(resp, err)
+		}
+		big := strings.Repeat("\nGET / HTTP\n", 20000)
+		go func() { // ends with c
+			io.WriteString(c, "late"+big)
+			c.(*net.TCPConn).CloseWrite()
+		}()
+		got, err := io.ReadAll(r)
+		if want := "\x00early\nlate" + big + "bye"; err != nil || string(got) != want {
+			t.Errorf("%d bytes came, want %d: %.40q, %v", len(got), len(want), got, err)
+		}
+	}
+}
+
+func TestWhatFollowsARefusedUpgradeIsARequest(t *testing.T) {
+	t.Parallel()
+	d := open(t, generous, upgrade)
+	ask := "GET /no HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"
+	for range 20 {
+		if got := d.answers(ask + ask + ask); fmt.Sprint(got) != "[200 no 200 no 200 no]" {
+			t.Errorf("%q", got)
+		}
+	}
+	c, r := d.dial()
+	for range 20 {
+		io.WriteString(c, ask)
+		if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != 200 {
+			t.Fatal(resp, err)
+		} else {
+			io.Copy(io.Discard, resp.Body)
+		}
+	}
+}
+
+func TestTheLongestIdleConnectionMakesRoom(t *testing.T) {
+	t.Parallel()
+	s := generous
+	s.MaxConnections = 3
+	busy, free := make(chan struct{}), make(chan struct{})
+	d := open(t, s, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/busy" {
+			busy <- struct{}{}
+			<-free
+		}
+	})
+	ask := func(c net.Conn, r *bufio.Reader, path string) error {
+		fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: h\r\n\r\n", path)
+		resp, err := http.ReadResponse(r, nil)
+		if err == nil {
+			io.Copy(io.Discard, resp.Body)
+		}
+		return err
+	}
+	works, worksR := d.dial()
+	done := make(chan error)
+	go func() { done <- ask(works, worksR, "/busy") }()
+	<-busy
+	first, firstR := d.dial()
+	second, secondR := d.dial()
+	if err := ask(second, secondR, "/"); err != nil {
+		t.Fatal(err)
+	}
+	d.awaitIdle(1)
+	if err := ask(first, firstR, "/"); err != nil {
+		t.Fatal(err)
+	}
+	d.awaitIdle(2) // second waits longer
+	third, thirdR := d.dial()
+	if err := ask(third, thirdR, "/"); err != nil {
+		t.Errorf("a new connection finds no room: %v", err)
+	}
+	if _, err := secondR.ReadByte(); err != io.EOF {
+		t.Errorf("the connection that waited longest was not closed: %v", err)
+	}
+	if err := ask(first, firstR, "/"); err != nil {
+		t.Errorf("another connection was closed: %v", err)
+	}
+	close(free)
+	if err := <-done; err != nil {
+		t.Errorf("a request under way was cut: %v", err)
+	}
+}
+
+// awaitIdle waits until so many connections wait for another request, which is
+// a moment after the answer to the one before.
+func (d *door) awaitIdle(want int) {
+	for idle := -1; idle != want; {
+		idle = 0
+		d.listener.mu.Lock()
+		for c := range d.listener.conns {
+			if http.ConnState(c.stage.Load()) == http.StateIdle {
+				idle++
+			}
+		}
+		d.listener.mu.Unlock()
+	}
+}
+
+func TestAConnectionWaitsWhenAllAreBusy(t *testing.T) {
+	t.Parallel()
+	s := generous
+	s.MaxConnections = 1
+	busy, free := make(chan struct{}), make(chan struct{})
+	d := open(t, s, func(w http.ResponseWriter, r *http.Request) {
+		busy <- struct{}{}
+		<-free
+	})
+	answers := make(chan []string, 3)
+	for range 3 {
+		go func() { answers <- d.answers(victim) }()
+	}
+	for range 3 {
+		<-busy
+		select {
+		case <-busy:
+			t.Error("there is one connection too many")
+		case <-time.After(20 * time.Millisecond):
+		}
+		free <- struct{}{}
+		if got := <-answers; len(got) != 1 {
+			t.Errorf("%q", got)
+		}
+	}
+}
+
+func TestSettingsReachConnectionsThatThereAre(t *testing.T) {
+	t.Parallel()
+	d := open(t, generous, nil)
+	c, r := d.dial()
+	s := generous
+	s.MaxHeader = 1 << 10
+	io.WriteString(c, victim)
+	if resp, err := http.ReadResponse(r, nil); err != nil {
+		t.Fatal(err)
+	} else {
+		io.Copy(io.Discard, resp.Body)
+	}
+	d.listener.Configure(s)
+	io.WriteString(c, "GET / HTTP/1.1\r\nHost: h\r\nX: "+strings.Repeat("x", 2000)+"\r\n\r\n")
+	if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != 431 {
+		t.Error(resp, err)
+	}
+}
