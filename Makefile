@@ -35,6 +35,8 @@ fuzz: ## fuzz what parses outside input, half a minute each
 	$(GO) test -fuzz FuzzMatchAgreesWithTheRule -fuzztime 30s ./internal/router
 	$(GO) test -fuzz FuzzReadLines -fuzztime 30s ./internal/process
 	$(GO) test -fuzz FuzzFramesAreFollowedInAnyPieces -fuzztime 30s ./internal/proxy
+	$(GO) test -fuzz FuzzTheClientIsThePeerOrStandsInTheHeader -fuzztime 30s ./internal/proxy
+	$(GO) test -fuzz FuzzTrace -fuzztime 30s ./internal/proxy
 	$(GO) test -fuzz FuzzScreen -fuzztime 30s ./tui
 
 # The tests of the screen need a terminal, which is tmux.

@@ -56,7 +56,7 @@ func FuzzRequestID(f *testing.F) {
 	f.Add("a\r\nSet-Cookie: x")
 	f.Add(strings.Repeat("x", 129))
 	f.Fuzz(func(t *testing.T, sent string) {
-		id := requestID(sent)
+		id := requestID([]string{sent})
 		if id == "" || len(id) > 128 || strings.ContainsFunc(id, func(c rune) bool { return c <= ' ' || c > '~' }) {
 			t.Errorf("requestID(%q) = %q", sent, id)
 		}

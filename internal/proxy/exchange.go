@@ -27,7 +27,7 @@ type exchange struct {
 	began    time.Time
 	route    *Route // nil until one is found
 	settings *Settings
-	id       string
+	identity // does not change
 	client   *http.ResponseController
 	ctx      context.Context // ends with a cause
 	cancel   context.CancelCauseFunc

@@ -2,12 +2,12 @@ package proxy
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"io"
 	"log"
 	"net/http"
 	"net/http/httputil"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,6 +21,8 @@ type Settings struct {
 	WriteTimeout time.Duration // until an answer begins, and while nothing of it moves
 	HoldTimeout  time.Duration // for a worker to become ready
 	MaxHeld      int           // requests that wait, a route
+
+	TrustedProxies []netip.Prefix // whose X-Forwarded-* counts
 }
 
 // Proxy is the handler of all pages.
@@ -54,7 +56,8 @@ func (p *Proxy) Match(match func(path string) (*Route, bool)) { p.match.Store(&m
 
 // ServeHTTP answers a request by the page whose route it falls under.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{began: time.Now(), settings: p.settings.Load(), id: requestID(r.Header.Get("X-Request-Id")), client: http.NewResponseController(w)}
+	x := &exchange{began: time.Now(), settings: p.settings.Load(), client: http.NewResponseController(w)}
+	x.identity = identify(r, x.settings.TrustedProxies)
 	x.ctx, x.cancel = context.WithCancelCause(r.Context())
 	defer x.end()
 	r = r.WithContext(context.WithValue(x.ctx, exchangeKey{}, x))
@@ -84,7 +87,6 @@ var notFound = Refusal{Status: http.StatusNotFound, Title: "Not found", Detail: 
 // rewrite makes the request that the worker sees.
 func rewrite(pr *httputil.ProxyRequest) {
 	x := exchangeOf(pr.In)
-	pr.SetXForwarded()
 	out := pr.Out
 	out.URL.Scheme, out.URL.Host = "http", "worker"
 	out.URL.RawQuery, out.URL.ForceQuery = pr.In.URL.RawQuery, pr.In.URL.ForceQuery
@@ -92,7 +94,7 @@ func rewrite(pr *httputil.ProxyRequest) {
 		out.URL.Opaque = path // byte for byte
 	}
 	out.Trailer = pr.In.Trailer // the very map, which is filled at the body's end
-	out.Header.Set("X-Request-Id", x.id)
+	x.tell(pr.In, out.Header)
 	// net/http takes these for leave to send a request twice. The worker sees
 	// them all the same: names of header fields have no case.
 	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
@@ -106,7 +108,7 @@ func rewrite(pr *httputil.ProxyRequest) {
 // modify sees the worker's answer before the client does.
 func modify(resp *http.Response) error {
 	x := exchangeOf(resp.Request)
-	resp.Header.Set("X-Request-Id", x.id)
+	x.name(resp.Header)
 	media, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
 	switch conn, upgraded := resp.Body.(io.ReadWriteCloser); {
 	case resp.StatusCode == http.StatusSwitchingProtocols && upgraded:
@@ -136,7 +138,7 @@ func modify(resp *http.Response) error {
 // fail answers in a worker's place.
 func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	x := exchangeOf(r)
-	w.Header().Set("X-Request-Id", x.id)
+	x.name(w.Header())
 	if x.body.pending() {
 		closeAfter(w.Header())
 	}
@@ -169,20 +171,6 @@ func (x *exchange) failure(err error) Refusal {
 // request's body: what is left of that must not be taken for another request,
 // and with full duplex net/http does not see to it.
 func closeAfter(h http.Header) { h.Set("Connection", "close") }
-
-// requestID keeps what a client calls its request if that is harmless, or
-// makes a name that nobody can guess.
-func requestID(sent string) string {
-	if sent == "" || len(sent) > 128 {
-		return rand.Text()
-	}
-	for _, c := range []byte(sent) {
-		if c <= ' ' || c > '~' {
-			return rand.Text()
-		}
-	}
-	return sent
-}
 
 // buffers keeps what bodies are copied through.
 type buffers struct{ pool sync.Pool }

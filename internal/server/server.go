@@ -196,6 +196,7 @@ func proxySettings(cfg *config.Config) proxy.Settings {
 	return proxy.Settings{
 		ReadTimeout: cfg.Server.ReadTimeout, WriteTimeout: cfg.Server.WriteTimeout,
 		HoldTimeout: cfg.Proxy.HoldTimeout, MaxHeld: cfg.Proxy.MaxHeld,
+		TrustedProxies: cfg.Server.TrustedProxies,
 	}
 }
 

@@ -1,0 +1,73 @@
+package proxy
+
+import (
+	"crypto/rand"
+	"net/http"
+	"net/netip"
+)
+
+// identity is what a request is called and who sent it.
+type identity struct {
+	id          string // X-Request-ID
+	traceparent string // of the span that the exchange is
+	tracestate  string // of those before it, or empty
+
+	peer       netip.Addr // at the other end of the connection
+	trusted    bool       // the peer is one of Settings.TrustedProxies
+	clientAddr netip.Addr // who asks, as far as trusted proxies know
+	scheme     string     // by which the client asks, http or https
+}
+
+// identify finds out who sent a request and names it.
+func identify(r *http.Request, trusted []netip.Prefix) identity {
+	who := identity{id: requestID(r.Header["X-Request-Id"]), scheme: "http"}
+	who.traceparent, who.tracestate = continueTrace(r.Header["Traceparent"], r.Header["Tracestate"])
+	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		who.peer = bare(peer.Addr())
+	}
+	who.trusted = contains(trusted, who.peer)
+	who.clientAddr = who.peer
+	if r.TLS != nil {
+		who.scheme = "https"
+	}
+	if who.trusted {
+		who.clientAddr = clientAddr(who.peer, r.Header["X-Forwarded-For"], trusted)
+		if proto, ok := forwardedProto(r.Header["X-Forwarded-Proto"]); ok {
+			who.scheme = proto
+		}
+	}
+	return who
+}
+
+// name puts the names of a request into the header of its answer, in the place
+// of what a worker may have put there.
+func (who *identity) name(h http.Header) {
+	h["X-Request-Id"] = []string{who.id}
+	h["Traceparent"] = []string{who.traceparent}
+}
+
+// tell puts who sent a request, and what it is called, into the header that the
+// worker sees. A client's Connection has taken from it what it names: all that
+// counts is set again (golang.org/issue/50580).
+func (who *identity) tell(in *http.Request, out http.Header) {
+	who.name(out)
+	delete(out, "Tracestate")
+	if who.tracestate != "" {
+		out["Tracestate"] = []string{who.tracestate}
+	}
+	who.forward(in, out)
+}
+
+// requestID keeps what a client calls its request if that is harmless, or
+// makes a name that nobody can guess.
+func requestID(sent []string) string {
+	if len(sent) != 1 || sent[0] == "" || len(sent[0]) > 128 {
+		return rand.Text()
+	}
+	for _, c := range []byte(sent[0]) {
+		if c <= ' ' || c > '~' {
+			return rand.Text()
+		}
+	}
+	return sent[0]
+}
