@@ -135,6 +135,7 @@ func (a *api) add(w http.ResponseWriter, r *http.Request) {
 	added := item{len(a.items) + 1, in.Name}
 	a.items = append(a.items, added)
 	a.mu.Unlock()
+	worker.Logger(r.Context()).Info("item added", "id", added.ID)
 	w.Header().Set("Location", fmt.Sprintf("%s/items/%d", a.route, added.ID))
 	answer(w, http.StatusCreated, added)
 }

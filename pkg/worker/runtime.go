@@ -164,6 +164,9 @@ func inherited(name, value string) (*os.File, error) {
 // is no limit (https://pkg.go.dev/net/http#ResponseController.SetWriteDeadline).
 //
 // The worker never ends by itself after MaxRequests: the server replaces it.
+//
+// In the context of each request is what the server calls it, for [RequestID]
+// and [Logger].
 func (r *Runtime) StartServer(handler http.Handler) error {
 	if handler == nil {
 		handler = http.DefaultServeMux

@@ -81,6 +81,7 @@ func (s *service) handler(next http.Handler) http.Handler {
 		if r.URL.Path != "/health" {
 			s.runtime.count()
 		}
+		name(r)
 		next.ServeHTTP(w, r)
 	})
 }
