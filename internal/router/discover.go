@@ -22,6 +22,9 @@ import (
 	"syscall"
 )
 
+// Public is the folder inside a page's whose files are served as they are.
+const Public = "public"
+
 // A Page is a folder that answers under a route.
 type Page struct {
 	Route string
@@ -48,8 +51,9 @@ type Discovery struct {
 // that a page does not vanish while it is being written.
 //
 // Nothing is a page below a folder that begins with a dot or an underscore or
-// is called internal, node_modules, testdata or vendor. Links to folders are
-// not followed, but root itself may be one. What vanishes meanwhile is no error.
+// is called internal, node_modules, testdata or vendor, nor in the [Public]
+// folder of a page. Links to folders are not followed, but root itself may be
+// one. What vanishes meanwhile is no error.
 //
 // The error tells that root itself could not be read; it wraps fs.ErrNotExist
 // when there is none.
@@ -103,6 +107,9 @@ func (w *walk) visit(dir, place string) {
 			route = path.Dir(route)
 		}
 		w.dirs[route] = append(w.dirs[route], dir)
+	}
+	if page || err != nil { // it may be one
+		entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return e.Name() == Public })
 	}
 	w.descend(dir, place, entries)
 }

@@ -52,6 +52,25 @@ func TestDiscoverPassesOverFoldersThatAreNeverPages(t *testing.T) {
 	wantRoutes(t, tree(t, files), "/ok")
 }
 
+func TestDiscoverTakesWhatIsPublicInAPageForFiles(t *testing.T) {
+	t.Parallel()
+	wantRoutes(t, tree(t, map[string]string{
+		"public/main.go":            mainFile,
+		"public/public/main.go":     mainFile,
+		"blog/main.go":              mainFile,
+		"blog/public/main.go":       mainFile,
+		"blog/public/x/main.go":     mainFile,
+		"blog/deep/public/main.go":  mainFile,
+		"half/main.go":              "pack",
+		"half/public/main.go":       mainFile,
+		"lib/lib.go":                "package lib\n",
+		"lib/public/main.go":        mainFile,
+		"shop/index/main.go":        mainFile,
+		"shop/index/public/main.go": mainFile,
+		"shop/public/main.go":       mainFile,
+	}), "/blog", "/blog/deep/public", "/half", "/lib/public", "/public", "/shop", "/shop/public")
+}
+
 func TestDiscoverTellsPagesFromLibraries(t *testing.T) {
 	t.Parallel()
 	const ignored = "//go:build ignore\n\npackage main\n"
@@ -153,6 +172,8 @@ func TestDiscoverNamesWhatItCannotRead(t *testing.T) {
 		"a/b/main.go":  mainFile,
 		"file/main.go": mainFile,
 		"ok/main.go":   mainFile,
+
+		"file/public/main.go": mainFile,
 	})
 	closed := filepath.Join(root, "a")
 	for path, mode := range map[string]fs.FileMode{closed: 0, filepath.Join(root, "file/main.go"): 0} {
