@@ -1,0 +1,107 @@
+package static
+
+import (
+	"io"
+	"io/fs"
+	"maps"
+	"net/http"
+	"os"
+	"strconv"
+	"syscall"
+)
+
+// answer is a file on its way to a client.
+type answer struct {
+	place    *place
+	name     string // below the folder
+	file     *os.File
+	info     fs.FileInfo // of file
+	encoding *encoding   // of file, or nil
+	varies   bool        // there is an encoded one
+}
+
+// ServeHTTP answers, and closes the file.
+func (a *answer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer a.file.Close()
+	h := w.Header()
+	h.Set("Content-Type", typeOf(a.name))
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-cache")
+	if a.place.cacheControl != "" {
+		h.Set("Cache-Control", a.place.cacheControl)
+	}
+	h.Set("Etag", a.etag())
+	if a.varies {
+		h.Add("Vary", "Accept-Encoding")
+	}
+	if a.encoding != nil {
+		h.Set("Content-Encoding", a.encoding.token)
+		w = &encoded{w, a.info.Size()}
+	}
+	if r.Method == http.MethodHead && r.Header.Get("Range") != "" {
+		whole := *r // ranges are for GET only (RFC 9110 section 14.2)
+		whole.Header = maps.Clone(r.Header)
+		whole.Header.Del("Range")
+		r = &whole
+	}
+	http.ServeContent(w, r, "", a.info.ModTime(), content{a.file, a.info.Size()})
+}
+
+// etag is one of what is sent: the encoded file has its own.
+func (a *answer) etag() string {
+	tag := strconv.AppendInt([]byte{'"'}, a.info.ModTime().UnixNano(), 36)
+	tag = strconv.AppendInt(append(tag, '-'), a.info.Size(), 36)
+	if a.encoding != nil {
+		tag = append(append(tag, '-'), a.encoding.token...)
+	}
+	return string(append(tag, '"'))
+}
+
+// content is a file of the size that was told, whatever is added to it
+// meanwhile. net sends it as it sends an [os.File], without copying.
+type content struct {
+	*os.File
+	size int64
+}
+
+func (c content) Seek(offset int64, whence int) (int64, error) {
+	if whence == io.SeekEnd {
+		offset, whence = c.size+offset, io.SeekStart
+	}
+	return c.File.Seek(offset, whence)
+}
+
+// encoded tells the length of an encoded file, which [http.ServeContent] does
+// not: without it nobody could tell that an answer was cut short.
+type encoded struct {
+	http.ResponseWriter
+	size int64
+}
+
+func (w *encoded) WriteHeader(status int) {
+	if status == http.StatusOK {
+		w.Header().Set("Content-Length", strconv.FormatInt(w.size, 10))
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *encoded) ReadFrom(r io.Reader) (int64, error) { return io.Copy(w.ResponseWriter, r) }
+
+func (w *encoded) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// open opens a regular file. It never waits: a FIFO would for its writer.
+func (d *folder) open(name string) (*os.File, fs.FileInfo, error) {
+	file, err := d.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fs.ErrNotExist
+	}
+	if err != nil {
+		file.Close()
+		return nil, nil, err
+	}
+	return file, info, nil
+}

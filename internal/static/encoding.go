@@ -1,0 +1,89 @@
+package static
+
+import (
+	"io/fs"
+	"strconv"
+	"strings"
+)
+
+// encoding is a way in which a file may lie beside the original.
+type encoding struct {
+	token  string // in Content-Encoding
+	ending string // of the file's name
+}
+
+// encodings are those that are looked for, the one first that is preferred
+// among equals.
+var encodings = []encoding{{"br", ".br"}, {"gzip", ".gz"}}
+
+// encode changes to an encoded file if there is one that the client wants. One
+// that is older than the original is of something else.
+func (a *answer) encode(accept string) {
+	original := a.info.ModTime()
+	fits := func(info fs.FileInfo, err error) bool {
+		return err == nil && info.Mode().IsRegular() && !info.ModTime().Before(original)
+	}
+	best, weight := (*encoding)(nil), weigh(accept, "identity")
+	for i := range encodings {
+		e := &encodings[i]
+		if !fits(a.place.folder.root.Stat(a.name + e.ending)) {
+			continue
+		}
+		a.varies = true
+		if q := weigh(accept, e.token); q > 0 && q >= weight && (best == nil || q > weight) {
+			best, weight = e, q
+		}
+	}
+	if best == nil {
+		return
+	}
+	file, info, err := a.place.folder.open(a.name + best.ending)
+	switch {
+	case err != nil:
+	case !fits(info, nil): // another since
+		file.Close()
+	default:
+		a.file.Close()
+		a.file, a.info, a.encoding = file, info, best
+	}
+}
+
+// weigh returns how much a client wants an encoding, by its Accept-Encoding
+// (RFC 9110 section 12.5.3). It takes a file as it is where it names nothing
+// better.
+func weigh(accept, token string) float64 {
+	named, others := -1.0, -1.0
+	for part := range strings.SplitSeq(accept, ",") {
+		name, params, _ := strings.Cut(part, ";")
+		switch name = strings.ToLower(strings.TrimSpace(name)); {
+		case name == token, name == "x-gzip" && token == "gzip": // RFC 9110 section 8.4.1.3
+			named = max(named, quality(params))
+		case name == "*":
+			others = max(others, quality(params))
+		}
+	}
+	switch {
+	case named >= 0:
+		return named
+	case token == "identity":
+		return 0
+	}
+	return max(0, others)
+}
+
+// quality returns the weight among the parameters of an encoding: 1 if there is
+// none, 0 if it is no weight.
+func quality(params string) float64 {
+	for param := range strings.SplitSeq(params, ";") {
+		name, value, ok := strings.Cut(strings.TrimSpace(param), "=")
+		if !ok || !strings.EqualFold(name, "q") {
+			continue
+		}
+		q, err := strconv.ParseFloat(value, 64)
+		if err != nil || !(q >= 0 && q <= 1) {
+			return 0
+		}
+		return q
+	}
+	return 1
+}

@@ -1,0 +1,231 @@
+package static
+
+import (
+	"errors"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"tqserver/internal/router"
+)
+
+// Mount is a folder whose files are served under a path.
+type Mount struct {
+	Path         string // begins with a slash and, but for / itself, ends with none
+	Dir          string // absolute
+	CacheControl string // no-cache if empty
+}
+
+// Files knows which files are served. Its methods may be called from any
+// goroutine.
+type Files struct {
+	table atomic.Pointer[router.Table[*place]]
+
+	mu     sync.Mutex // guards all below
+	mounts []Mount
+	pages  []Mount
+	open   map[source]*folder
+	ways   map[string]bool // the folders wanted and all above them
+}
+
+// source is where a folder is looked for. That of a page must be no link.
+type source struct {
+	dir  string
+	page bool
+}
+
+// New returns Files that serve nothing.
+func New() *Files {
+	f := new(Files)
+	f.table.Store(new(router.Table[*place]))
+	return f
+}
+
+// Mount sets the folders to serve besides those of pages, from the next request
+// on. Folders need not exist.
+func (f *Files) Mount(mounts []Mount) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mounts = slices.Clone(mounts)
+	f.lookLocked()
+}
+
+// Pages sets the folders of pages, by route. What lies in their public folders
+// is served from the next request on.
+func (f *Files) Pages(dirs map[string]string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.pages = f.pages[:0]
+	for route, dir := range dirs {
+		f.pages = append(f.pages, Mount{Path: route, Dir: filepath.Join(dir, router.Public)})
+	}
+	f.lookLocked()
+}
+
+// Changed tells of paths on disk that have changed, nil for any.
+func (f *Files) Changed(paths []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if paths == nil || slices.ContainsFunc(paths, func(p string) bool { return f.ways[p] }) {
+		f.lookLocked()
+	}
+}
+
+// Close closes all folders. Nothing is served after it.
+func (f *Files) Close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mounts, f.pages = nil, nil
+	f.lookLocked()
+}
+
+// lookLocked opens the folders that are there, and closes those that went or
+// are not wanted any more.
+func (f *Files) lookLocked() {
+	before := f.open
+	f.open, f.ways = make(map[source]*folder), make(map[string]bool)
+	byPath := make(map[string]*place)
+	// Of two folders under one path the configuration's comes first.
+	f.placeLocked(byPath, before, f.pages, true)
+	f.placeLocked(byPath, before, f.mounts, false)
+	link(byPath)
+	f.table.Store(router.NewTable(byPath))
+	for from, dir := range before {
+		if f.open[from] != dir {
+			dir.root.Close() // after the table that does without it: see Find
+		}
+	}
+}
+
+func (f *Files) placeLocked(byPath map[string]*place, before map[source]*folder, mounts []Mount, page bool) {
+	for _, m := range mounts {
+		from := source{m.Dir, page}
+		for way := m.Dir; !f.ways[way]; way = filepath.Dir(way) {
+			f.ways[way] = true
+		}
+		if f.open[from] == nil {
+			f.open[from] = openFolder(from, before[from])
+		}
+		if f.open[from] == nil {
+			delete(f.open, from)
+			continue
+		}
+		byPath[m.Path] = &place{prefix: strings.TrimSuffix(m.Path, "/"), folder: f.open[from], cacheControl: m.CacheControl, next: byPath[m.Path]}
+	}
+}
+
+// link makes the last place of each path lead to those of the longest path
+// above it.
+func link(byPath map[string]*place) {
+	for path, last := range byPath {
+		for last.next != nil {
+			last = last.next
+		}
+		for above := path; above != "/" && last.next == nil; {
+			above = above[:strings.LastIndexByte(above, '/')]
+			if above == "" {
+				above = "/"
+			}
+			last.next = byPath[above]
+		}
+	}
+}
+
+// place is a folder under a path.
+type place struct {
+	prefix       string // of the requests' paths, without a slash at its end
+	folder       *folder
+	cacheControl string
+	next         *place // where to look for what is not there, or nil
+}
+
+// Find opens the file that a request asks for. The handler answers with it and
+// closes it; it must be called, once. Found without a handler means that the
+// file is there and the request's method is none for files.
+func (f *Files) Find(r *http.Request) (h http.Handler, found bool) {
+	for {
+		p, ok := f.table.Load().Match(r.URL.Path)
+		if !ok || !plain(r.URL) {
+			return nil, false
+		}
+		a, err := p.find(r.URL.Path)
+		switch {
+		case errors.Is(err, fs.ErrClosed):
+			continue // the folder is not served any more: there is another table
+		case err != nil:
+			return nil, false
+		case r.Method != http.MethodGet && r.Method != http.MethodHead:
+			a.file.Close()
+			return nil, true
+		}
+		a.encode(strings.Join(r.Header.Values("Accept-Encoding"), ","))
+		return a, true
+	}
+}
+
+// find opens a file at the place or the next that has it.
+func (p *place) find(path string) (*answer, error) {
+	for ; p != nil; p = p.next {
+		name, ok := strings.CutPrefix(path[len(p.prefix):], "/")
+		if !ok || !servable(name) {
+			continue
+		}
+		file, info, err := p.folder.open(name)
+		if errors.Is(err, fs.ErrClosed) {
+			return nil, err
+		}
+		if err == nil {
+			return &answer{place: p, name: name, file: file, info: info}, nil
+		}
+	}
+	return nil, fs.ErrNotExist
+}
+
+// plain reports whether the segments of a path are those that the client sent.
+func plain(u *url.URL) bool {
+	return !strings.Contains(u.RawPath, "%2F") && !strings.Contains(u.RawPath, "%2f")
+}
+
+// servable reports whether a file of this name may be served: every segment has
+// a name, and none begins with a dot.
+func servable(name string) bool {
+	return fs.ValidPath(name) && name[0] != '.' && !strings.Contains(name, "/.") && !strings.ContainsAny(name, "\x00\\")
+}
+
+// folder is a folder that is open.
+type folder struct {
+	root *os.Root
+	info fs.FileInfo
+}
+
+// openFolder opens a folder unless it is the one that was open last. It returns
+// nil if there is none.
+func openFolder(from source, last *folder) *folder {
+	stat := os.Stat
+	if from.page {
+		stat = os.Lstat
+	}
+	info, err := stat(from.dir)
+	if err != nil || !info.IsDir() {
+		return nil
+	}
+	if last != nil && os.SameFile(info, last.info) { // its number is not given to another while it is open
+		return last
+	}
+	root, err := os.OpenRoot(from.dir)
+	if err != nil {
+		return nil
+	}
+	opened, err := root.Stat(".")
+	if err != nil || !os.SameFile(info, opened) { // it was replaced this moment, and that will be told
+		root.Close()
+		return nil
+	}
+	return &folder{root, opened}
+}
