@@ -29,6 +29,7 @@ type Settings struct {
 type Proxy struct {
 	settings atomic.Pointer[Settings]
 	match    atomic.Pointer[func(path string) (*Route, bool)]
+	files    atomic.Pointer[func(*http.Request) (http.Handler, bool)]
 	forward  httputil.ReverseProxy
 }
 
@@ -37,6 +38,7 @@ func New(s Settings) *Proxy {
 	p := new(Proxy)
 	p.Configure(s)
 	p.Match(func(string) (*Route, bool) { return nil, false })
+	p.Files(func(*http.Request) (http.Handler, bool) { return nil, false })
 	p.forward = httputil.ReverseProxy{
 		Rewrite:        rewrite,
 		Transport:      roundTripper{p},
@@ -69,11 +71,16 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	route, ok := (*p.match.Load())(r.URL.Path)
+	if ok {
+		x.route = route
+	}
+	if p.serveFile(w, r) {
+		return
+	}
 	if !ok {
 		p.fail(w, r, &refusalError{&notFound})
 		return
 	}
-	x.route = route
 	if refusal := x.acquire(); refusal != nil {
 		p.fail(w, r, &refusalError{refusal})
 		return

@@ -1,0 +1,81 @@
+package proxy
+
+import (
+	"io"
+	"net/http"
+)
+
+var notForFiles = Refusal{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "This is a file. It can be read, by GET and HEAD."}
+
+// Files changes how files are found that are served whatever the page does,
+// from the next request on. A handler that find returns is called, once. Found
+// without a handler is a file that the request's method does not apply to.
+func (p *Proxy) Files(find func(*http.Request) (h http.Handler, found bool)) { p.files.Store(&find) }
+
+// serveFile answers by a file if there is one.
+func (p *Proxy) serveFile(w http.ResponseWriter, r *http.Request) bool {
+	file, found := (*p.files.Load())(r)
+	if !found {
+		return false
+	}
+	if file == nil {
+		w.Header().Set("Allow", "GET, HEAD")
+		p.fail(w, r, &refusalError{&notForFiles})
+		return true
+	}
+	x := exchangeOf(r)
+	w.Header().Set("X-Request-Id", x.id)
+	if x.body.pending() {
+		closeAfter(w.Header())
+	}
+	x.watch(true)
+	file.ServeHTTP(&fileWriter{w, x}, r)
+	return true
+}
+
+// piece is how much of a file is sent before it counts as moved.
+const piece = 64 << 10
+
+// fileWriter sees a file on its way to the client.
+type fileWriter struct {
+	http.ResponseWriter
+	x *exchange
+}
+
+func (w *fileWriter) WriteHeader(status int) {
+	w.x.status = status
+	w.x.answered.Store(true)
+	w.x.moved()
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *fileWriter) Write(p []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(p)
+	w.x.moved()
+	return n, err
+}
+
+// ReadFrom sends pieces in the form in which net/http has the kernel send them:
+// limited readers of what is to be sent, and not of other limited readers.
+func (w *fileWriter) ReadFrom(r io.Reader) (sent int64, err error) {
+	all, ok := r.(*io.LimitedReader)
+	if !ok {
+		return io.Copy(writer{w}, r)
+	}
+	for all.N > 0 {
+		want := min(all.N, piece)
+		n, err := io.Copy(w.ResponseWriter, &io.LimitedReader{R: all.R, N: want})
+		w.x.moved()
+		sent += n
+		all.N -= n
+		if err != nil || n < want {
+			return sent, err
+		}
+	}
+	return sent, nil
+}
+
+func (w *fileWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// writer is a writer and nothing more.
+type writer struct{ io.Writer }

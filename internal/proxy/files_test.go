@@ -1,0 +1,126 @@
+package proxy
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// withFile is a front where /file is a file, which no method but GET applies to.
+func withFile(t *testing.T, s Settings, file http.HandlerFunc) *front {
+	t.Helper()
+	f := newFront(t, s)
+	f.proxy.Files(func(r *http.Request) (http.Handler, bool) {
+		switch {
+		case r.URL.Path != "/file" && r.URL.Path != "/nobody":
+			return nil, false
+		case r.Method != http.MethodGet:
+			return nil, true
+		}
+		return file, true
+	})
+	return f
+}
+
+func TestAFileIsServedWhateverThePageDoes(t *testing.T) {
+	t.Parallel()
+	f := withFile(t, generous, say("file"))
+	check := func(when, path, want string) {
+		t.Helper()
+		resp, text := do(t, f.Client(), http.MethodGet, f.URL+path, "")
+		if text != want || resp.StatusCode != http.StatusOK || resp.Header.Get("X-Request-Id") == "" {
+			t.Errorf("%s: %d %q %v", when, resp.StatusCode, text, resp.Header)
+		}
+	}
+	check("held", "/file", "file")
+	check("without a page", "/nobody", "file")
+	f.route.Refuse(Refusal{Status: http.StatusServiceUnavailable})
+	check("broken", "/file", "file")
+	f.route.Serve(newWorker(t, say("worker")))
+	check("served", "/file", "file")
+	check("no file", "/other", "worker")
+	eventually(t, "all but what has no page is counted", func() bool { return f.route.Traffic().Requests == 4 })
+}
+
+func TestAnotherMethodThanThoseOfFilesIsRefused(t *testing.T) {
+	t.Parallel()
+	f := withFile(t, generous, say("file"))
+	f.route.Serve(newWorker(t, say("worker")))
+	for _, path := range []string{"/file", "/nobody"} {
+		resp, _ := do(t, f.Client(), http.MethodPost, f.URL+path, "body")
+		if resp.StatusCode != http.StatusMethodNotAllowed || resp.Header.Get("Allow") != "GET, HEAD" || resp.Header.Get("X-Request-Id") == "" {
+			t.Errorf("%s: %d %v", path, resp.StatusCode, resp.Header)
+		}
+	}
+}
+
+func TestTheBodyOfARequestForAFileIsNoRequest(t *testing.T) {
+	t.Parallel()
+	f := withFile(t, generous, say("file"))
+	_, r := dial(t, f.addr(), "GET /file HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: xxxxx\r\n\r\n")
+	all, err := io.ReadAll(r)
+	if err != nil || strings.Count(string(all), "HTTP/1.1 ") != 1 || !strings.HasSuffix(string(all), "file") {
+		t.Errorf("got %q, %v", all, err)
+	}
+}
+
+func TestAClientThatStopsToReadAFileIsLeft(t *testing.T) {
+	t.Parallel()
+	s := generous
+	s.WriteTimeout = 200 * time.Millisecond
+	over := make(chan error, 1)
+	f := withFile(t, s, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusOK)
+		_, err := io.CopyN(w, endless{}, 1<<40)
+		over <- err
+	})
+	dial(t, f.addr(), "GET /file HTTP/1.1\r\nHost: x\r\n\r\n")
+	if err := within(t, patience, "the file is given up", over); err == nil {
+		t.Error("a terabyte was sent to nobody")
+	}
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+func TestAFileThatMovesIsNotCut(t *testing.T) {
+	t.Parallel()
+	s := generous
+	s.WriteTimeout = 300 * time.Millisecond
+	const size = 24 << 20
+	name := filepath.Join(t.TempDir(), "file")
+	content := bytes.Repeat([]byte("0123456789abcdef"), size/16)
+	if err := os.WriteFile(name, content, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	f := withFile(t, s, func(w http.ResponseWriter, r *http.Request) {
+		file, err := os.Open(name)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer file.Close()
+		http.ServeContent(w, r, "", time.Time{}, file)
+	})
+	resp, err := f.Client().Get(f.URL + "/file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var got bytes.Buffer
+	tick := time.NewTicker(20 * time.Millisecond) // three times as long as it may stand still, in all
+	defer tick.Stop()
+	for err == nil {
+		<-tick.C
+		_, err = io.CopyN(&got, resp.Body, size/48)
+	}
+	if err != io.EOF || !bytes.Equal(got.Bytes(), content) {
+		t.Errorf("after %d bytes: %v", got.Len(), err)
+	}
+}
