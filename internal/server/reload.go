@@ -135,6 +135,7 @@ func (r *reloader) reload(ctx context.Context) error {
 	s.front.configure(cfg.Server)
 	s.log.configure(cfg.Server)
 	s.watcher.Trees(cfg.Pages.Directory)
+	s.mount(cfg)
 	dev := s.development(cfg)
 	s.store.Change(state.Event{Message: "✅ Configuration reloaded successfully"}, func(srv *state.Server) {
 		srv.ConfigError, srv.Development = "", dev

@@ -14,6 +14,7 @@ import (
 	"tqserver/internal/logfile"
 	"tqserver/internal/proxy"
 	"tqserver/internal/state"
+	"tqserver/internal/static"
 	"tqserver/internal/supervisor"
 	"tqserver/internal/watch"
 )
@@ -38,6 +39,7 @@ type Server struct {
 	opts       Options
 	store      *state.Store
 	proxy      *proxy.Proxy
+	files      *static.Files
 	supervisor *supervisor.Supervisor
 	watcher    *watch.Watcher
 	front      *front
@@ -65,6 +67,8 @@ func New(cfg *config.Config, opts Options) (*Server, error) {
 	dev := s.development(cfg)
 	s.store = state.NewStore(state.Server{Version: opts.Version, PID: os.Getpid(), Root: cfg.Root, Started: time.Now(), Development: dev})
 	s.proxy = proxy.New(proxySettings(cfg))
+	s.files = static.New()
+	s.proxy.Files(s.files.Find)
 	s.front, err = listen(cfg.Server.Port, s.proxy, s.store)
 	if err != nil {
 		lock.Close()
@@ -75,7 +79,7 @@ func New(cfg *config.Config, opts Options) (*Server, error) {
 	})
 	s.supervisor, err = supervisor.New(supervisor.Options{
 		Config: cfg, Store: s.store, Proxy: s.proxy, Development: dev,
-		OpenLog: s.openLog, Watch: s.watcher.Add,
+		OpenLog: s.openLog, Watch: s.watcher.Add, Pages: s.files.Pages,
 	})
 	if err != nil {
 		s.front.close()
@@ -105,6 +109,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.stop = cancel
 	close(s.stopped)
 	defer s.lock.Close()
+	defer s.files.Close()
 
 	life := context.WithoutCancel(ctx)
 	flushSinks := s.startSinks(life)
@@ -115,8 +120,10 @@ func (s *Server) Run(ctx context.Context) error {
 	watching, endWatching := context.WithCancel(life)
 	var running sync.WaitGroup
 	s.watcher.Trees(cfg.Pages.Directory)
+	s.mount(cfg)
 	running.Go(func() { // ends with watching
 		s.watcher.Run(watching, func(paths []string) {
+			s.files.Changed(paths)
 			s.supervisor.Changed(paths)
 			s.reloads.changed(paths)
 		})
@@ -186,6 +193,19 @@ func (s *Server) openLog(template, page string) supervisor.Log {
 	return logfile.Open(template, func(lost uint64, err error) {
 		s.tell(slog.LevelWarn, "lines of a log file are lost", slog.String("page", page), slog.Uint64("lines", lost), slog.String("err", err.Error()))
 	})
+}
+
+// mount serves the folders of files that the configuration names.
+func (s *Server) mount(cfg *config.Config) {
+	mounts := make([]static.Mount, len(cfg.Static))
+	for i, c := range cfg.Static {
+		mounts[i] = static.Mount{Path: c.Path, Dir: c.Dir, CacheControl: c.CacheControl}
+		s.watcher.Add(append(linkFolders(c.Dir), c.Dir)) // before it is looked for
+		if info, err := os.Stat(c.Dir); err != nil || !info.IsDir() {
+			s.tell(slog.LevelWarn, "there is no folder to serve files from: they are served when it comes", slog.String("dir", c.Dir))
+		}
+	}
+	s.files.Mount(mounts)
 }
 
 func (s *Server) tell(level slog.Level, message string, attrs ...slog.Attr) {

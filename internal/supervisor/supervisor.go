@@ -40,6 +40,8 @@ type Options struct {
 	OpenLog func(template string, page string) Log
 	// Watch gets folders outside the pages directory that pages are made of.
 	Watch func(dirs []string)
+	// Pages gets the folders of all pages, by route.
+	Pages func(dirs map[string]string)
 }
 
 // Log is a file that lines go to.
@@ -54,6 +56,7 @@ type Supervisor struct {
 	parent  *process.Parent
 	build   *build.Builder
 	proxy   *proxy.Proxy
+	told    func(dirs map[string]string) // where the pages are
 	sampler *sampler
 	tempDir string // in which the binaries are, whatever is configured since
 
@@ -148,7 +151,7 @@ func New(opts Options) (*Supervisor, error) {
 				return p, p.PID, nil
 			},
 		},
-		parent: parent, build: b, proxy: opts.Proxy, sampler: newSampler(opts.Store), tempDir: cfg.Workers.TempDir, cfg: cfg,
+		parent: parent, build: b, proxy: opts.Proxy, told: opts.Pages, sampler: newSampler(opts.Store), tempDir: cfg.Workers.TempDir, cfg: cfg,
 		inbox: make(chan func()), begun: make(chan struct{}), ended: make(chan struct{}), wake: make(chan struct{}, 1),
 		pages: make(map[string]*running), conflicts: make(map[string][]string), doomed: make(map[string]time.Time),
 		removal: idleTimer(),
@@ -300,6 +303,7 @@ func (s *Supervisor) discover(ctx context.Context) {
 			p.folder = dir
 			cfg := s.settings(route, dir)
 			p.ask(func() { p.moved(dir, cfg) })
+			changed = true
 		case s.doomed[route].IsZero():
 			s.doomed[route] = now.Add(s.cfg.FileWatcher.Debounce)
 		case !now.Before(s.doomed[route]):
@@ -402,12 +406,13 @@ func (s *Supervisor) remove(route string) {
 	s.build.Forget(p.folder)
 }
 
-// route tells the proxy where requests go from now on, and the sampler what to
-// measure.
+// route tells the proxy where requests go from now on, who serves files where
+// the pages are, and the sampler what to measure.
 func (s *Supervisor) route() {
 	routes := make(map[string]*proxy.Route, len(s.pages))
+	dirs := make(map[string]string, len(s.pages))
 	for route, p := range s.pages {
-		routes[route] = p.entry
+		routes[route], dirs[route] = p.entry, p.folder
 	}
 	for route := range s.conflicts {
 		if routes[route] == nil {
@@ -416,6 +421,7 @@ func (s *Supervisor) route() {
 			routes[route] = contested
 		}
 	}
+	s.told(dirs)
 	s.proxy.Match(router.NewTable(routes).Match)
 	s.sampler.routes.Store(&routes)
 }
