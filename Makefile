@@ -35,6 +35,9 @@ fuzz: ## fuzz what parses outside input, half a minute each
 	$(GO) test -fuzz FuzzMatchAgreesWithTheRule -fuzztime 30s ./internal/router
 	$(GO) test -fuzz FuzzReadLines -fuzztime 30s ./internal/process
 	$(GO) test -fuzz FuzzFramesAreFollowedInAnyPieces -fuzztime 30s ./internal/proxy
+	$(GO) test -fuzz FuzzResolve -fuzztime 30s ./internal/proxy
+	$(GO) test -fuzz FuzzParseHead -fuzztime 30s ./internal/wire
+	$(GO) test -fuzz FuzzChunks -fuzztime 30s ./internal/wire
 	$(GO) test -fuzz FuzzTheClientIsThePeerOrStandsInTheHeader -fuzztime 30s ./internal/proxy
 	$(GO) test -fuzz FuzzTrace -fuzztime 30s ./internal/proxy
 	$(GO) test -fuzz FuzzAPathLeadsNowhereElse -fuzztime 30s ./internal/static

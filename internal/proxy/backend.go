@@ -6,8 +6,9 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
+
+	"tqserver/internal/wire"
 )
 
 const draining = 1 << 63
@@ -44,10 +45,7 @@ func NewBackend(addr string, opts BackendOptions) *Backend {
 		// goes out on it (golang.org/issue/22158).
 		keep = min(keep, opts.IdleTimeout/2)
 	}
-	dialer := net.Dialer{Timeout: 5 * time.Second, Control: func(_, _ string, c syscall.RawConn) error {
-		limitUnsent(c)
-		return nil
-	}}
+	dialer := net.Dialer{Timeout: 5 * time.Second}
 	return &Backend{
 		Addr:    addr,
 		idle:    make(chan struct{}),
@@ -56,7 +54,11 @@ func NewBackend(addr string, opts BackendOptions) *Backend {
 		streams: make(map[*exchange]bool),
 		transport: &http.Transport{
 			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-				return dialer.DialContext(ctx, network, addr)
+				c, err := dialer.DialContext(ctx, network, addr)
+				if err == nil {
+					wire.LimitUnsent(c.(*net.TCPConn))
+				}
+				return c, err
 			},
 			DisableCompression:    true,
 			MaxIdleConnsPerHost:   512,

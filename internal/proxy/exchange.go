@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"tqserver/internal/wire"
 )
 
 type exchangeKey struct{}
@@ -145,8 +147,12 @@ func (x *exchange) release() {
 	x.backend = nil
 }
 
+// lookEvery is how often a client is looked after that net/http cannot look
+// after.
+const lookEvery = 50 * time.Millisecond
+
 // lookAfter begins to look whether a client whose body is unread is there.
-func (x *exchange) lookAfter(client *net.TCPConn) {
+func (x *exchange) lookAfter(client *wire.Conn) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.look = time.AfterFunc(lookEvery, func() {
@@ -154,7 +160,7 @@ func (x *exchange) lookAfter(client *net.TCPConn) {
 		defer x.mu.Unlock()
 		switch {
 		case x.over, !x.body.pending(): // net/http looks now
-		case hungUp(client):
+		case client.HungUp():
 			x.cancel(errClientGone)
 		default:
 			x.look.Reset(lookEvery)

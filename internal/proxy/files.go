@@ -24,7 +24,7 @@ func (p *Proxy) serveFile(w http.ResponseWriter, r *http.Request) bool {
 		return true
 	}
 	x := exchangeOf(r)
-	w.Header().Set("X-Request-Id", x.id)
+	x.name(w.Header())
 	if x.body.pending() {
 		closeAfter(w.Header())
 	}

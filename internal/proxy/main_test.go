@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"tqserver/internal/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -35,7 +37,9 @@ func newFront(t *testing.T, s Settings) *front {
 	f := &front{proxy: New(s), route: new(Route)}
 	f.proxy.Match(func(path string) (*Route, bool) { return f.route, path != "/nobody" })
 	f.Server = httptest.NewUnstartedServer(f.proxy)
-	f.Config.ConnContext = ConnContext
+	f.Listener = wire.Listen(f.Listener, wire.Settings{HeaderTimeout: patience, MaxHeader: 64 << 10}, func(err error) { t.Log(err) })
+	f.Config.ConnContext, f.Config.ConnState = wire.ConnContext, wire.ConnState
+	f.Config.DisableGeneralOptionsHandler = true
 	f.Start()
 	t.Cleanup(f.Close)
 	f.Client().Timeout = patience

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"tqserver/internal/wire"
 )
 
 // Settings bound what a request may take. A timeout of 0 is none, but with a
@@ -66,9 +68,12 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 {
 		x.client.EnableFullDuplex() // an answer may come before the body was read (golang.org/issue/40747)
 		x.body = &requestBody{ReadCloser: r.Body, x: x}
-		if client := clientOf(r); client != nil {
+		if client := wire.Of(r); client != nil {
 			x.lookAfter(client)
 		}
+	}
+	if !p.admit(w, r) {
+		return
 	}
 	route, ok := (*p.match.Load())(r.URL.Path)
 	if ok {

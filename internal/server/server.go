@@ -69,7 +69,7 @@ func New(cfg *config.Config, opts Options) (*Server, error) {
 	s.proxy = proxy.New(proxySettings(cfg))
 	s.files = static.New()
 	s.proxy.Files(s.files.Find)
-	s.front, err = listen(cfg.Server.Port, s.proxy, s.store)
+	s.front, err = listen(cfg.Server, s.proxy, s.store)
 	if err != nil {
 		lock.Close()
 		return nil, err
@@ -137,7 +137,7 @@ func (s *Server) Run(ctx context.Context) error {
 	<-s.supervisor.Begun() // or the first requests would find no page
 
 	failed := make(chan error, 1)
-	running.Go(func() { failed <- s.front.run(cfg.Server) }) // ends with front.shutdown
+	running.Go(func() { failed <- s.front.run() }) // ends with front.shutdown
 	addr := s.front.url()
 	s.store.Change(state.Event{Message: "listening", Attrs: []slog.Attr{slog.String("url", addr)}}, func(srv *state.Server) { srv.Addr = addr })
 

@@ -206,52 +206,45 @@ func TestTheOrderedEndIsTold(t *testing.T) {
 	}
 }
 
-func TestANewIdleTimeoutLeavesOldConnectionsAlone(t *testing.T) {
-	store := state.NewStore(state.Server{})
+func TestANewIdleTimeoutCountsFromTheNextRequestOn(t *testing.T) {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write([]byte("ok")) })
+	f := startFront(t, handler)
+	conn := dial(t, f.listener.Addr().String())
+	exchange(t, conn)
+	f.configure(config.Server{IdleTimeout: 200 * time.Millisecond, ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 1 << 10})
+	<-time.After(300 * time.Millisecond)
+	exchange(t, conn)
+	conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if n, err := conn.Read(make([]byte, 1)); n != 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("an idle connection after the new timeout: %d, %v", n, err)
+	}
+	f.shutdown(t.Context())
+}
+
+// startFront serves until shutdown, which the test is to call.
+func startFront(t *testing.T, handler http.Handler) *front {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &front{listener: l, handler: handler, store: store}
+	f := newFront(l, config.Server{IdleTimeout: time.Minute, ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 1 << 10}, handler, state.NewStore(state.Server{}))
 	served := make(chan error, 1)
-	go func() { served <- f.run(config.Server{IdleTimeout: time.Minute}) }() // ends with shutdown
-
-	conn := dial(t, l.Addr().String())
-	exchange(t, conn)
-	f.configure(config.Server{IdleTimeout: 20 * time.Millisecond})
-	f.configure(config.Server{IdleTimeout: 20 * time.Millisecond})
-	waitFor(t, func() bool { f.mu.Lock(); defer f.mu.Unlock(); return len(f.servers) == 2 })
-	short := dial(t, l.Addr().String())
-	exchange(t, short)
-	short.SetReadDeadline(time.Now().Add(10 * time.Second))
-	if n, err := short.Read(make([]byte, 1)); n != 0 || errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("an idle connection of the new timeout: %d, %v", n, err)
-	}
-	exchange(t, conn)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	f.shutdown(ctx)
-	if err := <-served; err != nil {
-		t.Error(err)
-	}
+	go func() { served <- f.run() }() // ends with shutdown
+	t.Cleanup(func() {
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return f
 }
 
 func TestAConnectionOnWhichNothingComesDoesNotDelayTheEnd(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &front{listener: l, handler: http.NotFoundHandler(), store: state.NewStore(state.Server{})}
-	served := make(chan error, 1)
-	go func() { served <- f.run(config.Server{IdleTimeout: time.Minute}) }() // ends with shutdown
-	silent := dial(t, l.Addr().String())
+	f := startFront(t, http.NotFoundHandler())
+	silent := dial(t, f.listener.Addr().String())
 	began := time.Now()
 	<-time.After(50 * time.Millisecond)
 	f.shutdown(t.Context())
-	if err := <-served; err != nil {
-		t.Error(err)
-	}
 	if took := time.Since(began); took > 3*time.Second {
 		t.Errorf("it took %v", took)
 	}

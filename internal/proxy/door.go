@@ -1,0 +1,114 @@
+package proxy
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"tqserver/internal/wire"
+)
+
+// methods are those of which it is known that pages may answer them.
+const methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE"
+
+// admit has a request in the form in which everything else decides on it and
+// the worker sees it, or answers it, and reports whether it may go on.
+func (p *Proxy) admit(w http.ResponseWriter, r *http.Request) bool {
+	if bad := wire.Refused(r); bad != nil {
+		r.Method, r.RequestURI = bad.Method, bad.Target
+		if bad.Accept != "" {
+			r.Header.Set("Accept", bad.Accept)
+		}
+		if bad.Status == http.StatusMethodNotAllowed {
+			w.Header().Set("Allow", methods)
+		}
+		closeAfter(w.Header())
+		p.fail(w, r, &refusalError{&Refusal{Status: bad.Status, Title: http.StatusText(bad.Status), Detail: bad.Reason}})
+		return false
+	}
+	if r.RequestURI == "*" {
+		w.Header().Set("Allow", methods)
+		p.fail(w, r, &refusalError{&Refusal{Status: http.StatusOK, Title: "This is tqserver"}})
+		return false
+	}
+	dropUnderscores(r.Header)
+	if r.URL.Path == "" { // http://host
+		r.URL.Path = "/"
+	}
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	if r.URL.Host != "" {
+		path = r.URL.EscapedPath()
+	}
+	switch resolved, ok := resolve(path); {
+	case ok && resolved == path:
+		return true
+	case ok && !strings.HasPrefix(resolved, "//") && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+		if r.URL.RawQuery != "" || r.URL.ForceQuery {
+			resolved += "?" + r.URL.RawQuery
+		}
+		w.Header().Set("Location", ascii(resolved))
+		p.fail(w, r, &refusalError{&Refusal{Status: http.StatusPermanentRedirect, Title: "The path is written another way", Detail: resolved}})
+	default:
+		p.fail(w, r, &refusalError{&Refusal{Status: http.StatusBadRequest, Title: "Bad request", Detail: "The path holds . or .. as a segment."}})
+	}
+	return false
+}
+
+// dropUnderscores removes the names that others take for those with a hyphen.
+func dropUnderscores(h http.Header) {
+	for name := range h {
+		if strings.IndexByte(name, '_') >= 0 {
+			delete(h, name)
+		}
+	}
+}
+
+// resolve returns a path as it is sent, without its dot segments (RFC 3986
+// section 5.2.4), however those are encoded. What is no path of segments, and
+// what some read as one with dot segments and others do not, it does not
+// resolve.
+func resolve(path string) (resolved string, ok bool) {
+	if !strings.HasPrefix(path, "/") {
+		return "", false
+	}
+	if !strings.ContainsAny(path, ".%\\") {
+		return path, true
+	}
+	segments := strings.Split(path[1:], "/")
+	kept := make([]string, 0, len(segments))
+	for i, segment := range segments {
+		switch plain := unhide(segment); {
+		case plain == ".":
+		case plain == "..":
+			kept = kept[:max(0, len(kept)-1)]
+		default:
+			for hidden := range strings.FieldsFuncSeq(plain, func(c rune) bool { return c == '/' || c == '\\' }) {
+				if plain != hidden && (hidden == "." || hidden == "..") {
+					return "", false
+				}
+			}
+			kept = append(kept, segment)
+			continue
+		}
+		if i == len(segments)-1 {
+			kept = append(kept, "")
+		}
+	}
+	return "/" + strings.Join(kept, "/"), true
+}
+
+// unhide decodes what may make a dot segment.
+var unhide = strings.NewReplacer("%2e", ".", "%2E", ".", "%2f", "/", "%2F", "/", "%5c", "\\", "%5C", "\\").Replace
+
+// ascii encodes what must not stand in a header field.
+func ascii(path string) string {
+	var b strings.Builder
+	for i := range len(path) {
+		if c := path[i]; c < 0x80 {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,147 @@
+package proxy
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestPathsAreResolvedAsTheyAreSent(t *testing.T) {
+	t.Parallel()
+	for sent, want := range map[string]string{
+		"/":                  "/",
+		"/a/b/":              "/a/b/",
+		"//a//b":             "//a//b",
+		"/a.b/..c/...":       "/a.b/..c/...",
+		"/a%2Fb/%20/%zz":     "/a%2Fb/%20/%zz",
+		"/a/.":               "/a/",
+		"/a/./b":             "/a/b",
+		"/a/../b":            "/b",
+		"/a/..":              "/",
+		"/..":                "/",
+		"/../../etc":         "/etc",
+		"/a/%2e%2E/b":        "/b",
+		"/a/.%2e/%61":        "/%61",
+		"/api/..;/admin":     "/api/..;/admin", // a name like others, unless one speaks Java
+		"/a/%252e%252e/b":    "/a/%252e%252e/b",
+		"/x/..//evil.com":    "//evil.com",
+		"/a/..%2fb":          "",
+		"/a%2f../b":          "",
+		"/a%2F%2e%2e%2Fb":    "",
+		"/a\\..\\b":          "",
+		"/a%5c..%5Cb":        "",
+		"/a%5cb\\c":          "/a%5cb\\c",
+		"":                   "",
+		"a":                  "",
+		"/é/../ü/":           "/ü/",
+		"/a/b/c/./../../g/.": "/a/g/",
+	} {
+		if got, ok := resolve(sent); got != want || ok != (want != "") {
+			t.Errorf("%s: %q, %v", sent, got, ok)
+		}
+	}
+}
+
+// A path that passes has no dot segment for anybody, and none passes that Go
+// would resolve to something else.
+func FuzzResolve(f *testing.F) {
+	f.Add("/a/%2e./b//c%2f..")
+	f.Add("/a\\..%5C../b;x/..;/")
+	f.Fuzz(func(t *testing.T, sent string) {
+		got, ok := resolve(sent)
+		if !ok {
+			return
+		}
+		if again, ok := resolve(got); again != got || !ok {
+			t.Fatalf("%q becomes %q and that %q, %v", sent, got, again, ok)
+		}
+		plain, err := url.PathUnescape(got)
+		if err != nil {
+			return
+		}
+		for segment := range strings.FieldsFuncSeq(plain, func(c rune) bool { return c == '/' || c == '\\' }) {
+			if segment == "." || segment == ".." {
+				t.Errorf("%q becomes %q, with dot segments", sent, got)
+			}
+		}
+		if was, err := url.PathUnescape(sent); err == nil && !strings.Contains(was, "//") && !strings.Contains(sent, "%") {
+			if want := path.Clean(was); path.Clean(plain) != want {
+				t.Errorf("%q becomes %q, and by Go %q", sent, got, want)
+			}
+		}
+	})
+}
+
+func TestNothingUndecidedReachesAWorker(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, generous)
+	f.route.Serve(newWorker(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "worker saw "+r.RequestURI) }))
+	for _, test := range []struct {
+		send     string
+		status   int
+		location string
+	}{
+		{"GET /api/../admin?a=%zz&b", 308, "/admin?a=%zz&b"},
+		{"HEAD /api/%2e%2e/admin?", 308, "/admin?"},
+		{"GET http://h/a/./b", 308, "/a/b"},
+		{"GET /a/../\xc3\xa4", 308, "/%C3%A4"},
+		{"POST /api/../admin", 400, ""},
+		{"GET /api/..%2fadmin", 400, ""},
+		{"GET /x/..//evil.com", 400, ""},
+		{"GET /a%2Fb", 200, ""},
+		{"GET http://h", 200, ""},
+		{"OPTIONS *", 200, ""},
+	} {
+		resp, body := exchangeRaw(t, f.addr(), test.send+" HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
+		if resp.StatusCode != test.status || resp.Header.Get("Location") != test.location {
+			t.Errorf("%s: %d to %q, %s", test.send, resp.StatusCode, resp.Header.Get("Location"), body)
+		}
+		if saw := strings.HasPrefix(body, "worker saw"); saw != (test.status == 200 && !strings.HasSuffix(test.send, "*")) {
+			t.Errorf("%s: %s", test.send, body)
+		}
+		if resp.Header.Get("X-Request-Id") == "" || resp.Header.Get("Traceparent") == "" {
+			t.Errorf("%s: the answer has no name: %v", test.send, resp.Header)
+		}
+	}
+}
+
+func TestARefusedRequestIsAnsweredInOurForm(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, generous)
+	for send, status := range map[string]int{
+		"POST / HTTP/1.1\r\nHost: h\r\nAccept: application/json\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n": 400,
+		"CONNECT h:1 HTTP/1.1\r\nHost: h\r\nAccept: application/json\r\n\r\n":                                      405,
+		"GET / HTTP/3.0\r\nAccept: application/json\r\n\r\n":                                                       505,
+	} {
+		resp, body := exchangeRaw(t, f.addr(), send)
+		h := resp.Header
+		if resp.StatusCode != status || !resp.Close || h.Get("Content-Type") != "application/problem+json" || h.Get("Cache-Control") != "no-store" || h.Get("X-Request-Id") == "" {
+			t.Errorf("%q: %d %v %s", send, resp.StatusCode, h, body)
+		}
+		if (h.Get("Allow") != "") != (status == 405) {
+			t.Errorf("%q: Allow is %q", send, h.Get("Allow"))
+		}
+	}
+}
+
+func TestNamesWithUnderscoresAreDropped(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, generous)
+	f.route.Serve(newWorker(t, func(w http.ResponseWriter, r *http.Request) {
+		var names []string
+		for name := range r.Header {
+			if strings.HasPrefix(name, "A") {
+				names = append(names, name)
+			}
+		}
+		slices.Sort(names)
+		fmt.Fprint(w, names)
+	}))
+	if _, body := exchangeRaw(t, f.addr(), "GET / HTTP/1.1\r\nHost: h\r\nA_B: 1\r\nA-C: 2\r\na_: 3\r\n\r\n"); body != "[A-C]" {
+		t.Errorf("the worker saw %s", body)
+	}
+}
