@@ -3,6 +3,9 @@ package proxy
 import (
 	"errors"
 	"io"
+	"net/http"
+	"slices"
+	"strings"
 	"sync/atomic"
 )
 
@@ -14,11 +17,47 @@ var errOver = errors.New("read of a body after the end of its request")
 type requestBody struct {
 	io.ReadCloser
 	x      *exchange
-	read   atomic.Bool // somebody began to
-	reads  atomic.Bool // a read is under way
+	of     *http.Request // to which net/http gives the trailer
+	sent   http.Header   // the trailer that the worker gets
+	read   atomic.Bool   // somebody began to
+	reads  atomic.Bool   // a read is under way
 	ended  atomic.Bool
 	failed atomic.Bool
 	closed atomic.Bool
+}
+
+func newRequestBody(x *exchange, r *http.Request) *requestBody {
+	b := &requestBody{ReadCloser: r.Body, x: x, of: r}
+	if len(r.TransferEncoding) > 0 {
+		b.sent = make(http.Header)
+		for name := range r.Trailer {
+			if mayTrail(name) {
+				b.sent[name] = nil // announced
+			}
+		}
+	}
+	return b
+}
+
+// trailers returns the header that is filled at the body's end.
+func (b *requestBody) trailers() http.Header {
+	if b == nil {
+		return nil
+	}
+	return b.sent
+}
+
+// notTrailing are fields that say how to read, route or trust a message: they
+// come too late in a trailer (RFC 9110 section 6.5.1), and whoever decided on a
+// request has not seen them.
+var notTrailing = []string{
+	"Authorization", "Cache-Control", "Content-Encoding", "Content-Length", "Content-Range", "Content-Type", "Cookie",
+	"Expect", "Forwarded", "Host", "Max-Forwards", "Pragma", "Range", "X-Request-Id", "Traceparent", "Tracestate",
+}
+
+func mayTrail(name string) bool {
+	return !slices.Contains(notTrailing, name) && !slices.Contains(hops, name) &&
+		!strings.HasPrefix(name, "X-Forwarded-") && !strings.HasPrefix(name, "If-") && !strings.Contains(name, "_")
 }
 
 func (b *requestBody) Read(p []byte) (int, error) {
@@ -33,6 +72,11 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	switch {
 	case err == io.EOF:
 		b.ended.Store(true)
+		for name, values := range b.of.Trailer {
+			if b.sent != nil && mayTrail(name) {
+				b.sent[name] = values
+			}
+		}
 	case err != nil:
 		b.failed.Store(true)
 	}

@@ -31,13 +31,15 @@ type exchange struct {
 	settings *Settings
 	identity // does not change
 	client   *http.ResponseController
+	writer   clientWriter
 	ctx      context.Context // ends with a cause
 	cancel   context.CancelCauseFunc
 	place    *place   // in the route's queue, or nil
 	backend  *Backend // claimed, or nil
 	conn     net.Conn // to the worker
 	body     *requestBody
-	status   int // of the answer, 0 until one begins
+	required []string // upgrades that the worker asks for
+	status   int      // of the answer, 0 until one begins
 	stream   bool
 	upgraded *upgradedConn
 	deadline time.Time // until which it may wait for a worker

@@ -63,15 +63,16 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{began: time.Now(), settings: p.settings.Load(), client: http.NewResponseController(w)}
 	x.identity = identify(r, x.settings.TrustedProxies)
 	x.ctx, x.cancel = context.WithCancelCause(r.Context())
+	x.writer = clientWriter{ResponseWriter: w, http10: !r.ProtoAtLeast(1, 1)}
 	defer x.end()
-	r = r.WithContext(context.WithValue(x.ctx, exchangeKey{}, x))
 	if r.ContentLength != 0 {
 		x.client.EnableFullDuplex() // an answer may come before the body was read (golang.org/issue/40747)
-		x.body = &requestBody{ReadCloser: r.Body, x: x}
+		x.body = newRequestBody(x, r)
 		if client := wire.Of(r); client != nil {
 			x.lookAfter(client)
 		}
 	}
+	r = r.WithContext(context.WithValue(x.ctx, exchangeKey{}, x))
 	if !p.admit(w, r) {
 		return
 	}
@@ -91,7 +92,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.watch(true)
-	p.forward.ServeHTTP(w, r)
+	p.forward.ServeHTTP(&x.writer, r)
 }
 
 var notFound = Refusal{Status: http.StatusNotFound, Title: "Not found", Detail: "There is no page here."}
@@ -105,7 +106,11 @@ func rewrite(pr *httputil.ProxyRequest) {
 	if path, _, _ := strings.Cut(pr.In.RequestURI, "?"); strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "//") {
 		out.URL.Opaque = path // byte for byte
 	}
-	out.Trailer = pr.In.Trailer // the very map, which is filled at the body's end
+	out.Trailer = x.body.trailers()
+	if x.writer.http10 { // whose upgrades are to be ignored (RFC 9110 section 7.8)
+		delete(out.Header, "Connection")
+		delete(out.Header, "Upgrade")
+	}
 	x.tell(pr.In, out.Header)
 	// net/http takes these for leave to send a request twice. The worker sees
 	// them all the same: names of header fields have no case.
@@ -134,6 +139,10 @@ func modify(resp *http.Response) error {
 	default:
 		x.stream = strings.EqualFold(strings.TrimSpace(media), "text/event-stream")
 		resp.Body = &responseBody{ReadCloser: resp.Body, x: x}
+		if len(x.required) > 0 {
+			resp.Header["Upgrade"] = x.required
+			resp.Header.Set("Connection", "Upgrade")
+		}
 		if x.body.pending() {
 			closeAfter(resp.Header)
 		}
@@ -182,7 +191,7 @@ func (x *exchange) failure(err error) Refusal {
 // closeAfter ends the client's connection after an answer that came before the
 // request's body: what is left of that must not be taken for another request,
 // and with full duplex net/http does not see to it.
-func closeAfter(h http.Header) { h.Set("Connection", "close") }
+func closeAfter(h http.Header) { h.Add("Connection", "close") }
 
 // buffers keeps what bodies are copied through.
 type buffers struct{ pool sync.Pool }

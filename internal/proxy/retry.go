@@ -31,6 +31,9 @@ func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 			GotFirstResponseByte: func() { began.Store(true) },
 		})
 		resp, err := x.backend.transport.RoundTrip(req.WithContext(ctx))
+		if err == nil && resp.StatusCode == http.StatusUpgradeRequired {
+			x.required = resp.Header["Upgrade"] // it must say which (RFC 9110 section 15.5.22), and ReverseProxy takes that out
+		}
 		if err == nil || x.ctx.Err() != nil {
 			return resp, err
 		}

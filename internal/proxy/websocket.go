@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"sync/atomic"
 	"time"
@@ -74,12 +73,7 @@ func (c *upgradedConn) Write(p []byte) (int, error) {
 }
 
 // CloseWrite tells the worker that the client sends no more.
-func (c *upgradedConn) CloseWrite() error {
-	if half, ok := c.ReadWriteCloser.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return http.ErrNotSupported
-}
+func (c *upgradedConn) CloseWrite() error { return closeWrite(c.ReadWriteCloser) }
 
 // frames follows the frames of a WebSocket (RFC 6455 section 5.2).
 type frames struct {
