@@ -11,6 +11,9 @@ import (
 	"tqserver/internal/wire"
 )
 
+// continueAfter is how long a worker is given to say whether it wants a body.
+const continueAfter = time.Second
+
 const draining = 1 << 63
 
 // Backend is a worker as the proxy sees it: an address, the connections to it,
@@ -63,7 +66,7 @@ func NewBackend(addr string, opts BackendOptions) *Backend {
 			DisableCompression:    true,
 			MaxIdleConnsPerHost:   512,
 			IdleConnTimeout:       keep,
-			ExpectContinueTimeout: time.Second,
+			ExpectContinueTimeout: continueAfter,
 		},
 	}
 }

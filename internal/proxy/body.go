@@ -1,12 +1,14 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 )
 
 var errOver = errors.New("read of a body after the end of its request")
@@ -17,6 +19,11 @@ var errOver = errors.New("read of a body after the end of its request")
 type requestBody struct {
 	io.ReadCloser
 	x      *exchange
+	limit  int64         // of its bytes, or 0
+	bytes  int64         // so far
+	pace   pace          // guarded by x.mu
+	asked  time.Time     // guarded by x.mu: the worker was asked whether it wants the body
+	wanted atomic.Bool   // it does
 	of     *http.Request // to which net/http gives the trailer
 	sent   http.Header   // the trailer that the worker gets
 	read   atomic.Bool   // somebody began to
@@ -27,7 +34,10 @@ type requestBody struct {
 }
 
 func newRequestBody(x *exchange, r *http.Request) *requestBody {
-	b := &requestBody{ReadCloser: r.Body, x: x, of: r}
+	b := &requestBody{ReadCloser: r.Body, x: x, of: r, pace: pace{rate: x.settings.MinBodyRate, grace: cmp.Or(x.settings.bodyGrace, bodyGrace)}}
+	if x.settings.MaxBody != nil {
+		b.limit = x.settings.MaxBody(r.URL.Path)
+	}
 	if len(r.TransferEncoding) > 0 {
 		b.sent = make(http.Header)
 		for name := range r.Trailer {
@@ -64,12 +74,18 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	if b.closed.Load() {
 		return 0, errOver
 	}
+	if b.refused() {
+		<-b.x.ctx.Done() // an error would end the connection that the answer comes on
+		return 0, errOver
+	}
 	b.read.Store(true)
-	b.reads.Store(true)
-	b.x.moved() // the worker took what was read before
+	b.waits(true, 0) // the worker took what was read before
 	n, err := b.ReadCloser.Read(p)
-	b.reads.Store(false)
+	b.bytes += int64(n)
 	switch {
+	case b.limit > 0 && b.bytes > b.limit:
+		n, err = 0, errTooLarge
+		b.x.cancel(err)
 	case err == io.EOF:
 		b.ended.Store(true)
 		for name, values := range b.of.Trailer {
@@ -80,8 +96,55 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	case err != nil:
 		b.failed.Store(true)
 	}
-	b.x.moved()
+	b.waits(false, n)
 	return n, err
+}
+
+// waits notes that the client is waited for, or that it sent some bytes.
+func (b *requestBody) waits(on bool, n int) {
+	b.x.mu.Lock()
+	defer b.x.mu.Unlock()
+	if b.reads.Store(on); on {
+		b.pace.wait()
+	} else {
+		b.pace.got(n)
+	}
+	b.x.movedLocked()
+}
+
+// patience is how long the client may be waited for now, 0 for ever; x.mu is
+// held.
+func (b *requestBody) patience(idle time.Duration) time.Duration {
+	if b.pace.rate == 0 {
+		return idle
+	}
+	left := max(1, b.pace.left())
+	if idle <= 0 {
+		return left
+	}
+	return min(idle, left)
+}
+
+// tooLarge reports whether the body is known to be larger than it may be.
+func (b *requestBody) tooLarge(r *http.Request) bool {
+	return b != nil && b.limit > 0 && r.ContentLength > b.limit
+}
+
+// asks is called when the worker is asked whether it wants the body.
+func (b *requestBody) asks() {
+	b.x.mu.Lock()
+	defer b.x.mu.Unlock()
+	b.asked = time.Now()
+}
+
+// refused reports whether the worker gave its answer in place of asking for
+// the body. net/http would send that all the same, so as to keep its
+// connection, and have the client asked for it. If the worker does not answer
+// it sends it too, but later.
+func (b *requestBody) refused() bool {
+	b.x.mu.Lock()
+	defer b.x.mu.Unlock()
+	return !b.asked.IsZero() && !b.wanted.Load() && time.Since(b.asked) < continueAfter
 }
 
 func (b *requestBody) Close() error { return nil }

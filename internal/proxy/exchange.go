@@ -15,7 +15,8 @@ import (
 type exchangeKey struct{}
 
 var (
-	errSlowClient = errors.New("the client's body stopped coming")
+	errSlowClient = errors.New("the client's body stopped coming, or came too slowly")
+	errTooLarge   = errors.New("the client's body is too large")
 	errSlowWorker = errors.New("the worker did not answer in time")
 	errClientGone = errors.New("the client left")
 )
@@ -188,7 +189,7 @@ func (x *exchange) moved() {
 func (x *exchange) movedLocked() {
 	patience := x.settings.WriteTimeout
 	if x.waitsForClient() {
-		patience = x.settings.ReadTimeout
+		patience = x.body.patience(x.settings.ReadTimeout)
 	}
 	if x.over || !x.timed || patience <= 0 {
 		x.limit = time.Time{}

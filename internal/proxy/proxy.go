@@ -25,6 +25,13 @@ type Settings struct {
 	MaxHeld      int           // requests that wait, a route
 
 	TrustedProxies []netip.Prefix // whose X-Forwarded-* counts
+	MinBodyRate    int            // bytes a second of a request body, after a grace of 10 s; 0 for any
+
+	// MaxBody is how many bytes the body of a request for a path may have; 0, or
+	// no function, is no limit.
+	MaxBody func(path string) int64
+
+	bodyGrace time.Duration // of tests; 0 for the usual one
 }
 
 // Proxy is the handler of all pages.
@@ -85,6 +92,10 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if !ok {
 		p.fail(w, r, &refusalError{&notFound})
+		return
+	}
+	if x.body.tooLarge(r) {
+		p.fail(w, r, errTooLarge)
 		return
 	}
 	if refusal := x.acquire(); refusal != nil {
@@ -177,7 +188,9 @@ func (x *exchange) failure(err error) Refusal {
 	case errors.As(err, &refusal):
 		return *refusal.Refusal
 	case cause == errSlowClient:
-		return Refusal{Status: http.StatusRequestTimeout, Title: "Request timeout", Detail: "The request's body stopped coming."}
+		return Refusal{Status: http.StatusRequestTimeout, Title: "Request timeout", Detail: "The request's body stopped coming, or came too slowly."}
+	case err == errTooLarge, cause == errTooLarge:
+		return Refusal{Status: http.StatusRequestEntityTooLarge, Title: "Content too large", Detail: "The request's body is larger than this page takes."}
 	case cause == errSlowWorker:
 		return Refusal{Status: http.StatusGatewayTimeout, Title: "Gateway timeout", Detail: "The page did not answer in time."}
 	case cause != nil, x.body.broken() && errors.Is(err, io.ErrUnexpectedEOF):

@@ -29,6 +29,8 @@ func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 				x.route.queue.leave(place)
 			},
 			GotFirstResponseByte: func() { began.Store(true) },
+			Wait100Continue:      x.body.asks,
+			Got100Continue:       func() { x.body.wanted.Store(true) },
 		})
 		resp, err := x.backend.transport.RoundTrip(req.WithContext(ctx))
 		if err == nil && resp.StatusCode == http.StatusUpgradeRequired {
