@@ -58,10 +58,11 @@ func NewBackend(addr string, opts BackendOptions) *Backend {
 		transport: &http.Transport{
 			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 				c, err := dialer.DialContext(ctx, network, addr)
-				if err == nil {
-					wire.LimitUnsent(c.(*net.TCPConn))
+				if err != nil {
+					return nil, err
 				}
-				return c, err
+				wire.LimitUnsent(c.(*net.TCPConn))
+				return newWorkerConn(c.(*net.TCPConn)), nil
 			},
 			DisableCompression:    true,
 			MaxIdleConnsPerHost:   512,

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -30,7 +31,8 @@ type requestBody struct {
 	reads  atomic.Bool   // a read is under way
 	ended  atomic.Bool
 	failed atomic.Bool
-	closed atomic.Bool
+	closed bool       // guarded by use
+	use    sync.Mutex // held while the client's body is read
 }
 
 func newRequestBody(x *exchange, r *http.Request) *requestBody {
@@ -71,11 +73,13 @@ func mayTrail(name string) bool {
 }
 
 func (b *requestBody) Read(p []byte) (int, error) {
-	if b.closed.Load() {
-		return 0, errOver
-	}
 	if b.refused() {
 		<-b.x.ctx.Done() // an error would end the connection that the answer comes on
+		return 0, errOver
+	}
+	b.use.Lock()
+	defer b.use.Unlock()
+	if b.closed {
 		return 0, errOver
 	}
 	b.read.Store(true)
@@ -149,9 +153,22 @@ func (b *requestBody) refused() bool {
 
 func (b *requestBody) Close() error { return nil }
 
+// shut ends a read under way, which net/http would do too, but it takes our
+// deadlines away with it, and would then wait for the rest of the body for ever.
 func (b *requestBody) shut() {
-	if b != nil {
-		b.closed.Store(true)
+	if b == nil {
+		return
+	}
+	pending := b.pending()
+	if pending {
+		b.x.client.SetReadDeadline(past)
+	}
+	b.use.Lock()
+	defer b.use.Unlock()
+	b.closed = true
+	if pending {
+		// net/http reads on, so that the client reads the answer, and would for ever.
+		b.x.client.SetReadDeadline(time.Now().Add(linger))
 	}
 }
 

@@ -256,10 +256,6 @@ func (x *exchange) end() {
 			t.Stop()
 		}
 	}
-	if x.body.pending() {
-		// net/http reads on, so that the client reads the answer, and would for ever.
-		x.client.SetReadDeadline(time.Now().Add(linger))
-	}
 	x.mu.Unlock()
 	x.body.shut()
 	if x.upgraded != nil {

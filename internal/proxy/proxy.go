@@ -54,6 +54,7 @@ func New(s Settings) *Proxy {
 		ModifyResponse: modify,
 		ErrorHandler:   p.fail,
 		BufferPool:     &buffers{},
+		FlushInterval:  time.Millisecond,           // of answers with a length, the others are flushed at once
 		ErrorLog:       log.New(io.Discard, "", 0), // what went wrong is in the answer, or it was the client who left
 	}
 	return p
@@ -136,6 +137,9 @@ func rewrite(pr *httputil.ProxyRequest) {
 // modify sees the worker's answer before the client does.
 func modify(resp *http.Response) error {
 	x := exchangeOf(resp.Request)
+	if resp.StatusCode < 100 {
+		return errors.New("the worker's answer has no status") // net/http would panic
+	}
 	x.name(resp.Header)
 	media, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
 	switch conn, upgraded := resp.Body.(io.ReadWriteCloser); {

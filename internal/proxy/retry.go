@@ -23,7 +23,12 @@ func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 		var wrote, began atomic.Bool
 		place := x.place
 		ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
-			GotConn: func(info httptrace.GotConnInfo) { x.conn = info.Conn },
+			GotConn: func(info httptrace.GotConnInfo) {
+				x.conn = info.Conn
+				if c, ok := info.Conn.(*workerConn); ok && info.Reused {
+					c.settle()
+				}
+			},
 			WroteHeaders: func() {
 				wrote.Store(true)
 				x.route.queue.leave(place)
