@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"tqserver/internal/wire"
 )
 
 var errOver = errors.New("read of a body after the end of its request")
@@ -102,6 +104,17 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	}
 	b.waits(false, n)
 	return n, err
+}
+
+// fault returns what is wrong with how the body was sent, or nil.
+func (b *requestBody) fault() *wire.Refusal {
+	if b == nil {
+		return nil
+	}
+	if client := wire.Of(b.of); client != nil {
+		return client.Fault()
+	}
+	return nil
 }
 
 // waits notes that the client is waited for, or that it sent some bytes.

@@ -2,12 +2,14 @@ package proxy
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"path"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestPathsAreResolvedAsTheyAreSent(t *testing.T) {
@@ -143,5 +145,38 @@ func TestNamesWithUnderscoresAreDropped(t *testing.T) {
 	}))
 	if _, body := exchangeRaw(t, f.addr(), "GET / HTTP/1.1\r\nHost: h\r\nA_B: 1\r\nA-C: 2\r\na_: 3\r\n\r\n"); body != "[A-C]" {
 		t.Errorf("the worker saw %s", body)
+	}
+}
+
+func TestABodyInBadChunksIsTheClientsFault(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, generous)
+	read := make(chan error, 1)
+	f.route.Serve(newWorker(t, func(w http.ResponseWriter, r *http.Request) {
+		_, err := io.ReadAll(r.Body)
+		read <- err
+	}))
+	for _, body := range []string{"3\nabc\r\n0\r\n\r\n", "3\r\nabcd\r\n0\r\n\r\n", "3\r\nabc\r\n0\r\nX\r\n\r\n", "0\r\nX: a\n\r\n", "x"} {
+		for _, pause := range []bool{false, true} {
+			c, r := dial(t, f.addr(), "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+			if pause {
+				eventually(t, "the worker has the request", func() bool { return f.route.Traffic().InFlight > 0 })
+			}
+			io.WriteString(c, body)
+			resp, err := http.ReadResponse(r, nil)
+			if err != nil {
+				t.Fatalf("%q: %v", body, err)
+			}
+			if resp.StatusCode != 400 || !resp.Close {
+				t.Errorf("%q: %d, %v", body, resp.StatusCode, resp.Header)
+			}
+			select { // it may not have got as far as to the worker
+			case err := <-read:
+				if err == nil {
+					t.Errorf("%q: the worker read a whole body", body)
+				}
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
 	}
 }

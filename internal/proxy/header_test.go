@@ -33,7 +33,9 @@ func headOf(t *testing.T, f *front, request string) []string {
 	t.Helper()
 	_, r := dial(t, f.addr(), request)
 	lines := strings.Split(strings.TrimSuffix(readHead(r), "\r\n\r\n"), "\r\n")
-	return slices.DeleteFunc(lines, func(l string) bool { return strings.HasPrefix(l, "X-Request-Id: ") })
+	return slices.DeleteFunc(lines, func(l string) bool {
+		return strings.HasPrefix(l, "X-Request-Id: ") || strings.HasPrefix(l, "Traceparent: ")
+	})
 }
 
 const get = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -188,9 +188,11 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 func (x *exchange) failure(err error) Refusal {
 	cause := context.Cause(x.ctx)
 	var refusal *refusalError
-	switch {
+	switch fault := x.body.fault(); {
 	case errors.As(err, &refusal):
 		return *refusal.Refusal
+	case fault != nil: // net/http takes it for the client's leaving
+		return Refusal{Status: fault.Status, Title: http.StatusText(fault.Status), Detail: fault.Reason}
 	case cause == errSlowClient:
 		return Refusal{Status: http.StatusRequestTimeout, Title: "Request timeout", Detail: "The request's body stopped coming, or came too slowly."}
 	case err == errTooLarge, cause == errTooLarge:

@@ -221,6 +221,7 @@ func (c *Conn) follow(b []byte) (n int) {
 		n += k
 		if refusal != nil {
 			c.err = refusal
+			c.refused.Store(refusal)
 		}
 		if c.chunk.part == chunksOver {
 			c.part = c.after()
@@ -424,6 +425,10 @@ func (c *Conn) RemoteAddr() net.Addr { return c.tcp.RemoteAddr() }
 
 // SetWriteDeadline may be called from any goroutine.
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.tcp.SetWriteDeadline(t) }
+
+// Fault returns what is wrong with the body of the request under way, as far as
+// it was read. It may be called from any goroutine.
+func (c *Conn) Fault() *Refusal { return c.refused.Load() }
 
 // HungUp reports whether the client has closed its side of the connection, of
 // which nothing need have been read. It may be called from any goroutine, and is
