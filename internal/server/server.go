@@ -217,6 +217,8 @@ func proxySettings(cfg *config.Config) proxy.Settings {
 		ReadTimeout: cfg.Server.ReadTimeout, WriteTimeout: cfg.Server.WriteTimeout,
 		HoldTimeout: cfg.Proxy.HoldTimeout, MaxHeld: cfg.Proxy.MaxHeld,
 		TrustedProxies: cfg.Server.TrustedProxies,
+		MinBodyRate:    cfg.Server.MinBodyRate,
+		MaxBody:        func(path string) int64 { return int64(cfg.Path(path).MaxBodyBytes) },
 	}
 }
 

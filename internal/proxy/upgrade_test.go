@@ -1,0 +1,241 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+func TestWhatIsSentTogetherWithAnUpgradeIsNotLost(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, generous)
+	early := strings.Repeat("early", 500) // of which net/http has some in its buffer
+	b := newRawWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {
+		readHead(r)
+		io.WriteString(c, switching("foo")+early)
+		got, _ := io.ReadAll(r) // to the end of what the client sends
+		c.Write(got)
+	})
+	f.route.Serve(b)
+	c, r := dial(t, f.addr(), "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: foo\r\n\r\n"+early)
+	if head := readHead(r); !strings.HasPrefix(head, "HTTP/1.1 101 ") {
+		t.Fatalf("%q", head)
+	}
+	io.WriteString(c, "late")
+	c.(*net.TCPConn).CloseWrite()
+	if got, err := io.ReadAll(r); err != nil || string(got) != early+early+"late" {
+		t.Errorf("%d bytes, %v: %.20q…", len(got), err, got)
+	}
+	drained(t, b)
+}
+
+// TestTheWorkersHalfCloseIsKept has the client talk on after it.
+func TestTheWorkersHalfCloseIsKept(t *testing.T) {
+	t.Parallel()
+	for _, early := range []string{"", "early"} {
+		f, heard := newFront(t, generous), make(chan string, 1)
+		b := newRawWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {
+			readHead(r)
+			io.WriteString(c, switching("foo")+"bye")
+			c.(*net.TCPConn).CloseWrite()
+			got, _ := io.ReadAll(r)
+			heard <- string(got)
+		})
+		f.route.Serve(b)
+		c, r := dial(t, f.addr(), "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: foo\r\n\r\n"+early)
+		readHead(r)
+		if got, err := io.ReadAll(r); err != nil || string(got) != "bye" {
+			t.Errorf("%q, %v", got, err)
+		}
+		io.WriteString(c, "and more")
+		c.(*net.TCPConn).CloseWrite()
+		if got := within(t, patience, "the worker heard the end", heard); got != early+"and more" {
+			t.Errorf("the worker heard %q", got)
+		}
+		drained(t, b)
+	}
+}
+
+func TestADeathIsSeenAtTheOtherEnd(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, generous)
+	die, dead := make(chan struct{}, 1), make(chan struct{}, 1)
+	b := newRawWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {
+		readHead(r)
+		io.WriteString(c, switching("foo"))
+		go func() { // ends with the connection, or sooner
+			io.Copy(io.Discard, r)
+			dead <- struct{}{}
+		}()
+		select {
+		case <-die:
+			c.(*net.TCPConn).SetLinger(0)
+			c.Close()
+			<-dead
+		case <-dead:
+			dead <- struct{}{}
+		}
+	})
+	f.route.Serve(b)
+	quickly(t, "the client sees that the worker died", 100*time.Millisecond, func() time.Duration {
+		_, r := upgrade(t, f, "foo")
+		began := time.Now()
+		die <- struct{}{}
+		io.ReadAll(r)
+		return time.Since(began)
+	})
+	quickly(t, "the worker sees that the client died", 100*time.Millisecond, func() time.Duration {
+		c, _ := upgrade(t, f, "foo")
+		c.(*net.TCPConn).SetLinger(0)
+		began := time.Now()
+		c.Close()
+		within(t, patience, "the worker sees it", dead)
+		return time.Since(began)
+	})
+	drained(t, b)
+}
+
+func TestARefusedUpgradeIsAnOrdinaryAnswer(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, generous)
+	for _, status := range []int{200, 401, 426} {
+		f.route.Serve(newWorker(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/asked" {
+				w.WriteHeader(status)
+			}
+			io.WriteString(w, "answer")
+		}))
+		_, r := dial(t, f.addr(), "GET /asked HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: foo\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		for _, want := range []int{status, 200} { // the connection goes on
+			resp, err := http.ReadResponse(r, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if body, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != want || string(body) != "answer" {
+				t.Errorf("%d %q, %v; want %d", resp.StatusCode, body, err, want)
+			}
+		}
+	}
+}
+
+// TestWebSocketsPassByteForByte has a worker that keeps what it hears and says:
+// that and what the client says and hears are to be the same.
+func TestWebSocketsPassByteForByte(t *testing.T) {
+	t.Parallel()
+	for name, mode := range map[string]websocket.CompressionMode{"plain": websocket.CompressionDisabled, "deflate": websocket.CompressionContextTakeover} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFront(t, generous)
+			atWorker, worker := make(chan *tape, 1), make(chan error, 1)
+			f.route.Serve(newWorker(t, func(w http.ResponseWriter, r *http.Request) {
+				keep := &taping{ResponseWriter: w}
+				c, err := websocket.Accept(keep, r, &websocket.AcceptOptions{CompressionMode: mode, Subprotocols: []string{"b"}})
+				if err != nil {
+					worker <- err
+					return
+				}
+				c.SetReadLimit(-1)
+				ctx := context.WithoutCancel(r.Context())
+				for err == nil {
+					var kind websocket.MessageType
+					var message []byte
+					if kind, message, err = c.Read(ctx); err == nil {
+						err = c.Write(ctx, kind, message)
+					}
+				}
+				atWorker <- keep.tape
+				worker <- err
+			}))
+			ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+			defer cancel()
+			atClient := new(tape)
+			dialed := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				c, err := new(net.Dialer).DialContext(ctx, network, addr)
+				atClient.Conn = c
+				return atClient, err
+			}}
+			c, resp, err := websocket.Dial(ctx, f.URL, &websocket.DialOptions{CompressionMode: mode, Subprotocols: []string{"a", "b"}, HTTPClient: &http.Client{Transport: dialed}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.CloseNow()
+			c.SetReadLimit(-1)
+			if c.Subprotocol() != "b" || (mode != websocket.CompressionDisabled) != (resp.Header.Get("Sec-WebSocket-Extensions") != "") {
+				t.Errorf("subprotocol %q, %v", c.Subprotocol(), resp.Header)
+			}
+			for n, size := range append([]int{16 << 20, 0, 125, 126, 65536}, make([]int, 3000)...) {
+				message := bytes.Repeat([]byte{byte(n), byte(n >> 8), 'x', 'y'}, max(size, n%200)/4)
+				go c.Write(ctx, websocket.MessageBinary, message) // ends with ctx
+				if _, got, err := c.Read(ctx); err != nil || !bytes.Equal(got, message) {
+					t.Fatalf("a message of %d bytes came back as %d, %v", len(message), len(got), err)
+				}
+			}
+			if err := c.Close(4321, "bye"); err != nil {
+				t.Error(err)
+			}
+			heard := within(t, patience, "the worker ended", atWorker)
+			if err := <-worker; websocket.CloseStatus(err) != 4321 {
+				t.Errorf("the worker saw %v", err)
+			}
+			said := afterHead(atClient.written.Bytes())
+			if !bytes.Equal(said, heard.read.Bytes()) {
+				t.Errorf("the client said %d bytes, the worker heard %d, or others", len(said), heard.read.Len())
+			}
+			got := afterHead(atClient.read.Bytes())
+			if want := afterHead(heard.written.Bytes()); !bytes.Equal(got, want) {
+				t.Errorf("the worker said %d bytes, the client heard %d, or others", len(want), len(got))
+			}
+		})
+	}
+}
+
+func afterHead(b []byte) []byte {
+	_, after, _ := bytes.Cut(b, []byte("\r\n\r\n"))
+	return after
+}
+
+// tape is a connection that keeps what goes over it.
+type tape struct {
+	net.Conn
+	read, written bytes.Buffer
+}
+
+func (c *tape) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.read.Write(p[:n])
+	return n, err
+}
+
+func (c *tape) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.written.Write(p[:n])
+	return n, err
+}
+
+// taping is for a worker that hijacks its connection.
+type taping struct {
+	http.ResponseWriter
+	tape *tape
+}
+
+func (w *taping) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	w.tape = &tape{Conn: c}
+	if err == nil {
+		// What the server wrote before is the head.
+		rw.Writer.Flush()
+		early, _ := rw.Reader.Peek(rw.Reader.Buffered())
+		w.tape.read.Write(early)
+		w.tape.written.WriteString("\r\n\r\n")
+		rw = bufio.NewReadWriter(bufio.NewReader(io.MultiReader(bytes.NewReader(bytes.Clone(early)), w.tape)), bufio.NewWriter(w.tape))
+	}
+	return w.tape, rw, err
+}
