@@ -13,10 +13,7 @@ import (
 
 // TestClientsThatLeaveLeaveNothingBehind repeats each way to leave midway.
 func TestClientsThatLeaveLeaveNothingBehind(t *testing.T) {
-	repeats := 1000
-	if testing.Short() {
-		repeats = 200
-	}
+	const repeats = 200
 	f := newFront(t, generous)
 	asked, left := make(chan struct{}, 1), make(chan struct{}, 1)
 	b := newWorker(t, func(w http.ResponseWriter, r *http.Request) {
