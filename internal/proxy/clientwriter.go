@@ -13,7 +13,8 @@ import (
 // httputil.ReverseProxy nor net/http do.
 type clientWriter struct {
 	http.ResponseWriter
-	http10 bool
+	http10  bool
+	expects bool // a 100, which net/http may write at any moment, with no lock against others
 }
 
 // Unwrap is for http.ResponseController.
@@ -25,6 +26,8 @@ func (w *clientWriter) WriteHeader(status int) {
 	h := w.Header()
 	switch interim := status < 200 && status != http.StatusSwitchingProtocols; {
 	case interim && w.http10: // RFC 9110 section 15.2
+		return
+	case interim && w.expects && status != http.StatusContinue:
 		return
 	case interim:
 		removeHops(h)

@@ -71,7 +71,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{began: time.Now(), settings: p.settings.Load(), client: http.NewResponseController(w)}
 	x.identity = identify(r, x.settings.TrustedProxies)
 	x.ctx, x.cancel = context.WithCancelCause(r.Context())
-	x.writer = clientWriter{ResponseWriter: w, http10: !r.ProtoAtLeast(1, 1)}
+	x.writer = clientWriter{ResponseWriter: w, http10: !r.ProtoAtLeast(1, 1), expects: r.Header.Get("Expect") != ""}
 	defer x.end()
 	if r.ContentLength != 0 {
 		x.client.EnableFullDuplex() // an answer may come before the body was read (golang.org/issue/40747)
