@@ -14,8 +14,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log"
 	"os"
 	"strings"
 	"time"
@@ -54,8 +52,6 @@ func Run(ctx context.Context, src state.Source, opts Options) (atOnce bool, err 
 	if os.Getenv("SSH_CONNECTION") != "" {
 		fps = 10
 	}
-	defer log.SetOutput(log.Writer())
-	log.SetOutput(io.Discard) // what a library logs would go across the screen
 	out := &terminal{File: os.Stdout}
 	m := newModel(ctx, src, keys, lookOf(os.Getenv), time.Second/time.Duration(fps), out)
 	p := tea.NewProgram(m, tea.WithOutput(out), tea.WithAltScreen(), tea.WithFPS(fps), tea.WithoutSignalHandler())

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"log"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -79,6 +80,8 @@ func run() int {
 	if err != nil {
 		return fatal(err)
 	}
+	log.SetFlags(0)
+	log.SetOutput(srv.Libraries())
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go obey(ctx, signals, cancel, srv, screen)

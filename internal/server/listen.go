@@ -96,6 +96,6 @@ func (f *front) close() { f.listener.Close() }
 type eventWriter struct{ store *state.Store }
 
 func (w eventWriter) Write(p []byte) (int, error) {
-	w.store.Publish(state.Event{Level: slog.LevelWarn, Message: "net/http", Attrs: []slog.Attr{slog.String("err", strings.TrimSpace(string(p)))}})
+	w.store.Publish(state.Event{Level: slog.LevelWarn, Message: "a library warns", Attrs: []slog.Attr{slog.String("err", strings.TrimSpace(string(p)))}})
 	return len(p), nil
 }

@@ -101,6 +101,11 @@ func (s *Server) KeepTerminal(f *os.File) (release func(), err error) {
 	return s.supervisor.KeepTerminal(f)
 }
 
+// Libraries takes lines that libraries log, and makes events of them. It is for
+// the standard logger, whose lines would go across the screen, or break a
+// silence that was asked for.
+func (s *Server) Libraries() io.Writer { return eventWriter{s.store} }
+
 // Run serves until the context ends or a front end asks for the end, and
 // returns nil when everything ended in order.
 func (s *Server) Run(ctx context.Context) error {
