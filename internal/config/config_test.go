@@ -92,7 +92,7 @@ func TestListsAreRead(t *testing.T) {
 	t.Parallel()
 	c := parse(t, `
 server:
-  trusted_proxies: ["10.1.2.3/8", "::1", &lo "127.0.0.0/8", *lo]
+  trusted_proxies: ["10.1.2.3/8", "::1", &lo "127.0.0.0/8", *lo, "::ffff:10.9.0.0/104"]
 static:
   - {path: /assets, dir: assets}
   - path: /
@@ -103,7 +103,7 @@ static:
 	for _, p := range c.Server.TrustedProxies {
 		proxies = append(proxies, p.String())
 	}
-	if diff := cmp.Diff([]string{"10.0.0.0/8", "::1/128", "127.0.0.0/8", "127.0.0.0/8"}, proxies); diff != "" {
+	if diff := cmp.Diff([]string{"10.0.0.0/8", "::1/128", "127.0.0.0/8", "127.0.0.0/8", "10.0.0.0/8"}, proxies); diff != "" {
 		t.Error(diff)
 	}
 	static := []Static{{"/assets", "/srv/site/assets", "no-cache"}, {"/", "/var/www", "public, max-age=3600"}}

@@ -289,6 +289,9 @@ func network(text string) (netip.Prefix, error) {
 	if err != nil {
 		return netip.Prefix{}, fmt.Errorf(`must be addresses such as "10.0.0.0/8" or "::1", not %q`, text)
 	}
+	if addr := p.Addr(); addr.Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(addr.Unmap(), p.Bits()-96)
+	}
 	return p.Masked(), nil
 }
 

@@ -129,6 +129,8 @@ func forwardedProto(lines []string) (string, bool) {
 	switch proto := strings.ToLower(lastOf(lines)); proto {
 	case "http", "https":
 		return proto, true
+	case "ws", "wss": // by which some proxies name a request for a WebSocket
+		return "http" + proto[2:], true
 	}
 	return "", false
 }

@@ -198,6 +198,7 @@ func TestWhatATrustedProxyForwardsReachesTheWorker(t *testing.T) {
 		nominated:                            "127.0.0.1 http shop.example:8080",
 		"X-Forwarded-For:\r\n":               "127.0.0.1 http shop.example:8080",
 		"X-Forwarded-For: odd\r\n":           "odd, 127.0.0.1 http shop.example:8080",
+		"X-Forwarded-Proto: wss\r\n":         "127.0.0.1 https shop.example:8080",
 		"X-Forwarded-Proto: HTTPS\r\n":       "127.0.0.1 https shop.example:8080",
 		"X-Forwarded-Proto: http, https\r\n": "127.0.0.1 https shop.example:8080",
 		"X-Forwarded-Proto: https\r\nX-Forwarded-Proto: http\r\n":      "127.0.0.1 http shop.example:8080",
