@@ -101,9 +101,14 @@ func runConsole(ctx context.Context, store *state.Store, w io.Writer) {
 				events = events[1:]
 			} else {
 				l := lines[0]
-				fmt.Fprintf(&text, "%s %-12s | %s\n", clock(l.Time), l.Page, plain(l.Text))
+				if !l.Access { // a service's journal would drown in them
+					fmt.Fprintf(&text, "%s %-12s | %s\n", clock(l.Time), l.Page, plain(l.Text))
+				}
 				lines = lines[1:]
 			}
+		}
+		if text.Len() == 0 {
+			continue
 		}
 		if _, err := io.WriteString(w, text.String()); err != nil {
 			return

@@ -19,13 +19,16 @@ type Event struct {
 	Server  *Server // the server as it is now, nil if that did not change
 }
 
-// Line is one line of a worker's output, without its line end.
+// Line is one line of a worker's output, without its line end, or of what is
+// said of a request.
 type Line struct {
 	Seq    uint64 // set by the store
 	Time   time.Time
-	Page   string // route
+	Page   string // route; empty for a request that belongs to none
 	PID    int
 	Stderr bool
+	Access bool // it tells of a request, and no worker printed it
+	Status int  // of that request; 0 if the line is about several
 	Text   string
 }
 
@@ -67,7 +70,7 @@ type Source interface {
 	// Next waits until something happened after the cursor and returns it.
 	// A cursor of 0 gets a snapshot at once. The error is the context's.
 	Next(ctx context.Context, after uint64) (Update, error)
-	// Tail returns the last n lines kept of a page, oldest first.
+	// Tail returns the last n lines kept of a page's output, oldest first.
 	Tail(ctx context.Context, page string, n int) ([]Line, error)
 	// Do has a command carried out and returns when it was accepted, or why
 	// it cannot be.

@@ -13,6 +13,7 @@ const (
 	keptEvents    = 4096
 	keptLines     = 10_000  // a page
 	keptLineBytes = 4 << 20 // a page
+	keptRequests  = 2000    // lines of requests, a page
 )
 
 // Store keeps the present state, the latest events, and the newest load and the
@@ -25,12 +26,19 @@ type Store struct {
 	pages  map[string]Page
 	events []Event // oldest first
 	missed uint64  // seq of the newest event or line that is no longer kept
-	lines  map[string]*lines
+	lines  map[source]*lines
 	loads  map[string]measured // by route
 	wake   chan struct{}       // closed at the next change; nil if nobody waits
 }
 
-// lines is what is kept of one page's output, oldest first.
+// source is what lines are of. A page's requests have a ring of their own, or
+// they would push out what the page prints.
+type source struct {
+	page   string
+	access bool
+}
+
+// lines is what is kept of one source, oldest first.
 type lines struct {
 	kept  []Line
 	bytes int
@@ -48,7 +56,7 @@ const Beginning = 1
 
 // NewStore returns an empty store.
 func NewStore(server Server) *Store {
-	return &Store{seq: Beginning, server: server, pages: make(map[string]Page), lines: make(map[string]*lines), loads: make(map[string]measured)}
+	return &Store{seq: Beginning, server: server, pages: make(map[string]Page), lines: make(map[source]*lines), loads: make(map[string]measured)}
 }
 
 // Publish makes an event, and the state that it carries, known. A zero Time
@@ -69,17 +77,23 @@ func (s *Store) Change(e Event, change func(*Server)) {
 	s.publishLocked(e)
 }
 
-// Append keeps lines of a page's output. They must have one Page.
+// Append keeps lines. They must have one Page, and be all of requests or all
+// of output. Requests that are kept no more are no gap: what is said of them
+// here is a sample anyway.
 func (s *Store) Append(batch []Line) {
 	if len(batch) == 0 {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := s.lines[batch[0].Page]
+	from := source{batch[0].Page, batch[0].Access}
+	l, most := s.lines[from], keptLines
 	if l == nil {
 		l = new(lines)
-		s.lines[batch[0].Page] = l
+		s.lines[from] = l
+	}
+	if from.access {
+		most = keptRequests
 	}
 	for _, line := range batch {
 		s.seq++
@@ -88,9 +102,11 @@ func (s *Store) Append(batch []Line) {
 		l.bytes += len(line.Text)
 	}
 	drop := 0
-	for len(l.kept)-drop > keptLines || l.bytes > keptLineBytes {
+	for len(l.kept)-drop > most || l.bytes > keptLineBytes {
 		l.bytes -= len(l.kept[drop].Text)
-		s.missed = max(s.missed, l.kept[drop].Seq)
+		if !from.access {
+			s.missed = max(s.missed, l.kept[drop].Seq)
+		}
 		l.kept[drop] = Line{}
 		drop++
 	}
@@ -147,11 +163,11 @@ func (s *Store) Tail(_ context.Context, page string, n int) ([]Line, error) {
 	return s.Lines(page, n), nil
 }
 
-// Lines returns the last n lines kept of a page, oldest first.
+// Lines returns the last n lines kept of a page's output, oldest first.
 func (s *Store) Lines(page string, n int) []Line {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := s.lines[page]
+	l := s.lines[source{page: page}]
 	if l == nil || n <= 0 {
 		return nil
 	}
@@ -185,7 +201,8 @@ func (s *Store) publishLocked(e Event) {
 	if e.Page != nil {
 		if e.Removed {
 			delete(s.pages, e.Page.Route)
-			delete(s.lines, e.Page.Route)
+			delete(s.lines, source{e.Page.Route, false})
+			delete(s.lines, source{e.Page.Route, true})
 			delete(s.loads, e.Page.Route)
 		} else {
 			s.pages[e.Page.Route] = *e.Page

@@ -92,6 +92,25 @@ func TestLinesAreBoundedByNumberAndBySize(t *testing.T) {
 	}
 }
 
+func TestRequestsDoNotPushOutWhatAPagePrints(t *testing.T) {
+	s := NewStore(Server{})
+	s.Append([]Line{{Page: "/a", Text: "printed"}})
+	for range 2 * keptLines {
+		s.Append([]Line{{Page: "/a", Access: true, Status: 200}})
+	}
+	if got := s.Lines("/a", 10); len(got) != 1 || got[0].Text != "printed" {
+		t.Errorf("of the output is kept: %+v", got)
+	}
+	u, _ := s.Next(t.Context(), Beginning)
+	if u.Gap || len(u.Lines) != 1+keptRequests || u.Lines[0].Text != "printed" {
+		t.Errorf("gap %v, %d lines", u.Gap, len(u.Lines))
+	}
+	s.Publish(Event{Page: &Page{Route: "/a"}, Removed: true})
+	if u, _ := s.Next(t.Context(), Beginning); len(u.Lines) > 0 {
+		t.Errorf("%d lines are left of a removed page", len(u.Lines))
+	}
+}
+
 func TestTailReturnsTheLastLines(t *testing.T) {
 	s := NewStore(Server{})
 	s.Append([]Line{{Page: "/a", Text: "1"}, {Page: "/a", Text: "2"}, {Page: "/a", Text: "3"}})
