@@ -41,6 +41,8 @@ fuzz: ## fuzz what parses outside input, half a minute each
 	$(GO) test -fuzz FuzzTheClientIsThePeerOrStandsInTheHeader -fuzztime 30s ./internal/proxy
 	$(GO) test -fuzz FuzzTrace -fuzztime 30s ./internal/proxy
 	$(GO) test -fuzz FuzzAPathLeadsNowhereElse -fuzztime 30s ./internal/static
+	$(GO) test -fuzz FuzzLine -fuzztime 30s ./internal/accesslog
+	$(GO) test -fuzz FuzzMask -fuzztime 30s ./internal/accesslog
 	$(GO) test -fuzz FuzzScreen -fuzztime 30s ./tui
 
 # The tests of the screen need a terminal, which is tmux.

@@ -24,13 +24,14 @@ var imports = []struct {
 	reason  string
 }{
 	{"cmd/tqserver", []string{"internal/server", "internal/config", "internal/state", "tui", "golang.org/x/sys"}, "main picks a front end and runs it, nothing else"},
-	{"internal/server", []string{"internal/supervisor", "internal/watch", "internal/proxy", "internal/static", "internal/wire", "internal/logfile", "internal/config", "internal/router", "internal/state"}, "the composition root wires the parts; processes and builds are the supervisor's"},
+	{"internal/server", []string{"internal/supervisor", "internal/watch", "internal/proxy", "internal/static", "internal/wire", "internal/accesslog", "internal/logfile", "internal/config", "internal/router", "internal/state"}, "the composition root wires the parts; processes and builds are the supervisor's"},
 	{"internal/supervisor", []string{"internal/build", "internal/process", "internal/proxy", "internal/router", "internal/config", "internal/state"}, "it decides who lives, and learns of files and connections from others"},
 	{"internal/build", []string{"internal/state"}, "it turns a folder into a binary and knows of no server"},
 	{"internal/process", []string{"internal/state", "golang.org/x/sys"}, "it keeps one child and knows of no page"},
 	{"internal/config", []string{"internal/router", "gopkg.in/yaml.v3"}, "only it reads YAML"},
 	{"internal/watch", []string{"github.com/fsnotify/fsnotify"}, "it says which files changed and knows nothing of what they mean"},
-	{"internal/proxy", []string{"internal/wire"}, "it decides who serves and must not know who lives"},
+	{"internal/accesslog", []string{"internal/logfile", "internal/state"}, "it writes down what it is told, and knows neither who answers nor where settings come from"},
+	{"internal/proxy", []string{"internal/wire", "internal/accesslog"}, "it decides who serves and must not know who lives"},
 	{"internal/wire", nil, "it reads what clients send and knows of no page"},
 	{"internal/static", []string{"internal/router"}, "it serves files, whoever runs the pages"},
 	{"internal/router", nil, "plain functions of folders and paths"},

@@ -1,0 +1,263 @@
+// Package accesslog writes a line for each request: to a file, in a form that
+// programs know, and in a shorter one to the screen.
+//
+// Who answers a request hands in a [Record] when it has ended, and goes on at
+// once: records go to a bounded queue, and one goroutine, [Log.Run], which its
+// caller starts and waits for, looks up where they belong, formats them and
+// writes them, many at a time. What finds the queue full is lost, counted, and
+// reported once a minute. Nothing that a client sends can make more than one
+// line of a request, or have a control byte written; what is known to be a
+// secret is not written at all.
+package accesslog
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tqserver/internal/logfile"
+	"tqserver/internal/state"
+)
+
+// The queue is a slice under a mutex, which the writer exchanges for an empty
+// one. A channel of records would be locked once more for each of them, on the
+// writer's side, and takes its full size from the start; a ring without locks
+// is no faster at two million records a second, and much harder to believe.
+
+const (
+	queueLen   = 8192
+	queueBytes = 16 << 20              // of strings that the queue keeps alive
+	spareLen   = 1024                  // the largest queue that is used again
+	gather     = 20 * time.Millisecond // between two batches
+	flushAt    = 256 << 10             // bytes that are formatted before they are written
+	tickEvery  = time.Second
+	warnEvery  = time.Minute
+)
+
+// gone is the status of a request whose client left before the answer, as nginx
+// has it.
+const gone = 499
+
+var errBehind = errors.New("requests end faster than they can be written down")
+
+// Record is a request that has ended. Its strings are as they came.
+type Record struct {
+	Time               time.Time     // it came
+	Took               time.Duration // until the last byte of the answer
+	Client             string        // address, without a port
+	Method             string
+	Target             string // of the request line, masked when it is written
+	Path               string // that settings are looked up by
+	Proto              string
+	Host               string
+	Referer, UserAgent string
+	Route              string // the page, empty for none
+	Upstream           string // address of the worker that answered, empty for none
+	RequestID, TraceID string
+	Status             int   // 0 if the client left before there was one
+	Bytes              int64 // of the answer's body
+}
+
+// size is what a record keeps alive, roughly.
+func (r *Record) size() int {
+	return len(r.Target) + len(r.Path) + len(r.Host) + len(r.Referer) + len(r.UserAgent)
+}
+
+// Settings say what becomes of the requests of a path.
+type Settings struct {
+	File   string // as [logfile.Open] takes it; empty for none
+	Format string // "common", "combined", "json", or "off": not even the screen
+}
+
+// Options is what a Log needs. All functions are called by the goroutine of
+// Run, but for Warn, which files may call from theirs.
+type Options struct {
+	Settings func(path string) Settings
+	Show     func(batch []state.Line)     // of one page
+	Warn     func(lost uint64, err error) // at most once a minute for each file, and for the queue
+}
+
+// Log is the access log.
+type Log struct {
+	opts     Options
+	settings atomic.Pointer[func(path string) Settings]
+	wake     chan struct{} // holds one
+
+	mu    sync.Mutex // guards all below
+	queue []Record
+	bytes int // that the queue keeps alive
+	lost  uint64
+
+	out writer // owned by Run
+}
+
+// New returns a log that keeps records until Run writes them.
+func New(opts Options) *Log {
+	l := &Log{opts: opts, wake: make(chan struct{}, 1)}
+	l.settings.Store(&opts.Settings)
+	l.out = writer{opts: opts, files: make(map[string]*file), shares: make(map[string]*share)}
+	return l
+}
+
+// Configure changes the settings. Files that they name no more are closed.
+func (l *Log) Configure(settings func(path string) Settings) {
+	l.settings.Store(&settings)
+	l.wakeUp()
+}
+
+// Record has a request written down. It never waits: if the queue is full the
+// request is counted as lost. Records that come after the context of Run ended
+// may be discarded.
+func (l *Log) Record(r Record) {
+	size := r.size()
+	l.mu.Lock()
+	first := len(l.queue) == 0
+	if len(l.queue) >= queueLen || l.bytes+size > queueBytes {
+		l.lost++
+	} else {
+		l.queue = append(l.queue, r)
+		l.bytes += size
+	}
+	l.mu.Unlock()
+	if first {
+		l.wakeUp()
+	}
+}
+
+func (l *Log) wakeUp() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run writes until the context ends, and returns when all that was recorded
+// before is written and the files are closed.
+func (l *Log) Run(ctx context.Context) {
+	defer l.out.close()
+	var spare []Record
+	var lost uint64
+	var warned time.Time
+	for ended := false; !ended; {
+		var tick <-chan time.Time
+		if lost > 0 || len(l.out.shares) > 0 {
+			tick = time.After(tickEvery)
+		}
+		select {
+		case <-l.wake:
+		case <-tick:
+		case <-ctx.Done():
+			ended = true
+		}
+		batch, more := l.take(spare)
+		lost += more
+		now := time.Now()
+		l.out.write(batch, l.settings.Load(), now)
+		if l.out.tell(now, ended); lost > 0 && (ended || warned.IsZero() || now.Sub(warned) >= warnEvery) {
+			l.opts.Warn(lost, errBehind)
+			lost, warned = 0, now
+		}
+		written := len(batch) > 0
+		clear(batch)
+		if spare = batch[:0]; cap(spare) > spareLen {
+			spare = nil
+		}
+		if written && !ended {
+			select {
+			case <-time.After(gather):
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+// take returns what is queued and leaves an empty queue in its place.
+func (l *Log) take(spare []Record) (batch []Record, lost uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	batch, lost = l.queue, l.lost
+	l.queue, l.bytes, l.lost = spare, 0, 0
+	return batch, lost
+}
+
+// file is an open file and what is to be written to it.
+type file struct {
+	*logfile.File
+	path   string // of a request that belongs there
+	buffer []byte
+}
+
+func (f *file) flush() {
+	f.Write(f.buffer)
+	if f.buffer = f.buffer[:0]; cap(f.buffer) > 2*flushAt {
+		f.buffer = nil
+	}
+}
+
+// writer is what only the goroutine of Run needs to know.
+type writer struct {
+	opts     Options
+	settings *func(path string) Settings // as they were at the last batch
+	files    map[string]*file            // by the setting that names them
+	shares   map[string]*share           // of the screen, by page
+	lines    []state.Line                // of one page, for the screen
+}
+
+// write writes a batch.
+func (w *writer) write(batch []Record, settings *func(path string) Settings, now time.Time) {
+	if w.settings != settings {
+		w.settings = settings
+		w.retire()
+	}
+	for i := range batch {
+		r := &batch[i]
+		s := (*settings)(r.Path)
+		if s.Format == "off" {
+			continue
+		}
+		if r.Status == 0 {
+			r.Status = gone
+		}
+		if s.File != "" {
+			f := w.file(s.File, r.Path)
+			f.buffer = appendLine(f.buffer, r, s.Format)
+			if len(f.buffer) >= flushAt {
+				f.flush()
+			}
+		}
+		w.show(r, now)
+	}
+	for _, f := range w.files {
+		f.flush()
+	}
+	w.flushLines()
+}
+
+// file returns an open file.
+func (w *writer) file(name, path string) *file {
+	f := w.files[name]
+	if f == nil {
+		f = &file{File: logfile.Open(name, w.opts.Warn), path: path}
+		w.files[name] = f
+	}
+	return f
+}
+
+// retire closes files that the settings do not name any more. If it is another
+// path that names one now, it is opened again when that is asked for.
+func (w *writer) retire() {
+	for name, f := range w.files {
+		if s := (*w.settings)(f.path); s.File != name || s.Format == "off" {
+			f.Close()
+			delete(w.files, name)
+		}
+	}
+}
+
+func (w *writer) close() {
+	for _, f := range w.files {
+		f.Close()
+	}
+}

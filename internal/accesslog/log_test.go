@@ -1,0 +1,270 @@
+package accesslog
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tqserver/internal/state"
+)
+
+// running is a log that runs, and what it said.
+type running struct {
+	*Log
+	mu    sync.Mutex // guards all below
+	lines []state.Line
+	lost  []uint64
+	end   func()
+}
+
+func run(t *testing.T, settings func(string) Settings) *running {
+	t.Helper()
+	r := new(running)
+	r.Log = New(Options{
+		Settings: settings,
+		Show: func(batch []state.Line) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.lines = append(r.lines, batch...)
+		},
+		Warn: func(lost uint64, err error) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.lost = append(r.lost, lost)
+		},
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { r.Run(ctx); close(ended) }() // ends with ctx
+	r.end = func() { cancel(); <-ended }
+	t.Cleanup(r.end)
+	return r
+}
+
+func only(s Settings) func(string) Settings { return func(string) Settings { return s } }
+
+func content(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestWhatWasRecordedIsWrittenBeforeTheEnd(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "logs", "access.log")
+	l := run(t, only(Settings{file, "combined"}))
+	for range 1000 {
+		l.Record(sample())
+	}
+	l.end()
+	if n := strings.Count(content(t, file), "\n"); n != 1000 {
+		t.Errorf("%d lines", n)
+	}
+}
+
+func TestEveryPathHasItsOwnSettings(t *testing.T) {
+	dir := t.TempDir()
+	l := run(t, func(path string) Settings {
+		switch path {
+		case "/off":
+			return Settings{filepath.Join(dir, "off"), "off"}
+		case "/json":
+			return Settings{filepath.Join(dir, "json"), "json"}
+		case "/none":
+			return Settings{"", "json"}
+		}
+		return Settings{filepath.Join(dir, "rest"), "common"}
+	})
+	for _, path := range []string{"/", "/off", "/json", "/none", "/x"} {
+		r := sample()
+		r.Path, r.Status = path, 0
+		l.Record(r)
+	}
+	l.end()
+	if got := content(t, filepath.Join(dir, "json")); !strings.HasPrefix(got, "{") || !strings.Contains(got, `"status":499`) {
+		t.Errorf("json: %s", got)
+	}
+	if got := content(t, filepath.Join(dir, "rest")); strings.Count(got, " 499 3400\n") != 2 {
+		t.Errorf("rest: %s", got)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "off")); err == nil {
+		t.Error("what is off is written")
+	}
+	if len(l.lines) != 4 {
+		t.Errorf("the screen has %d lines", len(l.lines))
+	}
+}
+
+func TestAFileThatNoSettingsNameIsClosed(t *testing.T) {
+	dir := t.TempDir()
+	first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
+	synctest.Test(t, func(t *testing.T) {
+		l := run(t, only(Settings{first, "common"}))
+		l.Record(sample())
+		synctest.Wait()
+		l.Configure(only(Settings{second, "json"}))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if open := l.out.files[first]; open != nil {
+			t.Error("it is open")
+		}
+		l.Record(sample())
+		l.end()
+	})
+	if a, b := content(t, first), content(t, second); strings.Count(a, "\n") != 1 || !strings.HasPrefix(b, "{") {
+		t.Errorf("first %q, second %q", a, b)
+	}
+}
+
+func TestWhatFindsTheQueueFullIsCountedAndToldOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := run(t, only(Settings{Format: "json"}))
+		flood := func() {
+			l.Record(sample())
+			synctest.Wait()
+			for range queueLen + 500 { // while the writer gathers
+				l.Record(sample())
+			}
+		}
+		for range 3 {
+			flood()
+			time.Sleep(time.Second)
+		}
+		synctest.Wait()
+		l.mu.Lock()
+		if len(l.lost) > 1 {
+			t.Errorf("told %d times within seconds", len(l.lost))
+		}
+		l.mu.Unlock()
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		l.end()
+		var lost uint64
+		for _, n := range l.lost {
+			lost += n
+		}
+		if lost != 1500 || len(l.lost) != 2 {
+			t.Errorf("told of %v", l.lost)
+		}
+	})
+}
+
+func TestTheQueueIsBoundedInBytes(t *testing.T) {
+	l := New(Options{Settings: only(Settings{Format: "json"})})
+	r := sample()
+	r.UserAgent = strings.Repeat("x", 60<<10)
+	for range 1000 {
+		l.Record(r)
+	}
+	if l.bytes > queueBytes || l.lost == 0 {
+		t.Errorf("%d bytes are kept, %d records lost", l.bytes, l.lost)
+	}
+}
+
+func TestTheScreenGetsASampleOfABusyPageAndAllOfAQuietOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := run(t, only(Settings{Format: "json"}))
+		for range 100 {
+			for range 400 {
+				l.Record(sample())
+			}
+			quiet := sample()
+			quiet.Route = "/quiet"
+			l.Record(quiet)
+			time.Sleep(100 * time.Millisecond)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if len(l.out.shares) > 0 {
+			t.Error("pages that have nothing to do are not forgotten")
+		}
+		l.end()
+		shown := make(map[string]int)
+		for _, line := range l.lines {
+			shown[line.Page]++
+			if !line.Access {
+				t.Fatalf("%+v", line)
+			}
+		}
+		if most := shareBurst + 11*shareRate; shown["/api"] > most || shown["/api"] < shareBurst || shown["/quiet"] != 100 {
+			t.Errorf("shown: %v", shown)
+		}
+		if last := l.lines[len(l.lines)-1].Text; !strings.HasPrefix(last, "… ") || !strings.HasSuffix(last, " requests are not shown here") {
+			t.Errorf("the last line is %q", last)
+		}
+	})
+}
+
+func TestTheShortForm(t *testing.T) {
+	r := sample()
+	for _, tt := range []struct {
+		took  time.Duration
+		bytes int64
+		want  string
+	}{
+		{1234 * time.Microsecond, 3400, "1.2 ms 3.4 kB"}, {0, 0, "0.0 ms 0 B"}, {9949 * time.Microsecond, 999, "9.9 ms 999 B"}, {9950 * time.Microsecond, 9950, "9 ms 10 kB"},
+		{2 * time.Second, 999_600, "2.0 s 1.0 MB"}, {time.Hour, 5e12, "3600 s 5 TB"},
+	} {
+		r.Took, r.Bytes = tt.took, tt.bytes
+		if got := short(&r); got != "GET /api/users?q=a%20b&token=*** 200 "+tt.want {
+			t.Errorf("got %q, want …%q", got, tt.want)
+		}
+	}
+}
+
+func BenchmarkRecord(b *testing.B) {
+	r := sample()
+	for _, senders := range []int{1, 2} {
+		b.Run(fmt.Sprintf("senders=%d", senders), func(b *testing.B) {
+			b.ReportAllocs()
+			l := New(Options{})
+			var mu sync.Mutex
+			var spare []Record
+			send := func(n int) {
+				l.Record(r)
+				if n%1000 == 0 { // one that is lost would cost nothing
+					mu.Lock()
+					batch, _ := l.take(spare)
+					clear(batch)
+					spare = batch[:0]
+					mu.Unlock()
+				}
+			}
+			if senders == 1 {
+				for n := 0; b.Loop(); n++ {
+					send(n)
+				}
+			} else {
+				b.RunParallel(func(pb *testing.PB) {
+					for n := 0; pb.Next(); n++ {
+						send(n)
+					}
+				})
+			}
+			if l.lost > 0 {
+				b.Errorf("%d are lost", l.lost)
+			}
+		})
+	}
+}
+
+func BenchmarkLine(b *testing.B) {
+	r := sample()
+	for _, format := range []string{"combined", "json"} {
+		b.Run(format, func(b *testing.B) {
+			b.ReportAllocs()
+			var buffer []byte
+			for b.Loop() {
+				buffer = appendLine(buffer[:0], &r, format)
+			}
+		})
+	}
+}

@@ -1,0 +1,130 @@
+package accesslog
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"tqserver/internal/state"
+)
+
+// What the screen gets is a sample: nobody reads more than a few lines a
+// second, and ten thousand a second would push everything else out of what the
+// screen keeps. Each page has its share, so that a busy one takes nothing from
+// the others; what is left out is counted in a line of its own.
+
+const (
+	shareBurst = 200 // lines of a page that may come at once
+	shareRate  = 20  // a second after that
+
+	shownTarget = 300 // bytes of a target
+)
+
+// share is what a page has left of the screen.
+type share struct {
+	left    float64
+	since   time.Time // left was true
+	skipped int
+}
+
+// grow adds what came in with the time.
+func (s *share) grow(now time.Time) {
+	s.left = min(shareBurst, s.left+now.Sub(s.since).Seconds()*shareRate)
+	s.since = now
+}
+
+// show has a request shown, if its page's share allows that.
+func (w *writer) show(r *Record, now time.Time) {
+	s := w.shares[r.Route]
+	if s == nil {
+		s = &share{left: shareBurst, since: now}
+		w.shares[r.Route] = s
+	}
+	s.grow(now)
+	if s.left < 1 || s.skipped > 0 {
+		s.skipped++
+		return
+	}
+	s.left--
+	w.line(state.Line{Time: r.Time.Add(r.Took), Page: r.Route, Access: true, Status: r.Status, Text: short(r)})
+}
+
+// tell tells how many lines were left out, once there is room for that, and
+// forgets pages that had nothing to do.
+func (w *writer) tell(now time.Time, ended bool) {
+	for page, s := range w.shares {
+		s.grow(now)
+		switch {
+		case s.skipped > 0 && (s.left >= shareRate || ended):
+			w.line(state.Line{Time: now, Page: page, Access: true, Text: fmt.Sprintf("… %d requests are not shown here", s.skipped)})
+			s.left--
+			s.skipped = 0
+		case s.left == shareBurst:
+			delete(w.shares, page)
+		}
+	}
+	w.flushLines()
+}
+
+// line adds a line to those of its page.
+func (w *writer) line(l state.Line) {
+	if len(w.lines) > 0 && w.lines[0].Page != l.Page {
+		w.flushLines()
+	}
+	w.lines = append(w.lines, l)
+}
+
+func (w *writer) flushLines() {
+	if len(w.lines) > 0 {
+		w.opts.Show(w.lines)
+		clear(w.lines)
+		w.lines = w.lines[:0]
+	}
+}
+
+// short is a request in a few words, of which only the first two can be long,
+// and none has a space in it.
+func short(r *Record) string {
+	target := mask(r.Target)
+	b := make([]byte, 0, 128)
+	b = appendWord(b, r.Method)
+	b = append(b, ' ')
+	b = appendWord(b, target[:min(len(target), shownTarget)])
+	if len(target) > shownTarget {
+		b = append(b, "…"...)
+	}
+	b = append(b, ' ')
+	b = strconv.AppendInt(b, int64(r.Status), 10)
+	b = append(b, ' ')
+	b = append(b, duration(r.Took)...)
+	b = append(b, ' ')
+	return string(append(b, size(r.Bytes)...))
+}
+
+func duration(d time.Duration) string {
+	switch {
+	case d < 9950*time.Microsecond: // or it would round to 10.0
+		return fmt.Sprintf("%.1f ms", float64(d)/1e6)
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d/time.Millisecond)
+	case d < 100*time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	}
+	return fmt.Sprintf("%d s", d/time.Second)
+}
+
+func size(bytes int64) string {
+	n := float64(bytes)
+	for _, unit := range []string{"B", "kB", "MB", "GB"} {
+		switch {
+		case unit == "B" && n < 1000:
+			return fmt.Sprintf("%d B", bytes)
+		case unit != "B" && n < 9.95:
+			return fmt.Sprintf("%.1f %s", n, unit)
+		case n < 999.5:
+			return fmt.Sprintf("%.0f %s", n, unit)
+		}
+		n /= 1000
+	}
+	return fmt.Sprintf("%.0f TB", n)
+}
