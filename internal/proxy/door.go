@@ -15,7 +15,7 @@ const methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE"
 // the worker sees it, or answers it, and reports whether it may go on.
 func (p *Proxy) admit(w http.ResponseWriter, r *http.Request) bool {
 	if bad := wire.Refused(r); bad != nil {
-		r.Method, r.RequestURI = bad.Method, bad.Target
+		r.Method, r.RequestURI, r.Host = bad.Method, bad.Target, ""
 		if bad.Accept != "" {
 			r.Header.Set("Accept", bad.Accept)
 		}

@@ -33,6 +33,8 @@ type exchange struct {
 	identity // does not change
 	client   *http.ResponseController
 	writer   clientWriter
+	request  *http.Request // as it came, or as admit has it
+	answer   countedWriter
 	ctx      context.Context // ends with a cause
 	cancel   context.CancelCauseFunc
 	place    *place   // in the route's queue, or nil

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tqserver/internal/accesslog"
 	"tqserver/internal/wire"
 )
 
@@ -39,6 +40,7 @@ type Proxy struct {
 	settings atomic.Pointer[Settings]
 	match    atomic.Pointer[func(path string) (*Route, bool)]
 	files    atomic.Pointer[func(*http.Request) (http.Handler, bool)]
+	record   atomic.Pointer[func(accesslog.Record)]
 	forward  httputil.ReverseProxy
 }
 
@@ -48,6 +50,7 @@ func New(s Settings) *Proxy {
 	p.Configure(s)
 	p.Match(func(string) (*Route, bool) { return nil, false })
 	p.Files(func(*http.Request) (http.Handler, bool) { return nil, false })
+	p.Record(func(accesslog.Record) {})
 	p.forward = httputil.ReverseProxy{
 		Rewrite:        rewrite,
 		Transport:      roundTripper{p},
@@ -66,13 +69,19 @@ func (p *Proxy) Configure(s Settings) { p.settings.Store(&s) }
 // Match changes how the route of a path is found, from the next request on.
 func (p *Proxy) Match(match func(path string) (*Route, bool)) { p.match.Store(&match) }
 
+// Record changes who is told of every exchange when it has ended, from the next
+// one that ends on. It is called by the goroutine of the request.
+func (p *Proxy) Record(record func(accesslog.Record)) { p.record.Store(&record) }
+
 // ServeHTTP answers a request by the page whose route it falls under.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{began: time.Now(), settings: p.settings.Load(), client: http.NewResponseController(w)}
 	x.identity = identify(r, x.settings.TrustedProxies)
 	x.ctx, x.cancel = context.WithCancelCause(r.Context())
+	x.answer = countedWriter{ResponseWriter: w}
+	w = &x.answer
 	x.writer = clientWriter{ResponseWriter: w, http10: !r.ProtoAtLeast(1, 1), expects: r.Header.Get("Expect") != ""}
-	defer x.end()
+	defer p.end(x)
 	if r.ContentLength != 0 {
 		x.client.EnableFullDuplex() // an answer may come before the body was read (golang.org/issue/40747)
 		x.body = newRequestBody(x, r)
@@ -81,6 +90,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	r = r.WithContext(context.WithValue(x.ctx, exchangeKey{}, x))
+	x.request = r
 	if !p.admit(w, r) {
 		return
 	}
@@ -108,6 +118,13 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 var notFound = Refusal{Status: http.StatusNotFound, Title: "Not found", Detail: "There is no page here."}
+
+// end ends an exchange and has it recorded.
+func (p *Proxy) end(x *exchange) {
+	r := x.access() // the backend is given back in a moment
+	x.end()
+	(*p.record.Load())(r)
+}
 
 // rewrite makes the request that the worker sees.
 func rewrite(pr *httputil.ProxyRequest) {

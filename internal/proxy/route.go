@@ -21,6 +21,8 @@ type Refusal struct {
 // Route is where the requests of one page go. The zero Route holds them. It is
 // steered by one goroutine and asked by many.
 type Route struct {
+	Name string // for the access log; not to be changed
+
 	stance  atomic.Pointer[stance]
 	queue   queue
 	traffic traffic

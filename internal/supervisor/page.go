@@ -120,7 +120,7 @@ type buildAttempt struct {
 func newPage(h *house, route, dir string, cfg settings) *page {
 	p := &page{
 		house: h, route: route, dir: dir, cfg: cfg,
-		entry:    new(proxy.Route),
+		entry:    &proxy.Route{Name: route},
 		changed:  make(chan change, 1),
 		inbox:    make(chan func()),
 		results:  make(chan func()),

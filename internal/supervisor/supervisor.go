@@ -416,7 +416,7 @@ func (s *Supervisor) route() {
 	}
 	for route := range s.conflicts {
 		if routes[route] == nil {
-			contested := new(proxy.Route)
+			contested := &proxy.Route{Name: route}
 			contested.Refuse(proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "This page is out of order", Detail: "More than one folder asks for this route."})
 			routes[route] = contested
 		}

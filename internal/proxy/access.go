@@ -1,0 +1,107 @@
+package proxy
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"tqserver/internal/accesslog"
+)
+
+// access is what is written down of an exchange that has ended.
+func (x *exchange) access() accesslog.Record {
+	r := x.request
+	rec := accesslog.Record{
+		Time: x.began, Took: time.Since(x.began),
+		Method: r.Method, Target: r.RequestURI, Path: r.URL.Path, Proto: r.Proto, Host: r.Host,
+		Referer: r.Header.Get("Referer"), UserAgent: r.Header.Get("User-Agent"),
+		RequestID: x.id, TraceID: traceOf(x.traceparent), Status: x.answer.status, Bytes: x.answer.sent.Load(),
+	}
+	if x.clientAddr.IsValid() {
+		rec.Client = x.clientAddr.String()
+	}
+	if x.route != nil {
+		rec.Route = x.route.Name
+	}
+	if x.backend != nil {
+		rec.Upstream = x.backend.Addr
+	}
+	if r.Method == http.MethodHead {
+		rec.Bytes = 0 // net/http sends none
+	}
+	return rec
+}
+
+// traceOf is the second part of a traceparent that we have made.
+func traceOf(traceparent string) string { return traceparent[3:35] }
+
+// countedWriter is what the client is sent, counted. What it does not do itself
+// [http.ResponseController] finds below it.
+type countedWriter struct {
+	http.ResponseWriter
+	status int          // 0 until one was sent; an interim one is none
+	sent   atomic.Int64 // bytes of the body, or on the connection after an upgrade
+}
+
+// Unwrap is for [http.ResponseController].
+func (a *countedWriter) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+func (a *countedWriter) WriteHeader(status int) {
+	a.begin(status)
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// begin notes the status that net/http sends: the first that is no interim one.
+func (a *countedWriter) begin(status int) {
+	if a.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
+		a.status = status
+	}
+}
+
+func (a *countedWriter) Write(p []byte) (int, error) {
+	a.begin(http.StatusOK)
+	n, err := a.ResponseWriter.Write(p)
+	a.sent.Add(int64(n))
+	return n, err
+}
+
+// ReadFrom lets the kernel copy where it can.
+func (a *countedWriter) ReadFrom(r io.Reader) (int64, error) {
+	a.begin(http.StatusOK)
+	n, err := io.Copy(a.ResponseWriter, r)
+	a.sent.Add(n)
+	return n, err
+}
+
+func (a *countedWriter) FlushError() error {
+	a.begin(http.StatusOK)
+	return http.NewResponseController(a.ResponseWriter).Flush()
+}
+
+// Hijack hands out the client's connection after an upgrade.
+func (a *countedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, rw, err := http.NewResponseController(a.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	a.begin(http.StatusSwitchingProtocols)
+	return &countedConn{c, &a.sent}, rw, nil
+}
+
+// countedConn counts what is written to a connection.
+type countedConn struct {
+	net.Conn
+	sent *atomic.Int64
+}
+
+func (c *countedConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.sent.Add(int64(n))
+	return n, err
+}
+
+// CloseWrite says that nothing more comes.
+func (c *countedConn) CloseWrite() error { return closeWrite(c.Conn) }
