@@ -159,6 +159,13 @@ func (m *model) drop() cmd {
 	return nil
 }
 
+func (m *model) requests() cmd {
+	v, r := m.view()
+	v.quiet = !v.quiet
+	v.again(r)
+	return nil
+}
+
 func (m *model) level() cmd {
 	v, r := m.view()
 	next := map[slog.Level]slog.Level{slog.LevelDebug: slog.LevelInfo, slog.LevelInfo: slog.LevelWarn, slog.LevelWarn: slog.LevelError}

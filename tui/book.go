@@ -19,6 +19,9 @@ type entry struct {
 	level slog.Level
 	ours  bool // said by the server, not by a worker
 	mark  bool
+
+	access bool // it tells of a request
+	status int  // of that, or 0
 }
 
 // ring holds the newest entries, each under a number that never changes.
@@ -76,7 +79,11 @@ func (b *book) take(u state.Update) {
 			events = events[1:]
 		} else {
 			l := lines[0]
-			b.add(entry{at: l.Time, page: l.Page, text: l.Text, level: levelOf(l.Text)})
+			e := entry{at: l.Time, page: l.Page, text: l.Text, access: l.Access, status: l.Status}
+			if e.level = levelOf(l.Text); l.Access {
+				e.level = levelOfStatus(l.Status)
+			}
+			b.add(e)
 			lines = lines[1:]
 		}
 	}
@@ -110,6 +117,17 @@ func eventEntry(e state.Event) entry {
 		text.WriteString("  " + a.Key + "=" + s)
 	}
 	return entry{at: e.Time, page: page, text: first.String() + text.String(), level: e.Level, ours: true}
+}
+
+// levelOfStatus is how much the status of an answer matters.
+func levelOfStatus(status int) slog.Level {
+	switch {
+	case status >= 500:
+		return slog.LevelError
+	case status >= 400:
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
 }
 
 // levelOf guesses the level of a worker's line, as log/slog's text and JSON

@@ -63,6 +63,7 @@ func bindings() []binding {
 		{"previous-hit", []string{"N"}, "", "previous hit", inLogs, (*model).previousHit},
 		{"drop", []string{"!"}, "", "drop matching lines; stays with the page until cleared", inLogs, (*model).drop},
 		{"level", []string{"l"}, "", "level: all, info, warn, error", inLogs, (*model).level},
+		{"requests", []string{"h"}, "", "hide requests, or show them again", inLogs, (*model).requests},
 		{"wrap", []string{"w"}, "", "wrap long lines", inLogs, (*model).wrap},
 		{"times", []string{"t"}, "", "timestamps", inLogs, (*model).times},
 		{"mark", []string{"m"}, "", "a mark at the end of the log", inLogs, (*model).mark},

@@ -11,6 +11,7 @@ import (
 // logView is how one page's log is looked at. It stays with the page.
 type logView struct {
 	keep, drop string
+	quiet      bool // requests are not shown
 	min        slog.Level
 	shown      []int // numbers of the entries that pass, ascending
 	seen       int   // number of the first entry not yet looked at
@@ -50,7 +51,7 @@ func (v *logView) passes(e *entry) bool {
 	switch {
 	case e.mark:
 		return true
-	case e.level < v.min:
+	case e.level < v.min, e.access && v.quiet:
 		return false
 	case v.keep != "" && !contains(e.text, v.keep):
 		return false
@@ -231,7 +232,7 @@ func (p logPane) lines(n, w int) []string {
 	}
 	who := ""
 	switch {
-	case p.merged && e.page != "":
+	case p.merged && (e.page != "" || e.access): // a request may belong to no page
 		who = left(e.page, 12) + " "
 	case p.merged:
 		who = left("tqserver", 12) + " "
@@ -246,7 +247,7 @@ func (p logPane) lines(n, w int) []string {
 	if room < 8 {
 		prefix, who, room = "", "", w
 	}
-	pieces := []string{cut(text, room)}
+	pieces := []string{cutRequest(text, e.sign(), room)}
 	if p.wrap {
 		pieces = wrapped(text, room)
 	}
@@ -262,7 +263,7 @@ func (p logPane) lines(n, w int) []string {
 			continue
 		}
 		fill := spaces(room - width(piece))
-		rows[i] = p.look.dim.Render(head) + p.look.from.Render(from) + p.coloured(e.level, piece) + fill
+		rows[i] = p.look.dim.Render(head) + p.look.from.Render(from) + p.coloured(e, piece) + fill
 	}
 	return rows
 }
@@ -278,10 +279,48 @@ func (p logPane) selected(n int) bool {
 	return n >= min(v.anchor, v.cursor) && n <= max(v.anchor, v.cursor)
 }
 
+// cutRequest shortens text to w cells. Of a request it is what it asks for that
+// is shortened, because the status comes after it.
+func cutRequest(text, sign string, w int) string {
+	if i := strings.Index(text, sign); sign != "" && i >= 0 && width(text) > w {
+		if room := w - width(text[i:]); room >= 8 {
+			return cut(text[:i], room) + text[i:]
+		}
+	}
+	return cut(text, w)
+}
+
+// sign is the status as it stands in the text: what comes before has no spaces
+// but one.
+func (e *entry) sign() string {
+	if e.status == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" %d ", e.status)
+}
+
+// colouredStatus shows a request: quiet, but for a status that is none to be
+// quiet about.
+func (p logPane) colouredStatus(e *entry, text string) string {
+	i := strings.Index(text, e.sign())
+	if i < 0 || e.level < slog.LevelWarn {
+		return p.look.dim.Render(text)
+	}
+	style, end := p.look.warn, i+len(e.sign())
+	if e.level >= slog.LevelError {
+		style = p.look.bad
+	}
+	return p.look.dim.Render(text[:i+1]) + style.Render(text[i+1:end-1]) + p.look.dim.Render(text[end-1:])
+}
+
 // coloured shows a level, and where the query was found.
-func (p logPane) coloured(level slog.Level, text string) string {
-	style := p.look.plain
-	switch {
+func (p logPane) coloured(e *entry, text string) string {
+	style, found := p.look.plain, p.view.query != "" && contains(text, p.view.query)
+	switch level := e.level; {
+	case e.access && !found:
+		return p.colouredStatus(e, text)
+	case e.access:
+		style = p.look.dim
 	case level >= slog.LevelError:
 		style = p.look.bad
 	case level >= slog.LevelWarn:
@@ -289,7 +328,7 @@ func (p logPane) coloured(level slog.Level, text string) string {
 	case level < slog.LevelInfo:
 		style = p.look.dim
 	}
-	if p.view.query == "" || !contains(text, p.view.query) {
+	if !found {
 		return style.Render(text)
 	}
 	var b strings.Builder
@@ -335,6 +374,9 @@ func (p logPane) facts() (facts []string) {
 	}
 	if v.keep != "" {
 		facts = append(facts, "& "+cut(clean(v.keep), 20))
+	}
+	if v.quiet {
+		facts = append(facts, "no requests")
 	}
 	if v.drop != "" {
 		facts = append(facts, "! "+cut(clean(v.drop), 20))

@@ -164,6 +164,15 @@ func shop(root string) state.Update {
 	} {
 		u.Lines = append(u.Lines, state.Line{Seq: uint64(7 + i), Time: noon.Add(time.Duration(6000+i*150) * ms), Page: "/api", Text: text})
 	}
+	for i, l := range []state.Line{
+		{Page: "/api", Status: 200, Text: "GET /api/items?page=2&sort=name&direction=descending&of=everything&there=is 200 1.2 ms 3.4 kB"},
+		{Page: "/api", Status: 404, Text: "GET /api/items/9 404 0.9 ms 120 B"},
+		{Status: 404, Text: "GET /favicon.ico 404 0.1 ms 61 B"},
+		{Page: "/api", Status: 502, Text: "POST /api/items 502 2.0 s 98 B"},
+	} {
+		l.Seq, l.Time, l.Access = uint64(20+i), noon.Add(time.Duration(7000+i*100)*ms), true
+		u.Lines = append(u.Lines, l)
+	}
 	u.Lines = append(u.Lines, state.Line{Seq: 50, Time: noon.Add(8 * time.Second), Page: "/", Text: "hello from the root"})
 	return u
 }

@@ -408,3 +408,39 @@ func TestTheEnvironmentSaysHowTheScreenLooks(t *testing.T) {
 		}
 	}
 }
+
+func TestRequestsCanBeHiddenAndAreOfALevel(t *testing.T) {
+	m, _ := screenOf(t, 120, 35, false, shop(""))
+	press(m, "j", "2")
+	shown := func() (n int) {
+		v, r := m.view()
+		for _, i := range v.shown {
+			if r.at(i).access {
+				n++
+			}
+		}
+		return n
+	}
+	for _, step := range []struct {
+		key  string
+		want int
+	}{{"2", 3}, {"h", 0}, {"h", 3}, {"l", 3}, {"l", 2}, {"l", 1}} {
+		if press(m, step.key); shown() != step.want {
+			t.Errorf("after %s %d requests are shown, want %d", step.key, shown(), step.want)
+		}
+	}
+}
+
+func TestALongRequestKeepsItsStatusInSight(t *testing.T) {
+	m, _ := screenOf(t, 80, 24, false, shop(""))
+	press(m, "j", "2")
+	for _, line := range m.logPane().render(60, 20) {
+		if strings.Contains(line, "GET /api/items?") {
+			if !strings.HasSuffix(strings.TrimRight(line, " "), "… 200 1.2 ms 3.4 kB") {
+				t.Errorf("%q", line)
+			}
+			return
+		}
+	}
+	t.Error("it is not shown")
+}
