@@ -57,6 +57,8 @@ const patience = 30 * time.Second
 //	signal SIGNAL PID       to any process
 //	hold PORT, release      be another program that listens
 //	after DURATION          let time pass
+//	raw BYTES [leave]       send what may be no request, and print the answer
+//	file GLOB PATTERN       wait until a file has a line
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata/script", Setup: setup, Cmds: scriptCommands(), RequireUniqueNames: true})
 }
@@ -65,7 +67,7 @@ func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args 
 	commands := map[string]func(ts *testscript.TestScript, neg bool, args []string){
 		"page": savePage, "swap-page": swapPage, "edit": edit, "serve": serve, "quit": quit, "get": get, "await": await, "note": note,
 		"log": waitLog, "load": loadOn, "unload": unload, "begin": begin, "end": end, "workers": workers, "signal": sendSignal,
-		"hold": hold, "release": release, "after": after,
+		"hold": hold, "release": release, "after": after, "raw": raw, "file": waitFile,
 	}
 	maps.Copy(commands, screenCommands)
 	return commands

@@ -134,6 +134,7 @@ func (r *reloader) reload(ctx context.Context) error {
 	s.proxy.Configure(proxySettings(cfg))
 	s.front.configure(cfg.Server)
 	s.log.configure(cfg.Server)
+	s.access.Configure(accessSettings(cfg))
 	s.watcher.Trees(cfg.Pages.Directory)
 	s.mount(cfg)
 	dev := s.development(cfg)

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tqserver/internal/accesslog"
 	"tqserver/internal/config"
 	"tqserver/internal/logfile"
 	"tqserver/internal/proxy"
@@ -44,6 +45,7 @@ type Server struct {
 	watcher    *watch.Watcher
 	front      *front
 	log        *logSink
+	access     *accesslog.Log
 	lock       io.Closer
 	reloads    *reloader
 	cfg        atomic.Pointer[config.Config] // in force
@@ -69,6 +71,13 @@ func New(cfg *config.Config, opts Options) (*Server, error) {
 	s.proxy = proxy.New(proxySettings(cfg))
 	s.files = static.New()
 	s.proxy.Files(s.files.Find)
+	s.access = accesslog.New(accesslog.Options{
+		Settings: accessSettings(cfg), Show: s.store.Append,
+		Warn: func(lost uint64, err error) {
+			s.tell(slog.LevelWarn, "lines of a log file are lost", slog.Uint64("lines", lost), slog.String("err", err.Error()))
+		},
+	})
+	s.proxy.Record(s.access.Record)
 	s.front, err = listen(cfg.Server, s.proxy, s.store)
 	if err != nil {
 		lock.Close()
@@ -170,6 +179,12 @@ func (s *Server) startSinks(ctx context.Context) (flush func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var files sync.WaitGroup
 	files.Go(func() { s.log.run(ctx) }) // ends with ctx
+	requests, endRequests := context.WithCancel(ctx)
+	recorded := make(chan struct{})
+	go func() { // ends with requests
+		defer close(recorded)
+		s.access.Run(requests)
+	}()
 	console := make(chan struct{})
 	go func() { // ends with ctx, unless nobody reads
 		defer close(console)
@@ -178,6 +193,8 @@ func (s *Server) startSinks(ctx context.Context) (flush func()) {
 		}
 	}()
 	return func() {
+		endRequests()
+		<-recorded // what it has to say is for the others
 		cancel()
 		files.Wait()
 		s.log.close()
@@ -224,6 +241,14 @@ func proxySettings(cfg *config.Config) proxy.Settings {
 		TrustedProxies: cfg.Server.TrustedProxies,
 		MinBodyRate:    cfg.Server.MinBodyRate,
 		MaxBody:        func(path string) int64 { return int64(cfg.Path(path).MaxBodyBytes) },
+	}
+}
+
+// accessSettings is where the requests of a path are written down.
+func accessSettings(cfg *config.Config) func(path string) accesslog.Settings {
+	return func(path string) accesslog.Settings {
+		s := cfg.Path(path).AccessLog
+		return accesslog.Settings{File: s.File, Format: s.Format}
 	}
 }
 
