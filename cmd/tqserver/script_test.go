@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"tqserver/internal/server"
@@ -70,6 +71,7 @@ func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args 
 		"hold": hold, "release": release, "after": after, "raw": raw, "file": waitFile,
 	}
 	maps.Copy(commands, screenCommands)
+	maps.Copy(commands, socketCommands)
 	return commands
 }
 
@@ -91,6 +93,8 @@ type world struct {
 	begun  chan string
 	listen net.Listener
 	socket string // of tmux
+
+	sockets map[string]*websocket.Conn
 }
 
 type worldKey struct{}
@@ -185,6 +189,9 @@ func (w *world) clean() {
 	}
 	if w.listen != nil {
 		w.listen.Close()
+	}
+	for _, c := range w.sockets {
+		c.CloseNow()
 	}
 	if w.cmd != nil {
 		w.cmd.Process.Kill()

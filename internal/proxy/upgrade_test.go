@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
@@ -238,4 +240,59 @@ func (w *taping) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		rw = bufio.NewReadWriter(bufio.NewReader(io.MultiReader(bytes.NewReader(bytes.Clone(early)), w.tape)), bufio.NewWriter(w.tape))
 	}
 	return w.tape, rw, err
+}
+
+// TestFramesOfAnyKindPass sends what RFC 6455 allows and what it does not: the
+// peers are to judge that.
+func TestFramesOfAnyKindPass(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(6455, 1))
+	frames := func(masked byte) (all []byte) {
+		for _, head := range []byte{0x01, 0x00, 0x89, 0x00, 0x80, 0x8a, 0x82, 0xc1, 0x83, 0x8b, 0xf2, 0x02, 0x89, 0x80} { // fragments with pings between, pongs, reserved kinds and bits
+			for _, size := range []int{0, 1, 125, 126, 65535, 65536} {
+				all = append(all, head)
+				switch {
+				case size < 126:
+					all = append(all, masked|byte(size))
+				case size < 65536:
+					all = binary.BigEndian.AppendUint16(append(all, masked|126), uint16(size))
+				default:
+					all = binary.BigEndian.AppendUint64(append(all, masked|127), uint64(size))
+				}
+				if masked != 0 {
+					all = append(all, "mask"...)
+				}
+				for range size {
+					all = append(all, byte(random.Uint32()))
+				}
+			}
+		}
+		return append(all, 0x88, masked) // a close frame that says nothing
+	}
+	up, down := frames(0x80), frames(0)
+	pieces := func(c net.Conn, b []byte) {
+		for len(b) > 0 {
+			n := min(len(b), 1+random.IntN(5000))
+			c.Write(b[:n])
+			b = b[n:]
+		}
+		c.(*net.TCPConn).CloseWrite()
+	}
+	f, heard := newFront(t, generous), make(chan []byte, 1)
+	f.route.Serve(newRawWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {
+		readHead(r)
+		io.WriteString(c, switching("websocket"))
+		got, _ := io.ReadAll(r)
+		heard <- got
+		pieces(c, down)
+	}))
+	c, r := dial(t, f.addr(), "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	readHead(r)
+	pieces(c, up)
+	if got := within(t, patience, "the worker heard all", heard); !bytes.Equal(got, up) {
+		t.Errorf("the worker heard %d bytes of %d, or others", len(got), len(up))
+	}
+	if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, down) {
+		t.Errorf("the client heard %d bytes of %d, or others: %v", len(got), len(down), err)
+	}
 }
