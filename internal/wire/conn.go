@@ -123,11 +123,20 @@ func (c *Conn) keep(b []byte) {
 
 // check opens what is good of the buffer, and reports whether there is any.
 func (c *Conn) check() bool {
-	if c.part == inHead && bytes.HasPrefix(c.buf, []byte("\r\n")) {
-		c.drop(2) // an empty line before a request means nothing (RFC 9112 section 2.2)
+	if c.part == inHead {
+		c.drop(emptyLines(c.buf))
 	}
 	c.open = c.follow(c.buf)
 	return c.open > 0
+}
+
+// emptyLines returns the length of the empty lines that b begins with. Before a
+// request they mean nothing (RFC 9112 section 2.2).
+func emptyLines(b []byte) (n int) {
+	for bytes.HasPrefix(b[n:], []byte("\r\n")) {
+		n += 2
+	}
+	return n
 }
 
 // fill reads from the client: into p what may be returned at once, and into the
