@@ -242,17 +242,18 @@ func (c *Conn) follow(b []byte) (n int) {
 // header goes through a header, and returns its length if it is whole and good.
 func (c *Conn) header(b []byte) int {
 	most := c.listener.settings.Load().MaxHeader
-	end, bare := endOfHead(b, c.seen)
+	b = b[:min(len(b), most)] // so that it is told the same however much more came
+	end, bare := endOfHead(b, min(c.seen, len(b)))
 	switch {
 	case bare:
 		c.refuse(&Refusal{Status: http.StatusBadRequest, Reason: "A line of the header does not end in CRLF."})
 		return 0
-	case end == 0 && len(b) <= most:
+	case end == 0 && len(b) < most:
 		c.seen = len(b)
 		c.hurry()
 		return 0
-	case end == 0 || end > most:
-		c.refuse(tooLarge(b, most))
+	case end == 0:
+		c.refuse(tooLarge(b))
 		return 0
 	}
 	c.seen = 0
@@ -274,8 +275,8 @@ func (c *Conn) header(b []byte) int {
 }
 
 // tooLarge refuses a header of which there is too much.
-func tooLarge(b []byte, most int) *Refusal {
-	line, _, whole := bytes.Cut(b[:min(len(b), most)], []byte("\r\n"))
+func tooLarge(b []byte) *Refusal {
+	line, _, whole := bytes.Cut(b, []byte("\r\n"))
 	method, target, _ := bytes.Cut(line, []byte(" "))
 	target, _, _ = bytes.Cut(target, []byte(" "))
 	r := &Refusal{

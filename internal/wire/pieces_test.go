@@ -21,6 +21,7 @@ var streams = []string{
 	"GET /d HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" + victim,
 	"GET /e HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n" + victim,
 	"POST /f HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc" + victim,
+	"GET /g HTTP/1.1\r\nHost: h\r\nX: " + strings.Repeat("x", 1<<10) + "\n\r\n" + victim,
 }
 
 // However a stream of requests falls into pieces, the handler sees the same
