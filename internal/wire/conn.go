@@ -19,14 +19,15 @@ type Conn struct {
 	listener *Listener
 
 	// The reader's.
-	part  part
-	buf   []byte // read and not returned yet
-	open  int    // how many of them may be returned
-	seen  int    // how many of them were looked at for the end of a header
-	rest  int64  // bytes of the body that are still to come
-	chunk chunks
-	next  head
-	err   error // what is wrong with the next byte of a body
+	part    part
+	buf     []byte // read and not returned yet
+	open    int    // how many of them may be returned
+	seen    int    // how many of them were looked at for the end of a header
+	rest    int64  // bytes of the body that are still to come
+	chunk   chunks
+	next    head
+	hurried bool  // the time for a header has begun
+	err     error // what is wrong with the next byte of a body
 
 	stage   atomic.Int32 // of http.ConnState
 	refused atomic.Pointer[Refusal]
@@ -311,7 +312,8 @@ func (c *Conn) entered(s http.ConnState) {
 	switch s {
 	case http.StateIdle:
 		settings := c.listener.settings.Load()
-		if len(c.buf) > 0 { // the reader is here
+		c.hurried = len(c.buf) > 0 // the reader is here
+		if c.hurried {
 			c.await(settings.HeaderTimeout)
 		} else {
 			c.await(settings.IdleTimeout)
@@ -334,18 +336,13 @@ func (c *Conn) await(patience time.Duration) {
 	c.setOurs(until)
 }
 
-// hurry begins to wait for the rest of a header.
+// hurry begins to wait for the rest of a header, once.
 func (c *Conn) hurry() {
-	if c.waiting.Load() == 0 {
-		return // the request before is still under way: entered will see to it
+	if c.hurried || c.waiting.Load() == 0 {
+		return // in the latter case the request before is still under way: entered will see to it
 	}
-	until := time.Now().Add(c.listener.settings.Load().HeaderTimeout)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ours.IsZero() || until.Before(c.ours) {
-		c.ours = until
-		c.armLocked()
-	}
+	c.hurried = true
+	c.setOurs(time.Now().Add(c.listener.settings.Load().HeaderTimeout))
 }
 
 func (c *Conn) setOurs(t time.Time) {

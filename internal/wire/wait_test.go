@@ -2,11 +2,13 @@ package wire
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -304,5 +306,74 @@ func TestSettingsReachConnectionsThatThereAre(t *testing.T) {
 	io.WriteString(c, "GET / HTTP/1.1\r\nHost: h\r\nX: "+strings.Repeat("x", 2000)+"\r\n\r\n")
 	if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != 431 {
 		t.Error(resp, err)
+	}
+}
+
+// A browser opens connections before it has requests for them, and asks on old
+// ones to the last moment.
+func TestTheTimeForAHeaderBeginsWithItsFirstByte(t *testing.T) {
+	t.Parallel()
+	s := generous
+	s.HeaderTimeout, s.IdleTimeout = 2*soon, 2*soon
+	c, r := open(t, s, nil).dial()
+	for range 2 { // new, idle
+		<-time.After(soon * 4 / 3)
+		io.WriteString(c, victim[:20])
+		<-time.After(soon * 4 / 3)
+		io.WriteString(c, victim[20:])
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if io.Copy(io.Discard, resp.Body); resp.StatusCode != 200 {
+			t.Fatalf("status %d", resp.StatusCode)
+		}
+	}
+	<-time.After(soon)
+	began := time.Now()
+	go func() { // ends with c
+		for {
+			if _, err := io.WriteString(c, "\r\n"); err != nil {
+				return
+			}
+			<-time.After(5 * time.Millisecond)
+		}
+	}()
+	if _, err := r.ReadByte(); err != io.EOF && !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("empty lines: %v", err)
+	}
+	if took := time.Since(began); took > 4*soon {
+		t.Errorf("empty lines keep a connection for %v", took)
+	}
+}
+
+// What comes of a second request while the first is under way takes no time of
+// it, and the rest may not be slow.
+func TestAHeaderThatBeganTooEarlyMayNotBeSlow(t *testing.T) {
+	t.Parallel()
+	s := generous
+	s.HeaderTimeout = soon
+	d := open(t, s, func(w http.ResponseWriter, r *http.Request) {
+		if refusal := Refused(r); refusal != nil {
+			w.WriteHeader(refusal.Status)
+			return
+		}
+		<-time.After(2 * soon)
+	})
+	for _, rest := range []string{"", victim[20:]} {
+		c, r := d.dial()
+		io.WriteString(c, victim+victim[:20])
+		if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != 200 {
+			t.Fatal(resp, err)
+		}
+		<-time.After(soon / 2)
+		io.WriteString(c, rest)
+		want := 200
+		if rest == "" {
+			want = http.StatusRequestTimeout
+		}
+		if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != want {
+			t.Error(rest, resp, err)
+		}
 	}
 }
