@@ -29,9 +29,9 @@ type Conn struct {
 	hurried bool  // the time for a header has begun
 	err     error // what is wrong with the next byte of a body
 
-	stage   atomic.Int32 // of http.ConnState
-	refused atomic.Pointer[Refusal]
-	waiting atomic.Int64 // since when no request is under way, in nanoseconds; 0 if one is
+	stage   atomic.Int32            // of http.ConnState
+	refused atomic.Pointer[Refusal] // why a header or a body was
+	waiting atomic.Int64            // since when no request is under way, in nanoseconds; 0 if one is
 	closed  sync.Once
 
 	mu     sync.Mutex // guards all below
@@ -55,6 +55,7 @@ const (
 const (
 	bufferSize = 4 << 10
 	maxEarly   = 64 << 10 // bytes that may come before an upgrade was agreed on
+	lingerTime = 500 * time.Millisecond
 )
 
 var errEarly = errors.New("the client sent too much before its upgrade was agreed on")
@@ -414,14 +415,32 @@ func (c *Conn) ReadFrom(r io.Reader) (int64, error) { return c.tcp.ReadFrom(r) }
 // CloseWrite says that nothing more will be sent.
 func (c *Conn) CloseWrite() error { return c.tcp.CloseWrite() }
 
-// Close may be called from any goroutine, and again.
+// Close may be called from any goroutine, and again. If the client was refused
+// it takes until that has read the answer, or half a second.
 func (c *Conn) Close() error {
 	err := net.ErrClosed
 	c.closed.Do(func() {
+		if c.refused.Load() != nil && !c.listener.over() {
+			c.linger()
+		}
 		err = c.tcp.Close()
 		c.listener.forget(c)
 	})
 	return err
+}
+
+// linger reads what a refused client still sends. To close the connection before
+// could take the answer back (RFC 9112 section 9.6).
+func (c *Conn) linger() {
+	c.tcp.CloseWrite()
+	c.SetReadDeadline(time.Now().Add(lingerTime))
+	buf := bufferPool.Get().(*[bufferSize]byte)
+	defer bufferPool.Put(buf)
+	for {
+		if n, err := c.receive(buf[:]); n == 0 || err != nil {
+			return
+		}
+	}
 }
 
 // LocalAddr is the server's address.

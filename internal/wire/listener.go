@@ -173,12 +173,20 @@ func (l *Listener) Close() error {
 	err := l.tcp.Close()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	select {
-	case <-l.done:
-	default:
+	if !l.over() {
 		close(l.done)
 	}
 	return err
+}
+
+// over reports whether the listener was closed.
+func (l *Listener) over() bool {
+	select {
+	case <-l.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // Addr is where the listener listens.

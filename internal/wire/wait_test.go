@@ -377,3 +377,31 @@ func TestAHeaderThatBeganTooEarlyMayNotBeSlow(t *testing.T) {
 		}
 	}
 }
+
+// To close a connection on which something is unread takes back the answer from
+// a client that writes all before it reads.
+func TestARefusedClientThatWritesOnGetsItsAnswer(t *testing.T) {
+	t.Parallel()
+	d := open(t, generous, nil)
+	for _, send := range []string{
+		"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+		"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+		"GET / HTTP/1.1\r\nHost: h\r\nX: ",
+	} {
+		c, r := d.dial()
+		if _, err := io.WriteString(c, send+strings.Repeat("x", 1<<20)); err != nil {
+			t.Errorf("%q: %v", send, err)
+		}
+		c.(*net.TCPConn).CloseWrite()
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, resp.Body); resp.StatusCode < 400 || err != nil {
+			t.Errorf("%q: status %d, %v", send, resp.StatusCode, err)
+		}
+		if _, err := r.ReadByte(); err != io.EOF {
+			t.Errorf("%q: after the answer: %v", send, err)
+		}
+	}
+}
