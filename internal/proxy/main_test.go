@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -24,6 +25,7 @@ func TestMain(m *testing.M) {
 		work(runs)
 		return
 	}
+	log.SetOutput(io.Discard) // net/http warns of workers that say too much
 	goleak.VerifyTestMain(m)
 }
 
