@@ -92,7 +92,7 @@ func (endless) Read(p []byte) (int, error) { return len(p), nil }
 func TestAFileThatMovesIsNotCut(t *testing.T) {
 	t.Parallel()
 	s := generous
-	s.WriteTimeout = 300 * time.Millisecond
+	s.WriteTimeout = time.Second
 	const size = 24 << 20
 	name := filepath.Join(t.TempDir(), "file")
 	content := bytes.Repeat([]byte("0123456789abcdef"), size/16)
@@ -114,7 +114,7 @@ func TestAFileThatMovesIsNotCut(t *testing.T) {
 	}
 	defer resp.Body.Close()
 	var got bytes.Buffer
-	tick := time.NewTicker(20 * time.Millisecond) // three times as long as it may stand still, in all
+	tick := time.NewTicker(65 * time.Millisecond) // three times as long as it may stand still, in all
 	defer tick.Stop()
 	for err == nil {
 		<-tick.C
