@@ -136,7 +136,7 @@ func (p *parser) checkTarget() {
 		return
 	default:
 		u, err := url.ParseRequestURI(string(path))
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.Host == "" || !isHost(u.Host) {
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.Host == "" || !isHost([]byte(u.Host)) {
 			p.bad("The target of the request is neither a path nor an address of the web.")
 			return
 		}
@@ -185,7 +185,7 @@ func (p *parser) field(line []byte) {
 	case len("Host"):
 		if isName(name, "host") {
 			p.hosts++
-			if !isHost(string(value)) {
+			if !isHost(value) {
 				p.bad("The Host is not a name of a host.")
 			}
 		}
@@ -290,21 +290,23 @@ func readable(b []byte) string {
 
 // isHost reports whether text is what may stand in Host: nothing, or a host and
 // perhaps a port (RFC 3986 section 3.2).
-func isHost(text string) bool {
-	host, port := text, ""
-	if i := strings.LastIndexByte(text, ':'); i >= 0 && !strings.HasSuffix(text, "]") {
-		host, port = text[:i], text[i+1:]
-		if n, err := strconv.ParseUint(port, 10, 16); port != "" && (err != nil || n == 0) {
-			return false
+func isHost(text []byte) bool {
+	host := text
+	if i := bytes.LastIndexByte(text, ':'); i >= 0 && !bytes.HasSuffix(text, []byte("]")) {
+		host = text[:i]
+		if port := string(text[i+1:]); port != "" {
+			if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+				return false
+			}
 		}
 	}
-	if inner, ok := strings.CutPrefix(host, "["); ok {
-		inner, ok = strings.CutSuffix(inner, "]")
-		addr, err := netip.ParseAddr(inner)
+	if inner, ok := bytes.CutPrefix(host, []byte("[")); ok {
+		inner, ok = bytes.CutSuffix(inner, []byte("]"))
+		addr, err := netip.ParseAddr(string(inner))
 		return ok && err == nil && addr.Is6() && addr.Zone() == ""
 	}
-	for i := range len(host) {
-		if !is(host[i], hostByte) {
+	for _, c := range host {
+		if !is(c, hostByte) {
 			return false
 		}
 	}
