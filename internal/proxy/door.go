@@ -15,7 +15,7 @@ const methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE"
 // the worker sees it, or answers it, and reports whether it may go on.
 func (p *Proxy) admit(w http.ResponseWriter, r *http.Request) bool {
 	if bad := wire.Refused(r); bad != nil {
-		r.Method, r.RequestURI, r.Host = bad.Method, bad.Target, ""
+		r.Method, r.RequestURI, r.Proto, r.Host = bad.Method, bad.Target, bad.Proto, ""
 		if bad.Accept != "" {
 			r.Header.Set("Accept", bad.Accept)
 		}

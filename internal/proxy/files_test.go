@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -108,7 +110,15 @@ func TestAFileThatMovesIsNotCut(t *testing.T) {
 		defer file.Close()
 		http.ServeContent(w, r, "", time.Time{}, file)
 	})
-	resp, err := f.Client().Get(f.URL + "/file")
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, addr)
+		if err == nil {
+			c.(*net.TCPConn).SetReadBuffer(256 << 10) // or the kernel reads ahead for us, and then nothing for long
+		}
+		return c, err
+	}}}
+	defer client.CloseIdleConnections()
+	resp, err := client.Get(f.URL + "/file")
 	if err != nil {
 		t.Fatal(err)
 	}

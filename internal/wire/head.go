@@ -15,13 +15,14 @@ import (
 // has overlooked before a handler could see it. To be as strict where it is
 // strict makes sure that it never answers in our place.
 
-// Refusal is why a request was not let through. Its Method, Target and Accept
-// are what could be read of it.
+// Refusal is why a request was not let through. Its Method, Target, Proto and
+// Accept are what could be read of it.
 type Refusal struct {
 	Status int
 	Reason string // what is wrong, for people
 	Method string
 	Target string
+	Proto  string
 	Accept string
 }
 
@@ -61,15 +62,15 @@ func parseHead(b []byte) (head, *Refusal) {
 	target, version, _ := bytes.Cut(after, []byte(" "))
 	p := parser{method: method, target: target}
 	p.requestLine(version)
-	for p.refusal == nil && len(rest) > 2 {
+	for !p.over() && len(rest) > 2 {
 		line, rest = cutLine(rest)
 		p.field(line)
 	}
-	if p.refusal == nil {
+	if !p.over() {
 		p.frame()
 	}
 	if p.refusal != nil {
-		p.refusal.Method, p.refusal.Target = readable(method), readable(target)
+		p.refusal.Method, p.refusal.Target, p.refusal.Proto = readable(method), readable(target), readable(version)
 		p.refusal.Accept = accepted(b)
 	}
 	return p.head, p.refusal
@@ -95,10 +96,17 @@ type parser struct {
 	refusal        *Refusal
 }
 
+// refuse notes the first thing that is wrong. What is no HTTP is that before it
+// is anything else.
 func (p *parser) refuse(status int, reason string) {
-	if p.refusal == nil {
+	if p.refusal == nil || status == http.StatusBadRequest && p.refusal.Status != status {
 		p.refusal = &Refusal{Status: status, Reason: reason}
 	}
+}
+
+// over reports whether the verdict cannot change.
+func (p *parser) over() bool {
+	return p.refusal != nil && p.refusal.Status == http.StatusBadRequest
 }
 
 func (p *parser) bad(reason string) { p.refuse(http.StatusBadRequest, reason) }
