@@ -180,3 +180,22 @@ func TestABodyInBadChunksIsTheClientsFault(t *testing.T) {
 		}
 	}
 }
+
+// With a worker that speaks HTTP/2 the client would ask further than anybody
+// here looks.
+func TestNoClientGetsHTTP2WithAWorker(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, generous)
+	f.route.Serve(newWorker(t, func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, r.Header["Connection"], r.Header["Upgrade"], r.Header["Http2-Settings"])
+	}))
+	for upgrade, want := range map[string]string{
+		"h2c": "[] [] []", "H2C": "[] [] []", "websocket, h2c": "[] [] []", "h2c/1": "[] [] []", "h2": "[] [] []", "HTTP/2.0": "[] [] []",
+		"websocket": "[Upgrade] [websocket] []", "my-h2c": "[Upgrade] [my-h2c] []",
+	} {
+		send := "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\nUpgrade: " + upgrade + "\r\n\r\n"
+		if _, body := exchangeRaw(t, f.addr(), send); body != want {
+			t.Errorf("%s: the worker saw %s", upgrade, body)
+		}
+	}
+}

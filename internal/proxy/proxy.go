@@ -136,9 +136,10 @@ func rewrite(pr *httputil.ProxyRequest) {
 		out.URL.Opaque = path // byte for byte
 	}
 	out.Trailer = x.body.trailers()
-	if x.writer.http10 { // whose upgrades are to be ignored (RFC 9110 section 7.8)
+	if x.writer.http10 || namesHTTP2(out.Header.Get("Upgrade")) {
 		delete(out.Header, "Connection")
 		delete(out.Header, "Upgrade")
+		delete(out.Header, "Http2-Settings")
 	}
 	x.tell(pr.In, out.Header)
 	// net/http takes these for leave to send a request twice. The worker sees
@@ -149,6 +150,21 @@ func rewrite(pr *httputil.ProxyRequest) {
 			out.Header[strings.ToLower(name)] = v
 		}
 	}
+}
+
+// namesHTTP2 reports whether an Upgrade asks for HTTP/2 (RFC 7540 section 3.2,
+// which RFC 9113 section 3.1 takes back). With a worker that speaks it the
+// client would make further requests that nobody here reads. An upgrade may
+// always be ignored, as that of an HTTP/1.0 client must be (RFC 9110 section
+// 7.8).
+func namesHTTP2(upgrade string) bool {
+	for protocol := range strings.SplitSeq(strings.ToLower(upgrade), ",") {
+		name, _, _ := strings.Cut(strings.TrimSpace(protocol), "/")
+		if name == "h2c" || name == "h2" || name == "http" {
+			return true
+		}
+	}
+	return false
 }
 
 // modify sees the worker's answer before the client does.
