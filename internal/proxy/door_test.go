@@ -199,3 +199,14 @@ func TestNoClientGetsHTTP2WithAWorker(t *testing.T) {
 		}
 	}
 }
+
+func TestAnEmptyHostStaysEmpty(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, generous)
+	f.route.Serve(newWorker(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "%q", r.Host) }))
+	for _, send := range []string{"GET / HTTP/1.1\r\nHost:\r\n\r\n", "GET / HTTP/1.0\r\n\r\n"} {
+		if _, body := exchangeRaw(t, f.addr(), send); body != `""` {
+			t.Errorf("%q: the worker saw %s", send, body)
+		}
+	}
+}

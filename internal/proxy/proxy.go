@@ -141,6 +141,9 @@ func rewrite(pr *httputil.ProxyRequest) {
 		delete(out.Header, "Upgrade")
 		delete(out.Header, "Http2-Settings")
 	}
+	if pr.In.Host == "" {
+		out.Host = noHost
+	}
 	x.tell(pr.In, out.Header)
 	// net/http takes these for leave to send a request twice. The worker sees
 	// them all the same: names of header fields have no case.
@@ -166,6 +169,10 @@ func namesHTTP2(upgrade string) bool {
 	}
 	return false
 }
+
+// noHost is a Host that net/http sends as an empty one, because no host can be
+// called so. For an empty one it would put the name by which we call workers.
+const noHost = " "
 
 // modify sees the worker's answer before the client does.
 func modify(resp *http.Response) error {
