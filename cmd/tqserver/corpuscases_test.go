@@ -30,7 +30,7 @@ var obfuscated = []struct {
 	{"leading NUL", "\x00Transfer-Encoding: chunked", 400},
 	{"folded", "Transfer-Encoding:| chunked", 400},
 	{"folded by a tab", "Transfer-Encoding:|\tchunked", 400},
-	{"folded in the value", "Transfer-Encoding: chunk| ed", 501},
+	{"folded in the value", "Transfer-Encoding: chunk| ed", 400},
 	{"folded at the end", "Transfer-Encoding: chunked| ", 400},
 	{"folded by LF", "Transfer-Encoding:\n chunked", 400},
 	{"behind LF", "X: y\nTransfer-Encoding: chunked", 400},
@@ -50,8 +50,8 @@ var obfuscated = []struct {
 	{"comma before", "Transfer-Encoding: ,chunked", 400},
 	{"twice", "Transfer-Encoding: chunked, chunked", 400},
 	{"two lines", "Transfer-Encoding: chunked|Transfer-Encoding: chunked", 400},
-	{"before another line", "Transfer-Encoding: chunked|Transfer-Encoding: x", 501},
-	{"behind another line", "Transfer-Encoding: x|Transfer-Encoding: chunked", 501},
+	{"before another line", "Transfer-Encoding: chunked|Transfer-Encoding: x", 400},
+	{"behind another line", "Transfer-Encoding: x|Transfer-Encoding: chunked", 400},
 	{"and identity", "Transfer-Encoding: chunked, identity", 400},
 	{"behind identity", "Transfer-Encoding: identity, chunked", 400},
 	{"behind gzip", "Transfer-Encoding: gzip, chunked", 400},
@@ -242,7 +242,7 @@ var refusals = []struct {
 	{"other expectation", post("Expect: y|Content-Length: 5", "hello"), 417},
 	{"two expectations in a line", post("Expect: y 100-continue|Content-Length: 5", "hello"), 417},
 	{"two expectations", post("Expect: 100-continue|Expect: 100-continue|Content-Length: 5", "hello"), 417},
-	{"folded expectation", post("Expect:| 100-continue|Content-Length: 5", "hello"), 417},
+	{"folded expectation", post("Expect:| 100-continue|Content-Length: 5", "hello"), 400},
 	{"expectation with a space", post("Expect : 100-continue|Content-Length: 5", "hello"), 400},
 }
 
