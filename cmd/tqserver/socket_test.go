@@ -12,7 +12,8 @@ import (
 //
 //	socket NAME PATH    open a WebSocket
 //	answers NAME        say something on it, and be answered
-//	closed NAME STATUS  wait until the server closes it, and why
+//	socket-closed NAME STATUS
+//	                    wait until the server closes it, and why
 var socketCommands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"socket": func(ts *testscript.TestScript, neg bool, args []string) {
 		w := of(ts)
@@ -34,7 +35,7 @@ var socketCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 			ts.Fatalf("it answers %q, %v", got, err)
 		}
 	},
-	"closed": func(ts *testscript.TestScript, neg bool, args []string) {
+	"socket-closed": func(ts *testscript.TestScript, neg bool, args []string) {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		_, _, err := of(ts).sockets[args[0]].Read(ctx)
