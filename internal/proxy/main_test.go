@@ -46,7 +46,7 @@ func newFront(t *testing.T, s Settings) *front {
 	f := &front{proxy: New(s), route: new(Route)}
 	f.proxy.Match(func(path string) (*Route, bool) { return f.route, path != "/nobody" })
 	f.Server = httptest.NewUnstartedServer(f.proxy)
-	f.Listener = wire.Listen(f.Listener, wire.Settings{HeaderTimeout: patience, MaxHeader: 64 << 10}, func(err error) { t.Log(err) })
+	f.Listener = wire.Listen(f.Listener, wire.Settings{HeaderTimeout: patience, MaxHeader: 64 << 10}, func(err error, _ int) { t.Log(err) })
 	f.Config.ConnContext, f.Config.ConnState = wire.ConnContext, wire.ConnState
 	f.Config.DisableGeneralOptionsHandler = true
 	f.Start()

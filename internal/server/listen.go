@@ -38,8 +38,8 @@ func listen(cfg config.Server, handler http.Handler, store *state.Store) (*front
 
 func newFront(l net.Listener, cfg config.Server, handler http.Handler, store *state.Store) *front {
 	return &front{
-		listener: wire.Listen(l, wireSettings(cfg), func(err error) { // out of descriptors: some come back
-			store.Publish(state.Event{Level: slog.LevelWarn, Message: "a connection could not be accepted", Attrs: []slog.Attr{slog.String("err", err.Error())}})
+		listener: wire.Listen(l, wireSettings(cfg), func(err error, n int) { // out of descriptors: some come back
+			store.Publish(state.Event{Level: slog.LevelWarn, Message: "connections could not be accepted", Attrs: []slog.Attr{slog.Int("times", n), slog.String("err", err.Error())}})
 		}),
 		server: http.Server{
 			Handler: handler, ConnContext: wire.ConnContext, ConnState: wire.ConnState, DisableGeneralOptionsHandler: true,

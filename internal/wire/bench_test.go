@@ -28,7 +28,7 @@ func BenchmarkKeepAlive(b *testing.B) {
 				})}
 				l := tcp
 				if side == "wire" {
-					l = Listen(tcp, generous, func(error) {})
+					l = Listen(tcp, generous, func(error, int) {})
 					srv.ConnState, srv.ConnContext = ConnState, ConnContext
 				} else {
 					srv.IdleTimeout, srv.ReadHeaderTimeout = generous.IdleTimeout, generous.HeaderTimeout

@@ -32,7 +32,11 @@ func open(t *testing.T, s Settings, handler http.HandlerFunc) *door {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &door{T: t, listener: Listen(tcp, s, func(err error) { t.Log(err) })}
+	return serve(t, Listen(tcp, s, func(err error, n int) { t.Log(err, n) }), handler)
+}
+
+func serve(t *testing.T, l *Listener, handler http.HandlerFunc) *door {
+	d := &door{T: t, listener: l}
 	if handler == nil {
 		handler = d.echo
 	}

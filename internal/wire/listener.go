@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -22,7 +23,9 @@ type Settings struct {
 // Listener accepts connections whose requests are checked.
 type Listener struct {
 	tcp      net.Listener
-	trouble  func(error)
+	trouble  func(err error, n int)
+	told     time.Time // trouble was; Accept's, as the next is
+	untold   int
 	settings atomic.Pointer[Settings]
 	full     atomic.Bool // a connection waits for room
 
@@ -33,8 +36,9 @@ type Listener struct {
 }
 
 // Listen checks what comes on a TCP listener. Trouble is told of errors after
-// which more connections may come; there is a pause after each.
-func Listen(tcp net.Listener, s Settings, trouble func(error)) *Listener {
+// which more connections may come: of the newest and how many there were, once a
+// second at most.
+func Listen(tcp net.Listener, s Settings, trouble func(err error, n int)) *Listener {
 	l := &Listener{tcp: tcp, trouble: trouble, conns: make(map[*Conn]struct{}), done: make(chan struct{})}
 	l.Configure(s)
 	return l
@@ -55,8 +59,12 @@ const (
 	lastPause  = time.Second
 )
 
+// tellEvery is how often trouble is told of at most.
+const tellEvery = time.Second
+
 // Accept waits for a connection and, when there are as many as there may be, for
-// room for it: the one that waits longest for a request is closed.
+// room for it: the one that waits longest for a request is closed. It is closed
+// too when there are no descriptors left. Accept is for one goroutine.
 func (l *Listener) Accept() (net.Conn, error) {
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		c, err := l.tcp.Accept()
@@ -66,11 +74,23 @@ func (l *Listener) Accept() (net.Conn, error) {
 		case errors.Is(err, net.ErrClosed):
 			return nil, err
 		}
-		l.trouble(err)
+		l.tell(err)
+		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+			l.closeLongestIdle()
+		}
 		select {
+		case <-l.awaitRoom():
 		case <-time.After(pause):
 		case <-l.done:
 		}
+	}
+}
+
+func (l *Listener) tell(err error) {
+	l.untold++
+	if now := time.Now(); now.Sub(l.told) >= tellEvery {
+		l.trouble(err, l.untold)
+		l.told, l.untold = now, 0
 	}
 }
 
@@ -105,11 +125,21 @@ func (l *Listener) enter(c *Conn) (room <-chan struct{}, ok bool) {
 		c.await(c.listener.settings.Load().HeaderTimeout)
 		return nil, true
 	}
+	return l.awaitRoomLocked(), false
+}
+
+func (l *Listener) awaitRoom() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.awaitRoomLocked()
+}
+
+func (l *Listener) awaitRoomLocked() <-chan struct{} {
 	if l.room == nil {
 		l.room = make(chan struct{})
 	}
 	l.full.Store(true) // before anybody looks who is idle
-	return l.room, false
+	return l.room
 }
 
 // A new connection has some time for its first request before it counts as one
@@ -187,6 +217,13 @@ func (l *Listener) over() bool {
 	default:
 		return false
 	}
+}
+
+// Connections is how many there are.
+func (l *Listener) Connections() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.conns)
 }
 
 // Addr is where the listener listens.

@@ -1,0 +1,99 @@
+package wire
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// poor is a listener that has no descriptors while it lacks some.
+type poor struct {
+	net.Listener
+	lacks func() bool
+}
+
+func (l poor) Accept() (net.Conn, error) {
+	if l.lacks() {
+		return nil, &net.OpError{Op: "accept", Err: syscall.EMFILE}
+	}
+	return l.Listener.Accept()
+}
+
+// shut is a listener that was closed.
+type shut struct{ net.Listener }
+
+func (shut) Accept() (net.Conn, error) { return nil, net.ErrClosed }
+
+func TestTroubleIsToldOnceASecondWithHowMuchThereWas(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var failed, told, counted int
+		l := Listen(poor{shut{}, func() bool {
+			if time.Since(began) > 10*time.Second {
+				return false
+			}
+			failed++
+			return true
+		}}, generous, func(err error, n int) { told++; counted += n })
+		l.Accept()
+		if told < 5 || told > 11 || failed < 15 || counted > failed || counted < failed-2 {
+			t.Errorf("of %d errors in 10 s %d were told of, %d times", failed, counted, told)
+		}
+	})
+}
+
+func TestAFreedConnectionEndsThePauseAfterTrouble(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began, tried := time.Now(), time.Duration(0)
+		l := Listen(poor{shut{}, func() bool {
+			tried = time.Since(began)
+			return tried < 5100*time.Millisecond
+		}}, generous, func(error, int) {})
+		done := make(chan struct{})
+		go func() { l.Accept(); close(done) }() // ends when nothing lacks
+		<-time.After(5100 * time.Millisecond)
+		l.forget(nil)
+		<-done
+		if tried != 5100*time.Millisecond {
+			t.Errorf("after %v", tried)
+		}
+	})
+}
+
+func TestTheLongestIdleConnectionIsClosedWhenThereAreNoDescriptors(t *testing.T) {
+	t.Parallel()
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var l *Listener
+	l = Listen(poor{tcp, func() bool { return l.Connections() > 1 }}, generous, func(error, int) {})
+	d := serve(t, l, nil)
+	first, firstR := d.dial()
+	second, secondR := d.dial()
+	io.WriteString(first, victim)
+	if _, err := http.ReadResponse(firstR, nil); err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(second, victim)
+	if _, err := http.ReadResponse(secondR, nil); err != nil {
+		t.Error(err)
+	}
+	if _, err := io.Copy(io.Discard, firstR); err != nil {
+		t.Errorf("the connection that waited longest was not closed: %v", err)
+	}
+}
+
+func TestFilesAreLeftForWorkers(t *testing.T) {
+	for files, want := range map[int]int{20000: 15000, 1024: 768, 192: 144, 128: 80, 96: 48, 64: 32, 16: 8} {
+		if got := share(files); got != want {
+			t.Errorf("of %d files %d are for clients, want %d", files, got, want)
+		}
+	}
+}
