@@ -143,6 +143,7 @@ func (s *Server) Run(ctx context.Context) error {
 		})
 	})
 	running.Go(func() { s.reloads.run(watching) })
+	running.Go(func() { s.front.giveBack(watching) })
 	supervised := make(chan struct{})
 	running.Go(func() { // ends with ctx
 		defer close(supervised)
