@@ -1,10 +1,10 @@
 GO          ?= go
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help run build test race lint figures fuzz screens clean tmux
+.PHONY: help run build test race lint figures figures-http fuzz screens clean tmux
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: build ## start the server on the sample pages, http://localhost:8080
 	bin/tqserver
@@ -26,9 +26,15 @@ lint: ## gofmt, vet for Linux and macOS, staticcheck
 
 figures: tmux ## measure start, reload, a flood of lines and an idle screen, 4 minutes
 	@mkdir -p bin
-	@$(GO) test ./cmd/tqserver -run TestFigures -figures -v -parallel 1 -timeout 20m >bin/figures.log 2>&1; status=$$?; \
+	@$(GO) test ./cmd/tqserver -run 'TestFigures$$' -figures -v -parallel 1 -timeout 20m >bin/figures.log 2>&1; status=$$?; \
 		grep -E "^ +[a-z0-9 :]+.*(median|frame|second|idle|FAIL|PASS)" bin/figures.log; \
 		[ $$status = 0 ] || echo "bin/figures.log says what failed"; exit $$status
+
+figures-http: ## measure crowds, huge bodies, clients that leave, too few connections, 4 minutes
+	@mkdir -p bin
+	@$(GO) test ./cmd/tqserver -run TestFiguresHTTP -figures -v -parallel 1 -timeout 20m >bin/figures-http.log 2>&1; status=$$?; \
+		sed -nE 's/^ +figure  //p' bin/figures-http.log; \
+		[ $$status = 0 ] || echo "bin/figures-http.log says what failed"; exit $$status
 
 fuzz: ## fuzz what parses outside input, half a minute each
 	$(GO) test -fuzz FuzzParse -fuzztime 30s -fuzzminimizetime 10x ./internal/config

@@ -95,8 +95,10 @@ func number(ts *testscript.TestScript, answer string) float64 {
 }
 
 // resident is the server's memory in KiB.
-func resident(ts *testscript.TestScript) int {
-	for line := range strings.Lines(ts.ReadFile(filepath.Join("/proc", ts.Getenv("SERVER"), "status"))) {
+func resident(ts *testscript.TestScript) int { return memoryOf(ts, ts.Getenv("SERVER")) }
+
+func memoryOf(ts *testscript.TestScript, pid string) int {
+	for line := range strings.Lines(ts.ReadFile(filepath.Join("/proc", pid, "status"))) {
 		if kib, ok := strings.CutPrefix(line, "VmRSS:"); ok {
 			n, err := strconv.Atoi(strings.Fields(kib)[0])
 			ts.Check(err)

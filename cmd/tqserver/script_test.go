@@ -254,6 +254,9 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	defer out.Close()
 	cmd := exec.Command(path, args...)
+	if files := ts.Getenv("FILES"); files != "" { // that it may open
+		cmd = exec.Command("sh", append([]string{"-c", "ulimit -n " + files + `; exec "$0" "$@"`, path}, args...)...)
+	}
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Stdout, cmd.Stderr = out, out
 	for _, key := range []string{"PATH", "HOME", "GOCACHE", "GOMODCACHE", "GORACE"} {
