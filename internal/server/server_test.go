@@ -212,7 +212,6 @@ func TestANewIdleTimeoutCountsFromTheNextRequestOn(t *testing.T) {
 	conn := dial(t, f.listener.Addr().String())
 	exchange(t, conn)
 	f.configure(config.Server{IdleTimeout: 200 * time.Millisecond, ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 1 << 10})
-	<-time.After(300 * time.Millisecond)
 	exchange(t, conn)
 	conn.SetReadDeadline(time.Now().Add(10 * time.Second))
 	if n, err := conn.Read(make([]byte, 1)); n != 0 || errors.Is(err, os.ErrDeadlineExceeded) {
@@ -221,7 +220,7 @@ func TestANewIdleTimeoutCountsFromTheNextRequestOn(t *testing.T) {
 	f.shutdown(t.Context())
 }
 
-// startFront serves until shutdown, which the test is to call.
+// startFront serves until shutdown, or the end of the test.
 func startFront(t *testing.T, handler http.Handler) *front {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -232,6 +231,7 @@ func startFront(t *testing.T, handler http.Handler) *front {
 	served := make(chan error, 1)
 	go func() { served <- f.run() }() // ends with shutdown
 	t.Cleanup(func() {
+		f.server.Close()
 		if err := <-served; err != nil {
 			t.Error(err)
 		}
