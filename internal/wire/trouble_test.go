@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bufio"
 	"io"
 	"net"
 	"net/http"
@@ -73,21 +74,27 @@ func TestTheLongestIdleConnectionIsClosedWhenThereAreNoDescriptors(t *testing.T)
 		t.Fatal(err)
 	}
 	var l *Listener
-	l = Listen(poor{tcp, func() bool { return l.Connections() > 1 }}, generous, func(error, int) {})
+	l = Listen(poor{tcp, func() bool { return l.Connections() > 2 }}, generous, func(error, int) {})
 	d := serve(t, l, nil)
+	ask := func(c net.Conn, r *bufio.Reader, idle int) {
+		t.Helper()
+		io.WriteString(c, victim)
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, resp.Body)
+		d.awaitIdle(idle) // whose answer comes first need not be idle first
+	}
 	first, firstR := d.dial()
+	ask(first, firstR, 1)
 	second, secondR := d.dial()
-	io.WriteString(first, victim)
-	if _, err := http.ReadResponse(firstR, nil); err != nil {
-		t.Fatal(err)
-	}
-	io.WriteString(second, victim)
-	if _, err := http.ReadResponse(secondR, nil); err != nil {
-		t.Error(err)
-	}
+	ask(second, secondR, 2)
+	d.dial()
 	if _, err := io.Copy(io.Discard, firstR); err != nil {
 		t.Errorf("the connection that waited longest was not closed: %v", err)
 	}
+	ask(second, secondR, 1)
 }
 
 func TestFilesAreLeftForWorkers(t *testing.T) {

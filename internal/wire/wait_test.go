@@ -251,15 +251,20 @@ func TestTheLongestIdleConnectionMakesRoom(t *testing.T) {
 // awaitIdle waits until so many connections wait for another request, which is
 // a moment after the answer to the one before.
 func (d *door) awaitIdle(want int) {
-	for idle := -1; idle != want; {
-		idle = 0
+	for {
+		changed := d.listener.awaitRoom()
+		idle := 0
 		d.listener.mu.Lock()
 		for c := range d.listener.conns {
-			if http.ConnState(c.stage.Load()) == http.StateIdle {
+			if http.ConnState(c.stage.Load()) == http.StateIdle && c.waiting.Load() != 0 {
 				idle++
 			}
 		}
 		d.listener.mu.Unlock()
+		if idle == want {
+			return
+		}
+		<-changed
 	}
 }
 
