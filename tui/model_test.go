@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"tqserver/internal/editor"
 	"tqserver/internal/state"
 )
 
@@ -373,7 +374,7 @@ func TestTheEditorIsOpenedAtTheLine(t *testing.T) {
 			}
 			return ""
 		}
-		name, args := editor(env, "f.go", 7)
+		name, args, _ := editor.Command(env, "f.go", 7)
 		if diff := cmp.Diff(want, append([]string{name}, args...)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", set, diff)
 		}

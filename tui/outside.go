@@ -7,11 +7,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 
 	tea "github.com/charmbracelet/bubbletea"
+
+	"tqserver/internal/editor"
 )
 
 // terminal is where the screen goes. Sequences that are not part of a frame go
@@ -99,7 +100,7 @@ func (m *model) edit() cmd {
 	if !filepath.IsAbs(file) {
 		file = filepath.Join(m.server.Root, file)
 	}
-	name, args := editor(os.Getenv, file, line)
+	name, args, _ := editor.Command(os.Getenv, file, line)
 	if name == "" {
 		return m.say("no editor: set TQ_EDITOR, VISUAL or EDITOR")
 	}
@@ -111,30 +112,4 @@ func (m *model) edit() cmd {
 		}
 		return editedMsg{err}
 	})
-}
-
-// editor says how to open a file at a line.
-func editor(env func(string) string, file string, line int) (name string, args []string) {
-	var words []string
-	for _, key := range []string{"TQ_EDITOR", "VISUAL", "EDITOR"} {
-		if words = strings.Fields(env(key)); len(words) > 0 {
-			break
-		}
-	}
-	if len(words) == 0 {
-		if _, err := exec.LookPath("vi"); err != nil {
-			return "", nil
-		}
-		words = []string{"vi"}
-	}
-	name, args = words[0], words[1:]
-	switch base := filepath.Base(name); {
-	case line == 0:
-		return name, append(args, file)
-	case base == "code" || base == "codium" || base == "cursor":
-		return name, append(args, "-g", file+":"+strconv.Itoa(line))
-	case base == "subl" || base == "zed" || base == "hx" || base == "helix":
-		return name, append(args, file+":"+strconv.Itoa(line))
-	}
-	return name, append(args, "+"+strconv.Itoa(line), file)
 }

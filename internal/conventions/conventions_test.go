@@ -24,7 +24,7 @@ var imports = []struct {
 	reason  string
 }{
 	{"cmd/tqserver", []string{"internal/server", "internal/config", "internal/state", "tui", "golang.org/x/sys"}, "main picks a front end and runs it, nothing else"},
-	{"internal/server", []string{"internal/supervisor", "internal/watch", "internal/proxy", "internal/static", "internal/wire", "internal/accesslog", "internal/logfile", "internal/config", "internal/router", "internal/state"}, "the composition root wires the parts; processes and builds are the supervisor's"},
+	{"internal/server", []string{"internal/supervisor", "internal/watch", "internal/proxy", "internal/live", "internal/static", "internal/wire", "internal/accesslog", "internal/logfile", "internal/config", "internal/router", "internal/state"}, "the composition root wires the parts; processes and builds are the supervisor's"},
 	{"internal/supervisor", []string{"internal/build", "internal/process", "internal/proxy", "internal/router", "internal/config", "internal/state"}, "it decides who lives, and learns of files and connections from others"},
 	{"internal/build", []string{"internal/state"}, "it turns a folder into a binary and knows of no server"},
 	{"internal/process", []string{"internal/state", "golang.org/x/sys"}, "it keeps one child and knows of no page"},
@@ -32,6 +32,8 @@ var imports = []struct {
 	{"internal/watch", []string{"github.com/fsnotify/fsnotify"}, "it says which files changed and knows nothing of what they mean"},
 	{"internal/accesslog", []string{"internal/logfile", "internal/state"}, "it writes down what it is told, and knows neither who answers nor where settings come from"},
 	{"internal/proxy", []string{"internal/wire", "internal/accesslog"}, "it decides who serves and must not know who lives"},
+	{"internal/live", []string{"internal/state", "internal/editor", "github.com/andybalholm/brotli", "github.com/klauspost/compress"}, "a front end in the browser looks at state; who serves is the proxy's"},
+	{"internal/editor", nil, "a plain function of the environment, which the screen and the browser share"},
 	{"internal/wire", nil, "it reads what clients send and knows of no page"},
 	{"internal/static", []string{"internal/router"}, "it serves files, whoever runs the pages"},
 	{"internal/router", nil, "plain functions of folders and paths"},
@@ -40,7 +42,7 @@ var imports = []struct {
 	{"internal/conventions", nil, "it holds tests only"},
 	{"internal/screens", []string{"tui", "github.com/charmbracelet/x/ansi"}, "it looks at the program from outside, as people do; only the key table it asks for"},
 	{"tui/calm", nil, "it must be ready before anything else is"},
-	{"tui", []string{"internal/state", "tui/calm", "github.com/charmbracelet", "github.com/muesli/termenv"}, "a front end looks at state and asks, it never touches the engine"},
+	{"tui", []string{"internal/state", "internal/editor", "tui/calm", "github.com/charmbracelet", "github.com/muesli/termenv"}, "a front end looks at state and asks, it never touches the engine"},
 	{"pkg/*", nil, "every page links it again at every save"},
 	{"pages/*", []string{"pkg/*"}, "a page is a user's program: it gets what users get"},
 }
