@@ -121,7 +121,9 @@ type Proxy struct {
 
 // Dev holds the settings of the development aids.
 type Dev struct {
-	Mode string // "auto", "on" or "off"
+	Mode            string        // "auto", "on" or "off"
+	HoldNavigations time.Duration // 0: they do not wait
+	Watch           []string      // absolute; nil: nothing besides
 }
 
 // Build holds the settings of the go command.
@@ -200,6 +202,17 @@ func (c *Config) Path(path string) PathSettings {
 	return c.standard
 }
 
+// CommonFiles returns the files and folders whose content any page may show:
+// the project's templates, those of dev.watch, and those that are served
+// besides pages.
+func (c *Config) CommonFiles() []string {
+	all := append([]string{filepath.Join(c.Root, "templates")}, c.Dev.Watch...)
+	for _, s := range c.Static {
+		all = append(all, s.Dir)
+	}
+	return all
+}
+
 // resolve makes every path absolute and the paths of workers ready for use.
 func (c *Config) resolve(root string) {
 	c.Root = root
@@ -220,6 +233,9 @@ func (c *Config) resolve(root string) {
 	c.routes = router.NewTable(c.paths)
 	for i, s := range c.Static {
 		c.Static[i].Dir = under(root, s.Dir)
+	}
+	for i, path := range c.Dev.Watch {
+		c.Dev.Watch[i] = under(root, path)
 	}
 }
 

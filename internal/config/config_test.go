@@ -44,7 +44,7 @@ func TestDefaultsAreTheDocumentedOnes(t *testing.T) {
 		FileWatcher: FileWatcher{Debounce: 50 * time.Millisecond},
 		Pages:       Pages{Directory: "/srv/site/pages"},
 		Proxy:       Proxy{HoldTimeout: 30 * time.Second, MaxHeld: 1000},
-		Dev:         Dev{Mode: "auto"},
+		Dev:         Dev{Mode: "auto", HoldNavigations: 3 * time.Second},
 		Build:       Build{LDFlags: "-s -w"},
 	}
 	got := Default("/srv/site")
@@ -151,7 +151,7 @@ workers:
 file_watcher: {debounce_ms: 0}
 pages: {directory: /var/pages}
 proxy: {max_held: 0}
-dev: {mode: off}
+dev: {mode: off, hold_navigations_ms: 0, watch: [assets, ../shared, /var/x]}
 build:
   ldflags: ""
   env: {CGO_ENABLED: 0, GOFLAGS: "-mod=vendor", EMPTY: ""}
@@ -169,7 +169,7 @@ build:
 	want.FileWatcher.Debounce = 0
 	want.Pages.Directory = "/var/pages"
 	want.Proxy.MaxHeld = 0
-	want.Dev.Mode = "off"
+	want.Dev = Dev{Mode: "off", Watch: []string{"/srv/site/assets", "/srv/shared", "/var/x"}}
 	want.Build = Build{Env: map[string]string{"CGO_ENABLED": "0", "GOFLAGS": "-mod=vendor", "EMPTY": ""}}
 	if diff := diffConfig(want, c); diff != "" {
 		t.Error(diff)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -42,6 +43,7 @@ func decode(file string, text []byte, c *Config) Problems {
 		paths(d, "paths", pathOptions, c.standard, &c.paths)
 		d.proxies(c)
 		d.static(c)
+		d.watch(c)
 		d.env(c)
 		d.ports(c)
 	}
@@ -296,6 +298,30 @@ func (d *decoder) proxies(c *Config) {
 		}
 		c.Server.TrustedProxies = append(c.Server.TrustedProxies, p)
 	}
+}
+
+// watch sets what is watched for the tabs of browsers. What holds the whole
+// project holds its logs too, which every request changes.
+func (d *decoder) watch(c *Config) {
+	const key = "dev.watch"
+	for _, item := range d.items(key) {
+		switch {
+		case item.Kind != yaml.ScalarNode || item.ShortTag() != "!!str":
+			d.problem(item.Line, key, `must be a list of files and folders such as "assets", not of %s`, describe(item))
+		case item.Value == "" || strings.Contains(item.Value, "\x00"):
+			d.problem(item.Line, key, "must name a file or a folder in each entry")
+		case isAbove(under(c.Root, item.Value), c.Root):
+			d.problem(item.Line, key, "must not hold the whole project, whose logs every request changes: %q", item.Value)
+		default:
+			c.Dev.Watch = append(c.Dev.Watch, item.Value)
+		}
+	}
+}
+
+// isAbove reports whether path is dir or lies below it.
+func isAbove(dir, path string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(rel)
 }
 
 // static sets the folders whose files are served.

@@ -75,6 +75,8 @@ var options = slices.Concat([]option[Config]{
 	{key: "static", kind: wantList},
 	{key: "paths", kind: wantGroup},
 	text("dev.mode", "auto", func(c *Config) *string { return &c.Dev.Mode }, oneOf("auto", "on", "off")),
+	milliseconds("dev.hold_navigations_ms", 3000, 0, func(c *Config) *time.Duration { return &c.Dev.HoldNavigations }),
+	{key: "dev.watch", kind: wantList},
 	text("build.ldflags", "-s -w", func(c *Config) *string { return &c.Build.LDFlags }, anything),
 	{key: "build.env", kind: wantGroup},
 }, below("workers.default.", workerOptions))
