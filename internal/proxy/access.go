@@ -23,9 +23,7 @@ func (x *exchange) access() accesslog.Record {
 	if x.clientAddr.IsValid() {
 		rec.Client = x.clientAddr.String()
 	}
-	if x.route != nil {
-		rec.Route = x.route.Name
-	}
+	rec.Route = x.routeName()
 	if x.backend != nil {
 		rec.Upstream = x.backend.Addr
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"html/template"
+	"io"
 	"math"
 	"net/http"
 	"strconv"
@@ -11,43 +12,56 @@ import (
 	"time"
 )
 
-// refuse answers in the form that the client asks for. It says nothing that
-// the world should not know.
-func refuse(w http.ResponseWriter, r *http.Request, refusal Refusal) {
+// refuse answers in the form that the client asks for. By itself it says
+// nothing that the world should not know.
+func refuse(w http.ResponseWriter, r *http.Request, refusal Refusal, develop *Development) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	if !refusal.Until.IsZero() {
 		h.Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(time.Until(refusal.Until).Seconds())))))
 	}
-	id := h.Get("X-Request-Id")
+	form := preferred(strings.Join(r.Header.Values("Accept"), ","))
+	body, explained := "", false
+	if develop != nil && develop.Explain != nil {
+		body, explained = develop.Explain(exchangeOf(r).routeName(), refusal.Status, form, h.Get("X-Request-Id"))
+	}
+	if !explained {
+		body = refusal.write(form, h.Get("X-Request-Id"))
+	}
+	if form != "application/problem+json" { // which knows no charset (RFC 8259 section 8.1)
+		form += "; charset=utf-8"
+	}
+	h.Set("Content-Type", form)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(refusal.Status)
+	if r.Method != http.MethodHead {
+		io.WriteString(w, body)
+	}
+}
+
+// write writes a refusal in a form.
+func (refusal Refusal) write(form, id string) string {
 	var body strings.Builder
-	switch form := preferred(strings.Join(r.Header.Values("Accept"), ",")); form {
+	switch form {
 	case "text/html":
 		answerPage.Execute(&body, struct {
 			Refusal
 			ID string
 		}{refusal, id})
-		h.Set("Content-Type", form+"; charset=utf-8")
 	case "application/problem+json":
 		problem := map[string]any{"type": "about:blank", "title": refusal.Title, "status": refusal.Status, "request_id": id} // RFC 9457
 		if refusal.Detail != "" {
 			problem["detail"] = refusal.Detail
 		}
 		json.NewEncoder(&body).Encode(problem)
-		h.Set("Content-Type", form)
 	default:
 		fmt.Fprintf(&body, "%d %s\n", refusal.Status, refusal.Title)
 		if refusal.Detail != "" {
 			fmt.Fprintln(&body, refusal.Detail)
 		}
-		h.Set("Content-Type", "text/plain; charset=utf-8")
 	}
-	h.Set("Content-Length", strconv.Itoa(body.Len()))
-	w.WriteHeader(refusal.Status)
-	if r.Method != http.MethodHead {
-		w.Write([]byte(body.String()))
-	}
+	return body.String()
 }
 
 // forms are what answers can be written in, by the media range that asks for

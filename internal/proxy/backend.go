@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,7 @@ type Backend struct {
 	total atomic.Int64  // requests so far
 	limit int64
 	spent chan struct{}
+	build string
 
 	transport *http.Transport
 
@@ -38,6 +40,7 @@ type Backend struct {
 type BackendOptions struct {
 	MaxRequests int           // after so many Spent is closed; 0 for never
 	IdleTimeout time.Duration // after which the worker closes a connection; 0 for never
+	Build       int           // number of the build, told in development
 }
 
 // NewBackend returns a backend on a loopback address.
@@ -54,6 +57,7 @@ func NewBackend(addr string, opts BackendOptions) *Backend {
 		idle:    make(chan struct{}),
 		limit:   int64(opts.MaxRequests),
 		spent:   make(chan struct{}),
+		build:   strconv.Itoa(opts.Build),
 		streams: make(map[*exchange]bool),
 		transport: &http.Transport{
 			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {

@@ -30,7 +30,8 @@ type exchange struct {
 	began    time.Time
 	route    *Route // nil until one is found
 	settings *Settings
-	identity // does not change
+	develop  *Development // nil outside development
+	identity              // does not change
 	client   *http.ResponseController
 	writer   clientWriter
 	request  *http.Request // as it came, or as admit has it
@@ -46,6 +47,7 @@ type exchange struct {
 	stream   bool
 	upgraded *upgradedConn
 	deadline time.Time // until which it may wait for a worker
+	timing   timing
 
 	answered atomic.Bool // the worker's answer began
 
@@ -67,7 +69,7 @@ func (x *exchange) acquire() *Refusal {
 	for {
 		b, refusal, wait := x.route.claim()
 		if b != nil {
-			x.backend = b
+			x.backend, x.timing.claimed = b, time.Now()
 			return nil
 		}
 		if refusal != nil {
@@ -85,10 +87,16 @@ func (x *exchange) hold(left <-chan struct{}) *Refusal {
 	if refusal := x.join(); refusal != nil {
 		return refusal
 	}
-	if refusal := x.wait(left, 0); refusal != nil {
+	began := time.Now()
+	refusal := x.wait(left, 0)
+	ready := time.Now()
+	x.timing.held += ready.Sub(began)
+	if refusal != nil {
 		return refusal
 	}
-	return x.wait(x.place.turn, 0)
+	refusal = x.wait(x.place.turn, 0)
+	x.timing.queued += time.Since(ready)
+	return refusal
 }
 
 func (x *exchange) join() *Refusal {
@@ -113,7 +121,7 @@ func (x *exchange) leave() {
 // with a refusal when the request cannot wait longer.
 func (x *exchange) wait(until <-chan struct{}, pause time.Duration) *Refusal {
 	if x.deadline.IsZero() {
-		x.deadline = time.Now().Add(x.settings.HoldTimeout)
+		x.deadline = time.Now().Add(x.patience())
 	}
 	left := time.Until(x.deadline)
 	if left <= 0 {

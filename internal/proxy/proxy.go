@@ -41,6 +41,7 @@ type Proxy struct {
 	match    atomic.Pointer[func(path string) (*Route, bool)]
 	files    atomic.Pointer[func(*http.Request) (http.Handler, bool)]
 	record   atomic.Pointer[func(accesslog.Record)]
+	develop  atomic.Pointer[Development]
 	forward  httputil.ReverseProxy
 }
 
@@ -75,12 +76,12 @@ func (p *Proxy) Record(record func(accesslog.Record)) { p.record.Store(&record) 
 
 // ServeHTTP answers a request by the page whose route it falls under.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{began: time.Now(), settings: p.settings.Load(), client: http.NewResponseController(w)}
+	x := &exchange{began: time.Now(), settings: p.settings.Load(), develop: p.develop.Load(), client: http.NewResponseController(w)}
 	x.identity = identify(r, x.settings.TrustedProxies)
 	x.ctx, x.cancel = context.WithCancelCause(r.Context())
 	x.answer = countedWriter{ResponseWriter: w}
 	w = &x.answer
-	x.writer = clientWriter{ResponseWriter: w, http10: !r.ProtoAtLeast(1, 1), expects: r.Header.Get("Expect") != ""}
+	x.writer = clientWriter{http10: !r.ProtoAtLeast(1, 1), expects: r.Header.Get("Expect") != ""}
 	defer p.end(x)
 	if r.ContentLength != 0 {
 		x.client.EnableFullDuplex() // an answer may come before the body was read (golang.org/issue/40747)
@@ -94,14 +95,32 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !p.admit(w, r) {
 		return
 	}
-	route, ok := (*p.match.Load())(r.URL.Path)
-	if ok {
+	if x.develop.reserves(r.URL.Path) {
+		x.name(w.Header())
+		x.develop.Reserved.ServeHTTP(w, r)
+		return
+	}
+	if route, ok := (*p.match.Load())(r.URL.Path); ok {
 		x.route = route
 	}
+	if x.develop != nil && x.develop.Dress != nil {
+		dressed, end := x.develop.Dress(w, r, x.routeName())
+		whole := false
+		defer func() { end(whole) }()
+		p.answer(dressed, r)
+		whole = true
+		return
+	}
+	p.answer(w, r)
+}
+
+// answer answers a request whose route, if there is one, is known.
+func (p *Proxy) answer(w http.ResponseWriter, r *http.Request) {
+	x := exchangeOf(r)
 	if p.serveFile(w, r) {
 		return
 	}
-	if !ok {
+	if x.route == nil {
 		p.fail(w, r, &refusalError{&notFound})
 		return
 	}
@@ -109,11 +128,13 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.fail(w, r, errTooLarge)
 		return
 	}
+	x.awaitNewer()
 	if refusal := x.acquire(); refusal != nil {
 		p.fail(w, r, &refusalError{refusal})
 		return
 	}
 	x.watch(true)
+	x.writer.ResponseWriter = w
 	p.forward.ServeHTTP(&x.writer, r)
 }
 
@@ -181,6 +202,9 @@ func modify(resp *http.Response) error {
 		return errors.New("the worker's answer has no status") // net/http would panic
 	}
 	x.name(resp.Header)
+	if x.develop != nil {
+		x.tellOrigin(resp.Header)
+	}
 	media, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
 	switch conn, upgraded := resp.Body.(io.ReadWriteCloser); {
 	case resp.StatusCode == http.StatusSwitchingProtocols && upgraded:
@@ -220,7 +244,7 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	refusal := x.failure(err)
 	x.status = refusal.Status
-	refuse(w, r, refusal)
+	refuse(w, r, refusal, x.develop)
 }
 
 // failure is what to tell a client of an error. If it has left it is told

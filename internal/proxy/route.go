@@ -24,6 +24,7 @@ type Route struct {
 	Name string // for the access log; not to be changed
 
 	stance  atomic.Pointer[stance]
+	served  atomic.Bool // somebody did
 	queue   queue
 	traffic traffic
 }
@@ -33,18 +34,38 @@ type stance struct {
 	backends []*Backend
 	retired  []*Backend // that served and have not ended yet
 	refusal  *Refusal
+	newest   Newest
 	left     chan struct{} // closed when another stance is taken
 }
 
 // Serve sends requests to the backends, from the next one on, and returns
 // those that served so far and do not any more.
 func (r *Route) Serve(backends ...*Backend) (retired []*Backend) {
+	r.served.Store(true)
 	for _, b := range r.take(&stance{backends: backends}).backends {
 		if !slices.Contains(backends, b) && !slices.Contains(retired, b) {
 			retired = append(retired, b)
 		}
 	}
 	return retired
+}
+
+// Newest is what is known of a version newer than the one that serves.
+type Newest int
+
+// What can be known. A route that begins to serve serves the newest version.
+const (
+	Serves   Newest = iota // there is none
+	OnItsWay               // it is being built or started
+	Broken                 // it cannot serve
+)
+
+// Newest notes what is known, as long as the backends stay the same. Without
+// backends it means nothing.
+func (r *Route) Newest(n Newest) {
+	if s := r.current(); len(s.backends) > 0 && s.newest != n {
+		r.take(&stance{backends: s.backends, newest: n})
+	}
 }
 
 // Hold lets requests wait.

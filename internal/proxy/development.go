@@ -1,0 +1,106 @@
+package proxy
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Development is what answers have in development besides. Its functions may be
+// nil, and are called by the goroutines of requests.
+type Development struct {
+	// HoldNavigations is how long a navigation waits for a newer version of its
+	// page that is under way.
+	HoldNavigations time.Duration
+
+	// Reserved answers what lies below a path, which ends with a slash.
+	Reserved     http.Handler
+	ReservedPath string
+
+	// Dress may change an answer on its way to the client: it returns what the
+	// answer is written to, and end, which is called when it was written, or
+	// was cut short. The route is empty if there is none.
+	Dress func(w http.ResponseWriter, r *http.Request, route string) (dressed http.ResponseWriter, end func(whole bool))
+
+	// Explain writes the body of an answer that is given in a page's place, in
+	// one of the forms text/html, application/problem+json and text/plain, or
+	// leaves it to the proxy. It may tell what only a developer should know.
+	Explain func(route string, status int, form, requestID string) (body string, ok bool)
+}
+
+// Develop switches development on or, with nil, off, from the next request on.
+func (p *Proxy) Develop(d *Development) { p.develop.Store(d) }
+
+func (d *Development) reserves(path string) bool {
+	return d != nil && d.Reserved != nil && strings.HasPrefix(path, d.ReservedPath)
+}
+
+// timing is where an exchange spent its time.
+type timing struct {
+	held    time.Duration // until its page was ready
+	queued  time.Duration // behind those that came before
+	claimed time.Time     // a backend was
+}
+
+// firstPatience is how long a navigation waits in development for a page that
+// never served: then its tab can show how far the build is.
+const firstPatience = 300 * time.Millisecond
+
+// patience is how long the exchange may wait for a worker.
+func (x *exchange) patience() time.Duration {
+	if x.navigates() && !x.route.served.Load() {
+		return min(firstPatience, x.settings.HoldTimeout)
+	}
+	return x.settings.HoldTimeout
+}
+
+// navigates reports whether a tab waits for its new content, in development.
+func (x *exchange) navigates() bool {
+	return x.develop != nil && x.request.Header.Get("Sec-Fetch-Mode") == "navigate" // W3C Fetch Metadata section 2.2
+}
+
+// awaitNewer waits for the version that is on its way, so that who saves and
+// reloads sees what was saved.
+func (x *exchange) awaitNewer() {
+	if !x.navigates() || x.develop.HoldNavigations <= 0 {
+		return
+	}
+	began := time.Now()
+	patience := time.NewTimer(x.develop.HoldNavigations)
+	defer patience.Stop()
+	for s := x.route.current(); s.newest == OnItsWay; s = x.route.current() {
+		select {
+		case <-s.left:
+		case <-patience.C:
+			x.timing.held = time.Since(began)
+			return
+		case <-x.ctx.Done():
+			panic(http.ErrAbortHandler) // the client left
+		}
+	}
+	x.timing.held = time.Since(began)
+}
+
+// tellOrigin says which build an answer comes from, and where its time went
+// (W3C Server Timing section 3).
+func (x *exchange) tellOrigin(h http.Header) {
+	build := x.backend.build
+	if x.route.current().newest == Broken {
+		build += "; stale"
+	}
+	h.Set("X-Tq-Build", build)
+	h.Add("Server-Timing", fmt.Sprintf("hold;dur=%s, queue;dur=%s, worker;dur=%s",
+		milliseconds(x.timing.held), milliseconds(x.timing.queued), milliseconds(time.Since(x.timing.claimed))))
+}
+
+func milliseconds(d time.Duration) string {
+	return fmt.Sprintf("%.1f", float64(d)/float64(time.Millisecond))
+}
+
+func (x *exchange) routeName() string {
+	if x.route == nil {
+		return ""
+	}
+	return x.route.Name
+}

@@ -1,0 +1,170 @@
+package proxy
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// version is a backend that answers with the number of its build.
+func version(t *testing.T, build string) *Backend {
+	t.Helper()
+	b := newWorker(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "build "+build) })
+	b.build = build
+	return b
+}
+
+func askWith(t *testing.T, f *front, path string, header ...string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequest("GET", f.URL+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := f.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(body)
+}
+
+var navigates = []string{"Sec-Fetch-Mode", "navigate"}
+
+func TestANavigationWaitsForTheVersionThatIsOnItsWay(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, generous)
+	f.proxy.Develop(&Development{HoldNavigations: patience})
+	f.route.Serve(version(t, "1"))
+	f.route.Newest(OnItsWay)
+	shown := make(chan string, 2)
+	for range 2 {
+		go func() { // ends with the answer
+			_, body := askWith(t, f, "/", navigates...)
+			shown <- body
+		}()
+	}
+	if _, body := askWith(t, f, "/"); body != "build 1" {
+		t.Errorf("what is no navigation gets %q", body)
+	}
+	select {
+	case body := <-shown:
+		t.Fatalf("a navigation does not wait but shows %q", body)
+	case <-time.After(50 * time.Millisecond):
+	}
+	f.route.Serve(version(t, "2"))
+	for range 2 {
+		if body := within(t, time.Second, "it is shown", shown); body != "build 2" {
+			t.Errorf("the navigation shows %q", body)
+		}
+	}
+}
+
+func TestANavigationIsNotHeldForWhatDoesNotCome(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, generous)
+	f.proxy.Develop(&Development{HoldNavigations: patience})
+	f.route.Serve(version(t, "1"))
+	f.route.Newest(OnItsWay)
+	shown := make(chan *http.Response, 1)
+	go func() { // ends with the answer
+		resp, _ := askWith(t, f, "/", navigates...)
+		shown <- resp
+	}()
+	time.AfterFunc(30*time.Millisecond, func() { f.route.Newest(Broken) })
+	resp := within(t, time.Second, "the old version is shown", shown)
+	if got := resp.Header.Get("X-Tq-Build"); got != "1; stale" {
+		t.Errorf("X-TQ-Build: %s", got)
+	}
+	if timing := resp.Header.Get("Server-Timing"); !strings.HasPrefix(timing, "hold;dur=") || strings.HasPrefix(timing, "hold;dur=0.0") || !strings.Contains(timing, "worker;dur=") {
+		t.Errorf("Server-Timing: %s", timing)
+	}
+
+	f.proxy.Develop(&Development{HoldNavigations: 30 * time.Millisecond})
+	f.route.Newest(OnItsWay)
+	if resp, body := askWith(t, f, "/", navigates...); body != "build 1" || resp.Header.Get("X-Tq-Build") != "1" {
+		t.Errorf("after a while %q is shown, of build %s", body, resp.Header.Get("X-Tq-Build"))
+	}
+}
+
+func TestOutsideDevelopmentNothingIsAdded(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, generous)
+	f.route.Serve(version(t, "1"))
+	f.route.Newest(OnItsWay)
+	resp, body := askWith(t, f, "/_tqserver/events", navigates...)
+	if body != "build 1" || resp.Header["X-Tq-Build"] != nil || resp.Header["Server-Timing"] != nil {
+		t.Errorf("%q with %v", body, resp.Header)
+	}
+}
+
+func TestANavigationIsToldThatAPageNeverServed(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, generous)
+	f.proxy.Develop(&Development{Explain: func(route string, status int, form, _ string) (string, bool) {
+		return form + " says why", status == 503
+	}})
+	began := time.Now()
+	resp, body := askWith(t, f, "/", append(navigates, "Accept", "text/html")...)
+	if took := time.Since(began); resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" || body != "text/html says why" || took < firstPatience {
+		t.Errorf("%d %q after %v", resp.StatusCode, body, took)
+	}
+	answers := ask(f, "GET", "/", "")
+	eventually(t, "another waits", func() bool { return f.route.Held() == 1 })
+	f.route.Serve(version(t, "1"))
+	if a := <-answers; a.body != "build 1" {
+		t.Errorf("what is no navigation gets %+v", a)
+	}
+	f.route.Hold() // it ended, and is started again
+	shown := make(chan string, 1)
+	go func() { // ends with the answer
+		_, body := askWith(t, f, "/", navigates...)
+		shown <- body
+	}()
+	select {
+	case body := <-shown:
+		t.Errorf("a page that served before shows %q", body)
+	case <-time.After(firstPatience + 100*time.Millisecond):
+	}
+	f.route.Serve(version(t, "2"))
+	if body := <-shown; body != "build 2" {
+		t.Errorf("then it shows %q", body)
+	}
+}
+
+func TestAnAnswerIsDressedAndItsEndIsTold(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, generous)
+	ended := make(chan bool, 1)
+	f.proxy.Develop(&Development{
+		Reserved: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "reserved "+r.URL.Path) }), ReservedPath: "/_tqserver/",
+		Dress: func(w http.ResponseWriter, r *http.Request, route string) (http.ResponseWriter, func(bool)) {
+			w.Header().Set("Dressed", "yes")
+			return w, func(whole bool) { ended <- whole }
+		},
+	})
+	f.route.Serve(newWorker(t, func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, "page")
+		if r.URL.Path == "/cut" {
+			http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		}
+	}))
+	if resp, body := askWith(t, f, "/"); body != "page" || resp.Header.Get("Dressed") != "yes" || !<-ended {
+		t.Errorf("%q, %v", body, resp.Header)
+	}
+	if _, _, err := try(f.Client(), "GET", f.URL+"/cut", ""); err == nil || <-ended {
+		t.Errorf("the end of an answer that is cut short: %v", err)
+	}
+	if resp, body := askWith(t, f, "/_tqserver/x"); body != "reserved /_tqserver/x" || resp.Header.Get("X-Request-Id") == "" || resp.Header.Get("Dressed") != "" {
+		t.Errorf("%q, %v", body, resp.Header)
+	}
+}
