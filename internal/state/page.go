@@ -58,6 +58,9 @@ type Page struct {
 	Workers    []Worker
 	Restarts   int       // since the server started, unplanned ones only
 	Next       time.Time // when a crashed page tries again
+
+	Assets     int      // how often files of the page changed that need no build; counted in development only
+	AssetFiles []string // those of the last time, shown as Dir is; empty if it can be any
 }
 
 // Build is one attempt to make a page's binary.

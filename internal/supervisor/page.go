@@ -81,8 +81,13 @@ type page struct {
 	rebuild  *time.Timer // next of them; only while none runs
 	calm     *time.Timer // a minute of health
 	recheck  *time.Timer // of ports
+	touching *time.Timer // until touched files count
 	health   *time.Timer
 	probing  bool
+
+	touched    []string // files that need no build and were not told of yet
+	assets     int      // how often there were some
+	assetFiles []string // the last of them
 
 	settled []func(replaced bool) // who waits for a configuration to be in force
 }
@@ -126,7 +131,7 @@ func newPage(h *house, route, dir string, cfg settings) *page {
 		results:  make(chan func()),
 		gone:     make(chan struct{}),
 		draining: make(map[*worker]bool),
-		retry:    idleTimer(), rebuild: idleTimer(), calm: idleTimer(), recheck: idleTimer(), health: idleTimer(),
+		retry:    idleTimer(), rebuild: idleTimer(), calm: idleTimer(), recheck: idleTimer(), health: idleTimer(), touching: idleTimer(),
 	}
 	p.out = newOutput(h, route, cfg.logFile)
 	return p
@@ -186,6 +191,8 @@ func (p *page) run(ctx context.Context) {
 			p.crashes = 0
 		case <-p.health.C:
 			p.checkHealth()
+		case <-p.touching.C:
+			p.showTouched()
 		case <-ended:
 			ended = nil
 			p.close(shuttingDown)
@@ -522,13 +529,14 @@ func (p *page) quiet() {
 		p.ports.release(p.reserved)
 		p.reserved = 0
 	}
-	for _, t := range []*time.Timer{p.rebuild, p.calm, p.recheck, p.health} {
+	for _, t := range []*time.Timer{p.rebuild, p.calm, p.recheck, p.health, p.touching} {
 		t.Stop()
 	}
 }
 
 // tell publishes the page with a line for the log.
 func (p *page) tell(level slog.Level, message string, attrs ...slog.Attr) {
+	p.entry.Newest(p.newest())
 	e := state.Event{Level: level, Message: message, Attrs: append([]slog.Attr{slog.String("page", p.route)}, attrs...)}
 	if !p.removed {
 		s := p.state()
@@ -539,6 +547,7 @@ func (p *page) tell(level slog.Level, message string, attrs ...slog.Attr) {
 
 // publish publishes the page.
 func (p *page) publish() {
+	p.entry.Newest(p.newest())
 	if !p.removed {
 		s := p.state()
 		p.store.Publish(state.Event{Page: &s})
@@ -549,6 +558,7 @@ func (p *page) publish() {
 func (p *page) state() state.Page {
 	s := state.Page{
 		Route: p.route, Dir: p.show(p.dir), Build: p.shown, Restarts: p.restarts, Next: p.next, Problem: p.failed, LastWords: p.words.text, Log: p.show(p.out.path()),
+		Assets: p.assets, AssetFiles: p.assetFiles,
 		Phase: phase(facts{
 			stopped: p.stopped, building: p.building != nil, starting: p.starting != nil, portless: p.portless != nil,
 			failed: p.failed != "", serving: p.serving != nil, crashed: !p.next.IsZero(),

@@ -265,6 +265,9 @@ func (s *Supervisor) act(ctx context.Context) {
 			p.change(change{file: file, at: saved.at})
 		}
 	}
+	if s.development() {
+		s.touch(saved, affected)
+	}
 	if saved.all || slices.ContainsFunc(paths, s.mayMovePages) {
 		s.discover(ctx)
 	}

@@ -403,7 +403,7 @@ func (p *page) tryAgain() {
 
 // swap sends traffic to a worker that is ready, and retires the one before.
 func (p *page) swap(a *startAttempt, w *worker) {
-	w.backend = proxy.NewBackend(loopback(w.port), proxy.BackendOptions{MaxRequests: w.settings.MaxRequests, IdleTimeout: w.settings.IdleTimeout})
+	w.backend = proxy.NewBackend(loopback(w.port), proxy.BackendOptions{MaxRequests: w.settings.MaxRequests, IdleTimeout: w.settings.IdleTimeout, Build: w.build})
 	old := p.serving
 	p.entry.Serve(w.backend)
 	swapped := time.Now()
@@ -419,6 +419,7 @@ func (p *page) swap(a *startAttempt, w *worker) {
 		p.previous = old.binary
 	}
 	p.builder.Keep(p.dir, w.binary, p.previous)
+	p.takeTouched() // so that one change is told of once
 	p.calm.Reset(calmAfter)
 	p.health.Reset(p.cfg.workers.HealthInterval)
 

@@ -1,0 +1,93 @@
+package supervisor
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tqserver/internal/state"
+)
+
+func (s *stage) touch(files ...string) { s.page.ask(func() { s.page.touch(files) }) }
+
+// shown is the page as front ends see it.
+func (s *stage) shown() state.Page {
+	s.t.Helper()
+	p, ok := s.page.store.Page("/")
+	if !ok {
+		s.t.Fatal("there is no page")
+	}
+	return p
+}
+
+func TestTouchedFilesCountOnceWhenTheyAreQuiet(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		for range 5 {
+			s.touch(s.page.root + "/b.css")
+			s.touch(s.page.root + "/a.html")
+			s.after(49 * time.Millisecond)
+		}
+		if n := s.shown().Assets; n != 0 {
+			t.Errorf("they count %d times while they change", n)
+		}
+		s.after(time.Millisecond)
+		if got := s.shown(); got.Assets != 1 || !cmp.Equal(got.AssetFiles, []string{"a.html", "b.css"}) {
+			t.Errorf("%d changes, of %q", got.Assets, got.AssetFiles)
+		}
+		s.touch()
+		s.after(time.Second)
+		if got := s.shown(); got.Assets != 2 || got.AssetFiles != nil {
+			t.Errorf("%d changes, of %q, where it can be any", got.Assets, got.AssetFiles)
+		}
+	})
+}
+
+func TestFilesTouchedBesideASaveCountWithItsSwap(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		seen := s.shown()
+		s.touch(s.page.root + "/a.html")
+		s.save("v2")
+		for at := time.Duration(0); at < time.Second; at += time.Millisecond {
+			s.after(time.Millisecond)
+			now := s.shown()
+			if changed := now.Assets != seen.Assets; changed != (now.ServingOn != seen.ServingOn) {
+				t.Fatalf("after %v: build %d with %d changes, before it %d with %d", at, now.ServingOn, now.Assets, seen.ServingOn, seen.Assets)
+			}
+			seen = now
+		}
+		if seen.ServingOn != 2 || seen.Assets != 1 {
+			t.Errorf("at the end build %d with %d changes", seen.ServingOn, seen.Assets)
+		}
+	})
+}
+
+func TestFilesTouchedBesideABrokenSaveCountAfterIt(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		s.touch(s.page.root + "/a.html")
+		s.save("broken")
+		s.after(150 * time.Millisecond)
+		if n := s.shown().Assets; n != 0 {
+			t.Errorf("they count %d times during the build", n)
+		}
+		s.after(time.Second)
+		if got := s.shown(); got.Assets != 1 || got.ServingOn != 1 {
+			t.Errorf("build %d with %d changes", got.ServingOn, got.Assets)
+		}
+	})
+}
+
+func TestOnlyFilesThatAreMeantToStayCount(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]bool{
+		"a.css": true, "public/deep/a.css": true, "a#b": true, "49131": true, "_partial.html": true,
+		".a.css.swp": false, ".git/HEAD": false, "a.html~": false, "#a.html#": false, ".#a.html": false, "4913": false, "a.html___jb_tmp___": false,
+	} {
+		if got := lasting("/p", "/p/"+name); got != want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
