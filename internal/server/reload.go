@@ -135,8 +135,9 @@ func (r *reloader) reload(ctx context.Context) error {
 	s.front.configure(cfg.Server)
 	s.log.configure(cfg.Server)
 	s.access.Configure(accessSettings(cfg))
-	s.watcher.Trees(cfg.Pages.Directory)
+	s.watch(cfg)
 	s.mount(cfg)
+	s.develop(cfg)
 	dev := s.development(cfg)
 	s.store.Change(state.Event{Message: "✅ Configuration reloaded successfully"}, func(srv *state.Server) {
 		srv.ConfigError, srv.Development = "", dev

@@ -6,12 +6,14 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"tqserver/internal/accesslog"
 	"tqserver/internal/config"
+	"tqserver/internal/live"
 	"tqserver/internal/logfile"
 	"tqserver/internal/proxy"
 	"tqserver/internal/state"
@@ -41,6 +43,7 @@ type Server struct {
 	store      *state.Store
 	proxy      *proxy.Proxy
 	files      *static.Files
+	live       *live.Live
 	supervisor *supervisor.Supervisor
 	watcher    *watch.Watcher
 	front      *front
@@ -95,6 +98,7 @@ func New(cfg *config.Config, opts Options) (*Server, error) {
 		lock.Close()
 		return nil, err
 	}
+	s.live = live.New(s.store)
 	s.log = newLogSink(s.store, cfg.Server)
 	s.cfg.Store(cfg)
 	s.reloads = newReloader(s)
@@ -133,8 +137,9 @@ func (s *Server) Run(ctx context.Context) error {
 
 	watching, endWatching := context.WithCancel(life)
 	var running sync.WaitGroup
-	s.watcher.Trees(cfg.Pages.Directory)
+	s.watch(cfg)
 	s.mount(cfg)
+	s.develop(cfg)
 	running.Go(func() { // ends with watching
 		s.watcher.Run(watching, func(paths []string) {
 			s.files.Changed(paths)
@@ -143,6 +148,7 @@ func (s *Server) Run(ctx context.Context) error {
 		})
 	})
 	running.Go(func() { s.reloads.run(watching) })
+	running.Go(func() { s.live.Run(watching) })
 	running.Go(func() { s.front.giveBack(watching) })
 	supervised := make(chan struct{})
 	running.Go(func() { // ends with ctx
@@ -209,6 +215,35 @@ func (s *Server) startSinks(ctx context.Context) (flush func()) {
 // development reports whether the development aids are on.
 func (s *Server) development(cfg *config.Config) bool {
 	return s.opts.Dev || cfg.Dev.Mode == "on" || cfg.Dev.Mode == "auto" && s.opts.Terminal
+}
+
+// develop switches what browsers get in development on or off.
+func (s *Server) develop(cfg *config.Config) {
+	if !s.development(cfg) {
+		s.proxy.Develop(nil)
+		return
+	}
+	s.proxy.Develop(&proxy.Development{
+		HoldNavigations: cfg.Dev.HoldNavigations,
+		Reserved:        s.live, ReservedPath: live.Reserved,
+		Dress: s.live.Dress, Explain: s.live.Explain,
+	})
+}
+
+// watch watches the pages, and in development what their answers may show
+// besides.
+func (s *Server) watch(cfg *config.Config) {
+	trees := []string{cfg.Pages.Directory}
+	if s.development(cfg) {
+		for _, path := range cfg.CommonFiles() {
+			if info, err := os.Stat(path); err == nil && !info.IsDir() {
+				s.watcher.Add([]string{filepath.Dir(path)})
+				continue
+			}
+			trees = append(trees, path)
+		}
+	}
+	s.watcher.Trees(trees...)
 }
 
 // openLog opens a file for a page's output.

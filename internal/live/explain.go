@@ -1,0 +1,294 @@
+package live
+
+import (
+	"bufio"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"tqserver/internal/state"
+)
+
+//go:embed page.html
+var pageText string
+
+var pageTemplate = template.Must(template.New("page").Parse(pageText))
+
+// explanation is what an error page or a waiting page says.
+type explanation struct {
+	Status    int
+	Page, Dir string
+	Build     int
+	Title     string
+	Message   string
+	Waiting   bool
+	Ready, Of int // pages, of a waiting page
+	Problems  []problem
+	Frames    []placed
+	Output    []string
+	RequestID string
+}
+
+// problem is a message of the compiler with the source around it.
+type problem struct {
+	state.Problem
+	Source []sourceLine
+}
+
+// sourceLine is a line of source. Caret is what leads to the column, in the line
+// that is meant.
+type sourceLine struct {
+	Number int
+	Text   string
+	Here   bool
+	Caret  string
+}
+
+// placed is a frame, told from others by how near it is to the page.
+type placed struct {
+	frame
+	Own, Project bool
+}
+
+const (
+	maxProblems = 50
+	maxOutput   = 40       // lines
+	maxSource   = 4 << 20  // bytes of a file of which an excerpt is shown
+	maxLine     = 200      // bytes of a line of it
+	maxText     = 16 << 10 // bytes of a message
+)
+
+// Explain writes the page that is shown in place of one that cannot serve. It is
+// for proxy.Development.
+func (l *Live) Explain(route string, status int, form, requestID string) (string, bool) {
+	p, ok := l.page(route)
+	if !ok || l.store.Server().Stopping {
+		return "", false
+	}
+	x := explanation{Status: status, Page: p.Route, Dir: p.Dir, Build: p.Build.Number, RequestID: requestID}
+	switch {
+	case status == http.StatusBadGateway:
+		x.crash(l, &p.Page, l.lastWords(p.Page))
+		if len(x.Frames) == 0 {
+			return "", false
+		}
+		x.Title = p.Route + " ended before it answered"
+	case status != http.StatusServiceUnavailable, p.Phase == state.Stopped, p.ServingOn > 0:
+		return "", false
+	case p.Phase == state.Building, p.Phase == state.Starting, p.Phase == state.Waiting:
+		x.wait(l, p)
+	case p.trouble != nil:
+		x.broken(l, p)
+	default:
+		return "", false
+	}
+	return x.write(form), true
+}
+
+func (x *explanation) wait(l *Live, p page) {
+	x.Waiting = true
+	x.Title = "Building " + p.Route
+	x.Message = "It is shown here as soon as it is ready."
+	switch p.Phase {
+	case state.Starting:
+		x.Title = "Starting " + p.Route
+	case state.Waiting:
+		x.Title, x.Message = p.Route+" waits for a port", "Every port from workers.port_range_start to port_range_end is in use."
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, other := range l.pages {
+		if other.gone {
+			continue
+		}
+		x.Of++
+		if other.Phase != state.Building && other.Phase != state.Starting {
+			x.Ready++
+		}
+	}
+}
+
+func (x *explanation) broken(l *Live, p page) {
+	t := p.trouble
+	x.Title, x.Message, x.Build = t.title(p.Route), t.message, t.build
+	for _, compiler := range t.problems[:min(len(t.problems), maxProblems)] {
+		compiler.Message = shortened(compiler.Message, maxText)
+		x.Problems = append(x.Problems, problem{compiler, l.excerpt(compiler)})
+	}
+	if len(x.Problems) == 0 {
+		x.crash(l, &p.Page, t.words)
+	}
+	if len(x.Problems) > 0 {
+		x.Message = ""
+	}
+}
+
+// crash tells of the end of a worker: what it panicked of, or printed last.
+func (x *explanation) crash(l *Live, p *state.Page, words []string) {
+	end := parsePanic(words)
+	if end.message != "" {
+		x.Message = strings.TrimSpace(x.Message + "\npanic: " + shortened(end.message, maxText))
+	}
+	own := p.Dir
+	if !filepath.IsAbs(own) {
+		own = filepath.Join(l.root, own)
+	}
+	for _, f := range end.frames {
+		at := placed{frame: f, Own: filepath.Dir(f.File) == own, Project: inside(l.root, f.File)}
+		if at.Project {
+			at.File, _ = filepath.Rel(l.root, f.File)
+		}
+		x.Frames = append(x.Frames, at)
+	}
+	slices.SortStableFunc(x.Frames, func(a, b placed) int { return b.nearness() - a.nearness() })
+	x.Output = slices.Clone(words[max(0, len(words)-maxOutput):])
+	for i, line := range x.Output {
+		x.Output[i] = shortened(line, maxText)
+	}
+}
+
+func (p placed) nearness() int {
+	switch {
+	case p.Own:
+		return 2
+	case p.Project:
+		return 1
+	}
+	return 0
+}
+
+func inside(dir, file string) bool {
+	rel, err := filepath.Rel(dir, file)
+	return err == nil && filepath.IsLocal(rel)
+}
+
+// excerpt reads the source around a problem, nothing if that cannot be had.
+func (l *Live) excerpt(p state.Problem) (lines []sourceLine) {
+	file := p.File
+	if file == "" || p.Line < 1 {
+		return nil
+	}
+	if !filepath.IsAbs(file) {
+		file = filepath.Join(l.root, file)
+	}
+	if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() || info.Size() > maxSource {
+		return nil
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	in := bufio.NewReader(io.LimitReader(f, maxSource))
+	for n := 1; n <= p.Line+2; n++ {
+		text, err := in.ReadString('\n')
+		if err != nil && text == "" {
+			break
+		}
+		if n < p.Line-2 {
+			continue
+		}
+		text = strings.TrimRight(text, "\r\n")
+		line := sourceLine{Number: n, Here: n == p.Line}
+		column := 0
+		if line.Here && p.Column > 0 {
+			column = min(p.Column-1, len(text))
+		}
+		cut := max(0, column-maxLine/2)
+		before := tidy(text[cut:column])
+		line.Text = before + shortened(tidy(text[column:]), maxLine)
+		if cut > 0 {
+			before, line.Text = "…"+before, "…"+line.Text
+		}
+		if line.Here && p.Column > 0 {
+			line.Caret = strings.Repeat(" ", len([]rune(before))) + "^"
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// tidy is source in which every tab is four blanks.
+func tidy(text string) string { return printable(strings.ReplaceAll(text, "\t", "    ")) }
+
+// write writes an explanation in a form.
+func (x explanation) write(form string) string {
+	var b strings.Builder
+	switch form {
+	case "text/html":
+		pageTemplate.Execute(&b, x)
+	case "application/problem+json":
+		x.writeJSON(&b)
+	default:
+		x.writeText(&b)
+	}
+	return b.String()
+}
+
+// writeJSON writes a problem (RFC 9457) with the errors as a member of its own.
+func (x explanation) writeJSON(w io.Writer) {
+	type place struct {
+		File    string `json:"file,omitempty"`
+		Line    int    `json:"line,omitempty"`
+		Column  int    `json:"column,omitempty"`
+		Message string `json:"message"`
+	}
+	errors := []place{}
+	for _, p := range x.Problems {
+		errors = append(errors, place{p.File, p.Line, p.Column, p.Message})
+	}
+	if len(errors) == 0 && x.Message != "" && !x.Waiting {
+		e := place{Message: x.Message}
+		if len(x.Frames) > 0 && x.Frames[0].Project {
+			e.File, e.Line = x.Frames[0].File, x.Frames[0].Line
+		}
+		errors = append(errors, e)
+	}
+	body := map[string]any{
+		"type": "about:blank", "title": x.Title, "status": x.Status, "request_id": x.RequestID,
+		"page": x.Page, "build": x.Build, "errors": errors,
+	}
+	if x.Message != "" {
+		body["detail"] = x.Message
+	}
+	if len(x.Output) > 0 {
+		body["output"] = x.Output
+	}
+	json.NewEncoder(w).Encode(body)
+}
+
+// writeText writes what a terminal shows.
+func (x explanation) writeText(w io.Writer) {
+	fmt.Fprintf(w, "%d %s\n", x.Status, x.Title)
+	if x.Message != "" {
+		fmt.Fprintln(w, x.Message)
+	}
+	for _, p := range x.Problems {
+		fmt.Fprintf(w, "\n%s\n", p.String())
+		for _, line := range p.Source {
+			mark := "  "
+			if line.Here {
+				mark = "> "
+			}
+			fmt.Fprintf(w, "  %s%4d | %s\n", mark, line.Number, line.Text)
+			if line.Caret != "" {
+				fmt.Fprintf(w, "         | %s\n", line.Caret)
+			}
+		}
+	}
+	if len(x.Frames) > 0 {
+		fmt.Fprintln(w)
+		for _, f := range x.Frames {
+			fmt.Fprintf(w, "  %s:%d  %s\n", f.File, f.Line, f.Call)
+		}
+	} else if len(x.Output) > 0 {
+		fmt.Fprintf(w, "\n  %s\n", strings.Join(x.Output, "\n  "))
+	}
+}

@@ -1,0 +1,123 @@
+package live
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"tqserver/internal/editor"
+)
+
+// maxWish bounds what a wish to open a file may say.
+const maxWish = 8 << 10
+
+// serveOpen opens a file of the project in the editor. Only who sits at this
+// machine may ask, on a page of this server: a page of another origin can send
+// such a request too, and by DNS rebinding under a name of its own.
+func (l *Live) serveOpen(w http.ResponseWriter, r *http.Request) {
+	if reason := stranger(r); reason != "" {
+		http.Error(w, reason, http.StatusForbidden)
+		return
+	}
+	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if media != "application/json" {
+		http.Error(w, "What to open is told as application/json.", http.StatusUnsupportedMediaType)
+		return
+	}
+	var wish struct {
+		File         string
+		Line, Column int
+	}
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxWish)).Decode(&wish); err != nil || wish.Line < 0 || wish.Column < 0 {
+		http.Error(w, `What to open is told as {"file": …, "line": …, "column": …}.`, http.StatusBadRequest)
+		return
+	}
+	file, err := l.within(wish.File)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusForbidden)
+		return
+	}
+	if err := l.open(file, wish.Line); err != nil {
+		http.Error(w, err.Error(), http.StatusConflict)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// stranger says why who asks may not have files opened, or nothing if it may.
+func stranger(r *http.Request) string {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil || !peer.Addr().Unmap().IsLoopback() {
+		return "Files are opened for this machine only."
+	}
+	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via"} {
+		if r.Header[name] != nil {
+			return "Files are opened for this machine only, not through a proxy."
+		}
+	}
+	host := r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	if name := strings.ToLower(host); name != "localhost" && !strings.HasSuffix(name, ".localhost") && (err != nil || !addr.IsLoopback()) {
+		return "Files are opened for pages of localhost only."
+	}
+	if origin := r.Header.Get("Origin"); origin != "http://"+r.Host {
+		return "Files are opened for pages of this server only."
+	}
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" {
+		return "Files are opened for pages of this server only."
+	}
+	return ""
+}
+
+// within returns where a file of the project is.
+func (l *Live) within(name string) (string, error) {
+	refused := errors.New("only files of the project are opened")
+	if name == "" || strings.Contains(name, "\x00") {
+		return "", refused
+	}
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(l.root, name)
+	}
+	file, err := filepath.EvalSymlinks(name)
+	if err != nil {
+		return "", refused
+	}
+	root, err := filepath.EvalSymlinks(l.root)
+	if err != nil {
+		return "", refused
+	}
+	rel, err := filepath.Rel(root, file)
+	if info, statErr := os.Stat(file); err != nil || !filepath.IsLocal(rel) || statErr != nil || !info.Mode().IsRegular() {
+		return "", refused
+	}
+	return file, nil
+}
+
+// openEditor returns what opens a file in an editor that needs no terminal: the
+// server's own is taken, or there is none.
+func openEditor(root string) func(file string, line int) error {
+	return func(file string, line int) error {
+		name, args, chosen := editor.Command(os.Getenv, file, line)
+		if name == "" || !chosen && !editor.HasWindow(name) {
+			return fmt.Errorf("no editor with a window of its own is known: set TQ_EDITOR, to code for example, and start the server again")
+		}
+		c := exec.Command(name, args...)
+		c.Dir = root
+		if err := c.Start(); err != nil {
+			return fmt.Errorf("start the editor: %w", err)
+		}
+		go c.Wait() // ends with the editor, which may outlive the server
+		return nil
+	}
+}

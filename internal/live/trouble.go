@@ -1,0 +1,151 @@
+package live
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"tqserver/internal/state"
+)
+
+// trouble is what keeps the newest version of a page from serving.
+type trouble struct {
+	id       string // changes with what it says
+	kind     kind
+	build    int
+	message  string
+	problems []state.Problem // of the compiler
+	words    []string        // what the worker printed last
+}
+
+// kind is what went wrong.
+type kind string
+
+const (
+	noBuild kind = "does not build"
+	noStart kind = "does not start"
+	crashes kind = "keeps ending"
+	dispute kind = "is asked for by two folders"
+)
+
+// shortNotice is a trouble for the corner of a tab.
+type shortNotice struct {
+	ID      string `json:"id"`
+	Title   string `json:"title"`
+	Message string `json:"message"`
+	File    string `json:"file,omitempty"`
+	Line    int    `json:"line,omitempty"`
+	Column  int    `json:"column,omitempty"`
+	Still   string `json:"still,omitempty"` // what is shown nevertheless
+}
+
+const (
+	manyLines    = 400 // of a page's output, in which its last words are looked for
+	shortMessage = 300 // bytes
+)
+
+// troubleOf returns what is wrong with a page, or was until now if it is being
+// mended.
+func (l *Live) troubleOf(before page, now state.Page) *trouble {
+	t := &trouble{build: now.Build.Number, message: now.Problem}
+	switch {
+	case now.Phase == state.Building, now.Phase == state.Starting, now.Phase == state.Waiting:
+		return before.trouble
+	case now.Phase == state.Crashed:
+		t.kind = crashes
+		t.words = l.lastWords(now)
+	case now.Problem == "":
+		return nil
+	case now.Phase == state.Failed && len(now.Build.Problems) > 0:
+		t.kind, t.problems = noBuild, now.Build.Problems
+	case now.Phase == state.Failed && now.Dir == "":
+		t.kind = dispute
+	case now.Phase == state.Failed:
+		t.kind = noStart
+		t.words = l.lastWords(now)
+	case now.Phase == state.Serving, now.Phase == state.Conflict:
+		t.kind = dispute
+	default:
+		return nil
+	}
+	sum := sha256.Sum256(fmt.Append(nil, t.kind, t.build, t.message, t.problems, t.words))
+	t.id = hex.EncodeToString(sum[:6])
+	return t
+}
+
+// lastWords returns what a worker printed last that is none of the present ones.
+func (l *Live) lastWords(p state.Page) []string {
+	pid := 0
+	var words []string
+	lines := l.store.Lines(p.Route, manyLines)
+	for _, line := range slices.Backward(lines) {
+		present := slices.ContainsFunc(p.Workers, func(w state.Worker) bool { return w.PID == line.PID })
+		if present || pid != 0 && line.PID != pid {
+			continue
+		}
+		pid = line.PID
+		words = append(words, printable(line.Text))
+	}
+	slices.Reverse(words)
+	if len(words) == 0 && p.LastWords != "" {
+		words = strings.Split(p.LastWords, "\n")
+	}
+	return words
+}
+
+// title says in few words what is wrong with a page.
+func (t *trouble) title(route string) string {
+	switch {
+	case len(t.problems) > 1:
+		return fmt.Sprintf("%s %s: %d errors", route, t.kind, len(t.problems))
+	case len(t.problems) == 1:
+		return fmt.Sprintf("%s %s: 1 error", route, t.kind)
+	}
+	return fmt.Sprintf("%s %s", route, t.kind)
+}
+
+// short returns what fits into a corner, nil of no trouble.
+func (t *trouble) short(serving int) *shortNotice {
+	if t == nil {
+		return nil
+	}
+	n := &shortNotice{ID: t.id, Title: strings.TrimSpace(t.title("")), Message: t.message}
+	switch panicked := parsePanic(t.words); {
+	case len(t.problems) > 0:
+		p := t.problems[0]
+		n.Message, n.File, n.Line, n.Column = p.Message, p.File, p.Line, p.Column
+	case panicked.message != "":
+		n.Message = panicked.message
+	case t.kind == crashes && len(t.words) > 0:
+		n.Message = t.words[len(t.words)-1]
+	}
+	n.Message, _, _ = strings.Cut(n.Message, "\n")
+	n.Message = shortened(n.Message, shortMessage)
+	if serving > 0 {
+		n.Still = fmt.Sprintf("still showing build #%d", serving)
+	}
+	return n
+}
+
+// shortened cuts text, between two runes.
+func shortened(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
+}
+
+// printable is text that is valid UTF-8 without control characters.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\t':
+			return r
+		case r < ' ', r == 0x7f, r >= 0x80 && r < 0xa0:
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(text, "�"))
+}
