@@ -1,7 +1,7 @@
 GO          ?= go
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help run build test race lint figures figures-http fuzz screens clean tmux
+.PHONY: help run build test race lint e2e figures figures-http figures-browser fuzz screens clean tmux chromium
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ lint: ## gofmt, vet for Linux and macOS, staticcheck
 	GOOS=darwin $(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 
+e2e: chromium ## run the tests that need a browser
+	cd e2e && $(GO) vet ./... && $(GO) test -count=1 ./...
+
 figures: tmux ## measure start, reload, a flood of lines and an idle screen, 4 minutes
 	@mkdir -p bin
 	@$(GO) test ./cmd/tqserver -run 'TestFigures$$' -figures -v -parallel 1 -timeout 20m >bin/figures.log 2>&1; status=$$?; \
@@ -35,6 +38,9 @@ figures-http: ## measure crowds, huge bodies, clients that leave, too few connec
 	@$(GO) test ./cmd/tqserver -run TestFiguresHTTP -figures -v -parallel 1 -timeout 20m >bin/figures-http.log 2>&1; status=$$?; \
 		sed -nE 's/^ +figure  //p' bin/figures-http.log; \
 		[ $$status = 0 ] || echo "bin/figures-http.log says what failed"; exit $$status
+
+figures-browser: chromium ## measure from a save to the text in a tab, and what the script costs, half a minute; draw the pictures of docs/development.md
+	@cd e2e && $(GO) test -count=1 -v -run 'Save|Costs|Corner|Pictures' . -args -screens | sed -nE 's/.* figure  //p; /^(---|FAIL)/p'
 
 fuzz: ## fuzz what parses outside input, half a minute each
 	$(GO) test -fuzz FuzzParse -fuzztime 30s -fuzzminimizetime 10x ./internal/config
@@ -48,9 +54,19 @@ fuzz: ## fuzz what parses outside input, half a minute each
 	$(GO) test -fuzz FuzzTheClientIsThePeerOrStandsInTheHeader -fuzztime 30s ./internal/proxy
 	$(GO) test -fuzz FuzzTrace -fuzztime 30s ./internal/proxy
 	$(GO) test -fuzz FuzzAPathLeadsNowhereElse -fuzztime 30s ./internal/static
+	$(GO) test -fuzz FuzzATagIsAddedAndNothingElse -fuzztime 30s ./internal/live
 	$(GO) test -fuzz FuzzLine -fuzztime 30s ./internal/accesslog
 	$(GO) test -fuzz FuzzMask -fuzztime 30s ./internal/accesslog
 	$(GO) test -fuzz FuzzScreen -fuzztime 30s ./tui
+
+# The tests in a browser need one, which is Chromium.
+chromium:
+	@command -v chromium >/dev/null || { \
+		SUDO=$$([ "$$(id -u)" = 0 ] || echo sudo -n); \
+		if command -v apt-get >/dev/null; then $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq chromium >/dev/null; \
+		elif command -v dnf >/dev/null; then $$SUDO dnf install -y -q chromium; fi; \
+		command -v chromium >/dev/null || { echo "install chromium: the tests in a browser need it"; exit 1; }; \
+	}
 
 # The tests of the screen need a terminal, which is tmux.
 tmux:
