@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -207,19 +208,25 @@ func afterHead(b []byte) []byte {
 // tape is a connection that keeps what goes over it.
 type tape struct {
 	net.Conn
+	mu            sync.Mutex // guards all below
 	read, written bytes.Buffer
 }
 
 func (c *tape) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.read.Write(p[:n])
 	return n, err
 }
 
+// Write keeps what it is about to send: the answer can come, and be acted on by
+// another goroutine, before Write has returned.
 func (c *tape) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
-	c.written.Write(p[:n])
-	return n, err
+	c.mu.Lock()
+	c.written.Write(p)
+	c.mu.Unlock()
+	return c.Conn.Write(p)
 }
 
 // taping is for a worker that hijacks its connection.
