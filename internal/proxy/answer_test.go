@@ -191,9 +191,11 @@ func TestAnAnswerOfTheServerSaysNothingOfItsInside(t *testing.T) {
 		req.Header.Set("Accept", accept)
 		w := httptest.NewRecorder()
 		f.proxy.ServeHTTP(w, req)
+		id := w.Header().Get("X-Request-Id") // may happen to hold one of the words
+		told := strings.ReplaceAll(w.Body.String(), id, "")
 		for _, secret := range []string{b.Addr, "127.0.0.1", "EOF", "goroutine", ".go", "/x", "net/http"} {
-			if w.Code != 502 || strings.Contains(w.Body.String(), secret) {
-				t.Errorf("%d %q tells of %q", w.Code, w.Body.String(), secret)
+			if w.Code != 502 || id == "" || strings.Contains(told, secret) {
+				t.Errorf("%d %q tells of %q", w.Code, told, secret)
 			}
 		}
 	}
