@@ -67,6 +67,7 @@ type model struct {
 	source  excerpt
 
 	selected string // route
+	touched  bool   // somebody pressed a key or the mouse
 	filter   string // of routes
 	sort     int
 	focus    pane
@@ -135,8 +136,10 @@ func (m *model) Update(msg tea.Msg) (tea.Model, cmd) {
 	case tea.WindowSizeMsg:
 		m.width, m.height = msg.Width, msg.Height
 	case tea.KeyMsg:
+		m.touched = true
 		c = m.typed(msg)
 	case tea.MouseMsg:
+		m.touched = true
 		c = m.pointed(msg)
 	case updateMsg:
 		if msg.err != nil {
@@ -216,12 +219,17 @@ func (m *model) page(p state.Page, at time.Time) {
 func newest[T any](all []T) []T { return all[max(0, len(all)-past):] }
 
 // keepSelection picks a page when the selected one is gone. Nothing else
-// moves the selection but a key.
+// moves the selection but a key; before the first it is on the first page, in
+// whatever order they come.
 func (m *model) keepSelection() {
-	if _, ok := m.pages[m.selected]; ok || len(m.pages) == 0 {
+	if _, ok := m.pages[m.selected]; ok && m.touched || len(m.pages) == 0 {
 		return
 	}
 	routes := slices.Sorted(maps.Keys(m.pages))
+	if !m.touched {
+		m.selected = routes[0]
+		return
+	}
 	i, _ := slices.BinarySearch(routes, m.selected)
 	m.selected = routes[min(i, len(routes)-1)]
 }

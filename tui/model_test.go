@@ -122,6 +122,17 @@ func TestNothingButAKeyMovesTheSelection(t *testing.T) {
 	}
 }
 
+func TestBeforeAnyKeyTheFirstPageIsSelected(t *testing.T) {
+	m, _ := screenOf(t, 120, 35, false, shop(""))
+	p := serving("", 1, 1, 1, ms, ms, ms)
+	for _, p.Route = range []string{"/b", "/a", "/"} {
+		m.take(state.Update{Events: []state.Event{{Page: &p}}})
+	}
+	if m.selected != "/" {
+		t.Errorf("%s is selected", m.selected)
+	}
+}
+
 func TestALogThatIsReadStandsStill(t *testing.T) {
 	m, _ := screenOf(t, 100, 30, false, shop(""))
 	for n := range 100 {
