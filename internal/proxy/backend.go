@@ -3,12 +3,12 @@ package proxy
 import (
 	"context"
 	"net"
-	"net/http"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"tqserver/internal/upstream"
 	"tqserver/internal/wire"
 )
 
@@ -29,7 +29,7 @@ type Backend struct {
 	spent chan struct{}
 	build string
 
-	transport *http.Transport
+	pool *upstream.Pool
 
 	mu      sync.Mutex // guards streams and ended
 	streams map[*exchange]bool
@@ -41,6 +41,7 @@ type BackendOptions struct {
 	MaxRequests int           // after so many Spent is closed; 0 for never
 	IdleTimeout time.Duration // after which the worker closes a connection; 0 for never
 	Build       int           // number of the build, told in development
+	Socket      string        // a Unix socket that the worker is to be reached by instead of Addr; empty for none
 }
 
 // NewBackend returns a backend on a loopback address.
@@ -59,20 +60,17 @@ func NewBackend(addr string, opts BackendOptions) *Backend {
 		spent:   make(chan struct{}),
 		build:   strconv.Itoa(opts.Build),
 		streams: make(map[*exchange]bool),
-		transport: &http.Transport{
-			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-				c, err := dialer.DialContext(ctx, network, addr)
-				if err != nil {
-					return nil, err
-				}
-				wire.LimitUnsent(c.(*net.TCPConn))
-				return newWorkerConn(c.(*net.TCPConn)), nil
-			},
-			DisableCompression:    true,
-			MaxIdleConnsPerHost:   512,
-			IdleConnTimeout:       keep,
-			ExpectContinueTimeout: continueAfter,
-		},
+		pool: upstream.NewPool(keep, func(ctx context.Context) (net.Conn, error) {
+			if opts.Socket != "" {
+				return dialer.DialContext(ctx, "unix", opts.Socket)
+			}
+			c, err := dialer.DialContext(ctx, "tcp", addr)
+			if err != nil {
+				return nil, err
+			}
+			wire.LimitUnsent(c.(*net.TCPConn))
+			return c, nil
+		}),
 	}
 }
 
@@ -126,7 +124,7 @@ func (b *Backend) Close() {
 			break
 		}
 	}
-	b.transport.CloseIdleConnections()
+	b.pool.Close()
 }
 
 // Drain closes the backend and waits until nothing is under way, or the
@@ -134,7 +132,6 @@ func (b *Backend) Close() {
 // longer.
 func (b *Backend) Drain(ctx context.Context) error {
 	b.Close()
-	defer b.transport.CloseIdleConnections()
 	select {
 	case <-b.idle:
 		return nil

@@ -25,11 +25,8 @@ type requestBody struct {
 	limit  int64         // of its bytes, or 0
 	bytes  int64         // so far
 	pace   pace          // guarded by x.mu
-	asked  time.Time     // guarded by x.mu: the worker was asked whether it wants the body
-	wanted atomic.Bool   // it does
 	of     *http.Request // to which net/http gives the trailer
 	sent   http.Header   // the trailer that the worker gets
-	read   atomic.Bool   // somebody began to
 	reads  atomic.Bool   // a read is under way
 	ended  atomic.Bool
 	failed atomic.Bool
@@ -75,16 +72,11 @@ func mayTrail(name string) bool {
 }
 
 func (b *requestBody) Read(p []byte) (int, error) {
-	if b.refused() {
-		<-b.x.ctx.Done() // an error would end the connection that the answer comes on
-		return 0, errOver
-	}
 	b.use.Lock()
 	defer b.use.Unlock()
 	if b.closed {
 		return 0, errOver
 	}
-	b.read.Store(true)
 	b.waits(true, 0) // the worker took what was read before
 	n, err := b.ReadCloser.Read(p)
 	b.bytes += int64(n)
@@ -147,23 +139,6 @@ func (b *requestBody) tooLarge(r *http.Request) bool {
 	return b != nil && b.limit > 0 && r.ContentLength > b.limit
 }
 
-// asks is called when the worker is asked whether it wants the body.
-func (b *requestBody) asks() {
-	b.x.mu.Lock()
-	defer b.x.mu.Unlock()
-	b.asked = time.Now()
-}
-
-// refused reports whether the worker gave its answer in place of asking for
-// the body. net/http would send that all the same, so as to keep its
-// connection, and have the client asked for it. If the worker does not answer
-// it sends it too, but later.
-func (b *requestBody) refused() bool {
-	b.x.mu.Lock()
-	defer b.x.mu.Unlock()
-	return !b.asked.IsZero() && !b.wanted.Load() && time.Since(b.asked) < continueAfter
-}
-
 func (b *requestBody) Close() error { return nil }
 
 // shut ends a read under way, which net/http would do too, but it takes our
@@ -185,7 +160,6 @@ func (b *requestBody) shut() {
 	}
 }
 
-func (b *requestBody) touched() bool { return b != nil && b.read.Load() }
 func (b *requestBody) reading() bool { return b != nil && b.reads.Load() }
 func (b *requestBody) pending() bool { return b != nil && !b.ended.Load() }
 func (b *requestBody) broken() bool  { return b != nil && b.failed.Load() }

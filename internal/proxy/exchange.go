@@ -3,12 +3,12 @@ package proxy
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"tqserver/internal/upstream"
 	"tqserver/internal/wire"
 )
 
@@ -27,34 +27,36 @@ var past = time.Unix(1, 0)
 // exchange is one request on its way. Its fields belong to the goroutine of
 // the request, but for those that say otherwise.
 type exchange struct {
-	began    time.Time
-	route    *Route // nil until one is found
-	settings *Settings
-	develop  *Development // nil outside development
-	identity              // does not change
-	client   *http.ResponseController
-	writer   clientWriter
-	request  *http.Request // as it came, or as admit has it
-	answer   countedWriter
-	ctx      context.Context // ends with a cause
-	cancel   context.CancelCauseFunc
-	place    *place   // in the route's queue, or nil
-	backend  *Backend // claimed, or nil
-	conn     net.Conn // to the worker
-	body     *requestBody
-	required []string // upgrades that the worker asks for
-	status   int      // of the answer, 0 until one begins
-	stream   bool
-	upgraded *upgradedConn
-	deadline time.Time // until which it may wait for a worker
-	timing   timing
+	began     time.Time
+	route     *Route // nil until one is found
+	settings  *Settings
+	develop   *Development // nil outside development
+	identity               // does not change
+	client    *http.ResponseController
+	http10    bool          // the client speaks HTTP/1.0
+	expects   bool          // the client waits for a 100
+	request   *http.Request // as it came, or as admit has it
+	answer    countedWriter
+	ctx       context.Context // ends with a cause
+	cancel    context.CancelCauseFunc
+	place     *place   // in the route's queue, or nil
+	backend   *Backend // claimed, or nil
+	body      *requestBody
+	attempt   *upstream.Exchange // the present one, or nil
+	unflushed bool               // something was written that may not have been sent
+	status    int                // of the answer, 0 until one begins
+	stream    bool
+	upgraded  *upgradedConn
+	deadline  time.Time // until which it may wait for a worker
+	timing    timing
 
 	answered atomic.Bool // the worker's answer began
 
 	mu    sync.Mutex // guards all below
 	timed bool       // something must move
-	limit time.Time  // when idle is to fire
+	limit time.Time  // until which something must
 	idle  *time.Timer
+	fires time.Time // when idle does, no later than limit; zero if it does not
 	look  *time.Timer
 	over  bool
 }
@@ -206,11 +208,15 @@ func (x *exchange) movedLocked() {
 		return
 	}
 	x.limit = time.Now().Add(patience)
-	if x.idle == nil {
+	switch {
+	case x.idle == nil:
 		x.idle = time.AfterFunc(patience, x.expire)
-		return
+	case x.fires.IsZero(), x.limit.Before(x.fires):
+		x.idle.Reset(patience)
+	default:
+		return // expire looks again
 	}
-	x.idle.Reset(patience)
+	x.fires = x.limit
 }
 
 // waitsForClient reports whether it is the client who must move.
@@ -220,7 +226,13 @@ func (x *exchange) waitsForClient() bool { return x.body.reading() && !x.answere
 func (x *exchange) expire() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.over || x.limit.IsZero() || time.Now().Before(x.limit) {
+	x.fires = time.Time{}
+	if x.over || x.limit.IsZero() {
+		return
+	}
+	if left := time.Until(x.limit); left > 0 {
+		x.idle.Reset(left)
+		x.fires = x.limit
 		return
 	}
 	if x.waitsForClient() {
@@ -268,6 +280,9 @@ func (x *exchange) end() {
 	}
 	x.mu.Unlock()
 	x.body.shut()
+	if x.attempt != nil {
+		x.attempt.Wait()
+	}
 	if x.upgraded != nil {
 		x.upgraded.Close()
 	}

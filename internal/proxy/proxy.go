@@ -4,16 +4,14 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log"
 	"net/http"
-	"net/http/httputil"
 	"net/netip"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"tqserver/internal/accesslog"
+	"tqserver/internal/upstream"
 	"tqserver/internal/wire"
 )
 
@@ -42,7 +40,6 @@ type Proxy struct {
 	files    atomic.Pointer[func(*http.Request) (http.Handler, bool)]
 	record   atomic.Pointer[func(accesslog.Record)]
 	develop  atomic.Pointer[Development]
-	forward  httputil.ReverseProxy
 }
 
 // New returns a Proxy that knows no route.
@@ -52,15 +49,6 @@ func New(s Settings) *Proxy {
 	p.Match(func(string) (*Route, bool) { return nil, false })
 	p.Files(func(*http.Request) (http.Handler, bool) { return nil, false })
 	p.Record(func(accesslog.Record) {})
-	p.forward = httputil.ReverseProxy{
-		Rewrite:        rewrite,
-		Transport:      roundTripper{p},
-		ModifyResponse: modify,
-		ErrorHandler:   p.fail,
-		BufferPool:     &buffers{},
-		FlushInterval:  time.Millisecond,           // of answers with a length, the others are flushed at once
-		ErrorLog:       log.New(io.Discard, "", 0), // what went wrong is in the answer, or it was the client who left
-	}
 	return p
 }
 
@@ -81,7 +69,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.ctx, x.cancel = context.WithCancelCause(r.Context())
 	x.answer = countedWriter{ResponseWriter: w}
 	w = &x.answer
-	x.writer = clientWriter{http10: !r.ProtoAtLeast(1, 1), expects: r.Header.Get("Expect") != ""}
+	x.http10, x.expects = !r.ProtoAtLeast(1, 1), r.Header.Get("Expect") != ""
 	defer p.end(x)
 	if r.ContentLength != 0 {
 		x.client.EnableFullDuplex() // an answer may come before the body was read (golang.org/issue/40747)
@@ -134,8 +122,7 @@ func (p *Proxy) answer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.watch(true)
-	x.writer.ResponseWriter = w
-	p.forward.ServeHTTP(&x.writer, r)
+	p.forward(w, r)
 }
 
 var notFound = Refusal{Status: http.StatusNotFound, Title: "Not found", Detail: "There is no page here."}
@@ -147,92 +134,49 @@ func (p *Proxy) end(x *exchange) {
 	(*p.record.Load())(r)
 }
 
-// rewrite makes the request that the worker sees.
-func rewrite(pr *httputil.ProxyRequest) {
-	x := exchangeOf(pr.In)
-	out := pr.Out
-	out.URL.Scheme, out.URL.Host = "http", "worker"
-	out.URL.RawQuery, out.URL.ForceQuery = pr.In.URL.RawQuery, pr.In.URL.ForceQuery
-	if path, _, _ := strings.Cut(pr.In.RequestURI, "?"); strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "//") {
-		out.URL.Opaque = path // byte for byte
-	}
-	out.Trailer = x.body.trailers()
-	if x.writer.http10 || namesHTTP2(out.Header.Get("Upgrade")) {
-		delete(out.Header, "Connection")
-		delete(out.Header, "Upgrade")
-		delete(out.Header, "Http2-Settings")
-	}
-	if pr.In.Host == "" {
-		out.Host = noHost
-	}
-	x.tell(pr.In, out.Header)
-	// net/http takes these for leave to send a request twice. The worker sees
-	// them all the same: names of header fields have no case.
-	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
-		if v, ok := out.Header[name]; ok {
-			delete(out.Header, name)
-			out.Header[strings.ToLower(name)] = v
-		}
-	}
-}
-
-// namesHTTP2 reports whether an Upgrade asks for HTTP/2 (RFC 7540 section 3.2,
-// which RFC 9113 section 3.1 takes back). With a worker that speaks it the
-// client would make further requests that nobody here reads. An upgrade may
-// always be ignored, as that of an HTTP/1.0 client must be (RFC 9110 section
-// 7.8).
-func namesHTTP2(upgrade string) bool {
-	for protocol := range strings.SplitSeq(strings.ToLower(upgrade), ",") {
-		name, _, _ := strings.Cut(strings.TrimSpace(protocol), "/")
-		if name == "h2c" || name == "h2" || name == "http" {
-			return true
-		}
-	}
-	return false
-}
-
-// noHost is a Host that net/http sends as an empty one, because no host can be
-// called so. For an empty one it would put the name by which we call workers.
-const noHost = " "
-
-// modify sees the worker's answer before the client does.
-func modify(resp *http.Response) error {
-	x := exchangeOf(resp.Request)
-	if resp.StatusCode < 100 {
-		return errors.New("the worker's answer has no status") // net/http would panic
-	}
+// begin notes that the worker's answer began, before the client sees it.
+func (x *exchange) begin(resp *http.Response) {
+	required := resp.Header["Upgrade"]
+	removeHops(resp.Header)
 	x.name(resp.Header)
 	if x.develop != nil {
 		x.tellOrigin(resp.Header)
 	}
-	media, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
-	switch conn, upgraded := resp.Body.(io.ReadWriteCloser); {
-	case resp.StatusCode == http.StatusSwitchingProtocols && upgraded:
-		x.stream = true
-		x.upgraded = &upgradedConn{ReadWriteCloser: conn, x: x, conn: x.conn}
-		if strings.EqualFold(resp.Header.Get("Upgrade"), "websocket") {
-			x.upgraded.frames = new(frames)
-		}
-		x.route.traffic.upgraded.Add(1)
-		resp.Body = x.upgraded
-	default:
-		x.stream = strings.EqualFold(strings.TrimSpace(media), "text/event-stream")
-		resp.Body = &responseBody{ReadCloser: resp.Body, x: x}
-		if len(x.required) > 0 {
-			resp.Header["Upgrade"] = x.required
-			resp.Header.Set("Connection", "Upgrade")
-		}
-		if x.body.pending() {
-			closeAfter(resp.Header)
-		}
+	if resp.StatusCode == http.StatusUpgradeRequired && len(required) > 0 {
+		resp.Header["Connection"], resp.Header["Upgrade"] = []string{"Upgrade"}, required // it must say which (RFC 9110 section 15.5.22)
 	}
-	x.status = resp.StatusCode
+	if x.body.pending() {
+		closeAfter(resp.Header)
+	}
+	media, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
+	resp.Body = &responseBody{ReadCloser: resp.Body, x: x}
+	x.answers(resp.StatusCode, strings.EqualFold(strings.TrimSpace(media), "text/event-stream"))
+}
+
+// beginUpgraded notes that the worker's connection is another protocol's now.
+func (x *exchange) beginUpgraded(resp *http.Response) *upgradedConn {
+	x.name(resp.Header)
+	if x.develop != nil {
+		x.tellOrigin(resp.Header)
+	}
+	x.upgraded = &upgradedConn{Duplex: resp.Body.(*upstream.Duplex), x: x}
+	if strings.EqualFold(resp.Header.Get("Upgrade"), "websocket") {
+		x.upgraded.frames = new(frames)
+	}
+	x.route.traffic.upgraded.Add(1)
+	x.answers(resp.StatusCode, true)
+	return x.upgraded
+}
+
+// answers notes the status of the worker's answer, and whether the rest of it
+// has no end of its own.
+func (x *exchange) answers(status int, stream bool) {
+	x.status, x.stream = status, stream
 	x.answered.Store(true)
 	x.moved()
-	if x.stream {
+	if stream {
 		x.backend.addStream(x)
 	}
-	return nil
 }
 
 // fail answers in a worker's place.
@@ -275,15 +219,3 @@ func (x *exchange) failure(err error) Refusal {
 // request's body: what is left of that must not be taken for another request,
 // and with full duplex net/http does not see to it.
 func closeAfter(h http.Header) { h.Add("Connection", "close") }
-
-// buffers keeps what bodies are copied through.
-type buffers struct{ pool sync.Pool }
-
-func (b *buffers) Get() []byte {
-	if buf, ok := b.pool.Get().(*[]byte); ok {
-		return *buf
-	}
-	return make([]byte, 32<<10)
-}
-
-func (b *buffers) Put(buf []byte) { b.pool.Put(&buf) }

@@ -1,52 +1,27 @@
 package proxy
 
 import (
-	"errors"
-	"net"
 	"net/http"
-	"net/http/httptrace"
-	"sync/atomic"
 	"time"
+
+	"tqserver/internal/upstream"
 )
 
-// roundTripper sends a request to the backend that was claimed for it, and to
+// roundTrip sends a request to the backend that was claimed for it, and to
 // another where that may be done without running anything twice.
-type roundTripper struct{ p *Proxy }
-
-func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
-	x := exchangeOf(req)
-	if req.Body != nil {
-		req.Body = x.body // ReverseProxy's own cannot be read after net/http closed it
-	}
+func (x *exchange) roundTrip(w http.ResponseWriter, out *upstream.Exchange) (*http.Response, error) {
+	out.Interim = func(status int, fields http.Header) { x.interim(w, status, fields) }
+	out.Blocked = func() { x.flush(w) }
+	out.Sent = x.leave
+	x.attempt = out
 	repeats, pause := 0, time.Millisecond
 	for {
-		var wrote, began atomic.Bool
-		place := x.place
-		ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
-			GotConn: func(info httptrace.GotConnInfo) {
-				x.conn = info.Conn
-				if c, ok := info.Conn.(*workerConn); ok && info.Reused {
-					c.settle()
-				}
-			},
-			WroteHeaders: func() {
-				wrote.Store(true)
-				x.route.queue.leave(place)
-			},
-			GotFirstResponseByte: func() { began.Store(true) },
-			Wait100Continue:      x.body.asks,
-			Got100Continue:       func() { x.body.wanted.Store(true) },
-		})
-		resp, err := x.backend.transport.RoundTrip(req.WithContext(ctx))
-		if err == nil && resp.StatusCode == http.StatusUpgradeRequired {
-			x.required = resp.Header["Upgrade"] // it must say which (RFC 9110 section 15.5.22), and ReverseProxy takes that out
-		}
+		resp, err := x.backend.pool.RoundTrip(x.ctx, out)
 		if err == nil || x.ctx.Err() != nil {
 			return resp, err
 		}
-		var dial *net.OpError
-		switch unsent := errors.As(err, &dial) && dial.Op == "dial"; {
-		case unsent, !wrote.Load() && !x.body.touched():
+		switch {
+		case !out.Wrote():
 			// Nothing was sent. Who ended will be noticed in a moment.
 			left := x.route.current().left
 			x.release()
@@ -54,10 +29,9 @@ func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 				return nil, &refusalError{refusal}
 			}
 			pause = min(2*pause, 50*time.Millisecond)
-		case req.Body == nil && repeatable[req.Method] && !began.Load() && repeats < maxRepeats:
+		case x.body == nil && repeatable[out.Request.Method] && !out.Began() && repeats < maxRepeats:
 			repeats++
 			x.release()
-			x.leave()
 		default:
 			return nil, err
 		}

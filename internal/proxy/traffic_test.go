@@ -206,7 +206,7 @@ func TestStreamsAreInFlightUntilTheyEnd(t *testing.T) {
 	wantCounted(t, "ended", f.route, counted{Traffic: Traffic{Requests: 1}})
 
 	do(t, f.Client(), "GET", f.URL, "") // nobody asked for what it switches to
-	wantCounted(t, "refused", f.route, counted{Traffic: Traffic{Requests: 2, Errors: 1}})
+	wantCounted(t, "refused", f.route, counted{Traffic: Traffic{Requests: 2, Errors: 1}, Timed: 1})
 }
 
 func TestWhatIsUnderWayOnAReplacedBackendDrains(t *testing.T) {

@@ -70,20 +70,21 @@ func TestTheWorkersHalfCloseIsKept(t *testing.T) {
 func TestADeathIsSeenAtTheOtherEnd(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
-	die, dead := make(chan struct{}, 1), make(chan struct{}, 1)
+	die, dead := make(chan struct{}), make(chan struct{}, 1)
 	b := newRawWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {
 		readHead(r)
 		io.WriteString(c, switching("foo"))
+		over := make(chan struct{})
 		go func() { // ends with the connection, or sooner
 			io.Copy(io.Discard, r)
-			dead <- struct{}{}
+			close(over)
 		}()
 		select {
 		case <-die:
 			c.(*net.TCPConn).SetLinger(0)
 			c.Close()
-			<-dead
-		case <-dead:
+			<-over
+		case <-over:
 			dead <- struct{}{}
 		}
 	})

@@ -4,10 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"net"
 	"os"
 	"sync/atomic"
 	"time"
+
+	"tqserver/internal/upstream"
 )
 
 // linger is how long what we end may take to end well. The supervisor gives
@@ -16,9 +17,8 @@ const linger = 400 * time.Millisecond
 
 // upgradedConn is the connection to the worker after an upgrade.
 type upgradedConn struct {
-	io.ReadWriteCloser
+	*upstream.Duplex
 	x      *exchange
-	conn   net.Conn      // the same, whose reads can be interrupted
 	frames *frames       // nil if it is no WebSocket
 	why    atomic.Uint32 // the Ending, when it is we who end it
 	until  time.Time     // when the frame under way must have come then
@@ -28,7 +28,7 @@ type upgradedConn struct {
 // end has Read hand on the frame under way and then a close frame.
 func (c *upgradedConn) end(why Ending) {
 	c.why.Store(uint32(why))
-	c.conn.SetReadDeadline(past)
+	c.SetReadDeadline(past)
 }
 
 // Read reads what the worker sends. When it is we who end a WebSocket a close
@@ -47,10 +47,10 @@ func (c *upgradedConn) Read(p []byte) (int, error) {
 			c.until = time.Now().Add(linger)
 		}
 		if why != 0 {
-			c.conn.SetReadDeadline(c.until)
+			c.SetReadDeadline(c.until)
 		}
 		c.x.moved() // what was read before was written
-		n, err := c.ReadWriteCloser.Read(p)
+		n, err := c.Duplex.Read(p)
 		c.x.moved()
 		switch {
 		case c.frames == nil:
@@ -67,13 +67,10 @@ func (c *upgradedConn) Read(p []byte) (int, error) {
 }
 
 func (c *upgradedConn) Write(p []byte) (int, error) {
-	n, err := c.ReadWriteCloser.Write(p)
+	n, err := c.Duplex.Write(p)
 	c.x.moved()
 	return n, err
 }
-
-// CloseWrite tells the worker that the client sends no more.
-func (c *upgradedConn) CloseWrite() error { return closeWrite(c.ReadWriteCloser) }
 
 // frames follows the frames of a WebSocket (RFC 6455 section 5.2).
 type frames struct {

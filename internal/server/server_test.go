@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -49,6 +50,24 @@ func TestAnEventIsALineThatPeopleCanRead(t *testing.T) {
 		if diff := cmp.Diff(want, got.String()); diff != "" {
 			t.Error(diff)
 		}
+	}
+}
+
+func TestWhatLibrariesLogIsAnEvent(t *testing.T) {
+	store := state.NewStore(state.Server{})
+	before, err := store.Next(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.New(eventWriter{store}, "", 0).Print("http: something is odd")
+	u, err := store.Next(t.Context(), before.Seq)
+	if err != nil || len(u.Events) != 1 {
+		t.Fatalf("%+v, %v", u, err)
+	}
+	var got strings.Builder
+	writeEvent(&got, u.Events[0])
+	if want := "tqserver     WARN a library warns\n    http: something is odd\n"; !strings.Contains(got.String(), want) {
+		t.Errorf("%q does not hold %q", got.String(), want)
 	}
 }
 

@@ -1,0 +1,214 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"tqserver/internal/upstream"
+)
+
+// forward sends a request to the backend that it has, and hands on the answer.
+func (p *Proxy) forward(w http.ResponseWriter, r *http.Request) {
+	x := exchangeOf(r)
+	out, err := x.outgoing(r)
+	if err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	resp, err := x.roundTrip(w, out)
+	if err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		if err := x.switchProtocols(w, out, resp); err != nil {
+			p.fail(w, r, err)
+		}
+		return
+	}
+	x.begin(resp)
+	if err := x.answerBy(w, resp); err != nil {
+		panic(http.ErrAbortHandler) // cut short for the client too
+	}
+}
+
+// outgoing returns the request that the worker sees.
+func (x *exchange) outgoing(in *http.Request) (*upstream.Exchange, error) {
+	h := maps.Clone(in.Header)
+	asked := upgradeOf(h)
+	removeHops(h)
+	if hasToken(in.Header["Te"], "trailers") {
+		h["Te"] = []string{"trailers"}
+	}
+	switch {
+	case !isPrintable(asked):
+		return nil, errors.New("the client asks for a protocol that has no name")
+	case asked == "", x.http10, namesHTTP2(asked):
+		delete(h, "Http2-Settings")
+	default:
+		h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{asked}
+	}
+	x.tell(in, h)
+	out := &upstream.Exchange{
+		Request:       &http.Request{Method: in.Method, Host: in.Host, Header: h, ContentLength: in.ContentLength, Trailer: x.body.trailers()},
+		Target:        in.RequestURI, // byte for byte
+		ContinueAfter: continueAfter,
+	}
+	if !strings.HasPrefix(out.Target, "/") { // http://host
+		out.Target = in.URL.RequestURI()
+	}
+	if x.body != nil {
+		out.Request.Body = x.body
+	}
+	return out, nil
+}
+
+// interim hands on an answer of 1xx.
+func (x *exchange) interim(w http.ResponseWriter, status int, fields http.Header) {
+	switch {
+	case x.http10: // RFC 9110 section 15.2
+		return
+	case x.expects && status != http.StatusContinue:
+		return // net/http may write a 100 at any moment, with no lock against others
+	}
+	removeHops(fields)
+	h := w.Header()
+	maps.Copy(h, fields)
+	w.WriteHeader(status)
+	clear(h) // which net/http does not do after a 1xx
+}
+
+// answerBy writes the worker's answer. Whatever the worker has sent goes on to
+// the client before more of it is waited for.
+func (x *exchange) answerBy(w http.ResponseWriter, resp *http.Response) error {
+	h := w.Header()
+	addFields(h, resp.Header)
+	announced := len(resp.Trailer)
+	if announced > 0 {
+		h.Add("Trailer", strings.Join(slices.Sorted(maps.Keys(resp.Trailer)), ", "))
+	}
+	if h["Content-Type"] == nil {
+		h["Content-Type"] = nil // net/http guesses none then
+	}
+	if resp.ContentLength < 0 && x.request.Method != http.MethodHead {
+		h["Transfer-Encoding"] = []string{"chunked"} // or net/http would give a short body a length
+	}
+	w.WriteHeader(resp.StatusCode)
+	x.unflushed = true
+	if err := x.copyBody(w, resp.Body); err != nil {
+		return err
+	}
+	if len(resp.Trailer) == 0 {
+		return nil
+	}
+	x.flush(w) // or a short body would have a length, and no trailer
+	prefix := http.TrailerPrefix
+	if len(resp.Trailer) == announced {
+		prefix = ""
+	}
+	for name, values := range resp.Trailer {
+		h[prefix+name] = append(h[prefix+name], values...)
+	}
+	return nil
+}
+
+// addFields adds fields to those of an answer, which may keep their values.
+func addFields(to, from http.Header) {
+	for name, values := range from {
+		if old := to[name]; len(old) > 0 {
+			values = append(old, values...)
+		}
+		to[name] = values
+	}
+}
+
+var copyBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+
+func (x *exchange) copyBody(w io.Writer, body io.Reader) error {
+	buf := copyBuffers.Get().(*[32 << 10]byte)
+	defer copyBuffers.Put(buf)
+	for {
+		n, err := body.Read(buf[:])
+		if n > 0 {
+			x.unflushed = true
+			if _, err := w.Write(buf[:n]); err != nil {
+				return err
+			}
+		}
+		switch err {
+		case nil:
+		case io.EOF:
+			return nil
+		default:
+			return err
+		}
+	}
+}
+
+// flush sends what was written.
+func (x *exchange) flush(w http.ResponseWriter) {
+	if x.unflushed {
+		x.unflushed = false
+		http.NewResponseController(w).Flush()
+	}
+}
+
+// hops are the fields that are of one connection (RFC 9110 section 7.6.1).
+var hops = []string{"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
+
+func removeHops(h http.Header) {
+	for _, line := range h["Connection"] {
+		for name := range strings.SplitSeq(line, ",") {
+			h.Del(strings.TrimSpace(name))
+		}
+	}
+	for _, name := range hops {
+		delete(h, name)
+	}
+}
+
+// upgradeOf returns the protocols that an Upgrade names, if Connection says that
+// it counts (RFC 9110 section 7.8).
+func upgradeOf(h http.Header) string {
+	if !hasToken(h["Connection"], "upgrade") {
+		return ""
+	}
+	return h.Get("Upgrade")
+}
+
+// hasToken reports whether a list has a member, whatever its case.
+func hasToken(lines []string, token string) bool {
+	for _, line := range lines {
+		for member := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(member), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func isPrintable(s string) bool {
+	return !strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c > '~' })
+}
+
+// namesHTTP2 reports whether an Upgrade asks for HTTP/2 (RFC 7540 section 3.2,
+// which RFC 9113 section 3.1 takes back). With a worker that speaks it the
+// client would make further requests that nobody here reads. An upgrade may
+// always be ignored, as that of an HTTP/1.0 client must be (RFC 9110 section
+// 7.8).
+func namesHTTP2(upgrade string) bool {
+	for protocol := range strings.SplitSeq(strings.ToLower(upgrade), ",") {
+		name, _, _ := strings.Cut(strings.TrimSpace(protocol), "/")
+		if name == "h2c" || name == "h2" || name == "http" {
+			return true
+		}
+	}
+	return false
+}

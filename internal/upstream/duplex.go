@@ -1,0 +1,33 @@
+package upstream
+
+import (
+	"io"
+	"time"
+)
+
+// Duplex is a connection to a worker that speaks another protocol.
+type Duplex struct {
+	c       *conn
+	unwatch func() bool
+}
+
+var _ io.ReadWriteCloser = (*Duplex)(nil)
+
+// Read returns what the worker sends, beginning with what follows its answer.
+func (d *Duplex) Read(p []byte) (int, error) { return d.c.r.Read(p) }
+
+// Write may be called while another goroutine reads.
+func (d *Duplex) Write(p []byte) (int, error) { return d.c.socket.Write(p) }
+
+// CloseWrite tells the worker that nothing more will be sent.
+func (d *Duplex) CloseWrite() error { return d.c.socket.CloseWrite() }
+
+// SetReadDeadline may be called from any goroutine.
+func (d *Duplex) SetReadDeadline(t time.Time) error { return d.c.socket.SetReadDeadline(t) }
+
+// Close may be called from any goroutine, and again.
+func (d *Duplex) Close() error {
+	d.unwatch()
+	d.c.close()
+	return nil
+}

@@ -1,0 +1,118 @@
+package upstream
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// FuzzAnswersAreThoseOfTransport feeds the same bytes of a worker to a Pool and
+// to net/http's Transport: both take them for the same answer.
+func FuzzAnswersAreThoseOfTransport(f *testing.F) {
+	for _, answer := range []string{
+		ok, "", "HTTP/1.1 204 No Content\r\n\r\n", "HTTP/1.0 200 OK\r\n\r\nto the end", "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: T\r\n\r\n2;x=y\r\nok\r\n0\r\nT: t\r\n\r\n",
+		"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + ok, "HTTP/1.1 100 Continue\r\n\r\n" + ok,
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nok",
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ncut",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nmore",
+		"HTTP/1.1 200 OK\nA: b\n\nx", "HTTP/1.1 200 OK\r\n A: folded\r\n\r\n", "HTTP/1.1 200\r\n\r\n", "ICY 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: gzip\r\n\r\nx",
+	} {
+		f.Add(answer, uint8(0))
+		f.Add(answer, uint8(1))
+	}
+	f.Fuzz(func(t *testing.T, answer string, method uint8) {
+		if len(answer) > 64<<10 {
+			return
+		}
+		verb := []string{"GET", "HEAD", "POST"}[method%3]
+		ours := taken(func(dial dialer) (*http.Response, error) {
+			return NewPool(time.Minute, dial).RoundTrip(t.Context(), request(verb, nil))
+		}, t, answer)
+		theirs := taken(func(dial dialer) (*http.Response, error) {
+			tr := &http.Transport{DisableCompression: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }}
+			t.Cleanup(tr.CloseIdleConnections)
+			r, err := http.NewRequestWithContext(t.Context(), verb, "http://page/x", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return tr.RoundTrip(r)
+		}, t, answer)
+		if !theirs.Failed && theirs.Status < 100 { // no status at all (RFC 9110 section 15)
+			theirs = answered{Failed: true}
+		}
+		if diff := cmp.Diff(theirs, ours); diff != "" {
+			t.Errorf("%s, %q (-Transport +ours):\n%s", verb, answer, diff)
+		}
+	})
+}
+
+type dialer = func(context.Context) (net.Conn, error)
+
+// answered is what was taken for an answer.
+type answered struct {
+	Failed  bool
+	Status  int
+	Header  http.Header
+	Length  int64
+	Body    string
+	Cut     bool
+	Trailer http.Header
+}
+
+// taken returns what a client makes of a worker's bytes.
+func taken(roundTrip func(dialer) (*http.Response, error), t *testing.T, bytesOfWorker string) answered {
+	ours, theirs := socketPair(t)
+	ended := make(chan struct{})
+	go func() { // ends with the connection
+		defer close(ended)
+		defer theirs.Close()
+		var asked []byte
+		for b := make([]byte, 1024); !bytes.Contains(asked, []byte("\r\n\r\n")); {
+			n, err := theirs.Read(b)
+			if asked = append(asked, b[:n]...); err != nil {
+				return
+			}
+		}
+		io.WriteString(theirs, bytesOfWorker)
+	}()
+	defer func() { ours.Close(); <-ended }()
+	resp, err := roundTrip(func(context.Context) (net.Conn, error) { return ours, nil })
+	if err != nil {
+		return answered{Failed: true}
+	}
+	defer resp.Body.Close()
+	a := answered{Status: resp.StatusCode, Header: resp.Header, Length: resp.ContentLength}
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return a
+	}
+	body, err := io.ReadAll(resp.Body)
+	a.Body, a.Cut, a.Trailer = string(body), err != nil, resp.Trailer
+	return a
+}
+
+func socketPair(t *testing.T) (a, b net.Conn) {
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conns [2]net.Conn
+	for i, fd := range fds {
+		f := os.NewFile(uintptr(fd), "")
+		conns[i], err = net.FileConn(f)
+		f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return conns[0], conns[1]
+}

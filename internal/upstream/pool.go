@@ -1,0 +1,139 @@
+package upstream
+
+import (
+	"bufio"
+	"context"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// maxIdle is how many connections are kept that nothing uses, each with a
+// buffer of at most keptHead bytes for the next header.
+const (
+	maxIdle  = 512
+	keptHead = 4 << 10
+)
+
+// Pool keeps the connections to one worker. It may be used by many goroutines,
+// and starts none.
+type Pool struct {
+	dial func(context.Context) (net.Conn, error)
+	keep time.Duration
+
+	mu     sync.Mutex // guards all below
+	idle   []*conn    // the one that waits longest first
+	sweep  *time.Timer
+	closed bool
+}
+
+// NewPool returns a pool whose connections are dialled by the function, which
+// must return TCP or Unix ones, and closed when nothing used them for as long as
+// keep.
+func NewPool(keep time.Duration, dial func(context.Context) (net.Conn, error)) *Pool {
+	return &Pool{dial: dial, keep: keep}
+}
+
+// get returns a connection that nothing uses: the one that was used last, or a
+// new one. Of an error nothing was sent.
+func (p *Pool) get(ctx context.Context) (*conn, error) {
+	if c := p.take(); c != nil {
+		return c, nil
+	}
+	sock, err := p.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return newConn(p, sock)
+}
+
+func (p *Pool) take() *conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	last := len(p.idle) - 1
+	if last < 0 {
+		return nil
+	}
+	c := p.idle[last]
+	p.idle[last] = nil
+	p.idle = p.idle[:last]
+	return c
+}
+
+// put takes a connection back, or closes it.
+func (p *Pool) put(c *conn) {
+	c.since = time.Now()
+	if cap(c.head) > keptHead {
+		c.head = nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || len(p.idle) >= maxIdle {
+		c.close()
+		return
+	}
+	p.idle = append(p.idle, c)
+	if len(p.idle) == 1 {
+		p.sweepAfterLocked(p.keep)
+	}
+}
+
+func (p *Pool) sweepAfterLocked(d time.Duration) {
+	if p.sweep == nil {
+		p.sweep = time.AfterFunc(d, p.closeOld)
+		return
+	}
+	p.sweep.Reset(d)
+}
+
+// closeOld closes what was not used for long.
+func (p *Pool) closeOld() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now, n := time.Now(), 0
+	for n < len(p.idle) && now.Sub(p.idle[n].since) >= p.keep {
+		p.idle[n].close()
+		n++
+	}
+	p.idle = append(p.idle[:0], p.idle[n:]...)
+	clear(p.idle[len(p.idle):cap(p.idle)])
+	if len(p.idle) > 0 && !p.closed {
+		p.sweepAfterLocked(p.keep - now.Sub(p.idle[0].since))
+	}
+}
+
+// Close closes the connections that nothing uses, and the others when they
+// become free.
+func (p *Pool) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	if p.sweep != nil {
+		p.sweep.Stop()
+	}
+	for _, c := range p.idle {
+		c.close()
+	}
+	p.idle = nil
+}
+
+// socket is what a worker can be reached by.
+type socket interface {
+	net.Conn
+	syscall.Conn
+	CloseWrite() error
+}
+
+func newConn(p *Pool, sock net.Conn) (*conn, error) {
+	s := sock.(socket)
+	raw, err := s.SyscallConn()
+	if err != nil {
+		sock.Close()
+		return nil, err
+	}
+	c := &conn{socket: s, pool: p, raw: raw}
+	c.receive, c.write = c.receiveFrom, c.writeTo
+	c.r = bufio.NewReader(reader{c})
+	return c, nil
+}

@@ -1,0 +1,154 @@
+package upstream
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httputil"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// lastWrite is how long the last bytes of a request are awaited to be written
+// when its answer has ended, so that its connection can be kept.
+const lastWrite = 50 * time.Millisecond
+
+var errLength = errors.New("the request's body has not the length that was said")
+
+// sending is a body on its way to the worker.
+type sending struct {
+	done  chan struct{} // closed when it has ended; nil if there is none
+	wants chan bool     // whether the worker asked for the body; nil if it is sent unasked
+	read  atomic.Bool   // all of it was read
+	fault atomic.Pointer[error]
+	whole bool // it was sent; written before done is closed
+}
+
+// begin sends the body of a request whose header was sent.
+func (s *sending) begin(c *conn, x *Exchange) {
+	s.done = make(chan struct{})
+	if x.Request.Header.Get("Expect") != "" {
+		s.wants = make(chan bool, 1)
+	}
+	go func() { // ends with the body, or when a read of it or a write is made to fail
+		defer close(s.done)
+		if !s.wanted(x.ContinueAfter) {
+			return
+		}
+		if err := s.send(c, x.Request); err == nil {
+			s.whole = true
+		} else if !errors.As(err, new(*writeError)) { // of those the answer tells more
+			s.fault.Store(&err)
+			c.close()
+		}
+	}()
+}
+
+// wanted waits until it is known whether the worker wants the body.
+func (s *sending) wanted(patience time.Duration) bool {
+	if s.wants == nil {
+		return true
+	}
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	select {
+	case wants := <-s.wants:
+		return wants
+	case <-t.C:
+		return true
+	}
+}
+
+// ask notes whether the worker wants the body. Only the first counts.
+func (s *sending) ask(wants bool) {
+	select {
+	case s.wants <- wants:
+	default:
+	}
+}
+
+// over reports whether the whole of the body was sent.
+func (s *sending) over() bool {
+	switch {
+	case s.done == nil:
+		return true
+	case !s.read.Load():
+		return false
+	}
+	t := time.NewTimer(lastWrite)
+	defer t.Stop()
+	select {
+	case <-s.done:
+		return s.whole
+	case <-t.C:
+		return false
+	}
+}
+
+var bufferPool = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+
+// send writes the body, each piece as soon as it was read.
+func (s *sending) send(c *conn, r *http.Request) error {
+	buf := bufferPool.Get().(*[32 << 10]byte)
+	defer bufferPool.Put(buf)
+	if r.ContentLength < 0 {
+		return s.sendChunks(c, r, buf[:])
+	}
+	for left := r.ContentLength; ; {
+		n, err := r.Body.Read(buf[:])
+		left -= int64(n)
+		s.read.Store(err == io.EOF)
+		switch {
+		case left < 0, left > 0 && err == io.EOF:
+			return errLength
+		case err != nil && err != io.EOF:
+			return err
+		}
+		if n > 0 {
+			if _, err := c.socket.Write(buf[:n]); err != nil {
+				return &writeError{err}
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+	}
+}
+
+func (s *sending) sendChunks(c *conn, r *http.Request, buf []byte) error {
+	w := bufio.NewWriter(c.socket)
+	chunks := httputil.NewChunkedWriter(w)
+	for {
+		n, err := r.Body.Read(buf)
+		if err != nil && err != io.EOF {
+			return err
+		}
+		chunks.Write(buf[:n]) // what is wrong stays with the writer below
+		if err == io.EOF {
+			s.read.Store(true)
+			break
+		}
+		if err := w.Flush(); err != nil {
+			return &writeError{err}
+		}
+	}
+	chunks.Close()
+	for name, values := range r.Trailer {
+		for _, v := range values {
+			if !sound(name) || !sound(v) {
+				return errors.New("a field of the request's trailer cannot be written")
+			}
+			w.Write(appendField(w.AvailableBuffer(), name, v))
+		}
+	}
+	w.WriteString("\r\n")
+	if err := w.Flush(); err != nil {
+		return &writeError{err}
+	}
+	return nil
+}
+
+// writeError is one of the worker's side.
+type writeError struct{ error }
