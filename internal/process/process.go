@@ -38,9 +38,10 @@ type Spec struct {
 type Process struct {
 	PID int
 
-	ready chan struct{}
-	done  chan struct{}
-	exit  Exit // complete once done is closed
+	ready    chan struct{}
+	onSocket bool // complete once ready is closed
+	done     chan struct{}
+	exit     Exit // complete once done is closed
 
 	mu     sync.Mutex // guards exited: no signal goes to a group that may be another's by now
 	exited bool
@@ -133,6 +134,10 @@ func (p *Parent) startFresh(path string, args []string, attr *os.ProcAttr) (chil
 // that does not know how never closes it.
 func (p *Process) Ready() <-chan struct{} { return p.ready }
 
+// OnSocket reports whether it said that it listens on TQ_SOCKET as well. That
+// is known once Ready is closed.
+func (p *Process) OnSocket() bool { return p.onSocket }
+
 // Done is closed when the process has ended, was reaped, and all it printed
 // was handed on.
 func (p *Process) Done() <-chan struct{} { return p.done }
@@ -175,7 +180,8 @@ func (p *Process) hear(r *os.File) {
 		return
 	}
 	switch said[0] {
-	case 'r':
+	case 'r', 's':
+		p.onSocket = said[0] == 's'
 		close(p.ready)
 	case 'x':
 		p.exit.PortTaken = true

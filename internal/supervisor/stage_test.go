@@ -71,6 +71,7 @@ type actor struct {
 
 func (a *actor) Ready() <-chan struct{} { return a.ready }
 func (a *actor) Done() <-chan struct{}  { return a.done }
+func (a *actor) OnSocket() bool         { return false }
 func (a *actor) Exit() process.Exit     { return a.exit }
 
 func (a *actor) Stop(ctx context.Context, grace time.Duration) {

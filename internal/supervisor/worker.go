@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,6 +25,7 @@ import (
 // child is a process, as far as an actor knows one.
 type child interface {
 	Ready() <-chan struct{}
+	OnSocket() bool
 	Done() <-chan struct{}
 	Exit() process.Exit
 	Stop(ctx context.Context, grace time.Duration)
@@ -40,6 +42,8 @@ type worker struct {
 	child
 	version
 	pid, port int
+	socket    string // it was told to listen on; empty where there are none
+	onSocket  bool   // it does
 	settings  config.WorkerSettings
 	began     time.Time
 	ready     time.Time
@@ -108,7 +112,7 @@ func (p *page) start(a *startAttempt) {
 	}
 	ctx, cancel := context.WithCancel(p.life) // ended by dropStart, at the latest in close
 	a.cancel = cancel
-	a.port, a.settings, a.began = port, p.cfg.worker, time.Now()
+	a.port, a.socket, a.settings, a.began = port, newSocket(), p.cfg.worker, time.Now()
 	cfg, spec := p.cfg, p.spec(a)
 	a.env = tellable(spec.Env)
 	p.starting = a
@@ -181,6 +185,7 @@ func (p *page) spec(a *startAttempt) process.Spec {
 	}
 	own := map[string]string{
 		"TQ_PORT":                     strconv.Itoa(a.port),
+		"TQ_SOCKET":                   a.socket,
 		"TQ_MAX_REQUESTS":             strconv.Itoa(w.MaxRequests),
 		"TQ_READ_TIMEOUT_SECONDS":     seconds(w.ReadTimeout),
 		"TQ_WRITE_TIMEOUT_SECONDS":    seconds(w.WriteTimeout),
@@ -201,6 +206,15 @@ func (p *page) spec(a *startAttempt) process.Spec {
 		env = append(env, key+"="+value)
 	}
 	return process.Spec{Path: a.binary, Dir: p.root, Env: env}
+}
+
+// newSocket returns a name that nobody else can know. It is one of Linux, which
+// knows names that are no files and end with who listens (unix(7), "abstract").
+func newSocket() string {
+	if runtime.GOOS != "linux" {
+		return ""
+	}
+	return "@tqserver/" + rand.Text()
 }
 
 func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
@@ -263,6 +277,7 @@ func (p *page) await(ctx context.Context, w *worker, timeout time.Duration) erro
 	for {
 		select {
 		case <-w.Ready():
+			w.onSocket = w.OnSocket()
 			return nil
 		case <-next.C:
 			ask()
@@ -403,7 +418,11 @@ func (p *page) tryAgain() {
 
 // swap sends traffic to a worker that is ready, and retires the one before.
 func (p *page) swap(a *startAttempt, w *worker) {
-	w.backend = proxy.NewBackend(loopback(w.port), proxy.BackendOptions{MaxRequests: w.settings.MaxRequests, IdleTimeout: w.settings.IdleTimeout, Build: w.build})
+	opts := proxy.BackendOptions{MaxRequests: w.settings.MaxRequests, IdleTimeout: w.settings.IdleTimeout, Build: w.build}
+	if w.onSocket {
+		opts.Socket = w.socket
+	}
+	w.backend = proxy.NewBackend(loopback(w.port), opts)
 	old := p.serving
 	p.entry.Serve(w.backend)
 	swapped := time.Now()

@@ -83,6 +83,7 @@ func routes(runtime *worker.Runtime) http.Handler {
 	mux.HandleFunc("/count", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, runtime.GetRequestCount(), runtime.ShouldShutdown())
 	})
+	mux.HandleFunc("/from", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.RemoteAddr) })
 	mux.HandleFunc("/child", func(w http.ResponseWriter, r *http.Request) {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), "TQ_TEST_ROLE=child")
@@ -140,14 +141,15 @@ func begun(next http.HandlerFunc) http.HandlerFunc {
 // A page is a process that runs a page, and the ends of its pipes.
 type page struct {
 	*testing.T
-	port   int
-	cmd    *exec.Cmd
-	stdout bytes.Buffer
-	stderr *bytes.Buffer // nil if nobody reads it
-	ready  *os.File
-	alive  *os.File // closing it is the death of the server
-	done   chan struct{}
-	client *http.Client
+	port    int
+	listens string // r at its port, s at its socket too
+	cmd     *exec.Cmd
+	stdout  bytes.Buffer
+	stderr  *bytes.Buffer // nil if nobody reads it
+	ready   *os.File
+	alive   *os.File // closing it is the death of the server
+	done    chan struct{}
+	client  *http.Client
 }
 
 // start starts a page under a server that sets the given variables, and returns
@@ -162,7 +164,8 @@ func startRole(t *testing.T, role string, vars ...string) *page {
 	for {
 		p := launch(t, freePort(t), role, vars...)
 		switch said := p.said(); said {
-		case "r":
+		case "r", "s":
+			p.listens = said
 			return p
 		case "x": // another test was faster
 			<-p.done

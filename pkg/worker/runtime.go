@@ -60,6 +60,7 @@ type Runtime struct {
 	WriteTimeout    int    // seconds from a request's header to the end of its response; 0 = none (TQ_WRITE_TIMEOUT_SECONDS, 30)
 	IdleTimeout     int    // seconds a connection waits for its next request; 0 = for ever (TQ_IDLE_TIMEOUT_SECONDS, 120)
 	ShutdownTimeout int    // milliseconds from being asked to end to being killed (TQ_SHUTDOWN_GRACE_PERIOD_MS, 500)
+	Socket          string // name of a Unix socket to listen on as well; empty = none (TQ_SOCKET)
 	LogFile         string // where the server writes what the worker prints; empty = nowhere (TQ_LOG_FILE)
 
 	requestCount      atomic.Int32
@@ -110,6 +111,7 @@ func NewRuntime() (*Runtime, error) {
 		WriteTimeout:    number("TQ_WRITE_TIMEOUT_SECONDS", 30, 0, math.MaxInt32),
 		IdleTimeout:     number("TQ_IDLE_TIMEOUT_SECONDS", 120, 0, math.MaxInt32),
 		ShutdownTimeout: number("TQ_SHUTDOWN_GRACE_PERIOD_MS", 500, 0, math.MaxInt32),
+		Socket:          os.Getenv("TQ_SOCKET"),
 		LogFile:         os.Getenv("TQ_LOG_FILE"),
 		ready:           pipe("TQ_READY_FD"),
 		alive:           pipe("TQ_ALIVE_FD"),
@@ -149,6 +151,10 @@ func inherited(name, value string) (*os.File, error) {
 // [http.DefaultServeMux] if that is nil, until the worker is to end. It is to be
 // called once. The error is that of listening or of accepting connections.
 //
+// It listens on Socket as well, if there is one and that works: the server
+// sends requests there, which costs less than a port. They say that they come
+// from 127.0.0.1:0.
+//
 // It returns nil after SIGTERM, SIGINT, or the end of the server that started
 // the worker. Then no connection is accepted any more, and requests under way
 // have four fifths of ShutdownTimeout to finish, because the server kills the
@@ -176,16 +182,16 @@ func (r *Runtime) StartServer(handler http.Handler) error {
 	s := newService(r, handler)
 	defer s.close()
 
-	listener, err := r.listen()
+	listeners, err := r.listen()
 	if err != nil {
 		return err
 	}
-	return s.run(listener)
+	return s.run(listeners)
 }
 
-// listen returns a listener once the server, or whoever started the worker by
-// hand, knows of it.
-func (r *Runtime) listen() (net.Listener, error) {
+// listen returns listeners once the server, or whoever started the worker by
+// hand, knows of them.
+func (r *Runtime) listen() ([]net.Listener, error) {
 	listener, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(r.Port)))
 	// If the server does not hear, it has gone, and that is noticed elsewhere.
 	switch taken := errors.Is(err, syscall.EADDRINUSE); {
@@ -196,14 +202,47 @@ func (r *Runtime) listen() (net.Listener, error) {
 		return nil, err
 	case err != nil:
 		return nil, err
-	case r.ready == nil:
+	}
+	listeners, said := []net.Listener{listener}, "r"
+	if r.Socket != "" {
+		if l, err := net.Listen("unix", r.Socket); err == nil {
+			listeners, said = append(listeners, socket{l, listener.Addr()}), "s"
+		}
+	}
+	if r.ready == nil {
 		fmt.Fprintf(os.Stderr, "listening on http://%s\n", listener.Addr())
-	default:
-		r.ready.WriteString("r")
+	} else {
+		r.ready.WriteString(said)
 		r.ready.Close()
 	}
-	return listener, nil
+	return listeners, nil
 }
+
+// socket is a listener on a Unix socket whose connections have the addresses
+// that handlers expect.
+type socket struct {
+	net.Listener
+	addr net.Addr // of the port
+}
+
+func (s socket) Accept() (net.Conn, error) {
+	c, err := s.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return socketConn{c.(*net.UnixConn), s.addr}, nil
+}
+
+type socketConn struct {
+	*net.UnixConn
+	local net.Addr
+}
+
+// theServer is where the server is, as far as that has an address.
+var theServer = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}
+
+func (c socketConn) LocalAddr() net.Addr  { return c.local }
+func (c socketConn) RemoteAddr() net.Addr { return theServer }
 
 // GetRequestCount returns how many requests have begun, those for the path
 // /health not counted, because the server makes them itself. It stays at the

@@ -49,7 +49,6 @@ func newService(r *Runtime, handler http.Handler) *service {
 		signals: make(chan os.Signal, 2),
 		broken:  make(chan os.Signal, 1),
 		gone:    make(chan struct{}),
-		failed:  make(chan error, 1),
 	}
 	s.closing, s.closed = context.WithCancel(context.Background())
 	s.requests, s.cancel = context.WithCancel(s.closing)
@@ -87,8 +86,11 @@ func (s *service) handler(next http.Handler) http.Handler {
 }
 
 // run serves until the worker is to end and has done so.
-func (s *service) run(listener net.Listener) error {
-	s.tasks.Go(func() { s.failed <- s.http.Serve(listener) }) // ends when s.http is shut down or closed
+func (s *service) run(listeners []net.Listener) error {
+	s.failed = make(chan error, len(listeners))
+	for _, l := range listeners {
+		s.tasks.Go(func() { s.failed <- s.http.Serve(l) }) // ends when s.http is shut down or closed
+	}
 	if s.runtime.alive != nil {
 		s.tasks.Go(s.watch)
 	}
