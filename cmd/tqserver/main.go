@@ -28,6 +28,9 @@ func main() {
 	if server.Guard() {
 		return
 	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // the heap is small, and requests leave much behind
+	}
 	os.Exit(run())
 }
 
