@@ -69,13 +69,15 @@ func (r row) state(l look) (text string, style lipgloss.Style) {
 		return "○ stopped", l.dim
 	case state.Waiting:
 		return "◌ no port", l.warn
+	case state.Asleep:
+		return "○ asleep", l.dim
 	}
 	return string(r.Phase), l.dim
 }
 
 // attention sorts what is broken before what is not.
 func (r row) attention() int {
-	order := []state.Phase{state.Failed, state.Conflict, state.Crashed, state.Waiting, state.Building, state.Starting, state.Serving, state.Stopped}
+	order := []state.Phase{state.Failed, state.Conflict, state.Crashed, state.Waiting, state.Building, state.Starting, state.Serving, state.Asleep, state.Stopped}
 	return slices.Index(order, r.Phase)
 }
 

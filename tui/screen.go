@@ -214,9 +214,11 @@ func (m *model) tally() (all, short []string) {
 	first, serving := 0, 0
 	for _, p := range m.pages {
 		n[p.Phase]++
-		if p.ServingOn > 0 {
+		switch {
+		case p.Phase == state.Asleep:
+		case p.ServingOn > 0:
 			serving++
-		} else if p.Phase == state.Building {
+		case p.Phase == state.Building:
 			first++
 		}
 	}
@@ -229,6 +231,10 @@ func (m *model) tally() (all, short []string) {
 	}
 	if n[state.Starting] > 0 {
 		all = append(all, fmt.Sprintf("%d starting", n[state.Starting]))
+	}
+	if n[state.Asleep] > 0 {
+		all = append(all, fmt.Sprintf("%d asleep", n[state.Asleep]))
+		short = append(short, fmt.Sprintf("%d asleep", n[state.Asleep]))
 	}
 	for _, bad := range []struct {
 		n          int

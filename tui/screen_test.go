@@ -69,7 +69,7 @@ func FuzzScreen(f *testing.F) {
 var colour = ansiColour()
 
 func randomUpdate(rnd *rand.Rand, text string) state.Update {
-	phases := []state.Phase{state.Building, state.Starting, state.Serving, state.Failed, state.Crashed, state.Stopped, state.Waiting, state.Conflict, "?"}
+	phases := []state.Phase{state.Building, state.Starting, state.Serving, state.Failed, state.Crashed, state.Stopped, state.Waiting, state.Asleep, state.Conflict, "?"}
 	at := func() time.Time { return noon.Add(time.Duration(rnd.Int64N(int64(time.Hour)))) }
 	u := state.Update{Seq: rnd.Uint64(), Snapshot: &state.Snapshot{Server: state.Server{Root: "/" + text, Addr: text, Paused: rnd.IntN(2) == 0, Stopping: rnd.IntN(5) == 0, StopBy: at()}}}
 	if rnd.IntN(3) == 0 {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -68,7 +69,7 @@ func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args 
 	commands := map[string]func(ts *testscript.TestScript, neg bool, args []string){
 		"page": savePage, "swap-page": swapPage, "edit": edit, "serve": serve, "quit": quit, "get": get, "await": await, "note": note,
 		"log": waitLog, "load": loadOn, "unload": unload, "begin": begin, "end": end, "workers": workers, "signal": sendSignal,
-		"hold": hold, "release": release, "after": after, "raw": raw, "file": waitFile,
+		"hold": hold, "release": release, "after": after, "raw": raw, "file": waitFile, "doze": doze,
 	}
 	maps.Copy(commands, screenCommands)
 	maps.Copy(commands, socketCommands)
@@ -405,6 +406,19 @@ func get(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("GET %s: %v, %q", args[0], err, answer)
 	}
 	fmt.Fprint(ts.Stdout(), answer)
+}
+
+// doze asks a page at about the moment at which its worker is stopped because
+// nobody asks.
+func doze(ts *testscript.TestScript, neg bool, args []string) {
+	limit, err := time.ParseDuration(args[1])
+	ts.Check(err)
+	for range 10 {
+		<-time.After(limit + rand.N(limit*3/10))
+		if answer, err := of(ts).get(args[0]); err != nil || !strings.HasPrefix(answer, "200 ") {
+			ts.Fatalf("GET %s: %v, %q", args[0], err, answer)
+		}
+	}
 }
 
 func await(ts *testscript.TestScript, neg bool, args []string) {

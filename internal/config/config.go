@@ -84,11 +84,17 @@ type Workers struct {
 	StartTimeout   time.Duration // above 0
 	HealthInterval time.Duration // above 0
 	HealthFailures int           // at least 1
+	Start          string        // "always" or "on_demand"
+	IdleStop       time.Duration // 0: never
 
 	standard WorkerSettings            // of workers.default
 	paths    map[string]WorkerSettings // of workers.paths, merged with standard
 	routes   *router.Table[WorkerSettings]
 }
+
+// OnDemand reports whether a worker starts when its page is asked for, and stops
+// when nobody has asked for IdleStop.
+func (w *Workers) OnDemand() bool { return w.Start == "on_demand" }
 
 // WorkerSettings is everything in the configuration that reaches a worker: two
 // workers of a page are alike if, and only if, their settings are equal.

@@ -40,6 +40,8 @@ func TestDefaultsAreTheDocumentedOnes(t *testing.T) {
 			StartTimeout:   30 * time.Second,
 			HealthInterval: 30 * time.Second,
 			HealthFailures: 3,
+			Start:          "always",
+			IdleStop:       5 * time.Minute,
 		},
 		FileWatcher: FileWatcher{Debounce: 50 * time.Millisecond},
 		Pages:       Pages{Directory: "/srv/site/pages"},

@@ -31,6 +31,7 @@ func TestEveryMistakeIsNamedWithItsLine(t *testing.T) {
 		"negative time":            {"workers: {restart_delay_ms: -1}", "1: workers.restart_delay_ms: must be at least 0, not -1"},
 		"time out of range":        {"server: {read_timeout_seconds: 9223372037}", "1: server.read_timeout_seconds: must be at most 9223372036, not 9223372037"},
 		"time beyond 64 bits":      {"server: {read_timeout_seconds: 18446744073709551615}", "1: server.read_timeout_seconds: must be at most 9223372036, not 18446744073709551615"},
+		"another way to start":     {"workers: {start: lazily}", `1: workers.start: must be one of always, on_demand, not "lazily"`},
 		"no health failures":       {"workers: {health_failures: 0}", "1: workers.health_failures: must be at least 1, not 0"},
 		"no health interval":       {"workers: {health_interval_seconds: 0}", "1: workers.health_interval_seconds: must be at least 1, not 0"},
 		"no start timeout":         {"workers: {start_timeout_seconds: 0}", "1: workers.start_timeout_seconds: must be at least 1, not 0"},

@@ -64,6 +64,8 @@ var options = slices.Concat([]option[Config]{
 	seconds("workers.start_timeout_seconds", 30, 1, func(c *Config) *time.Duration { return &c.Workers.StartTimeout }),
 	seconds("workers.health_interval_seconds", 30, 1, func(c *Config) *time.Duration { return &c.Workers.HealthInterval }),
 	integer("workers.health_failures", 3, 1, math.MaxInt, func(c *Config) *int { return &c.Workers.HealthFailures }),
+	text("workers.start", "always", func(c *Config) *string { return &c.Workers.Start }, oneOf("always", "on_demand")),
+	seconds("workers.idle_stop_seconds", 300, 0, func(c *Config) *time.Duration { return &c.Workers.IdleStop }),
 	{key: "workers.paths", kind: wantGroup},
 
 	milliseconds("file_watcher.debounce_ms", 50, 0, func(c *Config) *time.Duration { return &c.FileWatcher.Debounce }),

@@ -65,7 +65,7 @@ func (l *Live) troubleOf(before page, now state.Page) *trouble {
 	case now.Phase == state.Failed:
 		t.kind = noStart
 		t.words = l.lastWords(now)
-	case now.Phase == state.Serving, now.Phase == state.Conflict:
+	case now.Phase == state.Serving, now.Phase == state.Asleep, now.Phase == state.Conflict:
 		t.kind = dispute
 	default:
 		return nil

@@ -105,6 +105,10 @@ func (x *exchange) join() *Refusal {
 	if x.place == nil {
 		x.place = x.route.queue.join(x.settings.MaxHeld)
 	}
+	select {
+	case x.route.Asked <- struct{}{}:
+	default:
+	}
 	if x.place == nil {
 		return &Refusal{Status: http.StatusServiceUnavailable, Title: "Too many requests wait for this page", Until: time.Now().Add(time.Second)}
 	}

@@ -21,7 +21,8 @@ type Refusal struct {
 // Route is where the requests of one page go. The zero Route holds them. It is
 // steered by one goroutine and asked by many.
 type Route struct {
-	Name string // for the access log; not to be changed
+	Name  string          // for the access log; not to be changed
+	Asked chan<- struct{} // gets a value, if there is room, when a request has begun to wait; not to be changed
 
 	stance  atomic.Pointer[stance]
 	served  atomic.Bool // somebody did

@@ -39,6 +39,7 @@ const (
 	Serving  Phase = "serving"
 	Failed   Phase = "failed"
 	Crashed  Phase = "crashed"
+	Asleep   Phase = "asleep" // until it is asked for
 	Stopped  Phase = "stopped"
 	Waiting  Phase = "waiting" // for a port
 	Conflict Phase = "conflict"
@@ -50,7 +51,7 @@ type Page struct {
 	Route, Dir string // Dir is relative to the project's folder where it lies below it
 	Phase      Phase
 	Build      Build         // the newest attempt
-	ServingOn  int           // number of the build that serves, 0 for none
+	ServingOn  int           // number of the build that serves, or will as soon as a page that sleeps is asked for; 0 for none
 	Swap       time.Duration // from the good build to the first request it could get, 0 if none serves
 	Problem    string
 	LastWords  string // what a worker that did not start printed last

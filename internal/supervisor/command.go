@@ -22,6 +22,7 @@ func (p *page) configure(cfg settings, rebuild bool, done func(replaced bool)) {
 	if cfg.workers.HealthInterval != old.workers.HealthInterval && p.serving != nil {
 		p.health.Reset(cfg.workers.HealthInterval)
 	}
+	p.lookIdle()
 	outdated := func(w *worker) bool {
 		return w.settings != cfg.worker || w.port != 0 && !p.ports.contains(w.port)
 	}
@@ -29,6 +30,9 @@ func (p *page) configure(cfg settings, rebuild bool, done func(replaced bool)) {
 	case rebuild:
 		p.settled = append(p.settled, done)
 		p.save(change{at: time.Now()})
+	case p.asleep != nil && p.building == nil && !cfg.workers.OnDemand():
+		p.settled = append(p.settled, done)
+		p.start(p.asleep)
 	case p.starting != nil && outdated(&p.starting.worker), p.starting == nil && p.serving != nil && outdated(p.serving):
 		p.settled = append(p.settled, done)
 		p.replace(configuration, p.current())
@@ -77,6 +81,8 @@ func (p *page) command(verb state.Verb) error {
 			if p.building == nil { // or else it has been cancelled, and is not over yet
 				p.build(*p.again, false)
 			}
+		case p.asleep != nil && p.building == nil:
+			p.start(p.asleep)
 		case p.serving == nil && p.starting == nil && p.building == nil:
 			p.calmDown()
 			p.build(change{at: time.Now()}, false)

@@ -23,6 +23,9 @@ import (
 //	            ▼            ▼            ▼ crash, again after a pause
 //	          failed       failed      starting
 //
+// On demand a page whose build is good sleeps before it starts, until it is
+// asked for, and again when nobody has asked for long (sleep.go).
+//
 // All fields below the channels belong to the actor's goroutine. What takes
 // time runs in goroutines of its own (aside), whose results are functions that
 // the actor calls; a result of something that was superseded finds that it is
@@ -33,9 +36,10 @@ type page struct {
 	entry *proxy.Route
 	out   *output
 
-	changed chan change // holds one: a hundred saves are one
-	inbox   chan func() // what the supervisor asks
-	results chan func() // what came of what runs aside
+	changed chan change   // holds one: a hundred saves are one
+	asked   chan struct{} // holds one: requests have begun to wait
+	inbox   chan func()   // what the supervisor asks
+	results chan func()   // what came of what runs aside
 	gone    chan struct{}
 
 	life        context.Context // of what runs aside: it ends with its work, not with the actor's context
@@ -65,6 +69,7 @@ type page struct {
 	starting *startAttempt
 	redo     reason        // of a start whose binary was gone
 	portless *startAttempt // waits for a port
+	asleep   *startAttempt // waits until it is asked for
 	freed    <-chan struct{}
 	reserved int // a port kept for the next worker
 	leaving  int // workers that were given up before they served; their ports come back
@@ -84,6 +89,8 @@ type page struct {
 	touching *time.Timer // until touched files count
 	health   *time.Timer
 	probing  bool
+	idle     *time.Timer // until it is looked whether anybody asks; on demand only
+	lull     lull
 
 	touched    []string // files that need no build and were not told of yet
 	assets     int      // how often there were some
@@ -125,14 +132,15 @@ type buildAttempt struct {
 func newPage(h *house, route, dir string, cfg settings) *page {
 	p := &page{
 		house: h, route: route, dir: dir, cfg: cfg,
-		entry:    &proxy.Route{Name: route},
 		changed:  make(chan change, 1),
+		asked:    make(chan struct{}, 1),
 		inbox:    make(chan func()),
 		results:  make(chan func()),
 		gone:     make(chan struct{}),
 		draining: make(map[*worker]bool),
-		retry:    idleTimer(), rebuild: idleTimer(), calm: idleTimer(), recheck: idleTimer(), health: idleTimer(), touching: idleTimer(),
+		retry:    idleTimer(), rebuild: idleTimer(), calm: idleTimer(), recheck: idleTimer(), health: idleTimer(), touching: idleTimer(), idle: idleTimer(),
 	}
+	p.entry = &proxy.Route{Name: route, Asked: p.asked}
 	p.out = newOutput(h, route, cfg.logFile)
 	return p
 }
@@ -193,6 +201,10 @@ func (p *page) run(ctx context.Context) {
 			p.checkHealth()
 		case <-p.touching.C:
 			p.showTouched()
+		case <-p.awaited():
+			p.start(p.asleep)
+		case <-p.idle.C:
+			p.lookIdle()
 		case <-ended:
 			ended = nil
 			p.close(shuttingDown)
@@ -391,7 +403,7 @@ func (p *page) buildFailed() {
 	case p.coming() != nil:
 	case p.serving != nil && p.serving.settings != p.cfg.worker:
 		p.replace(configuration, p.serving.version)
-	case p.serving != nil:
+	case p.serving != nil, p.asleep != nil:
 	case p.live.binary != "":
 		p.replace(crash, p.live) // it had ended by itself
 	default:
@@ -405,15 +417,15 @@ var brokenPage = proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "Th
 func (p *page) goodBuild(a *buildAttempt, binary string, attempt state.Build) {
 	failed, last, coming := p.failed, p.words, p.coming()
 	p.failed, p.words = "", words{}
-	if p.serving != nil && p.serving.binary == binary {
+	if answers := p.answers(); answers.binary == binary {
 		if coming != nil && coming.binary != binary {
 			p.dropStart()
 			coming = nil
 		}
-		p.good = p.serving.version
+		p.good = answers
 		p.shown = attempt
-		p.shown.Number = p.serving.build
-		attrs := []slog.Attr{slog.Int("serving", p.serving.build), slog.Duration("took", attempt.Took)}
+		p.shown.Number = answers.build
+		attrs := []slog.Attr{slog.Int("serving", answers.build), slog.Duration("took", attempt.Took)}
 		if attempt.Trigger != "" {
 			attrs = append(attrs, slog.String("file", attempt.Trigger))
 		}
@@ -429,7 +441,7 @@ func (p *page) goodBuild(a *buildAttempt, binary string, attempt state.Build) {
 		case coming != nil: // it was asked for otherwise
 		case p.redo != "":
 			p.replace(p.redo, p.good)
-		case p.serving.settings != p.cfg.worker:
+		case p.serving != nil && p.serving.settings != p.cfg.worker:
 			p.replace(configuration, p.good)
 		}
 		return
@@ -450,7 +462,23 @@ func (p *page) goodBuild(a *buildAttempt, binary string, attempt state.Build) {
 		p.shown = attempt
 		p.good = version{binary, p.number}
 	}
-	p.start(&startAttempt{worker: worker{version: p.good}, reason: newBuild, change: a.change, buildTook: attempt.Took})
+	next := &startAttempt{worker: worker{version: p.good}, reason: newBuild, change: a.change, buildTook: attempt.Took}
+	if p.cfg.workers.OnDemand() && p.serving == nil && p.coming() == nil {
+		p.sleep(next, slog.Duration("build_took", attempt.Took))
+	} else {
+		p.start(next)
+	}
+}
+
+// answers is the version that serves, or would if the page was asked for.
+func (p *page) answers() version {
+	switch {
+	case p.serving != nil:
+		return p.serving.version
+	case p.asleep != nil:
+		return p.asleep.version
+	}
+	return version{}
 }
 
 // learn asks what the newest build was made of, when nothing else is to do.
@@ -525,11 +553,12 @@ func (p *page) quiet() {
 		p.learning()
 	}
 	p.dropStart()
+	p.asleep = nil
 	if p.reserved != 0 {
 		p.ports.release(p.reserved)
 		p.reserved = 0
 	}
-	for _, t := range []*time.Timer{p.rebuild, p.calm, p.recheck, p.health, p.touching} {
+	for _, t := range []*time.Timer{p.rebuild, p.calm, p.recheck, p.health, p.touching, p.idle} {
 		t.Stop()
 	}
 }
@@ -561,7 +590,7 @@ func (p *page) state() state.Page {
 		Assets: p.assets, AssetFiles: p.assetFiles,
 		Phase: phase(facts{
 			stopped: p.stopped, building: p.building != nil, starting: p.starting != nil, portless: p.portless != nil,
-			failed: p.failed != "", serving: p.serving != nil, crashed: !p.next.IsZero(),
+			failed: p.failed != "", serving: p.serving != nil, asleep: p.asleep != nil, crashed: !p.next.IsZero(),
 		}),
 	}
 	if p.conflict != "" {
@@ -572,6 +601,12 @@ func (p *page) state() state.Page {
 	}
 	if a := p.starting; a != nil {
 		s.Workers = append(s.Workers, a.worker.state(state.RoleStarting))
+		if a.reason == onDemand {
+			s.ServingOn = a.build // as while it slept
+		}
+	}
+	if p.asleep != nil {
+		s.ServingOn = p.asleep.build
 	}
 	if w := p.serving; w != nil {
 		s.ServingOn, s.Swap = w.build, w.swap

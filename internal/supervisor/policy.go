@@ -48,7 +48,7 @@ func (b *burst) starves(now time.Time) bool {
 
 // facts are what a page's phase follows from.
 type facts struct {
-	stopped, building, starting, portless, failed, serving, crashed bool
+	stopped, building, starting, portless, failed, serving, asleep, crashed bool
 }
 
 // phase is the word for a page: what was asked for first, then what is under
@@ -67,6 +67,8 @@ func phase(f facts) state.Phase {
 		return state.Failed
 	case f.serving:
 		return state.Serving
+	case f.asleep:
+		return state.Asleep
 	case f.crashed:
 		return state.Crashed
 	}
@@ -84,6 +86,7 @@ const (
 	asked         reason = "restart"
 	crash         reason = "crash"
 	putBack       reason = "put back"
+	onDemand      reason = "on_demand"
 )
 
 // insists reports whether a start that failed beside a serving worker is

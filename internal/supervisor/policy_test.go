@@ -39,6 +39,7 @@ func TestThePhaseIsWhatMattersMost(t *testing.T) {
 		state.Failed:   {failed: true, serving: true},
 		state.Serving:  {serving: true, crashed: true},
 		state.Crashed:  {crashed: true},
+		state.Asleep:   {asleep: true},
 	} {
 		if got := phase(f); got != want {
 			t.Errorf("%+v is %s, not %s", f, got, want)

@@ -53,6 +53,7 @@ type stage struct {
 	lingers  time.Duration // of a build after it was cancelled
 	stale    bool          // the next build turns out to have missed a save
 	foreign  map[int]bool  // ports that turn out to be taken when a worker starts
+	onDemand bool          // from the beginning
 }
 
 // actor plays a worker's process.
@@ -116,6 +117,9 @@ func perform(t *testing.T, prepare func(*stage), test func(*stage)) {
 			prepare(s)
 		}
 		cfg := config.Default(root)
+		if s.onDemand {
+			cfg.Workers.Start = "on_demand"
+		}
 		h := &house{
 			root: root, store: state.NewStore(state.Server{}), builder: s,
 			ports: newPorts(cfg.Workers.PortRangeStart, cfg.Workers.PortRangeStart+3), slots: newSlots(2),
@@ -324,6 +328,22 @@ func (s *stage) request() {
 	leave()
 	defer func() { recover() }() // the proxy tells net/http that the client left
 	front.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
+}
+
+// wait has the page asked for something by a client who waits until leave is
+// called.
+func (s *stage) wait() (leave func()) {
+	front := proxy.New(proxy.Settings{HoldTimeout: time.Hour, MaxHeld: 1})
+	front.Match(func(string) (*proxy.Route, bool) { return s.page.entry, true })
+	ctx, cancel := context.WithCancel(s.t.Context())
+	left := make(chan struct{})
+	go func() { // ends with ctx
+		defer close(left)
+		defer func() { recover() }() // the proxy tells net/http that the client left
+		front.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
+	}()
+	synctest.Wait()
+	return func() { cancel(); <-left }
 }
 
 func (s *stage) starts() int { return len(s.all()) }

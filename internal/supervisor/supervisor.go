@@ -496,7 +496,11 @@ func (s *Supervisor) do(cmd state.Command) error {
 	}
 	if cmd.Page == "" {
 		for _, p := range s.pages {
-			p.ask(func() { p.command(cmd.Verb) })
+			p.ask(func() {
+				if cmd.Verb != state.Restart || p.asleep == nil { // one that sleeps starts anew anyway
+					p.command(cmd.Verb)
+				}
+			})
 		}
 		return nil
 	}

@@ -95,7 +95,7 @@ func (p *page) start(a *startAttempt) {
 		}
 	}
 	p.dropStart()
-	p.redo = ""
+	p.redo, p.asleep = "", nil
 	p.retry.Stop()
 	p.next = time.Time{}
 	if p.serving == nil {
@@ -441,6 +441,7 @@ func (p *page) swap(a *startAttempt, w *worker) {
 	p.takeTouched() // so that one change is told of once
 	p.calm.Reset(calmAfter)
 	p.health.Reset(p.cfg.workers.HealthInterval)
+	p.lookIdle()
 
 	attrs := []slog.Attr{
 		slog.Int("build", w.build), slog.Int("pid", w.pid), slog.Int("port", w.port),
