@@ -279,6 +279,7 @@ func BenchmarkMeasureWhatDidNotChange(b *testing.B) {
 }
 
 func BenchmarkPublish(b *testing.B) {
+	b.ReportAllocs()
 	s := NewStore(Server{})
 	page := Page{Route: "/"}
 	for b.Loop() {
