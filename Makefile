@@ -1,7 +1,10 @@
 GO          ?= go
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help run build test race lint e2e figures figures-http figures-browser fuzz screens clean tmux chromium
+CADDY       ?= v2.11.9
+BENCHTOOLS  ?= $(HOME)/.cache/tqserver-bench
+
+.PHONY: help run build test race lint e2e bench figures figures-http figures-browser fuzz screens clean tmux chromium benchtools
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +29,9 @@ lint: ## gofmt, vet for Linux and macOS, staticcheck
 
 e2e: chromium ## run the tests that need a browser
 	cd e2e && $(GO) vet ./... && $(GO) test -count=1 ./...
+
+bench: benchtools ## measure against go build, nginx, Caddy and ReverseProxy, 15 minutes; write docs/performance.md
+	$(GO) run ./internal/bench -caddy $(BENCHTOOLS)/caddy-$(CADDY)
 
 figures: tmux ## measure start, reload, a flood of lines and an idle screen, 4 minutes
 	@mkdir -p bin
@@ -59,6 +65,18 @@ fuzz: ## fuzz what parses outside input, half a minute each
 	$(GO) test -fuzz FuzzLine -fuzztime 30s ./internal/accesslog
 	$(GO) test -fuzz FuzzMask -fuzztime 30s ./internal/accesslog
 	$(GO) test -fuzz FuzzScreen -fuzztime 30s ./tui
+
+# What make bench compares with: nginx and wrk of the system, Caddy from its module.
+benchtools:
+	@command -v nginx >/dev/null && command -v wrk >/dev/null || { \
+		SUDO=$$([ "$$(id -u)" = 0 ] || echo sudo -n); \
+		if command -v apt-get >/dev/null; then $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq --no-install-recommends nginx-light wrk >/dev/null; \
+		elif command -v dnf >/dev/null; then $$SUDO dnf install -y -q nginx wrk; fi; \
+		command -v nginx >/dev/null && command -v wrk >/dev/null || { echo "install nginx and wrk: the benchmarks compare with the one by the other"; exit 1; }; \
+	}
+	@[ -x $(BENCHTOOLS)/caddy-$(CADDY) ] || { \
+		GOBIN=$(BENCHTOOLS) $(GO) install github.com/caddyserver/caddy/v2/cmd/caddy@$(CADDY) && mv $(BENCHTOOLS)/caddy $(BENCHTOOLS)/caddy-$(CADDY); \
+	}
 
 # The tests in a browser need one, which is Chromium.
 chromium:

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	callers  = 64
+	listen   = 4 * time.Second
+	hearings = 5
+)
+
+// latency measures bar 8: at a rate that does not depend on the answers, what
+// a proxy adds to the time that the worker takes by itself.
+func (b *bench) latency(ctx context.Context, rate float64, ours, nginx, worker *side) error {
+	half := map[*side][]time.Duration{}
+	most := map[*side][]time.Duration{}
+	for range hearings {
+		for _, s := range []*side{worker, ours, nginx} {
+			took, err := openLoop(ctx, s.address, rate, listen)
+			if err != nil {
+				return err
+			}
+			half[s] = append(half[s], quantile(took, 0.5))
+			most[s] = append(most[s], quantile(took, 0.99))
+		}
+	}
+	added := func(of map[*side][]time.Duration, s *side) time.Duration {
+		var all []time.Duration
+		for i := range of[s] {
+			all = append(all, of[s][i]-of[worker][i])
+		}
+		return max(middle(all), time.Microsecond)
+	}
+	what := fmt.Sprintf("latency added at %.0f requests a second, ", rate)
+	b.add(noSlower(8, what+"median", "nginx", added(half, ours), added(half, nginx), 1.3))
+	b.add(noSlower(8, what+"99th percentile", "nginx", added(most, ours), added(most, nginx), 1.5))
+	return nil
+}
+
+// openLoop sends requests at a steady rate, whether or not those before have
+// been answered, and returns how long each took from the moment at which it was
+// due. So a pause of the server counts for all that it would have held up.
+func openLoop(ctx context.Context, address string, rate float64, length time.Duration) ([]time.Duration, error) {
+	due := make(chan time.Time, 1<<16)
+	var mu sync.Mutex // guards all below
+	var all []time.Duration
+	var failed error
+	var calling sync.WaitGroup
+	for range callers {
+		calling.Go(func() { // ends when due is closed
+			took, err := call(address, due)
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, took...)
+			if err != nil {
+				failed = err
+			}
+		})
+	}
+	schedule(ctx, due, rate, length)
+	close(due)
+	calling.Wait()
+	return all, failed
+}
+
+// schedule tells when requests are due. The kernel's clock is waited for in a
+// thread of its own: the runtime's timers are late by up to a millisecond.
+func schedule(ctx context.Context, due chan<- time.Time, rate float64, length time.Duration) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	began, step := time.Now(), time.Duration(float64(time.Second)/rate)
+	for at := time.Duration(0); at < length && ctx.Err() == nil; at += step {
+		if left := at - time.Since(began); left > 0 {
+			ts := syscall.NsecToTimespec(int64(left))
+			syscall.Nanosleep(&ts, nil)
+		}
+		due <- began.Add(at)
+	}
+}
+
+func call(address string, due <-chan time.Time) (took []time.Duration, err error) {
+	defer func() {
+		for range due { // or schedule would wait
+		}
+	}()
+	c, request, err := dial(address)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	answers := bufio.NewReader(c)
+	for at := range due {
+		if _, err := c.Write(request); err != nil {
+			return nil, err
+		}
+		resp, err := http.ReadResponse(answers, nil)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+			return nil, err
+		}
+		took = append(took, time.Since(at))
+	}
+	return took, nil
+}

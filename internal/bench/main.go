@@ -1,0 +1,118 @@
+// Bench measures how fast the server is, beside what people would use instead,
+// and writes docs/performance.md. Every figure is a ratio of two measurements
+// that were made in turns in one run, because machines differ, and one machine
+// differs from minute to minute.
+//
+// It runs the real programs: tqserver, the go command, nginx, Caddy, wrk. Load
+// goes to 127.0.0.1 only, and all that was started has ended when it returns.
+// It is run from the repository by make bench, and takes about 15 minutes.
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	only := flag.String("only", "", "the parts to measure, separated by commas; nothing is written then")
+	caddy := flag.String("caddy", "caddy", "the program to compare with")
+	reverse := flag.String("reverse-proxy", "", "do nothing but forward from this address to that of the worker, which follows")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if *reverse != "" {
+		fail(reverseProxy(*reverse, flag.Arg(0)))
+		return
+	}
+	fail(measure(ctx, *caddy, *only))
+}
+
+func fail(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// bench is one run.
+type bench struct {
+	repo    string
+	dir     string // for projects and programs, removed at the end
+	program string // tqserver
+	caddy   string
+
+	results []result
+	charts  []chart
+}
+
+// parts are measured in this order.
+var parts = []struct {
+	name    string
+	measure func(*bench, context.Context) error
+}{
+	{"match", (*bench).match},
+	{"forward", (*bench).forward},
+	{"reload", (*bench).reload},
+	{"pages", (*bench).pages},
+	{"demand", (*bench).demand},
+}
+
+func measure(ctx context.Context, caddy, only string) error {
+	mod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
+	if err != nil {
+		return fmt.Errorf("find the repository: %w", err)
+	}
+	dir, err := os.MkdirTemp("", "tqbench")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	b := &bench{repo: filepath.Dir(string(bytes.TrimSpace(mod))), dir: dir, program: filepath.Join(dir, "tqserver"), caddy: caddy}
+	if err := run(ctx, b.repo, "go", "build", "-o", b.program, "./cmd/tqserver"); err != nil {
+		return err
+	}
+	for _, p := range parts {
+		if only != "" && !strings.Contains(","+only+",", ","+p.name+",") {
+			continue
+		}
+		if err := p.measure(b, ctx); err != nil {
+			return errors.Join(fmt.Errorf("%s: %w", p.name, err), ctx.Err())
+		}
+	}
+	fmt.Print(b.table())
+	if only != "" {
+		return nil
+	}
+	return b.write(ctx)
+}
+
+// add notes a result and shows it.
+func (b *bench) add(r result) {
+	b.results = append(b.results, r)
+	fmt.Fprintln(os.Stderr, r)
+}
+
+// run runs a program to its end.
+func run(ctx context.Context, dir, name string, args ...string) error {
+	_, err := output(ctx, dir, name, args...)
+	return err
+}
+
+func output(ctx context.Context, dir, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w\n%s", strings.Join(append([]string{name}, args...), " "), err, out)
+	}
+	return string(out), nil
+}

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+const (
+	rounds = 5
+	settle = 5 * time.Second // until a server has nothing to do
+)
+
+// manyPages makes a project of n pages, half of which import one package if
+// shared is set.
+func (b *bench) manyPages(name string, n int, shared bool, extra string) (*project, []string, error) {
+	p, err := b.newProject(name, extra)
+	if err != nil {
+		return nil, nil, err
+	}
+	var paths []string
+	for i := range n {
+		paths = append(paths, fmt.Sprintf("/page%d", i))
+	}
+	if shared {
+		if err := p.editShared("0"); err != nil {
+			return nil, nil, err
+		}
+	}
+	return p, paths, p.editAll(paths, "0", shared)
+}
+
+func (p *project) editAll(paths []string, edit string, shared bool) error {
+	for i, path := range paths {
+		text := pageText(edit)
+		if shared && i%2 == 0 {
+			text = pageText(edit, "bench/shared")
+		}
+		if err := p.write("pages"+path+"/main.go", text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *project) editShared(edit string) error {
+	return p.write("shared/shared.go", "package shared\n\nconst Text = \"("+edit+")\"\n")
+}
+
+// startAll returns how long it takes from the server's start until all pages
+// answer.
+func (p *project) startAll(ctx context.Context, paths []string, text string) (time.Duration, error) {
+	began := time.Now()
+	if err := p.start(ctx); err != nil {
+		return 0, err
+	}
+	err := p.awaitAll(ctx, paths, text)
+	return time.Since(began), err
+}
+
+// pages measures bars 3, 4, 5, and what bar 10 says of idle servers.
+func (b *bench) pages(ctx context.Context) error {
+	served, paths, err := b.manyPages("twenty", 20, true, "")
+	if err != nil {
+		return err
+	}
+	defer served.stop()
+	built, _, err := b.manyPages("twentybuilt", 20, true, "")
+	if err != nil {
+		return err
+	}
+	compile := func(what ...string) (time.Duration, error) {
+		began := time.Now()
+		err := run(ctx, built.dir, "go", append([]string{"build", flags, "-o", "out/"}, what...)...)
+		return time.Since(began), err
+	}
+	var started, compiled []time.Duration
+	for i := range rounds { // the first is only to have all that they import
+		text := fmt.Sprint(i + 1)
+		if err := served.editAll(paths, text, true); err != nil {
+			return err
+		}
+		took, err := served.startAll(ctx, paths, "<"+text+">")
+		if err != nil {
+			return err
+		}
+		served.stop()
+		if err := built.editAll(paths, text, true); err != nil {
+			return err
+		}
+		other, err := compile("./pages/...")
+		if err != nil {
+			return err
+		}
+		if i > 0 {
+			started, compiled = append(started, took), append(compiled, other)
+		}
+	}
+	b.add(noSlower(3, "20 pages, each changed, from start to all answering", "one `go build`", middle(started), middle(compiled), 1.25))
+
+	again := func(p *project, paths []string, text string) (time.Duration, error) {
+		var all []time.Duration
+		for range rounds {
+			p.stop()
+			took, err := p.startAll(ctx, paths, text)
+			if err != nil {
+				return 0, err
+			}
+			all = append(all, took)
+		}
+		return middle(all), nil
+	}
+	took, err := again(served, paths, "<")
+	if err != nil {
+		return err
+	}
+	b.add(within(4, "20 pages unchanged, from start to all answering", took, 600*time.Millisecond))
+
+	var half []string
+	var ten []string
+	for i := 0; i < len(paths); i += 2 {
+		half = append(half, paths[i])
+		ten = append(ten, "./pages"+paths[i])
+	}
+	var saved []time.Duration
+	compiled = nil
+	for i := range rounds {
+		text := fmt.Sprintf("shared%d", i)
+		if err := pause(ctx, time.Second); err != nil {
+			return err
+		}
+		began := time.Now()
+		if err := served.editShared(text); err != nil {
+			return err
+		}
+		if err := served.awaitAll(ctx, half, text); err != nil {
+			return err
+		}
+		took := time.Since(began)
+		if err := built.editShared(text); err != nil {
+			return err
+		}
+		other, err := compile(ten...)
+		if err != nil {
+			return err
+		}
+		if i > 0 {
+			saved, compiled = append(saved, took), append(compiled, other)
+		}
+	}
+	served.stop()
+	b.add(noSlower(5, "a package that 10 of 20 pages import is saved, until all ten answer", "one `go build` of the ten", middle(saved), middle(compiled), 1.25))
+
+	for _, n := range []int{1, 100} {
+		p, paths, err := b.manyPages(fmt.Sprintf("idle%d", n), n, false, "")
+		if err != nil {
+			return err
+		}
+		defer p.stop()
+		if _, err := p.startAll(ctx, paths, "<"); err != nil {
+			return err
+		}
+		took, err := again(p, paths, "<")
+		if err != nil {
+			return err
+		}
+		if n == 100 {
+			b.add(within(4, "100 pages unchanged, from start to all answering", took, 2500*time.Millisecond))
+		}
+		if err := pause(ctx, settle); err != nil {
+			return err
+		}
+		memory, err := p.memory("VmRSS")
+		if err != nil {
+			return err
+		}
+		work := map[int]string{1: "memory of the server, idle, 1 page", 100: "the same with 100 pages"}[n]
+		b.add(atMost(10, work, memory, "MiB", map[int]float64{1: 25, 100: 40}[n]))
+		p.stop()
+	}
+	return nil
+}
+
+// within is a time with a limit.
+func within(bar int, work string, got, limit time.Duration) result {
+	return result{Bar: bar, Work: work, Value: rounded(got), Bound: "≤ " + rounded(limit), Reached: got <= limit}
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	edits     = 40
+	betweenly = 300 * time.Millisecond // so that the worker before has gone
+)
+
+// flags are those with which the server builds.
+const flags = "-ldflags=-s -w"
+
+// sample makes a project of the sample page, which tells its edit in a header.
+func (b *bench) sample(name string) (*project, error) {
+	p, err := b.newProject(name, "")
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range []string{"pages/index", "templates"} {
+		if err := os.CopyFS(filepath.Join(p.dir, dir), os.DirFS(filepath.Join(b.repo, dir))); err != nil {
+			return nil, err
+		}
+	}
+	return p, p.editSample("0")
+}
+
+const handler = "func (s *site) index(w http.ResponseWriter, r *http.Request) {\n"
+
+// editSample saves the sample page with another text in it.
+func (p *project) editSample(edit string) error {
+	text, err := os.ReadFile(filepath.Join(p.bench.repo, "pages/index/main.go"))
+	if err != nil {
+		return err
+	}
+	before, after, found := strings.Cut(string(text), handler)
+	if !found {
+		return fmt.Errorf("the sample page has no handler %q any more", handler)
+	}
+	return p.write("pages/index/main.go", before+handler+"\tw.Header().Set(\"X-Edit\", \""+edit+"\")\n"+after)
+}
+
+// awaitEdit asks until the answer is of an edit.
+func (p *project) awaitEdit(ctx context.Context, edit string) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodHead, p.url+"/", nil)
+		if err != nil {
+			return err
+		}
+		if resp, err := direct.Do(req); err == nil {
+			resp.Body.Close()
+			if resp.Header.Get("X-Edit") == edit {
+				return nil
+			}
+		}
+		if err := pause(ctx, 2*time.Millisecond); err != nil {
+			return fmt.Errorf("the page does not answer with edit %s: %w", edit, err)
+		}
+	}
+}
+
+// reload measures bars 1 and 2.
+func (b *bench) reload(ctx context.Context) error {
+	served, err := b.sample("served")
+	if err != nil {
+		return err
+	}
+	built, err := b.sample("built")
+	if err != nil {
+		return err
+	}
+	if err := served.start(ctx); err != nil {
+		return err
+	}
+	defer served.stop()
+	if err := served.awaitEdit(ctx, "0"); err != nil {
+		return err
+	}
+	edit := 0
+	turn := func() (saved, compiled time.Duration, err error) {
+		edit++
+		text := fmt.Sprint(edit)
+		if err := pause(ctx, betweenly); err != nil {
+			return 0, 0, err
+		}
+		began := time.Now()
+		if err := served.editSample(text); err != nil {
+			return 0, 0, err
+		}
+		if err := served.awaitEdit(ctx, text); err != nil {
+			return 0, 0, err
+		}
+		saved = time.Since(began)
+		if err := pause(ctx, betweenly); err != nil {
+			return 0, 0, err
+		}
+		if err := built.editSample(text); err != nil {
+			return 0, 0, err
+		}
+		began = time.Now()
+		err = run(ctx, built.dir, "go", "build", flags, "-o", "page", "./pages/index")
+		return saved, time.Since(began), err
+	}
+	turns := func(n int) (saved, compiled []time.Duration, err error) {
+		for range n {
+			s, c, err := turn()
+			if err != nil {
+				return nil, nil, err
+			}
+			saved, compiled = append(saved, s), append(compiled, c)
+		}
+		return saved, compiled, nil
+	}
+	if _, _, err := turns(2); err != nil {
+		return err
+	}
+	saved, compiled, err := turns(edits)
+	if err != nil {
+		return err
+	}
+	b.add(noSlower(1, "save → new answer, sample page, median of 40", "`go build`", middle(saved), middle(compiled), 1.15))
+	b.add(noSlower(1, "the same, 95th percentile", "`go build`", quantile(saved, 0.95), quantile(compiled, 0.95), 1.35))
+
+	end := served.load(ctx, 8)
+	saved, compiled, err = turns(edits / 2)
+	asked, failed := end()
+	if err != nil {
+		return err
+	}
+	b.add(noSlower(2, "the same while 8 clients ask for the page without a pause, median of 20", "`go build` beside them", middle(saved), middle(compiled), 1.5))
+	r := atMost(2, "requests of the 8 clients that failed", float64(failed), "", 0)
+	r.Measured = fmt.Sprintf("of %d", asked)
+	b.add(r)
+	return nil
+}
+
+// load has clients ask for the page, each again as soon as it is answered, until
+// end is called.
+func (p *project) load(ctx context.Context, clients int) (end func() (asked, failed int64)) {
+	ctx, cancel := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	var asked, failed atomic.Int64
+	for range clients {
+		all.Go(func() { // ends with ctx
+			for ctx.Err() == nil {
+				if _, err := get(ctx, p.url+"/"); err != nil && ctx.Err() == nil {
+					fmt.Fprintln(os.Stderr, err)
+					failed.Add(1)
+				}
+				asked.Add(1)
+			}
+		})
+	}
+	return func() (int64, int64) {
+		cancel()
+		all.Wait()
+		return asked.Load(), failed.Load()
+	}
+}
