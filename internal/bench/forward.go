@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -98,10 +100,11 @@ http://ADDRESS {
 func reverseProxy(address, worker string) error {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.Proxy, transport.MaxIdleConnsPerHost, transport.DisableCompression = nil, 256, true
+	quiet := log.New(io.Discard, "", 0) // clients that leave are no news
 	target := &url.URL{Scheme: "http", Host: worker}
 	return http.ListenAndServe(address, &httputil.ReverseProxy{
-		Transport: transport,
-		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target); r.SetXForwarded() },
+		Transport: transport, ErrorLog: quiet,
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target); r.SetXForwarded() },
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -57,6 +58,8 @@ type page struct {
 	entries []entry // binaries, newest first
 	keep    map[string]bool
 	attempt *attempt // nil if there is nothing to learn
+	asked   bool     // for a build, before
+	plan    *plan    // nil if there is none
 }
 
 // attempt is the newest build, for Learn. It is never written to.
@@ -68,6 +71,9 @@ type attempt struct {
 	before  snapshot // of the known inputs when it began
 	binary  string   // empty if it failed
 	size    int64
+
+	commands *commands // that the go command ran, if a plan can be made of them
+	followed *plan     // nil if the go command built
 }
 
 // Result is what came of a build.
@@ -111,13 +117,21 @@ func (b *Builder) Build(ctx context.Context, dir string, force bool) (Result, er
 		return Result{}, err
 	}
 	b.mu.Lock()
-	in := p.inputs
+	in, known, again := p.inputs, p.plan, p.asked
+	p.asked = true
 	b.mu.Unlock()
 	a.before = r.of(in)
 	tmp := filepath.Join(b.dir, fmt.Sprintf("%s.%d.tmp", p.id, os.Getpid()))
 	os.Remove(tmp) // of a server that was killed and had the same process id; the go command would refuse to overwrite it
 	defer os.Remove(tmp)
-	out, err := b.run(ctx, a.how, dir, "build", "-json", "-buildvcs=false", "-ldflags="+a.how.linkerFlags(), "-o", tmp, ".")
+	var out output
+	var err error
+	fits := known.fits(&r, a.flavour, a.tools)
+	if fits && !force && b.follow(ctx, &known.commands, a.how, dir, tmp) == nil {
+		a.followed = known
+	} else {
+		out, err = b.compile(ctx, &a, dir, tmp, again && !fits)
+	}
 	if ctx.Err() != nil {
 		return Result{}, ctx.Err()
 	}
@@ -137,6 +151,24 @@ func (b *Builder) Build(ctx context.Context, dir string, force bool) (Result, er
 		return Result{}, fmt.Errorf("build %s: %w", b.show(dir), err)
 	}
 	return Result{Binary: filepath.Join(b.dir, a.binary), Took: time.Since(began)}, nil
+}
+
+// compile has the go command make the binary. If it is to be planned how to do
+// without, that is asked for too.
+func (b *Builder) compile(ctx context.Context, a *attempt, dir, tmp string, plan bool) (output, error) {
+	args := []string{"build", "-json", "-buildvcs=false", "-ldflags=" + a.how.linkerFlags(), "-o", tmp, "."}
+	if plan {
+		out, err := b.run(ctx, a.how, dir, slices.Insert(slices.Clone(args), 1, "-x")...)
+		if err == nil {
+			a.commands = commandsOf(out.stdout.Bytes(), dir)
+			return out, nil
+		}
+		if ctx.Err() != nil {
+			return out, err
+		}
+		os.Remove(tmp) // what is wrong stands among what was run: it is asked for again
+	}
+	return b.run(ctx, a.how, dir, args...)
 }
 
 // failure tells what the compiler says of the program from what keeps it from

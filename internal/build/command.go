@@ -19,9 +19,8 @@ type output struct{ stdout, stderr bytes.Buffer }
 // exitError says that the go command ran and was not content.
 type exitError struct{ *exec.ExitError }
 
-// run runs the go command in dir. When the context ends, its whole process
-// group is killed and reaped before run returns. Its work folder is ours, or
-// each command that is killed would leave one behind.
+// run runs the go command in dir. Its work folder is ours, or each command that
+// is killed would leave one behind.
 func (b *Builder) run(ctx context.Context, h how, dir string, args ...string) (out output, err error) {
 	path, err := exec.LookPath("go")
 	if err != nil {
@@ -35,12 +34,18 @@ func (b *Builder) run(ctx context.Context, h how, dir string, args ...string) (o
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Dir = dir
 	cmd.Env = append(h.environ(), "PWD="+dir, "GOTMPDIR="+work)
+	return b.runGroup(cmd)
+}
+
+// runGroup runs a command in a process group of its own. When the command's
+// context ends the whole group is killed and reaped before runGroup returns.
+func (b *Builder) runGroup(cmd *exec.Cmd) (out output, err error) {
 	cmd.Stdout, cmd.Stderr = &out.stdout, &out.stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 100 * time.Millisecond // a tool may have left the group with our pipe in its hands
 	if err := cmd.Start(); err != nil {
-		return out, fmt.Errorf("start the go command: %w", err)
+		return out, fmt.Errorf("start the compiler: %w", err)
 	}
 	if b.opts.Guard != nil {
 		defer b.opts.Guard(cmd.Process.Pid)()

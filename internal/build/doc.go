@@ -7,6 +7,9 @@
 // "go list" after the build ([Builder.Learn]), beside the path from save to
 // swap.
 //
+// Most saves change nothing but bodies of functions in the page itself: those
+// are built as the go command built before, but without it (plan.go).
+//
 // The package starts no goroutine of its own. What it runs has ended, with its
 // whole process group, when the call returns.
 package build

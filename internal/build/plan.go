@@ -1,0 +1,269 @@
+package build
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"go/parser"
+	"go/token"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A plan is how the go command made a page's binary: the compiler's and the
+// linker's command, which are all that is to be done again when nothing changed
+// but what follows the imports in files of the page itself. To follow it saves
+// what the go command needs to find that out, up to a third of a build.
+//
+// The commands are those that the go command says it ran (go help build, -x).
+// A plan is kept only if following it gave the same bytes, and is followed only
+// by a build of the same files, settings and tools. Whatever else is the case,
+// and whatever goes wrong, the go command builds.
+type plan struct {
+	in      inputs
+	seen    snapshot          // of them
+	heads   map[string]string // of the page's own files: up to the end of their imports
+	flavour string
+	tools   string
+	commands
+}
+
+// commands are what the go command ran. All of it may name the folder in which
+// that was, work.
+type commands struct {
+	work          string
+	configs       map[string]string // what compiler and linker read, by name below work
+	compile, link command
+}
+
+// command is a program, with its arguments and what its environment has besides.
+type command struct{ env, args []string }
+
+// fits reports whether following the plan makes a binary of what there is now.
+func (p *plan) fits(r *reading, flavour, tools string) bool {
+	if p == nil || p.flavour != flavour || p.tools != tools {
+		return false
+	}
+	now := r.of(p.in)
+	if len(now) != len(p.seen) {
+		return false
+	}
+	for path, before := range p.seen {
+		after, there := now[path]
+		switch {
+		case !there:
+			return false
+		case after.content == before.content:
+		case p.heads[path] == "", p.heads[path] != head(path):
+			return false
+		}
+	}
+	return true
+}
+
+// head names what stands in a Go file up to the end of its imports; empty if it
+// cannot be told.
+func head(path string) string {
+	text, err := readRegular(path)
+	if err != nil {
+		return ""
+	}
+	files := token.NewFileSet()
+	f, err := parser.ParseFile(files, path, text, parser.ImportsOnly)
+	if err != nil {
+		return ""
+	}
+	end := f.Name.End()
+	for _, d := range f.Decls {
+		end = max(end, d.End())
+	}
+	sum := sha256.Sum256(text[:files.Position(end).Offset])
+	return string(sum[:])
+}
+
+// follow makes a binary by a plan.
+func (b *Builder) follow(ctx context.Context, c *commands, h how, dir, out string) error {
+	work, err := os.MkdirTemp(b.dir, "work-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	here := strings.NewReplacer(c.work, work).Replace
+	for name, text := range c.configs {
+		file := filepath.Join(work, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			return err
+		}
+		if err := os.WriteFile(file, []byte(here(text)), 0o600); err != nil {
+			return err
+		}
+	}
+	link := c.link
+	link.args = slices.Clone(link.args)
+	link.args[slices.Index(link.args, "-o")+1] = out
+	for _, step := range []command{c.compile, link} {
+		cmd := exec.CommandContext(ctx, step.args[0])
+		for _, a := range step.args[1:] {
+			cmd.Args = append(cmd.Args, here(a))
+		}
+		cmd.Dir = dir
+		cmd.Env = append(append(h.environ(), "PWD="+dir, "TMPDIR="+work), step.env...)
+		if _, err := b.runGroup(cmd); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prove makes a plan of what a build ran, if following it gives the same binary
+// from what is on disk, which the build was made of.
+func (b *Builder) prove(ctx context.Context, a *attempt, dir string, in inputs, seen snapshot) *plan {
+	p := &plan{in: in, seen: seen, heads: make(map[string]string), flavour: a.flavour, tools: a.tools, commands: *a.commands}
+	for path := range seen {
+		if filepath.Dir(path) == dir && filepath.Ext(path) == ".go" {
+			p.heads[path] = head(path)
+		}
+	}
+	out := filepath.Join(b.dir, a.binary+".proof.tmp")
+	defer os.Remove(out)
+	if b.follow(ctx, &p.commands, a.how, dir, out) != nil {
+		return nil
+	}
+	followed, err := os.ReadFile(out)
+	if err != nil {
+		return nil
+	}
+	made, err := os.ReadFile(filepath.Join(b.dir, a.binary))
+	if err != nil || !bytes.Equal(followed, made) {
+		return nil
+	}
+	return p
+}
+
+var errUnknown = errors.New("not understood")
+
+// commandsOf reads what go build -x -json says that it ran. It understands
+// only programs whose own package is Go and nothing else, with nothing
+// embedded; of all others it returns nil.
+func commandsOf(said []byte, dir string) *commands {
+	var work, page string
+	ran := make(map[string][]string) // by package
+	for line := range bytes.Lines(said) {
+		var event struct{ ImportPath, Action, Output string }
+		if json.Unmarshal(line, &event) != nil || event.Action != "build-output" {
+			return nil
+		}
+		if at, ok := strings.CutPrefix(event.Output, "WORK="); ok {
+			work = strings.TrimSpace(at)
+		}
+		ran[event.ImportPath] = append(ran[event.ImportPath], event.Output)
+		if strings.Contains(event.Output, "importcfg.link <<") {
+			page = event.ImportPath
+		}
+	}
+	c := &commands{work: work, configs: make(map[string]string)}
+	if work == "" || page == "" || c.read(ran[page], dir) != nil || len(c.compile.args) == 0 || len(c.link.args) == 0 {
+		return nil
+	}
+	for _, config := range c.configs { // what was compiled besides is gone
+		for line := range strings.Lines(config) {
+			if strings.Contains(line, work) && !strings.HasSuffix(strings.TrimSpace(line), filepath.Join(work, "b001", "_pkg_.a")) {
+				return nil
+			}
+		}
+	}
+	return c
+}
+
+// read reads what was run for the page's own package.
+func (c *commands) read(said []string, dir string) error {
+	var at string
+	for _, text := range said {
+		if after, ok := strings.CutPrefix(text, "cat >"+c.work+string(filepath.Separator)); ok {
+			name, config, _ := strings.Cut(after, " << 'EOF'")
+			_, config, _ = strings.Cut(config, "\n")
+			config, ok = strings.CutSuffix(config, "EOF\n")
+			if !ok {
+				return errUnknown
+			}
+			c.configs[name] = config
+			continue
+		}
+		for line := range strings.Lines(text) {
+			if dir, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "cd "); ok {
+				at = dir // as it is, unlike all that follows
+				continue
+			}
+			args, err := words(strings.ReplaceAll(strings.TrimSpace(line), "$WORK", c.work))
+			if err != nil || len(args) == 0 {
+				return errUnknown
+			}
+			var env []string
+			if strings.HasPrefix(args[0], "GOROOT=") {
+				env, args = args[:1], args[1:]
+			}
+			switch name := strings.TrimSuffix(filepath.Base(args[0]), ".exe"); {
+			case name == "mkdir", name == "cp", name == "mv", name == "rm", strings.HasPrefix(line, "go tool buildid -w "):
+			case name == "compile" && len(c.compile.args) == 0 && at == dir && onlyGo(args):
+				c.compile = command{env, args}
+			case name == "link" && len(c.link.args) == 0 && slices.Contains(args, "-o"):
+				c.link = command{env, args}
+			default:
+				return errUnknown
+			}
+		}
+	}
+	return nil
+}
+
+// compilerFlags are those of a package of nothing but Go. The others come with
+// assembly, cgo, embedded files, profiles and instruments.
+var compilerFlags = []string{"-o", "-trimpath", "-p", "-lang", "-complete", "-buildid", "-goversion", "-c", "-nolocalimports", "-importcfg", "-pack"}
+
+func onlyGo(args []string) bool {
+	for _, a := range args[1:] {
+		flag, _, _ := strings.Cut(a, "=")
+		if strings.HasPrefix(a, "-") && !slices.Contains(compilerFlags, flag) {
+			return false
+		}
+	}
+	return true
+}
+
+// words splits a line as the go command has joined it: what is not plain is in
+// double quotes as Go has them, the value of a variable in single ones.
+func words(line string) (all []string, err error) {
+	for line != "" {
+		var word string
+		switch {
+		case line[0] == '"':
+			quoted, err := strconv.QuotedPrefix(line)
+			if err != nil {
+				return nil, err
+			}
+			if word, err = strconv.Unquote(quoted); err != nil {
+				return nil, err
+			}
+			line = line[len(quoted):]
+		default:
+			word, line, _ = strings.Cut(line, " ")
+			line = " " + line
+			if name, value, ok := strings.Cut(word, "='"); ok {
+				value, ok = strings.CutSuffix(value, "'")
+				if !ok || strings.ContainsAny(value, `'\`) {
+					return nil, errUnknown
+				}
+				word = name + "=" + value
+			}
+		}
+		all = append(all, word)
+		line = strings.TrimLeft(line, " ")
+	}
+	return all, nil
+}

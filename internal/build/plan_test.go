@@ -1,0 +1,263 @@
+package build
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// planned is a page of two files and a package, of which there is a plan.
+func planned(t *testing.T) *project {
+	t.Helper()
+	p := newProject(t, map[string]string{
+		"pages/a/main.go": "package main\n\nimport (\n\t\"fmt\"\n\n\t\"ex/shared\"\n)\n\nfunc main() { fmt.Println(text(), shared.Text) }\n",
+		"pages/a/text.go": "package main\n\nfunc text() string { return \"one\" }\n",
+		"shared/text.go":  "package shared\n\nconst Text = \"shared\"\n",
+	})
+	p.Configure("-s -w", p.opts.Env)
+	p.build()
+	for i := range 5 { // one that turns out to be stale is built again, for which nothing is compiled
+		p.write("pages/a/text.go", fmt.Sprintf("package main\n\nfunc text() string { return \"%d\" }\n", i))
+		p.build()
+		if p.pages[p.page].plan != nil {
+			return p
+		}
+	}
+	t.Fatal("there is no plan: the go command says otherwise what it runs")
+	return nil
+}
+
+// followed builds the page and reports whether that was by a plan.
+func (p *project) followed() bool {
+	p.Helper()
+	res, err := p.Build(p.Context(), p.page, false)
+	if err != nil {
+		p.Fatal(err)
+	}
+	if res.Cached {
+		p.Error("nothing was built")
+	}
+	a := p.pages[p.page].attempt
+	return a != nil && a.followed != nil
+}
+
+// ordinary is what the go command makes of the page.
+func (p *project) ordinary() []byte {
+	p.Helper()
+	out := filepath.Join(p.TempDir(), "page")
+	cmd := exec.CommandContext(p.Context(), "go", "build", "-buildvcs=false", "-ldflags="+p.how().linkerFlags(), "-o", out, ".")
+	cmd.Dir, cmd.Env = p.page, p.how().environ()
+	if text, err := cmd.CombinedOutput(); err != nil {
+		p.Fatalf("%v\n%s", err, text)
+	}
+	made, err := os.ReadFile(out)
+	if err != nil {
+		p.Fatal(err)
+	}
+	return made
+}
+
+func TestAPlanMakesWhatTheGoCommandMakes(t *testing.T) {
+	parallel(t)
+	p := planned(t)
+	edits := 25
+	if testing.Short() {
+		edits = 5
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range edits {
+		for _, name := range []string{"pages/a/main.go", "pages/a/text.go"} {
+			p.edit(name, r)
+		}
+		if !p.followed() {
+			t.Fatalf("edit %d is not built by the plan:\n%s", i, p.text())
+		}
+		if stale, err := p.Learn(t.Context(), p.page); stale || err != nil {
+			t.Fatalf("Learn: %v, %v", stale, err)
+		}
+		made, err := os.ReadFile(filepath.Join(p.dir, p.pages[p.page].attempt.binary))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(made, p.ordinary()) {
+			t.Fatalf("edit %d makes another program than the go command does:\n%s", i, p.text())
+		}
+	}
+}
+
+// edit changes, at random, what follows the imports of a file.
+func (p *project) edit(name string, r *rand.Rand) {
+	p.Helper()
+	text, err := os.ReadFile(p.path(name))
+	if err != nil {
+		p.Fatal(err)
+	}
+	n := r.Int()
+	declaration := []string{
+		"// %d is a remark.\n",
+		"var _ = \"%d\"\n",
+		"func init() { println(%d) }\n",
+		"type t%[1]d struct{ a, b int }\n\nfunc (t t%[1]d) sum() int { return t.a + t.b }\n\nvar _ interface{ sum() int } = t%[1]d{}\n",
+		"func f%[1]d[T any](x ...T) int { defer func() { recover() }(); return len(x) + %[1]d }\n\nvar _ = f%[1]d(\"a\", \"b\")\n",
+		"func g%[1]d() func() int {\n\tx := %[1]d\n\treturn func() int { x++; go func() {}(); return x }\n}\n\nvar G%[1]d = g%[1]d()\n",
+		"const c%[1]d = iota + %[1]d\n\nvar m%[1]d = map[string]int{\"a\": c%[1]d}\n\nfunc init() { println(len(m%[1]d)) }\n",
+		"//line elsewhere.go:7\nvar _ = %d\n",
+		"//go:noinline\nfunc h%[1]d(n int) int {\n\tif n == 0 {\n\t\tpanic(\"%[1]d\")\n\t}\n\treturn h%[1]d(n-1) + 1\n}\n\nvar H%[1]d = h%[1]d\n",
+	}[r.IntN(9)]
+	p.write(name, string(text)+"\n"+fmt.Sprintf(declaration, n))
+}
+
+func (p *project) text() string {
+	var all strings.Builder
+	for _, name := range []string{"pages/a/main.go", "pages/a/text.go"} {
+		text, _ := os.ReadFile(p.path(name))
+		fmt.Fprintf(&all, "--- %s\n%s", name, text)
+	}
+	return all.String()
+}
+
+func TestWhenThereIsDoubtTheGoCommandBuilds(t *testing.T) {
+	text := "package main\n\nfunc text() string { return \"three\" }\n"
+	for name, change := range map[string]func(p *project){
+		"another import": func(p *project) {
+			p.write("pages/a/text.go", "package main\n\nimport \"strings\"\n\nfunc text() string { return strings.ToUpper(\"three\") }\n")
+		},
+		"an import less": func(p *project) {
+			p.write("pages/a/main.go", "package main\n\nimport \"fmt\"\n\nfunc main() { fmt.Println(text()) }\n")
+		},
+		"an import by another name": func(p *project) {
+			p.write("pages/a/main.go", "package main\n\nimport (\n\t. \"fmt\"\n\n\t\"ex/shared\"\n)\n\nfunc main() { Println(text(), shared.Text) }\n")
+		},
+		"another file": func(p *project) { p.write("pages/a/text.go", text); p.write("pages/a/more.go", "package main\n") },
+		"a file less": func(p *project) {
+			p.remove("pages/a/text.go")
+			p.write("pages/a/main.go", "package main\n\nimport (\n\t\"fmt\"\n\n\t\"ex/shared\"\n)\n\nfunc text() string { return \"three\" }\n\nfunc main() { fmt.Println(text(), shared.Text) }\n")
+		},
+		"a file by another name":    func(p *project) { p.rename("pages/a/text.go", "pages/a/words.go") },
+		"a file for another system": func(p *project) { p.write("pages/a/text_plan9.go", "package main\n") },
+		"a condition":               func(p *project) { p.write("pages/a/text.go", "//go:build !plan9\n\n"+text) },
+		"a setting of the runtime": func(p *project) {
+			p.write("pages/a/main.go", "//go:debug panicnil=1\npackage main\n\nimport (\n\t\"fmt\"\n\n\t\"ex/shared\"\n)\n\nfunc main() { fmt.Println(text(), shared.Text) }\n")
+		},
+		"something embedded": func(p *project) {
+			p.write("pages/a/x.txt", "x")
+			p.write("pages/a/text.go", "package main\n\nimport _ \"embed\"\n\n//go:embed x.txt\nvar x string\n\nfunc text() string { return x }\n")
+		},
+		"an assembler's file":   func(p *project) { p.write("pages/a/text.go", text); p.write("pages/a/empty.s", "// nothing\n") },
+		"what the page imports": func(p *project) { p.write("shared/text.go", "package shared\n\nconst Text = \"other\"\n") },
+		"the module":            func(p *project) { p.write("go.mod", "module ex\n\ngo 1.25\n"); p.write("pages/a/text.go", text) },
+		"a workspace": func(p *project) {
+			p.write("go.work", "go 1.26\n\nuse .\n")
+			p.opts.Env["GOFLAGS"] = ""
+			p.write("pages/a/text.go", text)
+		},
+		"the linker's flags": func(p *project) { p.Configure("-s", p.opts.Env); p.write("pages/a/text.go", text) },
+		"the compiler's flags": func(p *project) {
+			p.Configure("-s -w", map[string]string{"GOFLAGS": "-gcflags=-N", "CGO_ENABLED": "0"})
+			p.write("pages/a/text.go", text)
+		},
+		"a folder of packages lost": func(p *project) {
+			plan := p.pages[p.page].plan
+			for name, config := range plan.configs {
+				plan.configs[name] = strings.ReplaceAll(config, "packagefile fmt=", "packagefile fmt=/gone")
+			}
+			p.write("pages/a/text.go", text)
+		},
+		"no compiler": func(p *project) {
+			p.pages[p.page].plan.compile.args[0] = "/gone"
+			p.write("pages/a/text.go", text)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			parallel(t)
+			p := planned(t)
+			change(p)
+			if p.followed() {
+				t.Fatal("the plan was followed")
+			}
+			made, err := os.ReadFile(filepath.Join(p.dir, p.pages[p.page].attempt.binary))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(made, p.ordinary()) {
+				t.Error("it is another program than the go command makes")
+			}
+		})
+	}
+}
+
+func TestWithAPlanMistakesAreSaidAsWithout(t *testing.T) {
+	parallel(t)
+	p := planned(t)
+	for text, want := range map[string]string{
+		"package main\n\nfunc text() string { return 3 }\n":                                        "pages/a/text.go:3:29: cannot use 3 (untyped int constant) as string value in return statement",
+		"package main\n\nfunc text() string { return \"\"\n":                                       "pages/a/text.go:4:1: syntax error: unexpected EOF, expected }",
+		"package main\n\nfunc text() string\n":                                                     "pages/a/text.go:3:6: missing function body",
+		"package main\n\nfunc text() string { return \"\" }\n\nimport \"os\"\n\nvar _ = os.Args\n": "pages/a/text.go:5:1: syntax error: imports must appear before other declarations",
+	} {
+		p.write("pages/a/text.go", text)
+		res, err := p.Build(t.Context(), p.page, false)
+		if err != nil || len(res.Problems) != 1 || res.Problems[0].String() != want {
+			t.Errorf("of %q is said %v, %v, want %s", text, res.Problems, err, want)
+		}
+	}
+	p.write("pages/a/text.go", "package main\n\nfunc text() string { return \"mended\" }\n")
+	if !p.followed() {
+		t.Error("after mistakes the plan is not followed any more")
+	}
+}
+
+func TestThereIsNoPlanOfWhatIsNotUnderstood(t *testing.T) {
+	const dir = "/p/a"
+	good := []string{
+		"WORK=/w\n", "mkdir -p $WORK/b001/\n", "cat >/w/b001/importcfg << 'EOF' # internal\npackagefile fmt=/c/fmt\nEOF\n", "cd /p/a\n",
+		"/go/compile -o $WORK/b001/_pkg_.a -trimpath \"$WORK/b001=>\" -p main -importcfg $WORK/b001/importcfg -pack ./main.go\n",
+		"cat >/w/b001/importcfg.link << 'EOF' # internal\npackagefile ex/a=/w/b001/_pkg_.a\nEOF\n",
+		"GOROOT='/go' /go/link -o $WORK/b001/exe/a.out -importcfg $WORK/b001/importcfg.link -X \"a=b c\" $WORK/b001/_pkg_.a\n",
+	}
+	said := func(lines []string) []byte {
+		var b bytes.Buffer
+		for i, line := range lines {
+			page := "ex/a"
+			if i == 0 {
+				page = ""
+			}
+			fmt.Fprintf(&b, `{"ImportPath":%q,"Action":"build-output","Output":%q}`+"\n", page, line)
+		}
+		return b.Bytes()
+	}
+	c := commandsOf(said(good), dir)
+	if c == nil {
+		t.Fatal("no plan")
+	}
+	if got := strings.Join(c.link.args, "|"); got != "/go/link|-o|/w/b001/exe/a.out|-importcfg|/w/b001/importcfg.link|-X|a=b c|/w/b001/_pkg_.a" || c.link.env[0] != "GOROOT=/go" {
+		t.Errorf("the linker's command is %s, with %s", got, c.link.env)
+	}
+	for name, change := range map[string][2]string{
+		"another tool":              {"mkdir -p $WORK/b001/\n", "/go/cgo -objdir $WORK/b001/\n"},
+		"embedded files":            {"-p main", "-p main -embedcfg $WORK/b001/embedcfg"},
+		"assembly":                  {"-p main", "-p main -symabis $WORK/b001/symabis"},
+		"instruments":               {"-p main", "-p main -race"},
+		"another folder":            {"cd /p/a", "cd /p/b"},
+		"a package of this build":   {"fmt=/c/fmt", "fmt=/w/b002/_pkg_.a"},
+		"a quote that does not end": {"\"a=b c\"", "\"a=b c"},
+		"a name with a quote":       {"GOROOT='/go'", `GOROOT='/g\'o'`},
+		"no compiler":               {"/go/compile", "/go/compiled"},
+	} {
+		var changed []string
+		for _, line := range good {
+			changed = append(changed, strings.ReplaceAll(line, change[0], change[1]))
+		}
+		if commandsOf(said(changed), dir) != nil {
+			t.Errorf("%s: there is a plan", name)
+		}
+	}
+	if commandsOf([]byte("no JSON"), dir) != nil || commandsOf(nil, dir) != nil {
+		t.Error("of nothing there is a plan")
+	}
+}
