@@ -87,6 +87,10 @@ func head(path string) string {
 	return string(sum[:])
 }
 
+// rareGC has compiler and linker, which live for a moment, collect garbage less
+// often, unless the environment says how often.
+const rareGC = "GOGC=400"
+
 // follow makes a binary by a plan.
 func (b *Builder) follow(ctx context.Context, c *commands, h how, dir, out string) error {
 	work, err := os.MkdirTemp(b.dir, "work-")
@@ -113,7 +117,7 @@ func (b *Builder) follow(ctx context.Context, c *commands, h how, dir, out strin
 			cmd.Args = append(cmd.Args, here(a))
 		}
 		cmd.Dir = dir
-		cmd.Env = append(append(h.environ(), "PWD="+dir, "TMPDIR="+work), step.env...)
+		cmd.Env = slices.Concat([]string{rareGC}, h.environ(), []string{"PWD=" + dir, "TMPDIR=" + work}, step.env)
 		if _, err := b.runGroup(cmd); err != nil {
 			return err
 		}
