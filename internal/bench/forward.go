@@ -236,7 +236,7 @@ func (b *bench) inTurns(ctx context.Context, path string, clients, rounds, secon
 		for _, s := range sides {
 			rate, err := b.wrk(ctx, s.address, path, clients, seconds)
 			if err != nil {
-				return err
+				return fmt.Errorf("%s: %w", s.name, err)
 			}
 			s.got = append(s.got, rate)
 		}
@@ -304,19 +304,29 @@ func (b *bench) forward(ctx context.Context) error {
 func (b *bench) growth(ctx context.Context, sides ...*side) error {
 	clients := chart{name: "clients", title: "Requests a second, small answer, by number of clients", x: "clients", y: "requests/s"}
 	bodies := chart{name: "bodies", title: "Requests a second, 64 clients, by length of the answer", x: "bytes", y: "requests/s"}
+	point := func(c *curve, x int, s *side, path string, n int) error {
+		err := b.inTurns(ctx, path, n, 1, 2, s)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			fmt.Fprintln(os.Stderr, "left out:", err)
+		default:
+			c.points = append(c.points, [2]float64{float64(x), s.got[0]})
+		}
+		return nil
+	}
 	for _, s := range sides {
 		byClients, byLength := curve{name: s.name}, curve{name: s.name}
 		for _, n := range []int{1, 4, 16, 64, 256, 1024} {
-			if err := b.inTurns(ctx, "/", n, 1, 2, s); err != nil {
+			if err := point(&byClients, n, s, "/", n); err != nil {
 				return err
 			}
-			byClients.points = append(byClients.points, [2]float64{float64(n), s.got[0]})
 		}
 		for _, n := range []int{0, 1 << 10, 10 << 10, 100 << 10, 1 << 20, 10 << 20} {
-			if err := b.inTurns(ctx, fmt.Sprintf("/bytes/%d", n), 64, 1, 2, s); err != nil {
+			if err := point(&byLength, max(n, 100), s, fmt.Sprintf("/bytes/%d", n), 64); err != nil {
 				return err
 			}
-			byLength.points = append(byLength.points, [2]float64{float64(max(n, 100)), s.got[0]})
 		}
 		clients.curves, bodies.curves = append(clients.curves, byClients), append(bodies.curves, byLength)
 	}

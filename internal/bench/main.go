@@ -27,12 +27,12 @@ func main() {
 	caddy := flag.String("caddy", "caddy", "the program to compare with")
 	reverse := flag.String("reverse-proxy", "", "do nothing but forward from this address to that of the worker, which follows")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	if *reverse != "" {
+	if *reverse != "" { // which a signal ends
 		fail(reverseProxy(*reverse, flag.Arg(0)))
 		return
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
 	fail(measure(ctx, *caddy, *only))
 }
 

@@ -24,7 +24,11 @@ type result struct {
 }
 
 func (r result) String() string {
-	return fmt.Sprintf("%d  %s: %s, bar %s: %s (%s)", r.Bar, r.Work, r.Value, r.Bound, r.Verdict(), r.Measured)
+	line := fmt.Sprintf("%d  %s: %s, bar %s: %s", r.Bar, r.Work, r.Value, r.Bound, strings.Trim(r.Verdict(), "*"))
+	if r.Measured != "" {
+		line += " (" + r.Measured + ")"
+	}
+	return line
 }
 
 // Verdict says whether the bar is reached.
