@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"runtime"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -72,16 +70,12 @@ func openLoop(ctx context.Context, address string, rate float64, length time.Dur
 	return all, failed
 }
 
-// schedule tells when requests are due. The kernel's clock is waited for in a
-// thread of its own: the runtime's timers are late by up to a millisecond.
+// schedule tells when requests are due.
 func schedule(ctx context.Context, due chan<- time.Time, rate float64, length time.Duration) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	began, step := time.Now(), time.Duration(float64(time.Second)/rate)
 	for at := time.Duration(0); at < length && ctx.Err() == nil; at += step {
 		if left := at - time.Since(began); left > 0 {
-			ts := syscall.NsecToTimespec(int64(left))
-			syscall.Nanosleep(&ts, nil)
+			nap(left)
 		}
 		due <- began.Add(at)
 	}
