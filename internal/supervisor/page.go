@@ -499,7 +499,7 @@ func (p *page) learn() {
 			case ctx.Err() == context.Canceled && err != nil, errors.Is(err, build.ErrNoGo), p.closing:
 			case err != nil:
 				p.tell(slog.LevelWarn, "cannot tell what the page is made of", slog.String("err", err.Error()))
-			case stale:
+			case stale && p.building == nil: // or else one is under way that will tell of itself
 				p.save(change{at: time.Now(), stale: true})
 			}
 		}

@@ -56,6 +56,18 @@ func TestASaveDuringABuildStartsItAgain(t *testing.T) {
 	})
 }
 
+func TestABuildThatIsUnderWayIsNotRepeatedBecauseTheOneBeforeWasStale(t *testing.T) {
+	perform(t, func(s *stage) { s.stale, s.learns = true, 100*time.Millisecond }, func(s *stage) {
+		s.after(250 * time.Millisecond)
+		s.save("v2")
+		s.after(210 * time.Millisecond)
+		s.serves("v2")
+		if s.built() != 2 || s.state().Build.Trigger == "" {
+			t.Errorf("it took %d builds, the last because of %q", s.built(), s.state().Build.Trigger)
+		}
+	})
+}
+
 func TestABurstOfSavesDoesNotStarve(t *testing.T) {
 	perform(t, nil, func(s *stage) {
 		s.after(time.Second)

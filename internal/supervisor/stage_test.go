@@ -52,6 +52,7 @@ type stage struct {
 	deleted  bool          // binaries, until the next build
 	lingers  time.Duration // of a build after it was cancelled
 	stale    bool          // the next build turns out to have missed a save
+	learns   time.Duration // until that is known, whatever happens meanwhile
 	foreign  map[int]bool  // ports that turn out to be taken when a worker starts
 	onDemand bool          // from the beginning
 }
@@ -188,6 +189,9 @@ func (s *stage) Build(ctx context.Context, _ string, force bool) (build.Result, 
 }
 
 func (s *stage) Learn(context.Context, string) (stale bool, err error) {
+	var learns time.Duration
+	s.set(func() { learns = s.learns })
+	time.Sleep(learns)
 	s.set(func() { stale, s.stale = s.stale, false })
 	return stale, nil
 }
