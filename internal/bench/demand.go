@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"tqserver/internal/trial"
 )
 
 // demand measures bar 11, and how start and memory grow with the pages.
@@ -20,37 +22,37 @@ func (b *bench) demand(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer p.stop()
+	defer p.Stop()
 	for _, n := range []int{1, 10, 100, 1000} {
 		for len(all) < n {
 			path := fmt.Sprintf("/page%d", len(all))
-			if err := p.write("pages"+path+"/main.go", pageText("0")); err != nil {
+			if err := p.Write("pages"+path+"/main.go", pageText("0")); err != nil {
 				return err
 			}
 			all = append(all, path)
 		}
-		if err := p.start(ctx); err != nil {
+		if err := p.Start(ctx); err != nil {
 			return err
 		}
 		if err := p.awaitBinaries(ctx, n); err != nil {
 			return err
 		}
-		p.stop()
+		p.Stop()
 		took, err := p.startAll(ctx, all[n-1:], "<0>")
 		if err != nil {
 			return err
 		}
-		if err := pause(ctx, settle); err != nil {
+		if err := trial.Pause(ctx, settle); err != nil {
 			return err
 		}
-		memory, err := p.memory("VmRSS")
+		memory, err := p.Memory("VmRSS")
 		if err != nil {
 			return err
 		}
 		starts.points = append(starts.points, [2]float64{float64(n), float64(took) / 1e6})
 		sizes.points = append(sizes.points, [2]float64{float64(n), memory})
 		if n < 1000 {
-			p.stop()
+			p.Stop()
 		}
 	}
 	begin.curves, idle.curves = []curve{starts}, []curve{sizes}
@@ -63,7 +65,7 @@ func (b *bench) demand(ctx context.Context) error {
 	var first, own []time.Duration
 	for i := range 40 {
 		began := time.Now()
-		if err := await(ctx, p.url+all[i*20], "<0>"); err != nil {
+		if err := trial.Await(ctx, p.URL+all[i*20], "<0>"); err != nil {
 			return err
 		}
 		first = append(first, time.Since(began))
@@ -84,7 +86,7 @@ func (b *bench) demand(ctx context.Context) error {
 
 // binaries are the programs that the server has built.
 func (p *project) binaries() (all []string, err error) {
-	files, err := filepath.Glob(filepath.Join(p.dir, "bin", "*"))
+	files, err := filepath.Glob(filepath.Join(p.Dir, "bin", "*"))
 	for _, file := range files {
 		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() && info.Mode()&0o100 != 0 {
 			all = append(all, file)
@@ -100,9 +102,9 @@ func (p *project) awaitBinaries(ctx context.Context, n int) error {
 			return err
 		}
 		if len(all) >= n {
-			return pause(ctx, 2*time.Second) // what was learned of them is written
+			return trial.Pause(ctx, 2*time.Second) // what was learned of them is written
 		}
-		if err := pause(ctx, 100*time.Millisecond); err != nil {
+		if err := trial.Pause(ctx, 100*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -111,7 +113,7 @@ func (p *project) awaitBinaries(ctx context.Context, n int) error {
 // startAlone returns how long a worker takes until it answers, with nothing but
 // this program beside it.
 func (b *bench) startAlone(ctx context.Context, binary string) (time.Duration, error) {
-	port, err := freePorts(1)
+	port, err := trial.FreePorts(1)
 	if err != nil {
 		return 0, err
 	}
@@ -124,6 +126,6 @@ func (b *bench) startAlone(ctx context.Context, binary string) (time.Duration, e
 	}
 	defer cmd.Wait()
 	defer cmd.Process.Signal(syscall.SIGKILL)
-	err = await(ctx, fmt.Sprintf("http://127.0.0.1:%d/", port), "<0>")
+	err = trial.Await(ctx, fmt.Sprintf("http://127.0.0.1:%d/", port), "<0>")
 	return time.Since(began), err
 }

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"tqserver/internal/trial"
 )
 
 // forwarded is the page that is asked for: answers of any length.
@@ -132,22 +134,22 @@ func (b *bench) sides(ctx context.Context) (tq *project, all map[string]*side, s
 			stop()
 		}
 	}()
-	if err := tq.write("pages/index/main.go", forwarded); err != nil {
+	if err := tq.Write("pages/index/main.go", forwarded); err != nil {
 		return nil, nil, stop, err
 	}
-	if err := tq.start(ctx); err != nil {
+	if err := tq.Start(ctx); err != nil {
 		return nil, nil, stop, err
 	}
-	running = append(running, tq.stop)
-	if err := await(ctx, tq.url, "hello"); err != nil {
+	running = append(running, tq.Stop)
+	if err := trial.Await(ctx, tq.URL, "hello"); err != nil {
 		return nil, nil, stop, err
 	}
-	port, err := get(ctx, tq.url+"/port")
+	port, err := trial.Get(ctx, tq.URL+"/port")
 	if err != nil {
 		return nil, nil, stop, err
 	}
 	worker := "127.0.0.1:" + port
-	all = map[string]*side{"tqserver": {address: tq.address}, "worker": {address: worker}}
+	all = map[string]*side{"tqserver": {address: tq.Address}, "worker": {address: worker}}
 	itself, err := os.Executable()
 	if err != nil {
 		return nil, nil, stop, err
@@ -163,7 +165,7 @@ func (b *bench) sides(ctx context.Context) (tq *project, all map[string]*side, s
 			return []string{itself, "-reverse-proxy", address, worker}, ""
 		},
 	} {
-		port, err := freePorts(1)
+		port, err := trial.FreePorts(1)
 		if err != nil {
 			return nil, nil, stop, err
 		}
@@ -182,7 +184,7 @@ func (b *bench) sides(ctx context.Context) (tq *project, all map[string]*side, s
 			return nil, nil, stop, err
 		}
 		running = append(running, func() { cmd.Process.Signal(syscall.SIGTERM); cmd.Wait() })
-		if err := await(ctx, "http://"+address+"/", "hello"); err != nil {
+		if err := trial.Await(ctx, "http://"+address+"/", "hello"); err != nil {
 			return nil, nil, stop, err
 		}
 		all[name] = &side{address: address}
@@ -279,7 +281,7 @@ func (b *bench) forward(ctx context.Context) error {
 	b.add(against(6, small, ours, nginx, 0.8))
 	b.add(against(6, small, ours, all["Caddy"], 2.5))
 	capacity := middle(ours.got)
-	memory, err := tq.memory("VmHWM")
+	memory, err := tq.Memory("VmHWM")
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"tqserver/internal/trial"
 )
 
 const (
@@ -34,9 +36,9 @@ func (p *project) editAll(paths []string, edit string, shared bool) error {
 	for i, path := range paths {
 		text := pageText(edit)
 		if shared && i%2 == 0 {
-			text = pageText(edit, "bench/shared")
+			text = pageText(edit, "trial/shared")
 		}
-		if err := p.write("pages"+path+"/main.go", text); err != nil {
+		if err := p.Write("pages"+path+"/main.go", text); err != nil {
 			return err
 		}
 	}
@@ -44,17 +46,17 @@ func (p *project) editAll(paths []string, edit string, shared bool) error {
 }
 
 func (p *project) editShared(edit string) error {
-	return p.write("shared/shared.go", "package shared\n\nconst Text = \"("+edit+")\"\n")
+	return p.Write("shared/shared.go", "package shared\n\nconst Text = \"("+edit+")\"\n")
 }
 
 // startAll returns how long it takes from the server's start until all pages
 // answer.
 func (p *project) startAll(ctx context.Context, paths []string, text string) (time.Duration, error) {
 	began := time.Now()
-	if err := p.start(ctx); err != nil {
+	if err := p.Start(ctx); err != nil {
 		return 0, err
 	}
-	err := p.awaitAll(ctx, paths, text)
+	err := p.AwaitAll(ctx, paths, text)
 	return time.Since(began), err
 }
 
@@ -64,14 +66,14 @@ func (b *bench) pages(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer served.stop()
+	defer served.Stop()
 	built, _, err := b.manyPages("twentybuilt", 20, true, "")
 	if err != nil {
 		return err
 	}
 	compile := func(what ...string) (time.Duration, error) {
 		began := time.Now()
-		err := run(ctx, built.dir, "go", append([]string{"build", flags, "-o", "out/"}, what...)...)
+		err := run(ctx, built.Dir, "go", append([]string{"build", flags, "-o", "out/"}, what...)...)
 		return time.Since(began), err
 	}
 	var started, compiled []time.Duration
@@ -84,7 +86,7 @@ func (b *bench) pages(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		served.stop()
+		served.Stop()
 		if err := built.editAll(paths, text, true); err != nil {
 			return err
 		}
@@ -101,7 +103,7 @@ func (b *bench) pages(ctx context.Context) error {
 	again := func(p *project, paths []string, text string) (time.Duration, error) {
 		var all []time.Duration
 		for range rounds {
-			p.stop()
+			p.Stop()
 			took, err := p.startAll(ctx, paths, text)
 			if err != nil {
 				return 0, err
@@ -126,14 +128,14 @@ func (b *bench) pages(ctx context.Context) error {
 	compiled = nil
 	for i := range rounds {
 		text := fmt.Sprintf("shared%d", i)
-		if err := pause(ctx, time.Second); err != nil {
+		if err := trial.Pause(ctx, time.Second); err != nil {
 			return err
 		}
 		began := time.Now()
 		if err := served.editShared(text); err != nil {
 			return err
 		}
-		if err := served.awaitAll(ctx, half, text); err != nil {
+		if err := served.AwaitAll(ctx, half, text); err != nil {
 			return err
 		}
 		took := time.Since(began)
@@ -148,7 +150,7 @@ func (b *bench) pages(ctx context.Context) error {
 			saved, compiled = append(saved, took), append(compiled, other)
 		}
 	}
-	served.stop()
+	served.Stop()
 	b.add(noSlower(5, "a package that 10 of 20 pages import is saved, until all ten answer", "one `go build` of the ten", middle(saved), middle(compiled), 1.25))
 
 	for _, n := range []int{1, 100} {
@@ -156,7 +158,7 @@ func (b *bench) pages(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		defer p.stop()
+		defer p.Stop()
 		if _, err := p.startAll(ctx, paths, "<"); err != nil {
 			return err
 		}
@@ -167,16 +169,16 @@ func (b *bench) pages(ctx context.Context) error {
 		if n == 100 {
 			b.add(within(4, "100 pages unchanged, from start to all answering", took, 2500*time.Millisecond))
 		}
-		if err := pause(ctx, settle); err != nil {
+		if err := trial.Pause(ctx, settle); err != nil {
 			return err
 		}
-		memory, err := p.memory("VmRSS")
+		memory, err := p.Memory("VmRSS")
 		if err != nil {
 			return err
 		}
 		work := map[int]string{1: "memory of the server, idle, 1 page", 100: "the same with 100 pages"}[n]
 		b.add(atMost(10, work, memory, "MiB", map[int]float64{1: 25, 100: 40}[n]))
-		p.stop()
+		p.Stop()
 	}
 	return nil
 }

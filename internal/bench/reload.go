@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"tqserver/internal/trial"
 )
 
 const (
@@ -27,7 +29,7 @@ func (b *bench) sample(name string) (*project, error) {
 		return nil, err
 	}
 	for _, dir := range []string{"pages/index", "templates"} {
-		if err := os.CopyFS(filepath.Join(p.dir, dir), os.DirFS(filepath.Join(b.repo, dir))); err != nil {
+		if err := os.CopyFS(filepath.Join(p.Dir, dir), os.DirFS(filepath.Join(b.repo, dir))); err != nil {
 			return nil, err
 		}
 	}
@@ -46,25 +48,25 @@ func (p *project) editSample(edit string) error {
 	if !found {
 		return fmt.Errorf("the sample page has no handler %q any more", handler)
 	}
-	return p.write("pages/index/main.go", before+handler+"\tw.Header().Set(\"X-Edit\", \""+edit+"\")\n"+after)
+	return p.Write("pages/index/main.go", before+handler+"\tw.Header().Set(\"X-Edit\", \""+edit+"\")\n"+after)
 }
 
 // awaitEdit asks until the answer is of an edit.
 func (p *project) awaitEdit(ctx context.Context, edit string) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, trial.Patience)
 	defer cancel()
 	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodHead, p.url+"/", nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodHead, p.URL+"/", nil)
 		if err != nil {
 			return err
 		}
-		if resp, err := direct.Do(req); err == nil {
+		if resp, err := trial.Client.Do(req); err == nil {
 			resp.Body.Close()
 			if resp.Header.Get("X-Edit") == edit {
 				return nil
 			}
 		}
-		if err := pause(ctx, 2*time.Millisecond); err != nil {
+		if err := trial.Pause(ctx, 2*time.Millisecond); err != nil {
 			return fmt.Errorf("the page does not answer with edit %s: %w", edit, err)
 		}
 	}
@@ -80,10 +82,10 @@ func (b *bench) reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := served.start(ctx); err != nil {
+	if err := served.Start(ctx); err != nil {
 		return err
 	}
-	defer served.stop()
+	defer served.Stop()
 	if err := served.awaitEdit(ctx, "0"); err != nil {
 		return err
 	}
@@ -91,7 +93,7 @@ func (b *bench) reload(ctx context.Context) error {
 	turn := func() (saved, compiled time.Duration, err error) {
 		edit++
 		text := fmt.Sprint(edit)
-		if err := pause(ctx, betweenly); err != nil {
+		if err := trial.Pause(ctx, betweenly); err != nil {
 			return 0, 0, err
 		}
 		began := time.Now()
@@ -102,14 +104,14 @@ func (b *bench) reload(ctx context.Context) error {
 			return 0, 0, err
 		}
 		saved = time.Since(began)
-		if err := pause(ctx, betweenly); err != nil {
+		if err := trial.Pause(ctx, betweenly); err != nil {
 			return 0, 0, err
 		}
 		if err := built.editSample(text); err != nil {
 			return 0, 0, err
 		}
 		began = time.Now()
-		err = run(ctx, built.dir, "go", "build", flags, "-o", "page", "./pages/index")
+		err = run(ctx, built.Dir, "go", "build", flags, "-o", "page", "./pages/index")
 		return saved, time.Since(began), err
 	}
 	turns := func(n int) (saved, compiled []time.Duration, err error) {
@@ -154,7 +156,7 @@ func (p *project) load(ctx context.Context, clients int) (end func() (asked, fai
 	for range clients {
 		all.Go(func() { // ends with ctx
 			for ctx.Err() == nil {
-				if _, err := get(ctx, p.url+"/"); err != nil && ctx.Err() == nil {
+				if _, err := trial.Get(ctx, p.URL+"/"); err != nil && ctx.Err() == nil {
 					fmt.Fprintln(os.Stderr, err)
 					failed.Add(1)
 				}
