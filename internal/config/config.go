@@ -101,6 +101,7 @@ func (w *Workers) OnDemand() bool { return w.Start == "on_demand" }
 type WorkerSettings struct {
 	GoMaxProcs          int           // 0: as many as there are CPUs
 	MaxRequests         int           // 0: no limit
+	MaxMemory           int64         // bytes; 0: no limit
 	ReadTimeout         time.Duration // 0: none
 	WriteTimeout        time.Duration // 0: none
 	IdleTimeout         time.Duration // 0: none

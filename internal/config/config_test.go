@@ -198,7 +198,7 @@ func TestTheLongestPathIsMergedOverTheDefault(t *testing.T) {
 workers:
   paths:
     /api: {go_max_procs: 2, max_requests: 5000}
-    "/api/reports": {go_mem_limit: 2GiB, log_file: ~}
+    "/api/reports": {go_mem_limit: 2GiB, max_memory: 3GiB, log_file: ~}
     /nothing:
   default: {max_requests: 7, read_timeout_seconds: 5}
   shutdown_grace_period_ms: 250
@@ -210,7 +210,7 @@ workers:
 	api := standard
 	api.GoMaxProcs, api.MaxRequests = 2, 5000
 	reports := standard
-	reports.GoMemLimit, reports.LogFile = "2GiB", ""
+	reports.GoMemLimit, reports.MaxMemory, reports.LogFile = "2GiB", 3<<30, ""
 
 	for route, want := range map[string]WorkerSettings{
 		"/":                standard,

@@ -55,6 +55,7 @@ func TestEveryMistakeIsNamedWithItsLine(t *testing.T) {
 		"key of another section":  {"workers: {go_max_procs: 1}", "1: workers.go_max_procs: is unknown here: did you mean workers.default.go_max_procs?"},
 		"unlike anything":         {"encryption: 1", "1: encryption: is unknown"},
 		"unknown key of a path":   {"workers:\n  paths:\n    /a:\n      max_request: 1", "4: workers.paths./a.max_request: is unknown: did you mean max_requests?"},
+		"memory without a unit":   {"workers:\n  default:\n    max_memory: 1GB", `3: workers.default.max_memory: must be a number with one of the units B, KiB, MiB, GiB, TiB, such as "512MiB", not "1GB"`},
 		"wrong value of a path":   {"workers:\n  paths:\n    /a:\n      max_requests: x", `4: workers.paths./a.max_requests: must be a whole number, not the text "x"`},
 		"repeated key":            {"server:\n  port: 1\n  port: 2", "3: server.port: is set twice: first on line 2"},
 		"repeated section":        {"server:\nworkers:\nserver:", "3: server: is set twice: first on line 1"},

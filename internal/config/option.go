@@ -91,6 +91,7 @@ var workerOptions = []option[WorkerSettings]{
 	seconds("read_timeout_seconds", 30, 0, func(s *WorkerSettings) *time.Duration { return &s.ReadTimeout }),
 	seconds("write_timeout_seconds", 30, 0, func(s *WorkerSettings) *time.Duration { return &s.WriteTimeout }),
 	seconds("idle_timeout_seconds", 120, 0, func(s *WorkerSettings) *time.Duration { return &s.IdleTimeout }),
+	size("max_memory", func(s *WorkerSettings) *int64 { return &s.MaxMemory }),
 	text("go_mem_limit", "", func(s *WorkerSettings) *string { return &s.GoMemLimit }, memoryLimit),
 	logFile("log_file", "logs/{path}/worker_{date}.log", func(s *WorkerSettings) *string { return &s.LogFile }, "{path}", "{date}"),
 }
@@ -189,6 +190,21 @@ func text[T any](key, initial string, field func(*T) *string, check func(string)
 	}
 }
 
+func size[T any](key string, field func(*T) *int64) option[T] {
+	return option[T]{
+		key:  key,
+		kind: wantText,
+		set: func(t *T, text string) error {
+			n, err := memory(text)
+			if err != nil {
+				return err
+			}
+			*field(t) = n
+			return nil
+		},
+	}
+}
+
 func logFile[T any](key, initial string, field func(*T) *string, placeholders ...string) option[T] {
 	o := text(key, initial, field, template(placeholders...))
 	o.kind = wantTextOrNull
@@ -250,20 +266,31 @@ func template(allowed ...string) func(string) error {
 var byteCount = regexp.MustCompile(`^([0-9]+)(B|KiB|MiB|GiB|TiB)?$`)
 
 // memoryLimit refuses what the Go runtime would refuse in GOMEMLIMIT, and with
-// it to start the worker (runtime.parseByteCount).
+// it to start the worker.
 func memoryLimit(text string) error {
-	if text == "" || text == "off" {
+	if text == "off" {
 		return nil
+	}
+	_, err := memory(text)
+	return err
+}
+
+// memory reads a number of bytes as the Go runtime does
+// (runtime.parseByteCount). Nothing is none.
+func memory(text string) (int64, error) {
+	if text == "" {
+		return 0, nil
 	}
 	m := byteCount.FindStringSubmatch(text)
 	if m == nil {
-		return fmt.Errorf(`must be a number with one of the units B, KiB, MiB, GiB, TiB, such as "512MiB", not %q`, text)
+		return 0, fmt.Errorf(`must be a number with one of the units B, KiB, MiB, GiB, TiB, such as "512MiB", not %q`, text)
 	}
 	shift := map[string]uint{"KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}[m[2]]
-	if n, err := strconv.ParseInt(m[1], 10, 64); err != nil || n > math.MaxInt64>>shift {
-		return fmt.Errorf("must be less than 8388608TiB, not %q", text)
+	n, err := strconv.ParseInt(m[1], 10, 64)
+	if err != nil || n > math.MaxInt64>>shift {
+		return 0, fmt.Errorf("must be less than 8388608TiB, not %q", text)
 	}
-	return nil
+	return n << shift, nil
 }
 
 // route checks a key of workers.paths or paths, and a path of static.

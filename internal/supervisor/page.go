@@ -63,21 +63,23 @@ type page struct {
 	failed   string // why the newest version cannot serve
 	words    words
 
-	good     version // the newest good build
-	live     version // that serves, or served last
-	previous string  // binary that served before the present one
-	starting *startAttempt
-	redo     reason        // of a start whose binary was gone
-	portless *startAttempt // waits for a port
-	asleep   *startAttempt // waits until it is asked for
-	freed    <-chan struct{}
-	reserved int // a port kept for the next worker
-	leaving  int // workers that were given up before they served; their ports come back
+	good      version // the newest good build
+	live      version // that serves, or served last
+	previous  version // that served before it, unless it was put back for it
+	probation probation
+	starting  *startAttempt
+	redo      reason        // of a start whose binary was gone
+	portless  *startAttempt // waits for a port
+	asleep    *startAttempt // waits until it is asked for
+	freed     <-chan struct{}
+	reserved  int // a port kept for the next worker
+	leaving   int // workers that were given up before they served; their ports come back
 
 	serving  *worker
 	draining map[*worker]bool
 
 	crashes  int // in a row
+	heavy    int // replacements in a row for max_memory
 	restarts int
 	next     time.Time
 	retry    *time.Timer // next start
@@ -89,6 +91,7 @@ type page struct {
 	touching *time.Timer // until touched files count
 	health   *time.Timer
 	probing  bool
+	scales   *time.Timer // until it is looked what memory the worker takes
 	idle     *time.Timer // until it is looked whether anybody asks; on demand only
 	lull     lull
 
@@ -138,7 +141,7 @@ func newPage(h *house, route, dir string, cfg settings) *page {
 		results:  make(chan func()),
 		gone:     make(chan struct{}),
 		draining: make(map[*worker]bool),
-		retry:    idleTimer(), rebuild: idleTimer(), calm: idleTimer(), recheck: idleTimer(), health: idleTimer(), touching: idleTimer(), idle: idleTimer(),
+		retry:    idleTimer(), rebuild: idleTimer(), calm: idleTimer(), recheck: idleTimer(), health: idleTimer(), scales: idleTimer(), touching: idleTimer(), idle: idleTimer(),
 	}
 	p.entry = &proxy.Route{Name: route, Asked: p.asked}
 	p.out = newOutput(h, route, cfg.logFile)
@@ -196,9 +199,11 @@ func (p *page) run(ctx context.Context) {
 		case <-p.rebuild.C:
 			p.build(p.lastSave, false)
 		case <-p.calm.C:
-			p.crashes = 0
+			p.crashes, p.heavy = 0, 0
 		case <-p.health.C:
 			p.checkHealth()
+		case <-p.scales.C:
+			p.weigh()
 		case <-p.touching.C:
 			p.showTouched()
 		case <-p.awaited():
@@ -228,13 +233,17 @@ func (p *page) lost() <-chan struct{} {
 	return p.serving.Done()
 }
 
-// worn fires when the serving worker has had its number of requests, unless
-// there is another on its way or planned already.
+// worn fires when the serving worker has had its number of requests.
 func (p *page) worn() <-chan struct{} {
-	if p.serving == nil || p.coming() != nil || p.redo != "" || !p.next.IsZero() {
+	if !p.steady() {
 		return nil
 	}
 	return p.serving.backend.Spent()
+}
+
+// steady reports whether a worker serves and no other is on its way or planned.
+func (p *page) steady() bool {
+	return p.serving != nil && p.coming() == nil && p.redo == "" && p.next.IsZero()
 }
 
 // save acts on a change on disk.
@@ -260,7 +269,7 @@ func (p *page) save(c change) {
 
 // calmDown forgets crashes: somebody did something about them.
 func (p *page) calmDown() {
-	p.crashes, p.unbuilt = 0, 0
+	p.crashes, p.heavy, p.unbuilt = 0, 0, 0
 	p.next = time.Time{}
 	p.retry.Stop()
 }
@@ -558,7 +567,7 @@ func (p *page) quiet() {
 		p.ports.release(p.reserved)
 		p.reserved = 0
 	}
-	for _, t := range []*time.Timer{p.rebuild, p.calm, p.recheck, p.health, p.touching, p.idle} {
+	for _, t := range []*time.Timer{p.rebuild, p.calm, p.recheck, p.health, p.scales, p.touching, p.idle} {
 		t.Stop()
 	}
 }

@@ -85,6 +85,7 @@ const (
 	lostHealth    reason = "unhealthy"
 	asked         reason = "restart"
 	crash         reason = "crash"
+	maxMemory     reason = "max_memory"
 	putBack       reason = "put back"
 	onDemand      reason = "on_demand"
 )
@@ -92,4 +93,4 @@ const (
 // insists reports whether a start that failed beside a serving worker is
 // tried again by itself. The program is known to start then; a version that
 // does not is tried once.
-func (r reason) insists() bool { return r == maxRequests || r == lostHealth }
+func (r reason) insists() bool { return r == maxRequests || r == maxMemory || r == lostHealth }

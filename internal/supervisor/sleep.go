@@ -64,6 +64,7 @@ func (p *page) lookIdle() {
 	p.serving = nil
 	p.calm.Stop()
 	p.health.Stop()
+	p.scales.Stop()
 	p.sleep(&startAttempt{worker: worker{version: w.version}, reason: onDemand}, slog.Duration("idle", limit))
 	p.retire(w, proxy.ServiceRestart, false)
 }

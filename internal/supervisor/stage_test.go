@@ -55,6 +55,7 @@ type stage struct {
 	learns   time.Duration // until that is known, whatever happens meanwhile
 	foreign  map[int]bool  // ports that turn out to be taken when a worker starts
 	onDemand bool          // from the beginning
+	memory   int64         // that workers take
 }
 
 // actor plays a worker's process.
@@ -125,7 +126,7 @@ func perform(t *testing.T, prepare func(*stage), test func(*stage)) {
 			root: root, store: state.NewStore(state.Server{}), builder: s,
 			ports: newPorts(cfg.Workers.PortRangeStart, cfg.Workers.PortRangeStart+3), slots: newSlots(2),
 			openLog: func(string, string) Log { return nowhere{} },
-			spawn:   s.spawn, probe: s.probe,
+			spawn:   s.spawn, probe: s.probe, usage: s.usage,
 			owns:  func(int, int) bool { return true },
 			taken: func(port int) bool { s.mu.Lock(); defer s.mu.Unlock(); return s.foreign[port] },
 		}
@@ -259,6 +260,12 @@ func (s *stage) probe(_ context.Context, port int) error {
 		break
 	}
 	return errors.New("no answer")
+}
+
+func (s *stage) usage(int) (process.Usage, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return process.Usage{Memory: s.memory}, nil
 }
 
 // set changes how the stage plays from now on.

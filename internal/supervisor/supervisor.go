@@ -104,6 +104,7 @@ type house struct {
 
 	spawn func(process.Spec) (c child, pid int, err error)
 	probe func(ctx context.Context, port int) error
+	usage func(pid int) (process.Usage, error)
 	owns  func(pid, port int) bool
 	taken func(port int) bool
 }
@@ -142,7 +143,7 @@ func New(opts Options) (*Supervisor, error) {
 			root: cfg.Root, store: opts.Store, builder: b, openLog: opts.OpenLog,
 			ports: newPorts(cfg.Workers.PortRangeStart, cfg.Workers.PortRangeEnd),
 			slots: newSlots(runtime.NumCPU()),
-			probe: newProber().probe, owns: owns, taken: taken,
+			probe: newProber().probe, usage: process.Sample, owns: owns, taken: taken,
 			spawn: func(spec process.Spec) (child, int, error) {
 				p, err := parent.Start(spec)
 				if err != nil {

@@ -372,10 +372,12 @@ func (p *page) crashed() {
 	p.serving = nil
 	p.calm.Stop()
 	p.health.Stop()
+	p.scales.Stop()
 	p.entry.Hold()
 	w.backend.Close()
 	p.ports.release(w.port)
 	p.restarts++
+	p.words = words{version: w.version, text: p.out.lastWords(w.pid)}
 	attrs := []slog.Attr{slog.Int("build", w.build), slog.Int("pid", w.pid), slog.Int("port", w.port), slog.String("err", w.Exit().How)}
 	if c := p.coming(); c != nil {
 		c.before = w.version
@@ -387,6 +389,10 @@ func (p *page) crashed() {
 
 // down plans the next start of a page that nothing serves.
 func (p *page) down(what string, attrs []slog.Attr, v version) {
+	if p.failsProbation(v) {
+		p.rollBack(v, attrs)
+		return
+	}
 	p.crashes++
 	pause := pauseBefore(p.crashes)
 	if pause == 0 {
@@ -427,21 +433,20 @@ func (p *page) swap(a *startAttempt, w *worker) {
 	p.entry.Serve(w.backend)
 	swapped := time.Now()
 	w.swap = swapped.Sub(w.began)
-	p.serving, p.live = w, w.version
+	p.serving = w
+	p.serves(w.version, a.reason)
 	if w.version == p.good && len(p.shown.Problems) == 0 {
 		p.failed, p.words = "", words{}
 	}
 	if w.version == p.words.version {
 		p.words = words{}
 	}
-	if old != nil && old.binary != w.binary {
-		p.previous = old.binary
-	}
-	p.builder.Keep(p.dir, w.binary, p.previous)
+	p.builder.Keep(p.dir, w.binary, p.previous.binary)
 	p.takeTouched() // so that one change is told of once
 	p.calm.Reset(calmAfter)
 	p.health.Reset(p.cfg.workers.HealthInterval)
 	p.lookIdle()
+	p.weigh()
 
 	attrs := []slog.Attr{
 		slog.Int("build", w.build), slog.Int("pid", w.pid), slog.Int("port", w.port),

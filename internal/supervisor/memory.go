@@ -1,0 +1,33 @@
+package supervisor
+
+import (
+	"log/slog"
+	"time"
+)
+
+// weighEvery is how often it is looked what memory a worker takes that may take
+// only so much.
+const weighEvery = 500 * time.Millisecond
+
+// weigh has a worker replaced that takes more memory than it may, and looks
+// again later. Should the limit be too low for the page, the pauses between its
+// replacements grow.
+func (p *page) weigh() {
+	p.scales.Stop()
+	w := p.serving
+	if w == nil || w.settings.MaxMemory == 0 {
+		return
+	}
+	p.scales.Reset(weighEvery)
+	if !p.steady() || time.Since(w.ready) < pauseBefore(p.heavy) {
+		return
+	}
+	u, err := p.usage(w.pid)
+	if err != nil || u.Memory <= w.settings.MaxMemory {
+		return // it has just ended, this system does not tell, or all is well
+	}
+	p.heavy++
+	p.tell(slog.LevelWarn, "more memory than max_memory: a replacement is started",
+		slog.Int("pid", w.pid), slog.Int64("mib", u.Memory/mebibyte), slog.Int64("max_mib", w.settings.MaxMemory/mebibyte))
+	p.replace(maxMemory, w.version)
+}

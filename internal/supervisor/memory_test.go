@@ -1,0 +1,59 @@
+package supervisor
+
+import (
+	"testing"
+	"time"
+)
+
+// limited has workers take at most 100 MiB from now on.
+func (s *stage) limited() {
+	cfg := s.settings()
+	cfg.worker.MaxMemory = 100 * mebibyte
+	s.page.ask(func() { s.page.configure(cfg, false, func(bool) {}) })
+	s.after(time.Second)
+}
+
+func TestAWorkerThatTakesTooMuchMemoryIsReplaced(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		s.limited()
+		s.set(func() { s.memory = 100 * mebibyte })
+		old := s.serves("v1")
+		s.after(time.Hour)
+		if s.serves("v1") != old {
+			t.Fatal("it was replaced with as much as it may take")
+		}
+		s.set(func() { s.memory++ })
+		s.after(weighEvery)
+		s.set(func() { s.memory = 0 })
+		s.after(time.Second)
+		if s.serves("v1") == old || old.stopped() != 1 {
+			t.Error("it was not replaced")
+		}
+		s.wantSaid("more memory than max_memory: a replacement is started")
+		if s.state().Restarts != 0 {
+			t.Error("that counts as a crash")
+		}
+	})
+}
+
+func TestALimitThatIsTooLowReplacesSeldom(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		s.limited()
+		before := s.starts()
+		s.set(func() { s.memory = 200 * mebibyte })
+		s.after(10 * time.Minute)
+		if n := s.starts() - before; n < 10 || n > 35 {
+			t.Errorf("in 10 minutes there were %d replacements", n)
+		}
+	})
+}
+
+func TestWithoutALimitMemoryIsNotLookedAt(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.page.usage = nil
+		s.after(time.Hour)
+		s.serves("v1")
+	})
+}
