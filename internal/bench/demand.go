@@ -34,7 +34,7 @@ func (b *bench) demand(ctx context.Context) error {
 		if err := p.Start(ctx); err != nil {
 			return err
 		}
-		if err := p.awaitBinaries(ctx, n); err != nil {
+		if err := p.AwaitRest(ctx); err != nil {
 			return err
 		}
 		p.Stop()
@@ -86,28 +86,13 @@ func (b *bench) demand(ctx context.Context) error {
 
 // binaries are the programs that the server has built.
 func (p *project) binaries() (all []string, err error) {
-	files, err := filepath.Glob(filepath.Join(p.Dir, "bin", "*"))
+	files, err := filepath.Glob(filepath.Join(p.Dir, "bin", "*", "*"))
 	for _, file := range files {
 		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() && info.Mode()&0o100 != 0 {
 			all = append(all, file)
 		}
 	}
 	return all, err
-}
-
-func (p *project) awaitBinaries(ctx context.Context, n int) error {
-	for {
-		all, err := p.binaries()
-		if err != nil {
-			return err
-		}
-		if len(all) >= n {
-			return trial.Pause(ctx, 2*time.Second) // what was learned of them is written
-		}
-		if err := trial.Pause(ctx, 100*time.Millisecond); err != nil {
-			return err
-		}
-	}
 }
 
 // startAlone returns how long a worker takes until it answers, with nothing but

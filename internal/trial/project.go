@@ -203,3 +203,32 @@ func (p *Project) Memory(line string) (float64, error) {
 	kib, err := strconv.Atoi(strings.Fields(after)[0])
 	return float64(kib) / 1024, err
 }
+
+// AwaitRest waits until the server has run no go command for a second: it has
+// built all there was to build, and knows what that is made of.
+func (p *Project) AwaitRest(ctx context.Context) error {
+	for quiet := time.Now(); time.Since(quiet) < time.Second; {
+		if err := Pause(ctx, 20*time.Millisecond); err != nil {
+			return err
+		}
+		if p.builds() {
+			quiet = time.Now()
+		}
+	}
+	return nil
+}
+
+// builds reports whether a go command is among the server's children (proc(5),
+// /proc/PID/task/TID/children).
+func (p *Project) builds() bool {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", p.PID()))
+	for _, file := range files {
+		text, _ := os.ReadFile(file)
+		for pid := range strings.FieldsSeq(string(text)) {
+			if name, _ := os.ReadFile("/proc/" + pid + "/comm"); string(name) == "go\n" {
+				return true
+			}
+		}
+	}
+	return false
+}
