@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -49,10 +50,10 @@ func newProject(t *testing.T, files map[string]string) *project {
 	t.Helper()
 	p := &project{T: t, root: t.TempDir()}
 	p.log = filepath.Join(p.root, "server.log")
-	front, workers := freePort(t), freePort(t)
+	front := freePorts(t, 42)
 	p.url = fmt.Sprintf("http://localhost:%d", front)
 	p.write("go.mod", "module shop\n\ngo 1.26.0\n")
-	p.write("config/server.yaml", fmt.Sprintf("server: {port: %d, log_file: server.log, log_format: json}\nworkers: {temp_dir: bin, port_range_start: %d, port_range_end: %d}\n", front, workers, workers+40))
+	p.write("config/server.yaml", fmt.Sprintf("server: {port: %d, log_file: server.log, log_format: json}\nworkers: {temp_dir: bin, port_range_start: %d, port_range_end: %d}\n", front, front+1, front+41))
 	for name, text := range files {
 		p.write(name, text)
 	}
@@ -81,13 +82,24 @@ func newProject(t *testing.T, files map[string]string) *project {
 	return p
 }
 
-func freePort(t *testing.T) int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+// freePorts returns the first of n ports in a row that nobody listens on, below
+// those that connections are given.
+func freePorts(t *testing.T, n int) int {
+	t.Helper()
+next:
+	for range 100 {
+		first := 20_000 + rand.N(10_000)
+		for port := first; port < first+n; port++ {
+			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+			if err != nil {
+				continue next
+			}
+			l.Close()
+		}
+		return first
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatalf("there are no %d free ports in a row", n)
+	return 0
 }
 
 // write saves a file as editors do that replace it.
@@ -163,6 +175,7 @@ func page(route, header, body string) string {
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"os"
 )
