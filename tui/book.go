@@ -8,8 +8,11 @@ import (
 	"tqserver/internal/state"
 )
 
-// kept is how many lines a page has in memory; older ones are in its file.
-const kept = 10_000
+// A page has this much in memory; older lines are in its file.
+const (
+	kept      = 10_000  // lines
+	keptBytes = 2 << 20 // of text
+)
 
 // entry is a line of the log as it came; it is cleaned when it is shown.
 type entry struct {
@@ -27,20 +30,24 @@ type entry struct {
 // ring holds the newest entries, each under a number that never changes.
 type ring struct {
 	entries []entry
+	first   int // number of the oldest entry
 	next    int // number of the next entry
+	bytes   int // of text
 }
 
 func (r *ring) add(e entry) {
+	for r.bytes += len(e.text); r.next-r.first == kept || r.bytes > keptBytes && r.first < r.next; r.first++ {
+		oldest := r.at(r.first)
+		r.bytes -= len(oldest.text)
+		*oldest = entry{}
+	}
 	if len(r.entries) < kept {
 		r.entries = append(r.entries, e)
 	} else {
-		r.entries[r.next%kept] = e
+		*r.at(r.next) = e
 	}
 	r.next++
 }
-
-// first is the number of the oldest entry.
-func (r *ring) first() int { return r.next - len(r.entries) }
 
 func (r *ring) at(n int) *entry { return &r.entries[n%kept] }
 

@@ -28,13 +28,13 @@ func newLogView() *logView { return &logView{min: slog.LevelDebug, anchor: -1} }
 
 // refresh looks at what came since and forgets what is kept no more.
 func (v *logView) refresh(r *ring) {
-	for n := max(v.seen, r.first(), v.cleared); n < r.next; n++ {
+	for n := max(v.seen, r.first, v.cleared); n < r.next; n++ {
 		if v.passes(r.at(n)) {
 			v.shown = append(v.shown, n)
 		}
 	}
 	v.seen = r.next
-	oldest := max(r.first(), v.cleared)
+	oldest := max(r.first, v.cleared)
 	if i, _ := slices.BinarySearch(v.shown, oldest); i > 0 {
 		v.shown = v.shown[i:]
 	}

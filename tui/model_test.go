@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -455,4 +456,26 @@ func TestALongRequestKeepsItsStatusInSight(t *testing.T) {
 		}
 	}
 	t.Error("it is not shown")
+}
+
+func TestALogHoldsSoManyLinesAndBytes(t *testing.T) {
+	var short, long ring
+	for i := range kept + 5 {
+		short.add(entry{text: strconv.Itoa(i)})
+	}
+	if oldest := short.at(short.first); short.next-short.first != kept || oldest.text != "5" {
+		t.Errorf("%d short lines are kept, from %q", short.next-short.first, oldest.text)
+	}
+	text := strings.Repeat("x", 64<<10)
+	for range 3 * kept {
+		long.add(entry{text: text})
+	}
+	if n := long.next - long.first; n != keptBytes/len(text) || long.bytes != keptBytes {
+		t.Errorf("%d long lines are kept, of %d bytes", n, long.bytes)
+	}
+	for i, e := range long.entries {
+		if n := long.next - kept + (i-long.next%kept+kept)%kept; (e.text != "") != (n >= long.first) {
+			t.Fatalf("line %d, the oldest is %d: %d bytes", n, long.first, len(e.text))
+		}
+	}
 }

@@ -348,7 +348,7 @@ func (m *model) routesPane() routesPane {
 func (m *model) logPane() logPane {
 	v, r := m.view()
 	empty := "nothing was printed yet"
-	if len(v.shown) == 0 && len(r.entries) > 0 {
+	if len(v.shown) == 0 && r.first < r.next {
 		empty = "no line passes the filters"
 	}
 	return logPane{look: m.look, view: v, ring: r, merged: m.merged, wrap: m.wrapping, times: m.timing, focused: m.focus == inLogs, empty: empty}

@@ -15,6 +15,14 @@ import (
 // pieceSize is the longest piece of output that is handed on as one line.
 const pieceSize = 64 << 10
 
+// A process that prints without end is read at readPace bytes a second, in
+// bursts. It waits two milliseconds again and again, and the processors are left
+// to others.
+const (
+	readPace  = 16 << 20
+	readBurst = 32 << 10
+)
+
 // linger is how long output is read after a process ended: a child of its own
 // that left its process group may hold the pipe for ever
 // (golang.org/issue/23019).
@@ -191,9 +199,14 @@ func (p *Process) hear(r *os.File) {
 // readLines hands on what r has, in whole lines where they are short enough.
 func readLines(r io.Reader, hand func([]byte)) {
 	buf, n := make([]byte, 1<<10), 0
+	began, read := time.Now(), 0
 	for {
 		m, err := r.Read(buf[n : len(buf)-1])
 		n += m
+		if read += m; read >= readBurst {
+			<-time.After(time.Until(began.Add(time.Duration(read) * time.Second / readPace)))
+			began, read = time.Now(), 0
+		}
 		if end := bytes.LastIndexByte(buf[:n], '\n') + 1; end > 0 {
 			hand(buf[:end])
 			n = copy(buf, buf[end:n])

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -245,6 +246,19 @@ func TestNoLineIsLostInAFlood(t *testing.T) {
 		if want := fmt.Sprintf("line %d\n", i); l != want {
 			t.Fatalf("line %d is %q", i, l)
 		}
+	}
+}
+
+func TestAFloodIsReadAtAPace(t *testing.T) {
+	flood := strings.Repeat(strings.Repeat("x", 99)+"\n", 4*readPace/100)
+	for size, want := range map[int]time.Duration{len(flood): 4 * time.Second, 30_000: 0} {
+		synctest.Test(t, func(t *testing.T) {
+			began, got := time.Now(), 0
+			readLines(strings.NewReader(flood[:size]), func(b []byte) { got += len(b) })
+			if took := time.Since(began); got != size || took < want-100*time.Millisecond || took > want+100*time.Millisecond {
+				t.Errorf("%d of %d bytes were read in %v, want %v", got, size, took, want)
+			}
+		})
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 const (
 	keptEvents    = 4096
 	keptLines     = 10_000  // a page
-	keptLineBytes = 4 << 20 // a page
+	keptLineBytes = 2 << 20 // a page
 	keptRequests  = 2000    // lines of requests, a page
 )
 
@@ -40,8 +40,30 @@ type source struct {
 
 // lines is what is kept of one source, oldest first.
 type lines struct {
-	kept  []Line
-	bytes int
+	kept  []Line // the end of room
+	room  []Line
+	bytes int // of text
+}
+
+// grow makes room for n more lines: where dropped ones were if these are many,
+// so that a flood of lines moves each a few times and allocates nothing.
+func (l *lines) grow(n int) {
+	if len(l.kept)+n <= cap(l.kept) {
+		return
+	}
+	if dropped := len(l.room) - len(l.kept); dropped < max(n, len(l.kept)/2) {
+		l.room = make([]Line, len(l.kept), 2*(len(l.kept)+n))
+	}
+	moved := copy(l.room, l.kept)
+	clear(l.room[moved:])
+	l.room = l.room[:moved]
+	l.kept = l.room
+}
+
+func (l *lines) add(line Line) {
+	l.room = append(l.room, line)
+	l.kept = l.room[len(l.room)-len(l.kept)-1:]
+	l.bytes += len(line.Text)
 }
 
 // measured is the newest load of a page.
@@ -95,11 +117,11 @@ func (s *Store) Append(batch []Line) {
 	if from.access {
 		most = keptRequests
 	}
+	l.grow(len(batch))
 	for _, line := range batch {
 		s.seq++
 		line.Seq = s.seq
-		l.kept = append(l.kept, line)
-		l.bytes += len(line.Text)
+		l.add(line)
 	}
 	drop := 0
 	for len(l.kept)-drop > most || l.bytes > keptLineBytes {

@@ -204,6 +204,29 @@ func TestALoadThatIsAsItWasWakesNobody(t *testing.T) {
 	})
 }
 
+func TestAFloodOfLinesAllocatesNothing(t *testing.T) {
+	s, _ := withPages("/a")
+	batch := make([]Line, 100)
+	for i := range batch {
+		batch[i] = Line{Page: "/a", Text: "text"}
+	}
+	for range 4 * keptLines / len(batch) {
+		s.Append(batch)
+	}
+	if n := testing.AllocsPerRun(10*keptLines/len(batch), func() { s.Append(batch) }); n > 0 {
+		t.Errorf("%v allocations a batch", n)
+	}
+	lines := s.Lines("/a", keptLines)
+	if len(lines) != keptLines {
+		t.Fatalf("%d lines are kept", len(lines))
+	}
+	for i, l := range lines {
+		if l.Text != "text" || l.Seq != lines[0].Seq+uint64(i) {
+			t.Fatalf("line %d is %+v", i, l)
+		}
+	}
+}
+
 func TestTheLoadOfARemovedPageGoesWithIt(t *testing.T) {
 	s, after := withPages("/a")
 	s.Measure([]Load{{Page: "/a", Requests: 1}})
