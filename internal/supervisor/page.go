@@ -241,9 +241,15 @@ func (p *page) worn() <-chan struct{} {
 	return p.serving.backend.Spent()
 }
 
-// steady reports whether a worker serves and no other is on its way or planned.
+// mostDraining bounds how many workers of a page still have requests under way
+// when one is replaced for its age: with long streams and a small max_requests
+// they would become hundreds.
+const mostDraining = 8
+
+// steady reports whether a worker serves, no other is on its way or planned, and
+// not too many are on their way out.
 func (p *page) steady() bool {
-	return p.serving != nil && p.coming() == nil && p.redo == "" && p.next.IsZero()
+	return p.serving != nil && p.coming() == nil && p.redo == "" && p.next.IsZero() && len(p.draining) < mostDraining
 }
 
 // save acts on a change on disk.

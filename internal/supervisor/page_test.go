@@ -738,6 +738,37 @@ func TestMaxRequestsDoNotTakeTheStartOfANewVersionAway(t *testing.T) {
 	})
 }
 
+func TestMaxRequestsAddOnlySoManyWorkersToThoseThatDrain(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		cfg := s.settings()
+		cfg.worker.MaxRequests = 1
+		s.page.ask(func() {
+			s.page.ports = newPorts(10_000, 10_100)
+			s.page.ports.taken = func(int) bool { return false }
+			s.page.configure(cfg, false, func(bool) {})
+		})
+		s.after(time.Second)
+		draining := func() (n int) {
+			s.page.ask(func() { n = len(s.page.draining) })
+			return n
+		}
+		s.set(func() { s.deaf = true })
+		for range 3 * mostDraining {
+			s.request()
+			s.after(10 * time.Millisecond)
+		}
+		if n := draining(); n != mostDraining {
+			t.Errorf("%d workers drain", n)
+		}
+		before := s.starts()
+		s.after(time.Minute)
+		if n := draining(); n != 0 || s.starts() != before+1 {
+			t.Errorf("%d workers drain, %d were started after that", n, s.starts()-before)
+		}
+	})
+}
+
 func TestMaxRequestsAreActedOnAfterAStartThatFailed(t *testing.T) {
 	perform(t, nil, func(s *stage) {
 		s.after(time.Second)

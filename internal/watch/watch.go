@@ -6,8 +6,9 @@
 // and a recursive watcher exists for no kernel that matters here. So folders
 // are watched, not files, one watcher for the whole server; a new folder is
 // watched before it is read, and what it already holds is reported; an
-// overflow is reported as "anything"; and where the kernel cannot watch, the
-// folders are compared with what they were, twice a second.
+// overflow is reported as "anything"; and where the kernel cannot watch, or
+// sees only a part, as on a network mount, the folders are compared with what
+// they were, twice a second.
 //
 // Events are handed on as they come: what belongs to one save is for the
 // reader to decide, because waiting would make every save late.
@@ -35,6 +36,7 @@ const pollEvery = 500 * time.Millisecond
 // Watcher watches folders. Its methods may be called from any goroutine.
 type Watcher struct {
 	notify *fsnotify.Watcher // nil if the kernel has none to give
+	remote func(dir string) string
 	warn   func(error)
 
 	mu    sync.Mutex          // guards all below
@@ -57,7 +59,7 @@ type stamp struct {
 // New returns a Watcher that watches nothing yet. If the kernel cannot watch,
 // warn is told, once, and folders are polled.
 func New(warn func(error)) *Watcher {
-	w := &Watcher{warn: warn, flat: make(map[string]bool), seen: make(map[string]string), names: make(map[string][]string), poked: make(chan struct{}, 1)}
+	w := &Watcher{remote: remote, warn: warn, flat: make(map[string]bool), seen: make(map[string]string), names: make(map[string][]string), poked: make(chan struct{}, 1)}
 	var err error
 	if w.notify, err = fsnotify.NewWatcher(); err != nil {
 		w.goBlindLocked(fmt.Errorf("the kernel gives no watcher, raise fs.inotify.max_user_instances: %w", err))
@@ -273,6 +275,9 @@ func (w *Watcher) addLocked(dir string) {
 	case err == nil:
 		w.seen[dir] = real
 		w.names[real] = append(w.names[real], dir)
+		if on := w.remote(real); on != "" {
+			w.goBlindLocked(fmt.Errorf("%s lies on %s, and of what others change there the kernel says nothing", dir, on))
+		}
 	case errors.Is(err, syscall.ENOSPC):
 		w.goBlindLocked(fmt.Errorf("the kernel's limit of watched folders is reached, raise fs.inotify.max_user_watches: %w", err))
 	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission):

@@ -239,3 +239,26 @@ func TestWhereTheKernelCannotWatchFoldersAreCompared(t *testing.T) {
 	os.Remove(filepath.Join(root, "old.go"))
 	s.want(t, filepath.Join(root, "n"), filepath.Join(root, "n", "main.go"), filepath.Join(lib, "lib.go"), filepath.Join(root, "old.go"))
 }
+
+func TestAMountThatOthersChangeIsPolled(t *testing.T) {
+	root := t.TempDir()
+	share := filepath.Join(root, "share")
+	write(t, filepath.Join(share, "main.go"))
+	var warned []string
+	w := New(func(err error) { warned = append(warned, err.Error()) })
+	defer w.notify.Close()
+	w.remote = func(dir string) string {
+		if dir == share {
+			return "NFS"
+		}
+		return ""
+	}
+	w.Trees(root)
+	if want := []string{share + " lies on NFS, and of what others change there the kernel says nothing"}; !slices.Equal(warned, want) || !w.blind {
+		t.Errorf("warned of %q, want %q", warned, want)
+	}
+	write(t, filepath.Join(share, "main.go"))
+	if got := w.compare(); !slices.Contains(got, filepath.Join(share, "main.go")) {
+		t.Errorf("reported are %v", got)
+	}
+}

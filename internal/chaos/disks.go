@@ -1,0 +1,288 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// logsGone: the folder of the logs is full, read-only, deleted.
+func logsGone(s *scene) {
+	p := s.project("")
+	logs := filepath.Join(p.Dir, "lines")
+	p.configure(50, "  default:\n    log_file: \"lines/{path}/worker.log\"\n")
+	mounted := s.mount(logs, "size=256k")
+	p.start([]string{"/"})
+	p.load = p.newLoad("/")
+	chatty := p.loadWith("/say?n=4000", pace, 2, 0) // 600 kB a second
+	defer chatty.end()
+	file := filepath.Join(logs, "index", "worker.log")
+	grows := func(within time.Duration) time.Duration {
+		before := fileSize(file)
+		took, _ := s.await(within, "lines are written again", func() bool { return fileSize(file) > before })
+		return took
+	}
+	if mounted {
+		p.awaitSaid(20*time.Second, "lines of a log file are lost")
+		s.want(strings.Contains(p.log(), "no space left"), "it is not said that there is no space left")
+		s.do(os.Truncate(file, 0))
+		grows(10 * time.Second)
+		s.mount(logs, "ro") // over the other: with a file open for writing that cannot become read-only
+		p.awaitSaid(90*time.Second, "read-only file system")
+		s.do(exec.CommandContext(s.ctx, "umount", "-l", logs).Run())
+		s.do(exec.CommandContext(s.ctx, "mount", "-o", "remount,size=64m", logs).Run())
+		grows(15 * time.Second)
+	}
+	s.do(os.RemoveAll(filepath.Join(logs, "index")))
+	took := grows(10 * time.Second)
+	chatty.check(nil)
+	p.load.check(nil)
+	answered, failed := p.load.so()
+	s.figure("full, read-only and deleted: %d requests, failed: %s; a deleted folder was back after %.1f s", answered, kinds(failed), took.Seconds())
+}
+
+// ports: there are too few, and others take them.
+func ports(s *scene) {
+	p := s.project("")
+	p.configure(2, quickDrain)
+	p.page("/a", 1, "")
+	p.page("/b", 1, "")
+	p.launch()
+	routes := []string{"/", "/a", "/b"}
+	p.awaitSaid(time.Minute, "waits for a port")
+	waiting := ""
+	s.await(20*time.Second, "two of three pages serve", func() bool { return p.said("msg=serving ") == 2 })
+	for _, route := range routes {
+		if p.said("msg=serving page="+route+" ") == 0 {
+			waiting = route
+		}
+	}
+	s.must(waiting != "", "all three pages serve on two ports")
+	answer := make(chan error, 1)
+	go func() { // ends with its answer
+		_, err := p.ask(waiting)
+		answer <- err
+	}()
+	other := "/a"
+	if waiting == other {
+		other = "/b"
+	}
+	s.pause(300 * time.Millisecond)
+	s.do(os.RemoveAll(filepath.Dir(filepath.Join(p.Dir, p.file(other)))))
+	select {
+	case err := <-answer:
+		s.want(err == nil, "who waited for a port: %v", err)
+	case <-time.After(20 * time.Second):
+		s.want(false, "the page that waits does not start when a port is free")
+	}
+	p.Stop()
+
+	one := s.project("")
+	one.configure(1, quickDrain)
+	one.start([]string{"/"})
+	one.load = one.loadWith("/", pace, 4, 0)
+	n := s.some(20, 4)
+	for i := range n {
+		one.page("/", i+2, "")
+		one.serves("/", i+2, 20*time.Second)
+	}
+	one.load.check(nil)
+	one.Stop()
+
+	taken := s.project("")
+	foreign := 0
+	for i := range 2 {
+		go http.Serve(s.tcp(taken.FirstPort+i), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // ends with the listener
+			foreign++
+			fmt.Fprintln(w, "another program's answer")
+		}))
+	}
+	taken.start([]string{"/"})
+	taken.load = taken.newLoad("/")
+	var after []net.Listener
+	for i := 2; i < 12; i += 2 { // every second of those that come next
+		if l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(taken.FirstPort+i)); err == nil {
+			after = append(after, l)
+			go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "another program's answer") })) // ends with l
+		}
+	}
+	for i := range n {
+		taken.page("/", i+2, "")
+		taken.serves("/", i+2, 20*time.Second)
+	}
+	taken.load.check(nil)
+	for _, l := range after {
+		l.Close()
+	}
+	answered, failed := taken.load.so()
+	held, refused := one.load.so()
+	s.figure("a third page started by itself when one of two ports was free; %d saves on one port: %d requests, failed: %s; beside %d foreign listeners: %d requests, failed: %s", n, held, kinds(refused), 2+len(after), answered, kinds(failed))
+}
+
+// configuration: the file is saved in all the ways that editors and people have.
+func configuration(s *scene) {
+	const reloaded = "Configuration reloaded successfully"
+	p := s.run("")
+	file := filepath.Join(p.Dir, "config", "server.yaml")
+	good := func(n int) string {
+		return p.Configuration(p.FirstPort+200, fmt.Sprintf("  default:\n    max_requests: %d\n", n))
+	}
+	number, reloads := 1_000_000, 0
+	// expect waits for a worker with the newest settings.
+	expect := func(what string, save func(text string)) {
+		number++
+		before, pid := p.said(reloaded), p.answers("/").pid
+		save(good(number))
+		s.await(10*time.Second, what+": another worker", func() bool { return p.answers("/").pid != pid })
+		s.pause(400 * time.Millisecond)
+		got := p.said(reloaded) - before
+		reloads += got
+		s.want(got == 1, "%s: %d reloads", what, got)
+	}
+	put := func(text string) { s.do(os.WriteFile(file, []byte(text), 0o644)) }
+	expect("in place", put)
+	expect("renamed over", func(text string) {
+		s.do(os.WriteFile(file+".new", []byte(text), 0o644))
+		s.do(os.Rename(file+".new", file))
+	})
+	expect("a link that is turned", func(text string) {
+		for i, content := range []string{p.extra, text} {
+			to := filepath.Join(p.Dir, "config", fmt.Sprintf("real%d", i))
+			if i == 0 {
+				content = good(number - 1) // nothing changes with the link itself
+			}
+			s.do(os.WriteFile(to, []byte(content), 0o644))
+			s.do(os.Symlink(to, file+".link"))
+			s.do(os.Rename(file+".link", file))
+			if i == 0 {
+				s.pause(500 * time.Millisecond)
+			}
+		}
+	})
+	s.do(os.Remove(file))
+	put(good(number))
+	s.pause(500 * time.Millisecond)
+	expect("ten writes in 100 ms", func(text string) {
+		for i := range 10 {
+			put(good(number*100 + i))
+			s.pause(10 * time.Millisecond)
+		}
+		put(text)
+	})
+	expect("deleted and back", func(text string) {
+		s.do(os.Remove(file))
+		s.pause(300 * time.Millisecond)
+		put(text)
+	})
+
+	pid, before := p.answers("/").pid, p.said(reloaded)
+	for what, text := range map[string]string{
+		"truncated":   good(number + 1)[:40] + "\n  x: [",
+		"empty":       "",
+		"unknown key": strings.Replace(good(number+1), "max_requests", "max_request", 1),
+		"bad value":   strings.Replace(good(number+1), "port: ", "port: x", 1),
+	} {
+		said := p.said("level=ERROR")
+		put(text)
+		s.await(5*time.Second, what+": it is refused", func() bool { return p.said("level=ERROR") > said })
+		s.want(p.answers("/").pid == pid, "%s: the worker was replaced", what)
+	}
+	s.want(p.said(reloaded) == before, "a bad file was taken")
+	p.load.check(nil)
+	answered, failed := p.load.so()
+	s.figure("5 ways to save: %d reloads; 4 bad files refused, same process; %d requests, failed: %s", reloads, answered, kinds(failed))
+}
+
+// folders: pages come, go and move.
+func folders(s *scene) {
+	p := s.project(quickDrain)
+	p.page("/a", 1, "")
+	p.start([]string{"/", "/a"})
+	p.load = p.newLoad("/")
+	at := func(name string) string { return filepath.Join(p.Dir, "pages", name) }
+	status := func(path string) int {
+		c := &client{address: p.Address, patience: 30 * time.Second}
+		defer c.close()
+		return c.do("GET", path, "", "").status
+	}
+	root := p.answers("/").edit
+	s.pause(2 * time.Second)
+	before := watches(p.PID())
+	n := s.some(20, 3)
+	for i := range n {
+		s.do(os.Rename(at("a"), at("b")))
+		p.serves("/b", 1+i, 20*time.Second)
+		s.await(5*time.Second, "/a is the root's", func() bool { r, err := p.ask("/a"); return err == nil && r.edit == root && r.pid == p.answers("/").pid })
+		s.do(os.RemoveAll(at("b")))
+		s.await(5*time.Second, "/b is the root's", func() bool { r, err := p.ask("/b"); return err == nil && r.pid == p.answers("/").pid })
+		p.page("/a", 2+i, "")
+		p.serves("/a", 2+i, 20*time.Second)
+	}
+	pid := p.answers("/a").pid
+	s.do(os.Rename(at("a"), at(".a")))
+	s.do(os.Rename(at(".a"), at("a"))) // within debounce_ms it was never gone
+	s.pause(500 * time.Millisecond)
+	s.want(p.answers("/a").pid == pid, "a folder that came back at once was restarted")
+	p.load.check(nil)
+
+	s.do(os.Rename(at(""), filepath.Join(p.Dir, "away")))
+	s.await(5*time.Second, "without the pages folder all is 404", func() bool { return status("/") == 404 && status("/a") == 404 })
+	s.do(os.Rename(filepath.Join(p.Dir, "away"), at("")))
+	back := p.serves("/", 1, 20*time.Second)
+	p.serves("/a", 1+n, 20*time.Second)
+	s.pause(3 * time.Second)
+	after := watches(p.PID())
+	s.want(after == before, "%d folders are watched, which were %d", after, before)
+	answered, failed := p.load.so()
+	s.figure("%d rounds of rename, delete, recreate beside %d requests of another page, failed: %s; the pages folder away and back: answers after %d ms; %d watches before and after", n, answered, kinds(failed), back.Milliseconds(), after)
+}
+
+// watcher: the kernel lost events, watches too little, or nothing at all.
+func watcher(s *scene) {
+	p := s.project(quickDrain)
+	p.start([]string{"/"})
+	queue := 16384
+	if text, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events"); err == nil {
+		queue, _ = strconv.Atoi(strings.TrimSpace(string(text)))
+	}
+	stop(p.PID())
+	for i := range queue/2 + 1000 { // two events each
+		s.do(p.Write(fmt.Sprintf("pages/index/notes/%d.txt", i%50), strconv.Itoa(i)))
+	}
+	p.page("/", 2, "")
+	proceed(p.PID())
+	overflow := p.serves("/", 2, 20*time.Second)
+	p.Stop()
+
+	if out, err := exec.CommandContext(s.ctx, "unshare", "-Ur", "true").CombinedOutput(); err != nil {
+		s.skip("limits of a watcher need user namespaces: %s", out)
+		return
+	}
+	var took [2]time.Duration
+	for i, limit := range []string{"max_inotify_watches", "max_inotify_instances"} {
+		p := s.project(quickDrain)
+		p.page("/a/b/c", 1, "")
+		p.page("/d/e/f", 1, "")
+		// The limit counts for the namespace, and so for this server only
+		// (user_namespaces(7), "/proc/sys/user").
+		script := fmt.Sprintf("echo %d >/proc/sys/user/%s && exec \"$0\" -quiet", []int{4, 0}[i], limit)
+		p.start([]string{"/", "/a/b/c"}, func(cmd *exec.Cmd) {
+			unshare, err := exec.LookPath("unshare")
+			s.do(err)
+			cmd.Path, cmd.Args = unshare, []string{"unshare", "-Ur", "sh", "-c", script, p.Program}
+		})
+		p.awaitSaid(5*time.Second, "files cannot be watched as they should: they are compared twice a second")
+		p.page("/a/b/c", 2, "")
+		took[i] = p.serves("/a/b/c", 2, 20*time.Second)
+		p.page("/new", 1, "")
+		p.serves("/new", 1, 20*time.Second)
+		p.Stop()
+	}
+	s.figure("a save among %d lost events served after %.1f s; with a limit of 4 watches after %.1f s, without any watcher after %.1f s, and a warning each", queue/2+1000, overflow.Seconds(), took[0].Seconds(), took[1].Seconds())
+}

@@ -1,0 +1,279 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// flat: what a server takes does not grow with reloads and load.
+func flat(s *scene) {
+	var trace bytes.Buffer
+	p := s.project(quickDrain)
+	p.start([]string{"/"}, func(cmd *exec.Cmd) { cmd.Stderr = &trace })
+	p.load = p.newLoad("/")
+	edit := 1
+	reload := func(n int) {
+		for range n {
+			edit++
+			p.page("/", edit, "")
+			p.serves("/", edit, 20*time.Second)
+		}
+	}
+	rest := func() size { // when the last worker has drained
+		s.pause(6 * time.Second)
+		return sizeOf(p.PID())
+	}
+	reload(10)
+	before := rest()
+	n := s.some(1000, 30)
+	began := time.Now()
+	reload(n)
+	if left := s.long(time.Hour, 0) - time.Since(began); left > 0 {
+		s.pause(left)
+	}
+	after := rest()
+	s.want(after.files <= before.files+2, "%d files are open, which were %d", after.files, before.files)
+	s.want(after.threads <= before.threads+3, "there are %d threads, which were %d", after.threads, before.threads)
+	s.want(after.mib <= before.mib+s.some(16, 12), "the server has %d MiB, and had %d", after.mib, before.mib)
+	p.load.check(nil)
+	s.pause(3 * time.Second)
+	p.Signal(syscall.SIGQUIT) // the runtime writes down all goroutines
+	p.Ended(s.ctx)
+	goroutines := strings.Count(trace.String(), "\ngoroutine ")
+	s.want(goroutines > 5 && goroutines < 60, "there are %d goroutines at rest", goroutines)
+	s.await(2*time.Second, "workers end with the server", func() bool { return len(p.processes()) == 0 })
+	answered, failed := p.load.so()
+	s.figure("%d reloads in %v under load: files %d → %d, threads %d → %d, memory %d → %d MiB, %d goroutines at rest; %d requests, failed: %s",
+		n, time.Since(began).Round(time.Minute), before.files, after.files, before.threads, after.threads, before.mib, after.mib, goroutines, answered, kinds(failed))
+}
+
+// clock: the machine sleeps, and its clock jumps.
+func clock(s *scene) {
+	p := s.run("  health_interval_seconds: 1\n  health_failures: 2\n")
+	before := p.answers("/")
+	all := append(p.workers(), append(descendants(p.PID()), p.PID())...)
+	slept := s.long(20*time.Second, 5*time.Second)
+	stop(all...)
+	s.pause(slept)
+	proceed(all...)
+	s.pause(3 * time.Second)
+	s.want(p.answers("/") == before, "the worker was replaced after %v of sleep", slept)
+	jumps := "no jump of the clock"
+	if s.clock && s.asRoot("setting the clock") {
+		began := time.Now()
+		jump := func(by time.Duration) {
+			var now syscall.Timeval
+			s.do(syscall.Gettimeofday(&now))
+			now.Sec += int64(by / time.Second)
+			s.do(syscall.Settimeofday(&now))
+		}
+		jump(time.Hour)
+		s.undo = append(s.undo, func() {
+			if time.Now().Round(0).Sub(began.Round(0)) > 30*time.Minute {
+				jump(-time.Hour)
+			}
+		})
+		s.pause(3 * time.Second)
+		jump(-time.Hour)
+		s.pause(3 * time.Second)
+		s.want(p.answers("/") == before, "the worker was replaced when the clock jumped")
+		jumps = "the clock an hour ahead and back"
+	} else if !s.clock {
+		s.skip("a jump of the clock: -clock")
+	}
+	p.load.check(nil)
+	answered, failed := p.load.so()
+	s.figure("all stopped for %v, %s: same worker, %d requests, failed: %s", slept, jumps, answered, kinds(failed))
+}
+
+// toolchain: there is no go command, no module proxy, no cache.
+func toolchain(s *scene) {
+	p := s.project("")
+	p.page("/other", 1, "")
+	p.start([]string{"/", "/other"})
+	s.await(30*time.Second, "what was learned of the pages is kept", func() bool { return len(p.kept()) >= 2 })
+	s.pause(time.Second)
+	p.Stop()
+
+	with := func(vars ...string) func(*exec.Cmd) {
+		return func(cmd *exec.Cmd) { cmd.Env = append(os.Environ(), vars...) }
+	}
+	diagnosed := func(what, wants string, break_ func()) {
+		p.serves("/", 1, 20*time.Second)
+		p.serves("/other", 1, 20*time.Second)
+		before := p.said("build failed")
+		break_()
+		s.await(30*time.Second, what+": the build fails", func() bool { return p.said("build failed") > before })
+		s.pause(time.Second)
+		s.want(p.said("build failed") == before+1, "%s: %d diagnoses", what, p.said("build failed")-before)
+		log := p.log()
+		last := log[strings.LastIndex(log, "build failed"):]
+		s.want(strings.Contains(last, wants), "%s: the diagnosis does not name %q: %.600s", what, wants, last)
+		s.want(p.answers("/").edit == 1, "%s: the built binary does not serve", what)
+		p.page("/", 1, "")
+		p.Stop()
+	}
+	saveIt := func() { p.page("/", 2, "") }
+	p.launch(with("PATH=/nonexistent"))
+	diagnosed("without a go command", "go", saveIt)
+
+	p.launch(with("GOPROXY=http://127.0.0.1:1", "GOFLAGS=-mod=mod", "GONOSUMDB=*"))
+	diagnosed("without a module proxy", "example.com/nowhere", func() {
+		s.do(p.Write(p.file("/"), strings.Replace(pageText(2, ""), "\"tqserver/pkg/worker\"", "\"tqserver/pkg/worker\"\n\t_ \"example.com/nowhere\"", 1)))
+	})
+
+	cache := filepath.Join(s.dir, "file")
+	s.do(os.WriteFile(cache, nil, 0o444))
+	p.launch(with("GOCACHE=" + filepath.Join(cache, "cache")))
+	diagnosed("without a cache", cache, saveIt)
+	s.figure("no go command, no module proxy, no cache: one diagnosis each, built binaries serve")
+}
+
+// kept are the files beside the binaries that say what they were made of.
+func (p *project) kept() []string {
+	files, _ := filepath.Glob(filepath.Join(p.Dir, "bin", "*", "*"))
+	return files
+}
+
+// random: faults in any order.
+func random(s *scene) {
+	p := s.project(quickDrain + "  health_interval_seconds: 1\n  health_failures: 2\n")
+	p.page("/other", 1, "")
+	p.start([]string{"/", "/other"})
+	edit, good := 1, true
+	var allowed []func(*exchange) bool
+	permit := func(from time.Time, get bool) { // requests that ran at some time since from may fail
+		to := time.Now().Add(time.Second)
+		allowed = append(allowed, func(x *exchange) bool {
+			return (get || x.method != "GET" || x.begun) && x.began.Before(to) && x.ended.After(from)
+		})
+	}
+	save := func(mode string) {
+		edit++
+		good = true
+		p.page("/", edit, mode)
+	}
+	config := 0
+	strokes := []struct {
+		name string
+		do   func()
+	}{
+		{"save", func() { save("") }},
+		{"save", func() { save("") }},
+		{"three saves", func() {
+			for range 3 {
+				save("")
+				s.pause(time.Duration(s.rnd.IntN(400)) * time.Millisecond)
+			}
+		}},
+		{"break", func() {
+			s.do(p.Write(p.file("/"), "package main\n\nfunc main() { broken }\n"))
+			good = false
+		}},
+		{"never ready", func() {
+			edit++
+			p.page("/", edit, "exit")
+			good = false
+		}},
+		{"kill", func() {
+			from := time.Now()
+			for _, pid := range p.workers() {
+				syscall.Kill(pid, syscall.SIGKILL)
+			}
+			s.pause(300 * time.Millisecond)
+			permit(from, false)
+		}},
+		{"hang", func() {
+			from := time.Now()
+			if all := p.workers(); len(all) > 0 {
+				stop(all[s.rnd.IntN(len(all))])
+			}
+			s.pause(15 * time.Second)
+			permit(from, false)
+		}},
+		{"configuration", func() {
+			config++
+			p.configure(200, quickDrain+fmt.Sprintf("  health_interval_seconds: 1\n  health_failures: 2\n  default:\n    max_requests: %d\n", 1_000+config))
+		}},
+		{"bad configuration", func() { s.do(p.Write("config/server.yaml", "server: [")) }},
+		{"no logs", func() { s.do(os.RemoveAll(filepath.Join(p.Dir, "logs", "index"))) }},
+		{"another page", func() {
+			s.do(os.Rename(filepath.Join(p.Dir, "pages", "other"), filepath.Join(p.Dir, "pages", "moved")))
+			s.pause(time.Duration(s.rnd.IntN(300)) * time.Millisecond)
+			s.do(os.Rename(filepath.Join(p.Dir, "pages", "moved"), filepath.Join(p.Dir, "pages", "other")))
+		}},
+		{"flood", func() { p.ask("/flood?n=64") }},
+		{"no binaries", func() {
+			for _, file := range p.kept() {
+				os.Remove(file)
+			}
+		}},
+		{"kill server", func() {
+			from := time.Now()
+			p.Signal(syscall.SIGKILL)
+			p.Ended(s.ctx)
+			s.pause(100 * time.Millisecond)
+			p.launch()
+			s.await(time.Minute, "it answers", func() bool { _, err := p.ask("/"); return err == nil })
+			permit(from, true)
+		}},
+	}
+	counts := make(map[string]int)
+	n := 0
+	load := p.newLoad("/")
+	p.load = load
+	for end := time.Now().Add(s.options.random); time.Now().Before(end) && len(s.broken) == 0; n++ {
+		stroke := strokes[s.rnd.IntN(len(strokes))]
+		counts[stroke.name]++
+		stroke.do()
+		s.pause(time.Duration(s.rnd.IntN(1500)) * time.Millisecond)
+		if !good || stroke.name == "kill server" || stroke.name == "hang" {
+			// An older build may have to answer for one that does not build or start,
+			// and a server that starts anew knows no older build: peace, then a new load.
+			save("")
+		}
+		if n%4 == 3 {
+			p.configure(200, p.extra)
+			save("")
+			p.serves("/", edit, 30*time.Second)
+			p.serves("/other", 1, 30*time.Second)
+			s.await(20*time.Second, "one worker a page is left", func() bool { return len(p.workers()) == 2 })
+			s.want(len(s.broken) == 0, "after: %s", stroke.name)
+		}
+	}
+	load.check(func(x *exchange) bool {
+		for _, f := range allowed {
+			if f(x) {
+				return true
+			}
+		}
+		return false
+	})
+	answered, failed := load.so()
+	s.figure("%d faults of %d kinds in %v, seed %d: %d requests, failed as they may: %s", n, len(counts), s.options.random, s.seed, answered, kinds(failed))
+}
+
+// report writes what was seen between the marks of a file.
+func report(file string, seen []*scene) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	var table strings.Builder
+	table.WriteString("\n")
+	for _, s := range seen {
+		fmt.Fprintf(&table, "| `%s` | %s |\n", s.name, strings.Join(append(s.figures, s.skipped...), "; "))
+	}
+	marks := regexp.MustCompile(`(?s)(<!-- seen -->\n\| .*?\n\| --- \| --- \|)\n.*?(<!-- end -->)`)
+	if !marks.Match(text) {
+		return fmt.Errorf("%s has no marks", file)
+	}
+	return os.WriteFile(file, marks.ReplaceAll(text, []byte("${1}"+strings.ReplaceAll(table.String(), "$", "$$")+"\n${2}")), 0o644)
+}

@@ -1,0 +1,371 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"tqserver/internal/trial"
+)
+
+// client is a connection that is kept. It asks nothing twice by itself.
+type client struct {
+	address  string
+	patience time.Duration
+	conn     net.Conn
+	r        *bufio.Reader
+}
+
+// exchange is a request and what came of it.
+type exchange struct {
+	method string // or what kind of stream
+	path   string
+	began  time.Time
+	ended  time.Time
+	begun  bool // a byte of the answer came
+	status int
+	body   string
+	err    error // also if the status is not 200
+}
+
+func (x *exchange) String() string {
+	return fmt.Sprintf("%s %s after %v: %v", x.method, x.path, x.ended.Sub(x.began).Round(time.Millisecond), x.err)
+}
+
+func (c *client) close() {
+	if c.conn != nil {
+		c.conn.Close()
+		c.conn = nil
+	}
+}
+
+// do makes an exchange. Fields of the header end in a line break each.
+func (c *client) do(method, path, fields, body string) *exchange {
+	x := &exchange{method: method, path: path, began: time.Now()}
+	x.err = c.try(x, fields, body)
+	x.ended = time.Now()
+	if x.err != nil {
+		c.close()
+	}
+	return x
+}
+
+func (c *client) try(x *exchange, fields, body string) error {
+	resp, err := c.send(x, fields, body)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	x.body = string(text)
+	switch {
+	case err != nil:
+		return fmt.Errorf("the answer is cut: %w", err)
+	case x.status != http.StatusOK:
+		err = fmt.Errorf("answered %d: %.200s", x.status, x.body)
+	}
+	if resp.Close {
+		c.close()
+	}
+	return err
+}
+
+// send sends a request and reads the header of the answer.
+func (c *client) send(x *exchange, fields, body string) (*http.Response, error) {
+	if c.conn == nil {
+		conn, err := net.DialTimeout("tcp", c.address, c.patience)
+		if err != nil {
+			return nil, err
+		}
+		c.conn, c.r = conn, bufio.NewReader(conn)
+	}
+	c.conn.SetDeadline(x.began.Add(c.patience))
+	if body != "" {
+		fields += fmt.Sprintf("Content-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n", len(body))
+	}
+	if _, err := fmt.Fprintf(c.conn, "%s %s HTTP/1.1\r\nHost: chaos\r\n%s\r\n%s", x.method, x.path, fields, body); err != nil {
+		return nil, err
+	}
+	if _, err := c.r.Peek(1); err != nil {
+		return nil, fmt.Errorf("no answer: %w", err)
+	}
+	x.begun = true
+	resp, err := http.ReadResponse(c.r, &http.Request{Method: x.method})
+	if err != nil {
+		return nil, err
+	}
+	x.status = resp.StatusCode
+	return resp, nil
+}
+
+// reply reads what a page says of itself, in the last line of its answer.
+func (x *exchange) reply() (r reply, err error) {
+	lines := strings.Split(strings.TrimSpace(x.body), "\n")
+	if _, err := fmt.Sscanf(lines[len(lines)-1], "edit %d pid %d", &r.edit, &r.pid); err != nil {
+		return r, fmt.Errorf("another's answer: %.200q", x.body)
+	}
+	return r, nil
+}
+
+// load is clients that ask for a page all the time: some get it, some post what
+// the page is to write down, one follows its events, one speaks to it over a
+// WebSocket.
+type load struct {
+	p      *project
+	route  string
+	cancel context.CancelFunc
+	over   sync.WaitGroup
+	newest atomic.Int64 // edit that was seen
+
+	mu       sync.Mutex // guards all below
+	answered int
+	failed   []*exchange
+	took     []time.Duration
+	posted   map[string]bool // whether it was answered
+	older    []string        // answers that came of an older edit than one before
+}
+
+// pace is the pause between two requests of a client.
+const pace = 10 * time.Millisecond
+
+func (p *project) newLoad(route string) *load {
+	return p.loadWith(route, pace, 4, 2)
+}
+
+func (p *project) loadWith(route string, pace time.Duration, gets, posts int) *load {
+	ctx, cancel := context.WithCancel(p.s.ctx)
+	l := &load{p: p, route: route, cancel: cancel, posted: make(map[string]bool)}
+	for range gets {
+		l.client(ctx, pace, func(c *client, i int) *exchange { return c.do("GET", route, "", "") })
+	}
+	for n := range posts {
+		l.client(ctx, pace, func(c *client, i int) *exchange {
+			id := fmt.Sprintf("%p-%d-%d", l, n, i)
+			l.note(id, false)
+			x := c.do("POST", under(route, "record"), "", "id="+id)
+			if x.err == nil {
+				l.note(id, true)
+			}
+			return x
+		})
+	}
+	if posts > 0 {
+		l.over.Go(func() { l.follow(ctx) })
+		l.over.Go(func() { l.speak(ctx) })
+	}
+	return l
+}
+
+// under is a path below a route.
+func under(route, name string) string { return strings.TrimSuffix(route, "/") + "/" + name }
+
+func (l *load) client(ctx context.Context, pace time.Duration, ask func(c *client, i int) *exchange) {
+	l.over.Go(func() { // ends with ctx
+		c := &client{address: l.p.Address, patience: 40 * time.Second}
+		defer c.close()
+		for i := 0; ctx.Err() == nil; i++ {
+			floor := l.newest.Load()
+			x := ask(c, i)
+			l.add(x, floor)
+			if x.err != nil || pace > 0 {
+				trial.Pause(ctx, max(pace, time.Millisecond))
+			}
+		}
+	})
+}
+
+func (l *load) note(id string, answered bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.posted[id] = answered
+}
+
+// add notes an exchange that began when an edit had been seen.
+func (l *load) add(x *exchange, floor int64) {
+	var r reply
+	if x.err == nil {
+		r, x.err = x.reply()
+	}
+	for newest := l.newest.Load(); int64(r.edit) > newest && !l.newest.CompareAndSwap(newest, int64(r.edit)); {
+		newest = l.newest.Load()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if x.err != nil {
+		l.failed = append(l.failed, x)
+		return
+	}
+	l.answered++
+	l.took = append(l.took, x.ended.Sub(x.began))
+	if int64(r.edit) < floor {
+		l.older = append(l.older, fmt.Sprintf("edit %d after edit %d", r.edit, floor))
+	}
+}
+
+func (l *load) fail(method string, began time.Time, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failed = append(l.failed, &exchange{method: method, path: l.route, began: began, ended: time.Now(), begun: true, err: err})
+}
+
+// follow reads events. A stream may end in order at any time; it is read anew
+// then.
+func (l *load) follow(ctx context.Context) {
+	for ctx.Err() == nil {
+		c := &client{address: l.p.Address, patience: time.Hour}
+		began := time.Now()
+		err := l.readEvents(ctx, c)
+		c.close()
+		if err != nil && ctx.Err() == nil {
+			l.fail("EVENTS", began, err)
+		}
+		trial.Pause(ctx, pace)
+	}
+}
+
+func (l *load) readEvents(ctx context.Context, c *client) error {
+	x := &exchange{method: "GET", path: under(l.route, "events"), began: time.Now()}
+	resp, err := c.send(x, "", "")
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("answered %d", resp.StatusCode)
+	}
+	conn := c.conn
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err
+}
+
+// speak sends messages that come back. A connection may be closed in order at
+// any time; there is another then.
+func (l *load) speak(ctx context.Context) {
+	for ctx.Err() == nil {
+		began := time.Now()
+		if err := l.echo(ctx); err != nil && ctx.Err() == nil {
+			l.fail("SOCKET", began, err)
+		}
+		trial.Pause(ctx, pace)
+	}
+}
+
+func (l *load) echo(ctx context.Context) error {
+	conn, _, err := websocket.Dial(ctx, l.p.URL+under(l.route, "socket"), nil)
+	if err != nil {
+		return err
+	}
+	defer conn.CloseNow()
+	for {
+		if err := conn.Write(ctx, websocket.MessageText, []byte("hello")); err != nil {
+			return inOrder(err)
+		}
+		if _, text, err := conn.Read(ctx); err != nil {
+			return inOrder(err)
+		} else if string(text) != "hello" {
+			return fmt.Errorf("the echo is %q", text)
+		}
+		trial.Pause(ctx, 5*pace)
+	}
+}
+
+// inOrder forgets an error that is a proper close.
+func inOrder(err error) error {
+	switch websocket.CloseStatus(err) {
+	case websocket.StatusGoingAway, websocket.StatusServiceRestart:
+		return nil
+	}
+	if errors.Is(err, net.ErrClosed) { // the close was read while the next message was written
+		return nil
+	}
+	return err
+}
+
+// end ends the load. What was under way is answered first.
+func (l *load) end() {
+	l.cancel()
+	l.over.Wait()
+}
+
+// so is what happened so far.
+func (l *load) so() (answered int, failed []*exchange) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.answered, slices.Clone(l.failed)
+}
+
+// check ends the load and looks at all that happened: nothing may have failed
+// that allowed does not say so of, no page may have gone back to an older edit,
+// and what was posted must have been written down once, if it was answered, or
+// else at most once.
+func (l *load) check(allowed func(*exchange) bool) {
+	l.end()
+	s := l.p.s
+	answered, failed := l.so()
+	failed = slices.DeleteFunc(failed, func(x *exchange) bool { return allowed != nil && allowed(x) })
+	for _, x := range failed[:min(5, len(failed))] {
+		s.want(false, "failed: %v", x)
+	}
+	s.want(len(failed) < 6, "%d more failed", len(failed)-5)
+	s.want(answered > 0, "nothing was answered")
+	s.want(len(l.older) == 0, "an older build answered: %d times, first %v", len(l.older), slices.Concat(l.older, []string{""})[0])
+	text, _ := os.ReadFile(filepath.Join(l.p.Dir, "records"))
+	times := make(map[string]int)
+	for id := range strings.FieldsSeq(string(text)) {
+		times[id]++
+	}
+	lost, twice := 0, 0
+	for id, answered := range l.posted {
+		switch n := times[id]; {
+		case n > 1:
+			twice++
+		case n == 0 && answered:
+			lost++
+		}
+	}
+	s.want(lost == 0 && twice == 0, "of %d that were posted %d were lost, %d came twice", len(l.posted), lost, twice)
+}
+
+// kinds counts exchanges by what they were.
+func kinds(failed []*exchange) string {
+	n := make(map[string]int)
+	for _, x := range failed {
+		n[x.method]++
+	}
+	var all []string
+	for _, kind := range slices.Sorted(maps.Keys(n)) {
+		all = append(all, fmt.Sprintf("%d %s", n[kind], kind))
+	}
+	if len(all) == 0 {
+		return "none"
+	}
+	return strings.Join(all, ", ")
+}
+
+// p99 is the time that one of a hundred answers took longer than, of those that
+// came since the last call.
+func (l *load) p99() time.Duration {
+	l.mu.Lock()
+	took := l.took
+	l.took = nil
+	l.mu.Unlock()
+	if len(took) == 0 {
+		return 0
+	}
+	slices.Sort(took)
+	return took[len(took)*99/100]
+}

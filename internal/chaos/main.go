@@ -1,0 +1,141 @@
+// Chaos breaks the server on purpose and looks whether its promises hold.
+//
+// For each fault it starts the real server on pages of its own, keeps a load on
+// it, injects the fault and checks what docs/reliability.md promises: which
+// requests may fail, which worker must answer, which processes, ports and files
+// may be left. Then it injects faults at random, in an order that its seed
+// decides.
+//
+// It looks from outside, as users do: at answers, log lines and /proc, so it
+// runs on Linux. What needs root, such as a full disk, is skipped and named
+// without it. All that it starts has ended when it returns, and load goes to
+// 127.0.0.1 only.
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	o := options{}
+	flag.BoolVar(&o.short, "short", false, "less of everything, under five minutes")
+	flag.DurationVar(&o.random, "for", 10*time.Minute, "how long faults come at random; with -short 20 s")
+	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "decides the order of random faults")
+	flag.StringVar(&o.only, "only", "", "the faults to inject, separated by commas")
+	flag.BoolVar(&o.clock, "clock", false, "let the clock of this machine jump by an hour, and back")
+	flag.BoolVar(&o.keep, "keep", false, "keep the projects, to look at")
+	write := flag.String("write", "", "write what was seen into this file, between its marks")
+	flag.Parse()
+	if o.short {
+		o.random = 20 * time.Second
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	seen, err := inject(ctx, o)
+	if err == nil && *write != "" {
+		err = report(*write, seen)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "chaos:", err)
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	short  bool
+	random time.Duration
+	seed   uint64
+	only   string
+	clock  bool
+	keep   bool
+}
+
+// fault is something that goes wrong.
+type fault struct {
+	name   string
+	inject func(*scene)
+}
+
+// faults come in this order.
+var faults = []fault{
+	{"saves", saves},
+	{"kill-worker", killWorker},
+	{"kill-server", killServer},
+	{"sigterm", sigterm},
+	{"cold-build", coldBuild},
+	{"temp-full", tempFull},
+	{"logs", logsGone},
+	{"ports", ports},
+	{"bad-workers", badWorkers},
+	{"flood", flood},
+	{"configuration", configuration},
+	{"folders", folders},
+	{"watcher", watcher},
+	{"crash-loop", crashLoop},
+	{"bad-build", badBuild},
+	{"max-requests", maxRequests},
+	{"max-memory", maxMemory},
+	{"flat", flat},
+	{"clock", clock},
+	{"toolchain", toolchain},
+	{"terminal", terminal},
+	{"random", random},
+}
+
+// inject injects all faults. The error says which promises were broken.
+func inject(ctx context.Context, o options) ([]*scene, error) {
+	mod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
+	if err != nil {
+		return nil, fmt.Errorf("find the repository: %w", err)
+	}
+	repo := filepath.Dir(string(bytes.TrimSpace(mod)))
+	dir, err := os.MkdirTemp("", "tqchaos")
+	if err != nil {
+		return nil, err
+	}
+	if o.keep {
+		fmt.Println("projects:", dir)
+	} else {
+		defer os.RemoveAll(dir)
+	}
+	program := filepath.Join(dir, "tqserver")
+	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./cmd/tqserver")
+	build.Dir = repo
+	if out, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("%w\n%s", err, out)
+	}
+	fmt.Printf("seed %d\n", o.seed)
+	var seen []*scene
+	broken := 0
+	for _, f := range faults {
+		if o.only != "" && !strings.Contains(","+o.only+",", ","+f.name+",") {
+			continue
+		}
+		s := &scene{
+			fault: f, options: o, ctx: ctx, dir: filepath.Join(dir, f.name), repo: repo, program: program,
+			rnd: rand.New(rand.NewPCG(o.seed, 1)),
+		}
+		s.play()
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		fmt.Print(s)
+		seen = append(seen, s)
+		broken += len(s.broken)
+	}
+	if broken > 0 {
+		return seen, fmt.Errorf("%d promises were broken; the seed was %d", broken, o.seed)
+	}
+	return seen, nil
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// pids are all processes.
+func pids() (all []int) {
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil {
+			all = append(all, pid)
+		}
+	}
+	return all
+}
+
+func link(pid int, name string) string {
+	to, _ := os.Readlink(fmt.Sprintf("/proc/%d/%s", pid, name))
+	return to
+}
+
+// name is what a process was started as.
+func name(pid int) string {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return string(bytes.TrimSpace(bytes.ReplaceAll(text, []byte{0}, []byte{' '})))
+}
+
+func below(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, dir+string(filepath.Separator))
+}
+
+// processes are those that work in a project, but for the server: workers, what
+// they started, and what is built there.
+func (p *project) processes() []int {
+	return slices.DeleteFunc(pids(), func(pid int) bool {
+		return !below(link(pid, "cwd"), p.Dir) || link(pid, "exe") == p.Program
+	})
+}
+
+// workers are the processes that run a page.
+func (p *project) workers() []int {
+	return slices.DeleteFunc(pids(), func(pid int) bool {
+		return !below(strings.TrimSuffix(link(pid, "exe"), " (deleted)"), filepath.Join(p.Dir, "bin"))
+	})
+}
+
+// stat returns fields of /proc/PID/stat from the third, the state, on (proc(5)).
+func stat(pid int) []string {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+}
+
+// alive reports whether a process runs, which a zombie does not.
+func alive(pid int) bool {
+	fields := stat(pid)
+	return len(fields) > 0 && fields[0] != "Z"
+}
+
+// descendants are the processes that a process started, and theirs.
+func descendants(pid int) (all []int) {
+	children := make(map[int][]int)
+	for _, child := range pids() {
+		if fields := stat(child); len(fields) > 1 {
+			parent, _ := strconv.Atoi(fields[1])
+			children[parent] = append(children[parent], child)
+		}
+	}
+	for next := children[pid]; len(next) > 0; next = next[1:] {
+		all = append(all, next[0])
+		next = append(next, children[next[0]]...)
+	}
+	return all
+}
+
+// cpu is what a process has taken of all processors.
+func cpu(pid int) time.Duration {
+	fields := stat(pid)
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * (time.Second / 100)
+}
+
+// resident is the memory of a process in MiB.
+func resident(pid int) int {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	fields := strings.Fields(string(text))
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, _ := strconv.Atoi(fields[1])
+	return pages * os.Getpagesize() >> 20
+}
+
+// watches is how many folders a process watches.
+func watches(pid int) (n int) {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", pid))
+	for _, file := range files {
+		text, _ := os.ReadFile(file)
+		n += strings.Count(string(text), "inotify wd:")
+	}
+	return n
+}
+
+// listeners are the ports of a range on which somebody listens (proc(5),
+// /proc/net/tcp).
+func (p *project) listeners(ports int) (n int) {
+	for _, file := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		text, _ := os.ReadFile(file)
+		for line := range strings.Lines(string(text)) {
+			fields := strings.Fields(line)
+			if len(fields) < 4 || fields[3] != "0A" {
+				continue
+			}
+			_, digits, _ := strings.Cut(fields[1], ":")
+			port, _ := strconv.ParseInt(digits, 16, 32)
+			if int(port) >= p.FirstPort && int(port) < p.FirstPort+ports {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// size is how much of the kernel a process has.
+type size struct{ files, threads, mib int }
+
+func sizeOf(pid int) size {
+	files, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	return size{len(files), len(threads), resident(pid)}
+}

@@ -1,0 +1,305 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"tqserver/internal/trial"
+)
+
+// A scene is what one fault is injected into: projects, the servers on them,
+// and who asks them for pages.
+type scene struct {
+	fault
+	options
+	ctx     context.Context
+	dir     string
+	repo    string
+	program string
+	rnd     *rand.Rand
+
+	began    time.Time
+	took     time.Duration
+	projects []*project
+	broken   []string // promises
+	figures  []string // what was seen
+	skipped  []string // for want of something
+	undo     []func()
+}
+
+// abandoned ends a scene that cannot go on.
+var abandoned = errors.New("abandoned")
+
+// play injects the fault and sees to it that nothing is left of it.
+func (s *scene) play() {
+	s.began = time.Now()
+	defer func() {
+		for _, p := range s.projects {
+			p.end()
+		}
+		for i := len(s.undo) - 1; i >= 0; i-- {
+			s.undo[i]()
+		}
+		s.took = time.Since(s.began)
+		if r := recover(); r != nil && r != abandoned {
+			panic(r)
+		}
+	}()
+	s.inject(s)
+}
+
+func (s *scene) String() string {
+	var b strings.Builder
+	verdict := "held"
+	switch {
+	case len(s.broken) > 0:
+		verdict = "BROKEN"
+	case len(s.figures) == 0:
+		verdict = "skipped"
+	}
+	fmt.Fprintf(&b, "%-14s %-7s %5.1fs  %s\n", s.name, verdict, s.took.Seconds(), strings.Join(s.figures, "; "))
+	for _, text := range s.broken {
+		fmt.Fprintf(&b, "    broken: %s\n", text)
+	}
+	for _, text := range s.skipped {
+		fmt.Fprintf(&b, "    skipped: %s\n", text)
+	}
+	return b.String()
+}
+
+// want notes a promise that was broken unless ok.
+func (s *scene) want(ok bool, format string, args ...any) bool {
+	if !ok {
+		s.broken = append(s.broken, fmt.Sprintf(format, args...))
+	}
+	return ok
+}
+
+// must ends the scene unless ok.
+func (s *scene) must(ok bool, format string, args ...any) {
+	if !s.want(ok, format, args...) || s.ctx.Err() != nil {
+		panic(abandoned)
+	}
+}
+
+// do ends the scene if something that is no promise failed.
+func (s *scene) do(err error) {
+	if err != nil {
+		s.must(false, "%v", err)
+	}
+}
+
+// figure notes what was seen.
+func (s *scene) figure(format string, args ...any) {
+	s.figures = append(s.figures, fmt.Sprintf(format, args...))
+}
+
+func (s *scene) skip(format string, args ...any) {
+	s.skipped = append(s.skipped, fmt.Sprintf(format, args...))
+}
+
+// some is how much of something is done, less in the short form.
+func (s *scene) some(long, short int) int {
+	if s.short {
+		return short
+	}
+	return long
+}
+
+func (s *scene) long(long, short time.Duration) time.Duration {
+	if s.short {
+		return short
+	}
+	return long
+}
+
+func (s *scene) pause(d time.Duration) {
+	if trial.Pause(s.ctx, d) != nil {
+		panic(abandoned)
+	}
+}
+
+// await waits until something holds, which is a promise.
+func (s *scene) await(within time.Duration, what string, holds func() bool) (took time.Duration, ok bool) {
+	began := time.Now()
+	for !holds() {
+		if time.Since(began) > within {
+			return within, s.want(false, "not within %v: %s", within, what)
+		}
+		s.pause(5 * time.Millisecond)
+	}
+	return time.Since(began), true
+}
+
+// asRoot reports whether this is root, and notes what is skipped otherwise.
+func (s *scene) asRoot(what string) bool {
+	if os.Geteuid() == 0 {
+		return true
+	}
+	s.skip("%s needs root", what)
+	return false
+}
+
+// mount puts a small file system of its own on a folder.
+func (s *scene) mount(dir, opts string) bool {
+	if !s.asRoot("a disk of its own") {
+		return false
+	}
+	s.do(os.MkdirAll(dir, 0o700))
+	if out, err := exec.CommandContext(s.ctx, "mount", "-t", "tmpfs", "-o", opts, "tmpfs", dir).CombinedOutput(); err != nil {
+		s.skip("mount: %s", out)
+		return false
+	}
+	s.undo = append(s.undo, func() { exec.Command("umount", "-l", dir).Run() })
+	return true
+}
+
+// project is a project of a scene.
+type project struct {
+	*trial.Project
+	s     *scene
+	extra string
+	load  *load
+}
+
+// project makes a project with the page /, in the first edit. Further lines of
+// the configuration may follow those of workers.
+func (s *scene) project(extra string) *project {
+	inner, err := trial.New(filepath.Join(s.dir, strconv.Itoa(len(s.projects))), s.repo, s.program, extra)
+	s.do(err)
+	p := &project{Project: inner, s: s, extra: extra}
+	s.projects = append(s.projects, p)
+	p.page("/", 1, "")
+	return p
+}
+
+// configure writes the configuration anew.
+func (p *project) configure(ports int, extra string) {
+	p.extra = extra
+	p.s.do(p.Configure(p.FirstPort+ports-1, extra))
+}
+
+// page saves a page.
+func (p *project) page(route string, edit int, mode string) {
+	p.s.do(p.Write(p.file(route), pageText(edit, mode)))
+}
+
+func (p *project) file(route string) string {
+	if route == "/" {
+		route = "/index"
+	}
+	return filepath.Join("pages", route, "main.go")
+}
+
+// start starts the server and waits for the pages.
+func (p *project) start(routes []string, adjust ...func(*exec.Cmd)) {
+	p.launch(adjust...)
+	for _, route := range routes {
+		p.s.await(time.Minute, route+" answers", func() bool { _, err := p.ask(route); return err == nil })
+	}
+}
+
+// launch starts the server.
+func (p *project) launch(adjust ...func(*exec.Cmd)) { p.s.do(p.Start(p.s.ctx, adjust...)) }
+
+// run starts a server with the page / under load.
+func (s *scene) run(extra string) *project {
+	p := s.project(extra)
+	p.start([]string{"/"})
+	p.load = p.newLoad("/")
+	return p
+}
+
+// ended waits for the server to end, with an exit code.
+func (p *project) ended(within time.Duration, code int) time.Duration {
+	ctx, cancel := context.WithTimeout(p.s.ctx, within)
+	defer cancel()
+	began := time.Now()
+	got, err := p.Ended(ctx)
+	took := time.Since(began)
+	if !p.s.want(err == nil, "the server has not ended after %v", within) {
+		p.Signal(syscall.SIGKILL)
+		p.Ended(p.s.ctx)
+		return took
+	}
+	p.s.want(got == code, "the server ended with %d, not %d", got, code)
+	return took
+}
+
+// end ends all that is left.
+func (p *project) end() {
+	if p.load != nil {
+		p.load.end()
+	}
+	p.Stop()
+	for _, pid := range p.processes() {
+		p.s.want(false, "left behind: %d %s", pid, name(pid))
+		syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
+// reply is what a page says of itself.
+type reply struct{ edit, pid int }
+
+// ask asks for a page on a connection of its own.
+func (p *project) ask(path string) (reply, error) {
+	c := &client{address: p.Address, patience: 30 * time.Second}
+	defer c.close()
+	x := c.do("GET", path, "", "")
+	if x.err != nil {
+		return reply{}, x.err
+	}
+	return x.reply()
+}
+
+// serves waits until a page answers in an edit.
+func (p *project) serves(route string, edit int, within time.Duration) time.Duration {
+	took, _ := p.s.await(within, fmt.Sprintf("%s answers in edit %d", route, edit), func() bool {
+		r, err := p.ask(route)
+		return err == nil && r.edit == edit
+	})
+	return took
+}
+
+// answers returns what serves a page now.
+func (p *project) answers(route string) reply {
+	r, err := p.ask(route)
+	p.s.want(err == nil, "GET %s: %v", route, err)
+	return r
+}
+
+// log returns what the server wrote down.
+func (p *project) log() string {
+	files, _ := filepath.Glob(filepath.Join(p.Dir, "logs", "server_*.log"))
+	var all strings.Builder
+	for _, file := range files {
+		text, _ := os.ReadFile(file)
+		all.Write(text)
+	}
+	return all.String()
+}
+
+// said counts what the server wrote down.
+func (p *project) said(text string) int { return strings.Count(p.log(), text) }
+
+func (p *project) awaitSaid(within time.Duration, text string) {
+	p.s.await(within, "the log says "+strconv.Quote(text), func() bool { return p.said(text) > 0 })
+}
+
+// tcp listens on a port, as another program would.
+func (s *scene) tcp(port int) net.Listener {
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	s.do(err)
+	s.undo = append(s.undo, func() { l.Close() })
+	return l
+}

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func stop(pids ...int) {
+	for _, pid := range pids {
+		syscall.Kill(pid, syscall.SIGSTOP)
+	}
+}
+
+func proceed(pids ...int) {
+	for _, pid := range pids {
+		syscall.Kill(pid, syscall.SIGCONT)
+	}
+}
+
+// badWorkers: workers that never get ready, lose their health, hang, do not end.
+func badWorkers(s *scene) {
+	p := s.run(quickDrain + "  start_timeout_seconds: 2\n  health_interval_seconds: 1\n  health_failures: 2\n")
+	before := p.answers("/")
+	p.page("/", 2, "mute")
+	p.awaitSaid(20*time.Second, "it was not ready within workers.start_timeout_seconds")
+	s.want(p.answers("/") == before, "what never got ready replaced what serves")
+
+	p.page("/", 3, "")
+	p.serves("/", 3, 20*time.Second)
+	pid := p.answers("/").pid
+	s.do(p.Write("sick", strconv.Itoa(pid)))
+	sick, _ := s.await(20*time.Second, "a worker that answers 500 on /health is replaced", func() bool { return p.answers("/").pid != pid })
+	s.do(os.Remove(filepath.Join(p.Dir, "sick")))
+
+	pid = p.answers("/").pid
+	stop(pid)
+	hung, _ := s.await(40*time.Second, "a worker that hangs is replaced", func() bool {
+		r, err := p.ask("/")
+		return err == nil && r.pid != pid
+	})
+	s.await(10*time.Second, "the worker that hung is gone", func() bool { return !alive(pid) })
+	p.load.check(func(x *exchange) bool {
+		return x.method != "GET" && x.ended.Sub(x.began) > time.Second
+	}) // what it had begun
+
+	p.page("/", 4, "deaf")
+	p.serves("/", 4, 20*time.Second)
+	pid = p.answers("/").pid
+	p.page("/", 5, "heir")
+	p.serves("/", 5, 20*time.Second)
+	deaf, _ := s.await(5*time.Second, "a worker that ignores SIGTERM is killed", func() bool { return !alive(pid) })
+
+	pid = p.answers("/").pid
+	child := slices.DeleteFunc(p.processes(), func(child int) bool { return !strings.HasPrefix(name(child), "sleep") })
+	s.must(len(child) == 1, "there are %d children", len(child))
+	syscall.Kill(pid, syscall.SIGKILL)
+	heir := p.serves("/", 5, 5*time.Second)
+	s.await(time.Second, "the child that held output and port is gone", func() bool { return !alive(child[0]) })
+	answered, failed := p.load.so()
+	s.figure("never ready: the old one served on; sick: replaced after %.1f s; hung: after %.1f s; deaf: killed after %.1f s; killed with a child that held output and port: answers after %d ms; %d requests, failed: %s", sick.Seconds(), hung.Seconds(), deaf.Seconds(), heir.Milliseconds(), answered, kinds(failed))
+}
+
+// flood: a worker prints as fast as it can.
+func flood(s *scene) {
+	p := s.project("")
+	p.page("/other", 1, "")
+	p.start([]string{"/", "/other"})
+	other := p.loadWith("/other", pace, 2, 0)
+	s.pause(5 * time.Second)
+	calm, memory := other.p99(), resident(p.PID())
+	mib, most := s.some(1024, 96), 0
+	c := &client{address: p.Address, patience: 10 * time.Minute}
+	defer c.close()
+	during := func(path string) *exchange {
+		done := make(chan *exchange, 1)
+		go func() { done <- c.do("GET", path, "", "") }() // ends with its answer
+		for {
+			select {
+			case x := <-done:
+				return x
+			case <-time.After(20 * time.Millisecond):
+				most = max(most, resident(p.PID()))
+			}
+		}
+	}
+	began := time.Now()
+	x := during(fmt.Sprintf("/flood?n=%d", mib))
+	took, busy := time.Since(began), other.p99()
+	s.want(x.err == nil, "%v", x)
+	longest, _ := strconv.Atoi(strings.Fields(x.body + " -1")[0])
+	s.want(longest >= 0 && longest <= 100, "a write took %d ms", longest)
+	x = during("/line?n=50")
+	other.p99()
+	s.pause(5 * time.Second)
+	calm = max(calm, other.p99())
+	s.want(x.err == nil, "%v", x)
+	s.want(most-memory < 32, "the server took %d MiB more", most-memory)
+	s.want(busy < 2*calm, "the other page's p99 was %v, and %v in the flood", calm, busy)
+	other.check(nil)
+	s.figure("%d MiB at %.0f MiB/s and a line of 50 MiB: server +%d MiB, longest write %d ms, another page's p99 %.1f ms, %.1f ms without", mib, float64(mib)/took.Seconds(), max(0, most-memory), longest, ms(busy), ms(calm))
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// crashLoop: a page ends as soon as it starts.
+func crashLoop(s *scene) {
+	p := s.project("")
+	p.page("/bad", 1, "exit")
+	p.start([]string{"/"})
+	p.load = p.loadWith("/", 100*time.Millisecond, 1, 0)
+	d := s.long(5*time.Minute, 20*time.Second)
+	p.awaitSaid(time.Minute, "the worker did not start")
+	s.pause(time.Second)
+	before := cpu(p.PID())
+	s.pause(d)
+	used := 100 * (cpu(p.PID()) - before).Seconds() / d.Seconds()
+	starts, lines := p.said("the worker did not start"), strings.Count(p.log(), "\n")
+	s.want(starts <= 25, "%d starts in %v", starts, d)
+	s.want(lines < 200, "%d lines in the log", lines)
+	s.want(used < 2, "the server took %.1f %% of a processor", used)
+	began := time.Now()
+	p.page("/bad", 2, "")
+	p.serves("/bad", 2, 5*time.Second)
+	back := time.Since(began)
+	p.load.check(nil)
+	s.figure("%v: %d starts, %d lines in the log, %.2f %% CPU; a save served after %.1f s", d, starts, lines, used, back.Seconds())
+}
+
+// badBuild: a new build ends at its first requests.
+func badBuild(s *scene) {
+	p := s.project("")
+	p.start([]string{"/"})
+	load := p.loadWith("/", pace, 4, 0)
+	s.pause(time.Second)
+	began := time.Now()
+	p.page("/", 2, "panic")
+	p.awaitSaid(20*time.Second, "the build before it is put back")
+	p.serves("/", 1, 5*time.Second)
+	back := time.Since(began)
+	s.pause(time.Second)
+	load.end()
+	answered, failed := load.so()
+	p.load = p.newLoad("/")
+	s.pause(time.Second)
+	p.page("/", 3, "")
+	p.serves("/", 3, 20*time.Second)
+	p.load.check(nil)
+	p.Stop()
+
+	dev := s.project("dev:\n  mode: on\n")
+	dev.start([]string{"/"})
+	dev.page("/", 2, "panic")
+	dev.awaitSaid(20*time.Second, "swapped")
+	shown, page := false, ""
+	s.await(10*time.Second, "in development the browser shows the panic", func() bool {
+		c := &client{address: dev.Address, patience: 10 * time.Second}
+		defer c.close()
+		x := c.do("GET", "/", "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\n", "")
+		page = x.body
+		shown = strings.Contains(page, "panic: boom")
+		return shown
+	})
+	s.want(dev.said("is put back") == 0, "in development a build was put back")
+	s.figure("put back and answering %.1f s after the save, %d answered meanwhile and %d not; in development the panic is shown", back.Seconds(), answered, len(failed))
+}
+
+// maxRequests: workers are replaced all the time.
+func maxRequests(s *scene) {
+	p := s.project(quickDrain + "  default:\n    max_requests: 100\n")
+	p.start([]string{"/"})
+	p.load = p.newLoad("/") // with a stream, which a worker keeps until its drain ends
+	busy := p.loadWith("/", 0, 8, 0)
+	most := 0
+	for end := time.Now().Add(s.long(time.Minute, 8*time.Second)); time.Now().Before(end); {
+		most = max(most, len(p.workers()))
+		s.pause(20 * time.Millisecond)
+	}
+	busy.check(nil)
+	p.load.check(nil)
+	answered, failed := busy.so()
+	replaced := p.said("reason=max_requests")
+	s.want(replaced > 10, "%d replacements", replaced)
+	s.want(most <= 10, "there were %d workers at a time", most)
+	s.figure("%d requests, %d replacements one after another, failed: %s, at most %d workers at a time, with those that drain", answered, replaced, kinds(failed), most)
+}
+
+// maxMemory: workers grow without end.
+func maxMemory(s *scene) {
+	p := s.project(quickDrain + "  default:\n    max_memory: 100MiB\n")
+	p.start([]string{"/"})
+	p.load = p.newLoad("/")
+	grow := p.loadWith("/grow?n=1", 20*time.Millisecond, 1, 0) // 40 MB a second
+	most := 0
+	for end := time.Now().Add(s.long(time.Minute, 10*time.Second)); time.Now().Before(end); {
+		for _, pid := range p.workers() {
+			most = max(most, resident(pid))
+		}
+		s.pause(50 * time.Millisecond)
+	}
+	grow.check(nil)
+	p.load.check(nil)
+	replaced := p.said("reason=max_memory")
+	s.want(replaced >= 2, "%d replacements", replaced)
+	s.want(most < 200, "a worker took %d MiB", most)
+	answered, failed := p.load.so()
+	s.figure("limit 100 MiB, growing by 40 MiB a second: %d replacements, %d MiB at most, %d requests, failed: %s", replaced, most, answered, kinds(failed))
+}
