@@ -411,6 +411,16 @@ func TestFlagsEnvironmentAndToolchainNameABinary(t *testing.T) {
 	}
 }
 
+func TestWithoutACacheOrAProxyWhatWasBuiltStarts(t *testing.T) {
+	p := newProject(t, nil) // not parallel: the environment is of the process
+	binary := p.good()
+	t.Setenv("GOCACHE", filepath.Join(p.page, "main.go", "cache"))
+	t.Setenv("GOPROXY", "http://127.0.0.1:1")
+	if res, err := p.again().Build(t.Context(), p.page, false); err != nil || !res.Cached || res.Binary != binary {
+		t.Errorf("Build is %+v, %v", res, err)
+	}
+}
+
 func TestSettingsThatComeWhileABuildRunsAreNotTakenForItsOwn(t *testing.T) {
 	parallel(t)
 	p := newProject(t, nil)

@@ -54,6 +54,11 @@ func (h how) linkerFlags() string {
 // that begin with GO or CGO_ (go help environment).
 var toolSettings = []string{"AR", "CC", "CXX", "FC", "PKG_CONFIG", "PKG_CONFIG_PATH"}
 
+// elsewhere are variables that say where tools work and how much they take, and
+// decide nothing of what they make: with another, or one that cannot be used,
+// what was built is still as it was.
+var elsewhere = []string{"GOCACHE", "GOCACHEPROG", "GOGC", "GOMAXPROCS", "GOMEMLIMIT", "GOMODCACHE", "GOPROXY", "GOTMPDIR"}
+
 // flavour is one name for all that decides how the go command builds, but for
 // which go command it is.
 func (h how) flavour() string {
@@ -66,7 +71,8 @@ func (h how) flavour() string {
 	slices.Sort(env)
 	for _, kv := range env {
 		key, _, _ := strings.Cut(kv, "=")
-		if strings.HasPrefix(key, "GO") || strings.HasPrefix(key, "CGO_") || slices.Contains(toolSettings, key) {
+		decides := strings.HasPrefix(key, "GO") || strings.HasPrefix(key, "CGO_") || slices.Contains(toolSettings, key)
+		if decides && !slices.Contains(elsewhere, key) {
 			fmt.Fprintf(sum, "%q\n", kv)
 		}
 	}
