@@ -56,7 +56,7 @@ func openScreen(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	w.socket = filepath.Join(dir, "s")
 	command := []string{"new-session", "-d", "-x", size[0], "-y", size[1], "-c", "/"}
-	for _, key := range []string{"HOME", "GOCACHE", "GOMODCACHE", "GORACE", "WORK", "TOOLS", "TQ_EDITOR", "NO_COLOR", "TQ_ASCII"} {
+	for _, key := range []string{"HOME", "GOCACHE", "GOMODCACHE", "GORACE", "WORK", "TOOLS", "TQ_EDITOR", "NO_COLOR", "TQ_ASCII", "SCREEN_PANICS"} {
 		if value := ts.Getenv(key); value != "" {
 			command = append(command, "-e", key+"="+value)
 		}

@@ -27,6 +27,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"tqserver/internal/server"
+	"tqserver/internal/state"
+	"tqserver/tui"
 )
 
 func TestMain(m *testing.M) {
@@ -34,8 +36,20 @@ func TestMain(m *testing.M) {
 		return
 	}
 	os.Setenv("GORACE", "atexit_sleep_ms=0")
-	testscript.Main(m, map[string]func(){"tqserver": main})
+	testscript.Main(m, map[string]func(){"tqserver": func() {
+		if os.Getenv("SCREEN_PANICS") != "" {
+			show = func(ctx context.Context, src state.Source, look tui.Options) (bool, error) {
+				return tui.Run(ctx, panics{src}, look)
+			}
+		}
+		main()
+	}})
 }
+
+// panics is a source that breaks the screen when a command is given.
+type panics struct{ state.Source }
+
+func (panics) Do(context.Context, state.Command) error { panic("a mistake in the screen") }
 
 // patience is how long a script waits for what must happen.
 const patience = 30 * time.Second

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,32 +17,39 @@ import (
 func logsGone(s *scene) {
 	p := s.project("")
 	logs := filepath.Join(p.Dir, "lines")
-	p.configure(50, "  default:\n    log_file: \"lines/{path}/worker.log\"\n")
-	mounted := s.mount(logs, "size=256k")
-	p.start([]string{"/"})
+	p.configure(50, "  default:\n    log_file: \"lines/{path}/today/worker.log\"\n")
+	p.page("/other", 1, "")
+	disks := s.mount(filepath.Join(logs, "index"), "size=256k") && s.mount(filepath.Join(logs, "other"), "ro")
+	p.start([]string{"/", "/other"})
 	p.load = p.newLoad("/")
-	chatty := p.loadWith("/say?n=4000", pace, 2, 0) // 600 kB a second
-	defer chatty.end()
-	file := filepath.Join(logs, "index", "worker.log")
-	grows := func(within time.Duration) time.Duration {
-		before := fileSize(file)
-		took, _ := s.await(within, "lines are written again", func() bool { return fileSize(file) > before })
+	var chatty []*load
+	for _, route := range []string{"/", "/other"} {
+		l := p.loadWith(under(route, "say?n=4000"), pace, 2, 0) // 600 kB a second
+		defer l.end()
+		chatty = append(chatty, l)
+	}
+	grow := func(within time.Duration, pages ...string) time.Duration {
+		before := make(map[string]int64)
+		for _, page := range pages {
+			before[page] = fileSize(filepath.Join(logs, page, "today", "worker.log"))
+		}
+		took, _ := s.await(within, "lines are written again", func() bool {
+			return !slices.ContainsFunc(pages, func(page string) bool { return fileSize(filepath.Join(logs, page, "today", "worker.log")) <= before[page] })
+		})
 		return took
 	}
-	if mounted {
-		p.awaitSaid(20*time.Second, "lines of a log file are lost")
-		s.want(strings.Contains(p.log(), "no space left"), "it is not said that there is no space left")
-		s.do(os.Truncate(file, 0))
-		grows(10 * time.Second)
-		s.mount(logs, "ro") // over the other: with a file open for writing that cannot become read-only
-		p.awaitSaid(90*time.Second, "read-only file system")
-		s.do(exec.CommandContext(s.ctx, "umount", "-l", logs).Run())
-		s.do(exec.CommandContext(s.ctx, "mount", "-o", "remount,size=64m", logs).Run())
-		grows(15 * time.Second)
+	if disks {
+		p.awaitSaid(20*time.Second, "no space left on device")
+		p.awaitSaid(20*time.Second, "read-only file system")
+		s.do(exec.CommandContext(s.ctx, "mount", "-o", "remount,size=64m", filepath.Join(logs, "index")).Run())
+		s.do(exec.CommandContext(s.ctx, "mount", "-o", "remount,rw", filepath.Join(logs, "other")).Run())
+		grow(15*time.Second, "index", "other")
 	}
-	s.do(os.RemoveAll(filepath.Join(logs, "index")))
-	took := grows(10 * time.Second)
-	chatty.check(nil)
+	s.do(os.RemoveAll(filepath.Join(logs, "index", "today")))
+	took := grow(15*time.Second, "index")
+	for _, l := range chatty {
+		l.check(nil)
+	}
 	p.load.check(nil)
 	answered, failed := p.load.so()
 	s.figure("full, read-only and deleted: %d requests, failed: %s; a deleted folder was back after %.1f s", answered, kinds(failed), took.Seconds())

@@ -225,7 +225,7 @@ func random(s *scene) {
 			from := time.Now()
 			p.Signal(syscall.SIGKILL)
 			p.Ended(s.ctx)
-			s.pause(100 * time.Millisecond)
+			p.configure(200, p.extra) // with a bad one it would not start
 			p.launch()
 			s.await(time.Minute, "it answers", func() bool { _, err := p.ask("/"); return err == nil })
 			permit(from, true)
@@ -250,7 +250,11 @@ func random(s *scene) {
 			save("")
 			p.serves("/", edit, 30*time.Second)
 			p.serves("/other", 1, 30*time.Second)
-			s.await(20*time.Second, "one worker a page is left", func() bool { return len(p.workers()) == 2 })
+			if _, ok := s.await(20*time.Second, "one worker a page is left", func() bool { return len(p.workers()) == 2 }); !ok {
+				for _, pid := range p.processes() {
+					s.want(false, "process %d: %s", pid, name(pid))
+				}
+			}
 			s.want(len(s.broken) == 0, "after: %s", stroke.name)
 		}
 	}

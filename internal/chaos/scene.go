@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -34,6 +35,7 @@ type scene struct {
 	broken   []string // promises
 	figures  []string // what was seen
 	skipped  []string // for want of something
+	logs     []string // of its servers, the end of each, if promises were broken
 	undo     []func()
 }
 
@@ -73,6 +75,9 @@ func (s *scene) String() string {
 	}
 	for _, text := range s.skipped {
 		fmt.Fprintf(&b, "    skipped: %s\n", text)
+	}
+	for _, log := range s.logs {
+		fmt.Fprintf(&b, "    the end of a log:\n%s", log)
 	}
 	return b.String()
 }
@@ -245,6 +250,10 @@ func (p *project) end() {
 	for _, pid := range p.processes() {
 		p.s.want(false, "left behind: %d %s", pid, name(pid))
 		syscall.Kill(pid, syscall.SIGKILL)
+	}
+	if len(p.s.broken) > 0 {
+		lines := slices.Collect(strings.Lines(p.log()))
+		p.s.logs = append(p.s.logs, strings.Join(lines[max(0, len(lines)-40):], ""))
 	}
 }
 
