@@ -4,7 +4,10 @@ STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 CADDY       ?= v2.11.9
 BENCHTOOLS  ?= $(HOME)/.cache/tqserver-bench
 
-.PHONY: help run build test race lint e2e bench figures figures-http figures-browser fuzz screens clean tmux chromium benchtools
+DURATION    ?= 10m
+SEED        ?= 1
+
+.PHONY: help run build test chaos race lint e2e bench figures figures-http figures-browser fuzz screens clean tmux chromium benchtools
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,8 +18,12 @@ run: build ## start the server on the sample pages, http://localhost:8080
 build: ## build bin/tqserver
 	$(GO) build -o bin/tqserver ./cmd/tqserver
 
-test: tmux ## run all tests
+test: tmux ## run all tests, and break the server on purpose, 4 minutes
 	$(GO) test ./...
+	$(GO) run ./internal/chaos -short -seed $(SEED)
+
+chaos: tmux ## break the server on purpose, faults at random for DURATION (10m) by SEED; an hour; write docs/reliability.md
+	$(GO) run ./internal/chaos -for $(DURATION) -seed $(SEED) -write docs/reliability.md
 
 race: tmux ## run all tests under the race detector
 	$(GO) test -race ./...

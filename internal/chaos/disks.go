@@ -34,7 +34,9 @@ func logsGone(s *scene) {
 			before[page] = fileSize(filepath.Join(logs, page, "today", "worker.log"))
 		}
 		took, _ := s.await(within, "lines are written again", func() bool {
-			return !slices.ContainsFunc(pages, func(page string) bool { return fileSize(filepath.Join(logs, page, "today", "worker.log")) <= before[page] })
+			return !slices.ContainsFunc(pages, func(page string) bool {
+				return fileSize(filepath.Join(logs, page, "today", "worker.log")) <= before[page]
+			})
 		})
 		return took
 	}
@@ -293,4 +295,26 @@ func watcher(s *scene) {
 		p.Stop()
 	}
 	s.figure("a save among %d lost events served after %.1f s; with a limit of 4 watches after %.1f s, without any watcher after %.1f s, and a warning each", queue/2+1000, overflow.Seconds(), took[0].Seconds(), took[1].Seconds())
+	s.elsewhere()
+}
+
+// elsewhere saves where only another sees it, as on a network mount.
+func (s *scene) elsewhere() {
+	p := s.project(quickDrain)
+	pages, there := filepath.Join(p.Dir, "pages"), filepath.Join(p.Dir, "there")
+	s.do(os.Rename(pages, there))
+	s.do(os.Mkdir(pages, 0o755))
+	if out, err := exec.CommandContext(s.ctx, "bindfs", there, pages).CombinedOutput(); err != nil {
+		s.skip("a mount that another changes needs bindfs: %v %s", err, out)
+		return
+	}
+	s.undo = append(s.undo, func() { exec.Command("umount", "-l", pages).Run() })
+	p.start([]string{"/"})
+	p.awaitSaid(5*time.Second, "lies on FUSE")
+	s.do(p.Write("there/index/main.go", pageText(2, "")))
+	took := p.serves("/", 2, 20*time.Second)
+	p.Stop()
+	s.do(exec.CommandContext(s.ctx, "umount", pages).Run())
+	s.await(5*time.Second, "bindfs has ended", func() bool { return len(p.processes()) == 0 })
+	s.figure("saved behind a FUSE mount after %.1f s", took.Seconds())
 }

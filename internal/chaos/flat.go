@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -33,10 +32,10 @@ func flat(s *scene) {
 	}
 	reload(10)
 	before := rest()
-	n := s.some(1000, 30)
+	n := s.some(1000, 15)
 	began := time.Now()
 	reload(n)
-	if left := s.long(time.Hour, 0) - time.Since(began); left > 0 {
+	if left := s.lasts - time.Since(began); left > 0 {
 		s.pause(left)
 	}
 	after := rest()
@@ -235,7 +234,7 @@ func random(s *scene) {
 	n := 0
 	load := p.newLoad("/")
 	p.load = load
-	for end := time.Now().Add(s.options.random); time.Now().Before(end) && len(s.broken) == 0; n++ {
+	for end := time.Now().Add(s.lasts); time.Now().Before(end) && len(s.broken) == 0; n++ {
 		stroke := strokes[s.rnd.IntN(len(strokes))]
 		counts[stroke.name]++
 		stroke.do()
@@ -250,7 +249,8 @@ func random(s *scene) {
 			save("")
 			p.serves("/", edit, 30*time.Second)
 			p.serves("/other", 1, 30*time.Second)
-			if _, ok := s.await(20*time.Second, "one worker a page is left", func() bool { return len(p.workers()) == 2 }); !ok {
+			// What hangs is killed when its drain and shutdown_grace_period_ms are over.
+			if _, ok := s.await(40*time.Second, "one worker a page is left", func() bool { return len(p.workers()) == 2 }); !ok {
 				for _, pid := range p.processes() {
 					s.want(false, "process %d: %s", pid, name(pid))
 				}
@@ -267,23 +267,5 @@ func random(s *scene) {
 		return false
 	})
 	answered, failed := load.so()
-	s.figure("%d faults of %d kinds in %v, seed %d: %d requests, failed as they may: %s", n, len(counts), s.options.random, s.seed, answered, kinds(failed))
-}
-
-// report writes what was seen between the marks of a file.
-func report(file string, seen []*scene) error {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	var table strings.Builder
-	table.WriteString("\n")
-	for _, s := range seen {
-		fmt.Fprintf(&table, "| `%s` | %s |\n", s.name, strings.Join(append(s.figures, s.skipped...), "; "))
-	}
-	marks := regexp.MustCompile(`(?s)(<!-- seen -->\n\| .*?\n\| --- \| --- \|)\n.*?(<!-- end -->)`)
-	if !marks.Match(text) {
-		return fmt.Errorf("%s has no marks", file)
-	}
-	return os.WriteFile(file, marks.ReplaceAll(text, []byte("${1}"+strings.ReplaceAll(table.String(), "$", "$$")+"\n${2}")), 0o644)
+	s.figure("%d faults of %d kinds in %v, seed %d: %d requests, failed as they may: %s", n, len(counts), s.lasts, s.seed, answered, kinds(failed))
 }

@@ -22,6 +22,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -30,21 +31,25 @@ import (
 func main() {
 	o := options{}
 	flag.BoolVar(&o.short, "short", false, "less of everything, under five minutes")
-	flag.DurationVar(&o.random, "for", 10*time.Minute, "how long faults come at random; with -short 20 s")
+	flag.DurationVar(&o.lasts, "for", 10*time.Minute, "how long faults come at random, and how long there is load on a server that must not grow; with -short 20 s")
 	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "decides the order of random faults")
-	flag.StringVar(&o.only, "only", "", "the faults to inject, separated by commas")
+	flag.StringVar(&o.only, "only", "", "the faults to inject, separated by commas: "+names())
 	flag.BoolVar(&o.clock, "clock", false, "let the clock of this machine jump by an hour, and back")
 	flag.BoolVar(&o.keep, "keep", false, "keep the projects, to look at")
 	write := flag.String("write", "", "write what was seen into this file, between its marks")
 	flag.Parse()
+	if runtime.GOOS != "linux" {
+		fmt.Println("chaos looks into /proc, which Linux has: nothing was tried")
+		return
+	}
 	if o.short {
-		o.random = 20 * time.Second
+		o.lasts = 20 * time.Second
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	seen, err := inject(ctx, o)
 	if err == nil && *write != "" {
-		err = report(*write, seen)
+		err = report(*write, o, seen)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
@@ -53,12 +58,12 @@ func main() {
 }
 
 type options struct {
-	short  bool
-	random time.Duration
-	seed   uint64
-	only   string
-	clock  bool
-	keep   bool
+	short bool
+	lasts time.Duration
+	seed  uint64
+	only  string
+	clock bool
+	keep  bool
 }
 
 // fault is something that goes wrong.
@@ -91,6 +96,14 @@ var faults = []fault{
 	{"toolchain", toolchain},
 	{"terminal", terminal},
 	{"random", random},
+}
+
+func names() string {
+	var all []string
+	for _, f := range faults {
+		all = append(all, f.name)
+	}
+	return strings.Join(all, ",")
 }
 
 // inject injects all faults. The error says which promises were broken.
