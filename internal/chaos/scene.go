@@ -39,8 +39,8 @@ type scene struct {
 	undo     []func()
 }
 
-// abandoned ends a scene that cannot go on.
-var abandoned = errors.New("abandoned")
+// errAbandoned ends a scene that cannot go on.
+var errAbandoned = errors.New("errAbandoned")
 
 // play injects the fault and sees to it that nothing is left of it.
 func (s *scene) play() {
@@ -53,7 +53,7 @@ func (s *scene) play() {
 			s.undo[i]()
 		}
 		s.took = time.Since(s.began)
-		if r := recover(); r != nil && r != abandoned {
+		if r := recover(); r != nil && r != errAbandoned {
 			panic(r)
 		}
 	}()
@@ -93,7 +93,7 @@ func (s *scene) want(ok bool, format string, args ...any) bool {
 // must ends the scene unless ok.
 func (s *scene) must(ok bool, format string, args ...any) {
 	if !s.want(ok, format, args...) || s.ctx.Err() != nil {
-		panic(abandoned)
+		panic(errAbandoned)
 	}
 }
 
@@ -130,7 +130,7 @@ func (s *scene) long(long, short time.Duration) time.Duration {
 
 func (s *scene) pause(d time.Duration) {
 	if trial.Pause(s.ctx, d) != nil {
-		panic(abandoned)
+		panic(errAbandoned)
 	}
 }
 
