@@ -58,8 +58,7 @@ type page struct {
 	entries []entry // binaries, newest first
 	keep    map[string]bool
 	attempt *attempt // nil if there is nothing to learn
-	asked   bool     // for a build, before
-	plan    *plan    // nil if there is none
+	asked   bool     // for a build, before, of this server
 }
 
 // attempt is the newest build, for Learn. It is never written to.
@@ -117,9 +116,10 @@ func (b *Builder) Build(ctx context.Context, dir string, force bool) (Result, er
 		return Result{}, err
 	}
 	b.mu.Lock()
-	in, known, again := p.inputs, p.plan, p.asked
+	in, again := p.inputs, p.asked || len(p.entries) > 0
 	p.asked = true
 	b.mu.Unlock()
+	known := b.readPlan(p.id)
 	a.before = r.of(in)
 	tmp := filepath.Join(b.dir, fmt.Sprintf("%s.%d.tmp", p.id, os.Getpid()))
 	os.Remove(tmp) // of a server that was killed and had the same process id; the go command would refuse to overwrite it
@@ -127,9 +127,14 @@ func (b *Builder) Build(ctx context.Context, dir string, force bool) (Result, er
 	var out output
 	var err error
 	fits := known.fits(&r, a.flavour, a.tools)
-	if fits && !force && b.follow(ctx, &known.commands, a.how, dir, tmp) == nil {
-		a.followed = known
-	} else {
+	misled := false
+	if fits && !force {
+		misled = b.follow(ctx, &known.Commands, a.how, dir, tmp) != nil
+		if !misled {
+			a.followed = known
+		}
+	}
+	if a.followed == nil {
 		out, err = b.compile(ctx, &a, dir, tmp, again && !fits)
 	}
 	if ctx.Err() != nil {
@@ -139,6 +144,9 @@ func (b *Builder) Build(ctx context.Context, dir string, force bool) (Result, er
 		b.mu.Lock()
 		p.attempt, p.learned = &a, false
 		b.mu.Unlock()
+		if misled && a.binary != "" {
+			os.Remove(b.planFile(p.id)) // what it reads is not there any more
+		}
 	}()
 	if err != nil {
 		return b.failure(dir, out, err, time.Since(began))

@@ -88,13 +88,18 @@ func (b *Builder) writeEntries(id string, entries []entry) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(b.dir, id+".json.*.tmp") // a cancelled Learn may still be writing
+	return b.remember(b.entriesFile(id), text)
+}
+
+// remember writes a file whole or not at all.
+func (b *Builder) remember(file string, text []byte) error {
+	f, err := os.CreateTemp(b.dir, filepath.Base(file)+".*.tmp") // a cancelled Learn may still be writing
 	if err != nil {
 		return fmt.Errorf("remember a build: %w", err)
 	}
 	_, err = f.Write(text)
 	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), b.entriesFile(id))
+		err = os.Rename(f.Name(), file)
 	}
 	if err != nil {
 		os.Remove(f.Name())
@@ -115,7 +120,7 @@ func (b *Builder) Sweep() (removed int, err error) {
 	b.mu.Lock()
 	for _, p := range b.pages {
 		maps.Copy(keep, p.keep)
-		keep[p.id+".json"] = true
+		keep[p.id+".json"], keep[p.id+".plan.json"] = true, true
 		for _, e := range p.entries[:min(2, len(p.entries))] {
 			keep[e.Binary] = true
 		}

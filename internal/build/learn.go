@@ -43,7 +43,7 @@ func (b *Builder) Learn(ctx context.Context, dir string) (stale bool, err error)
 	b.mu.Unlock()
 	var in inputs
 	if a.followed != nil {
-		in = a.followed.in
+		in = a.followed.Inputs
 	} else if in, err = b.list(ctx, a.how, dir); err != nil { // of what was known nothing is less true, and the go.mod that is wrong will change
 		in.Dirs, in.Embeds = known.Dirs, known.Embeds
 		in.Files = slices.Compact(slices.Sorted(slices.Values(append(in.Files, known.Files...))))
@@ -57,10 +57,9 @@ func (b *Builder) Learn(ctx context.Context, dir string) (stale bool, err error)
 	b.watch(in)
 	after := in.snapshot()
 	stale = a.changed(in, after)
-	var proven *plan
 	if a.commands != nil && !stale && a.binary != "" {
-		if proven = b.prove(ctx, a, dir, in, after); ctx.Err() != nil {
-			return false, ctx.Err()
+		if err := b.prove(ctx, a, dir, p.id, in, after); err != nil {
+			return false, err
 		}
 	}
 	var entries []entry
@@ -68,9 +67,6 @@ func (b *Builder) Learn(ctx context.Context, dir string) (stale bool, err error)
 		p.learned = true
 		if stale || a.binary == "" {
 			return
-		}
-		if proven != nil {
-			p.plan = proven
 		}
 		e := entry{Inputs: in, Content: after.fingerprint(), Flavour: a.flavour, Toolchain: a.tools, Binary: a.binary, Size: a.size}
 		p.entries = append([]entry{e}, slices.DeleteFunc(slices.Clone(p.entries), func(old entry) bool { return old.Binary == e.Binary })...)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"go/parser"
@@ -26,41 +27,41 @@ import (
 // by a build of the same files, settings and tools. Whatever else is the case,
 // and whatever goes wrong, the go command builds.
 type plan struct {
-	in      inputs
-	seen    snapshot          // of them
-	heads   map[string]string // of the page's own files: up to the end of their imports
-	flavour string
-	tools   string
-	commands
+	Inputs    inputs
+	Content   map[string]string // of them, by path
+	Heads     map[string]string // of the page's own files: up to the end of their imports
+	Flavour   string
+	Toolchain string
+	Commands  commands
 }
 
 // commands are what the go command ran. All of it may name the folder in which
-// that was, work.
+// that was, Work.
 type commands struct {
-	work          string
-	configs       map[string]string // what compiler and linker read, by name below work
-	compile, link command
+	Work          string
+	Configs       map[string]string // what compiler and linker read, by name below Work
+	Compile, Link command
 }
 
 // command is a program, with its arguments and what its environment has besides.
-type command struct{ env, args []string }
+type command struct{ Env, Args []string }
 
 // fits reports whether following the plan makes a binary of what there is now.
 func (p *plan) fits(r *reading, flavour, tools string) bool {
-	if p == nil || p.flavour != flavour || p.tools != tools {
+	if p == nil || p.Flavour != flavour || p.Toolchain != tools {
 		return false
 	}
-	now := r.of(p.in)
-	if len(now) != len(p.seen) {
+	now := r.of(p.Inputs)
+	if len(now) != len(p.Content) {
 		return false
 	}
-	for path, before := range p.seen {
+	for path, before := range p.Content {
 		after, there := now[path]
 		switch {
 		case !there:
 			return false
-		case after.content == before.content:
-		case p.heads[path] == "", p.heads[path] != head(path):
+		case after.content == before:
+		case p.Heads[path] == "", p.Heads[path] != head(path):
 			return false
 		}
 	}
@@ -84,7 +85,7 @@ func head(path string) string {
 		end = max(end, d.End())
 	}
 	sum := sha256.Sum256(text[:files.Position(end).Offset])
-	return string(sum[:])
+	return hex.EncodeToString(sum[:])
 }
 
 // rareGC has compiler and linker, which live for a moment, collect garbage less
@@ -98,8 +99,8 @@ func (b *Builder) follow(ctx context.Context, c *commands, h how, dir, out strin
 		return err
 	}
 	defer os.RemoveAll(work)
-	here := strings.NewReplacer(c.work, work).Replace
-	for name, text := range c.configs {
+	here := strings.NewReplacer(c.Work, work).Replace
+	for name, text := range c.Configs {
 		file := filepath.Join(work, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 			return err
@@ -108,16 +109,16 @@ func (b *Builder) follow(ctx context.Context, c *commands, h how, dir, out strin
 			return err
 		}
 	}
-	link := c.link
-	link.args = slices.Clone(link.args)
-	link.args[slices.Index(link.args, "-o")+1] = out
-	for _, step := range []command{c.compile, link} {
-		cmd := exec.CommandContext(ctx, step.args[0])
-		for _, a := range step.args[1:] {
+	link := c.Link
+	link.Args = slices.Clone(link.Args)
+	link.Args[slices.Index(link.Args, "-o")+1] = out
+	for _, step := range []command{c.Compile, link} {
+		cmd := exec.CommandContext(ctx, step.Args[0])
+		for _, a := range step.Args[1:] {
 			cmd.Args = append(cmd.Args, here(a))
 		}
 		cmd.Dir = dir
-		cmd.Env = slices.Concat([]string{rareGC}, h.environ(), []string{"PWD=" + dir, "TMPDIR=" + work}, step.env)
+		cmd.Env = slices.Concat([]string{rareGC}, h.environ(), []string{"PWD=" + dir, "TMPDIR=" + work}, step.Env)
 		if _, err := b.runGroup(cmd); err != nil {
 			return err
 		}
@@ -125,19 +126,20 @@ func (b *Builder) follow(ctx context.Context, c *commands, h how, dir, out strin
 	return nil
 }
 
-// prove makes a plan of what a build ran, if following it gives the same binary
-// from what is on disk, which the build was made of.
-func (b *Builder) prove(ctx context.Context, a *attempt, dir string, in inputs, seen snapshot) *plan {
-	p := &plan{in: in, seen: seen, heads: make(map[string]string), flavour: a.flavour, tools: a.tools, commands: *a.commands}
-	for path := range seen {
+// prove writes down a plan of what a build ran, if following it gives the same
+// binary from what is on disk, which the build was made of.
+func (b *Builder) prove(ctx context.Context, a *attempt, dir, id string, in inputs, seen snapshot) error {
+	p := &plan{Inputs: in, Content: make(map[string]string), Heads: make(map[string]string), Flavour: a.flavour, Toolchain: a.tools, Commands: *a.commands}
+	for path, stamp := range seen {
+		p.Content[path] = stamp.content
 		if filepath.Dir(path) == dir && filepath.Ext(path) == ".go" {
-			p.heads[path] = head(path)
+			p.Heads[path] = head(path)
 		}
 	}
 	out := filepath.Join(b.dir, a.binary+".proof.tmp")
 	defer os.Remove(out)
-	if b.follow(ctx, &p.commands, a.how, dir, out) != nil {
-		return nil
+	if b.follow(ctx, &p.Commands, a.how, dir, out) != nil {
+		return ctx.Err()
 	}
 	followed, err := os.ReadFile(out)
 	if err != nil {
@@ -145,6 +147,26 @@ func (b *Builder) prove(ctx context.Context, a *attempt, dir string, in inputs, 
 	}
 	made, err := os.ReadFile(filepath.Join(b.dir, a.binary))
 	if err != nil || !bytes.Equal(followed, made) {
+		return nil
+	}
+	text, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	return b.remember(b.planFile(id), text)
+}
+
+func (b *Builder) planFile(id string) string { return filepath.Join(b.dir, id+".plan.json") }
+
+// readPlan returns the plan that was written down of a page last, or nil. It is
+// not kept in memory: a plan is as large as all else that is known of a page.
+func (b *Builder) readPlan(id string) *plan {
+	text, err := os.ReadFile(b.planFile(id))
+	if err != nil {
+		return nil
+	}
+	p := new(plan)
+	if json.Unmarshal(text, p) != nil || len(p.Commands.Compile.Args) == 0 || !slices.Contains(p.Commands.Link.Args, "-o") {
 		return nil
 	}
 	return p
@@ -171,11 +193,11 @@ func commandsOf(said []byte, dir string) *commands {
 			page = event.ImportPath
 		}
 	}
-	c := &commands{work: work, configs: make(map[string]string)}
-	if work == "" || page == "" || c.read(ran[page], dir) != nil || len(c.compile.args) == 0 || len(c.link.args) == 0 {
+	c := &commands{Work: work, Configs: make(map[string]string)}
+	if work == "" || page == "" || c.read(ran[page], dir) != nil || len(c.Compile.Args) == 0 || len(c.Link.Args) == 0 {
 		return nil
 	}
-	for _, config := range c.configs { // what was compiled besides is gone
+	for _, config := range c.Configs { // what was compiled besides is gone
 		for line := range strings.Lines(config) {
 			if strings.Contains(line, work) && !strings.HasSuffix(strings.TrimSpace(line), filepath.Join(work, "b001", "_pkg_.a")) {
 				return nil
@@ -189,14 +211,14 @@ func commandsOf(said []byte, dir string) *commands {
 func (c *commands) read(said []string, dir string) error {
 	var at string
 	for _, text := range said {
-		if after, ok := strings.CutPrefix(text, "cat >"+c.work+string(filepath.Separator)); ok {
+		if after, ok := strings.CutPrefix(text, "cat >"+c.Work+string(filepath.Separator)); ok {
 			name, config, _ := strings.Cut(after, " << 'EOF'")
 			_, config, _ = strings.Cut(config, "\n")
 			config, ok = strings.CutSuffix(config, "EOF\n")
 			if !ok {
 				return errUnknown
 			}
-			c.configs[name] = config
+			c.Configs[name] = config
 			continue
 		}
 		for line := range strings.Lines(text) {
@@ -204,7 +226,7 @@ func (c *commands) read(said []string, dir string) error {
 				at = dir // as it is, unlike all that follows
 				continue
 			}
-			args, err := words(strings.ReplaceAll(strings.TrimSpace(line), "$WORK", c.work))
+			args, err := words(strings.ReplaceAll(strings.TrimSpace(line), "$WORK", c.Work))
 			if err != nil || len(args) == 0 {
 				return errUnknown
 			}
@@ -214,10 +236,10 @@ func (c *commands) read(said []string, dir string) error {
 			}
 			switch name := strings.TrimSuffix(filepath.Base(args[0]), ".exe"); {
 			case name == "mkdir", name == "cp", name == "mv", name == "rm", strings.HasPrefix(line, "go tool buildid -w "):
-			case name == "compile" && len(c.compile.args) == 0 && at == dir && onlyGo(args):
-				c.compile = command{env, args}
-			case name == "link" && len(c.link.args) == 0 && slices.Contains(args, "-o"):
-				c.link = command{env, args}
+			case name == "compile" && len(c.Compile.Args) == 0 && at == dir && onlyGo(args):
+				c.Compile = command{env, args}
+			case name == "link" && len(c.Link.Args) == 0 && slices.Contains(args, "-o"):
+				c.Link = command{env, args}
 			default:
 				return errUnknown
 			}

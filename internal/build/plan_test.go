@@ -2,6 +2,7 @@ package build
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -24,12 +25,28 @@ func planned(t *testing.T) *project {
 	for i := range 5 { // one that turns out to be stale is built again, for which nothing is compiled
 		p.write("pages/a/text.go", fmt.Sprintf("package main\n\nfunc text() string { return \"%d\" }\n", i))
 		p.build()
-		if p.pages[p.page].plan != nil {
+		if p.plan() != nil {
 			return p
 		}
 	}
 	t.Fatal("there is no plan: the go command says otherwise what it runs")
 	return nil
+}
+
+func (p *project) plan() *plan { return p.readPlan(p.pages[p.page].id) }
+
+// replan changes the page's plan.
+func (p *project) replan(change func(*plan)) {
+	p.Helper()
+	known := p.plan()
+	change(known)
+	text, err := json.Marshal(known)
+	if err != nil {
+		p.Fatal(err)
+	}
+	if err := os.WriteFile(p.planFile(p.pages[p.page].id), text, 0o600); err != nil {
+		p.Fatal(err)
+	}
 }
 
 // followed builds the page and reports whether that was by a plan.
@@ -162,14 +179,15 @@ func TestWhenThereIsDoubtTheGoCommandBuilds(t *testing.T) {
 			p.write("pages/a/text.go", text)
 		},
 		"a folder of packages lost": func(p *project) {
-			plan := p.pages[p.page].plan
-			for name, config := range plan.configs {
-				plan.configs[name] = strings.ReplaceAll(config, "packagefile fmt=", "packagefile fmt=/gone")
-			}
+			p.replan(func(known *plan) {
+				for name, config := range known.Commands.Configs {
+					known.Commands.Configs[name] = strings.ReplaceAll(config, "packagefile fmt=", "packagefile fmt=/gone")
+				}
+			})
 			p.write("pages/a/text.go", text)
 		},
 		"no compiler": func(p *project) {
-			p.pages[p.page].plan.compile.args[0] = "/gone"
+			p.replan(func(known *plan) { known.Commands.Compile.Args[0] = "/gone" })
 			p.write("pages/a/text.go", text)
 		},
 	} {
@@ -188,6 +206,39 @@ func TestWhenThereIsDoubtTheGoCommandBuilds(t *testing.T) {
 				t.Error("it is another program than the go command makes")
 			}
 		})
+	}
+}
+
+func TestAPlanOutlivesTheServer(t *testing.T) {
+	parallel(t)
+	p := planned(t)
+	p.write("pages/a/text.go", "package main\n\nfunc text() string { return \"later\" }\n")
+	b := p.again()
+	if _, err := b.Build(t.Context(), p.page, false); err != nil || b.pages[p.page].attempt.followed == nil {
+		t.Errorf("the plan was not followed: %v", err)
+	}
+}
+
+func TestAPlanThatMisleadsIsMadeAnew(t *testing.T) {
+	parallel(t)
+	p := planned(t)
+	p.replan(func(known *plan) { known.Commands.Compile.Args[0] = "/gone" })
+	p.write("pages/a/text.go", "package main\n\nfunc text() string { return \"later\" }\n")
+	if p.followed() || p.plan() != nil {
+		t.Error("the plan still stands")
+	}
+	p.write("pages/a/text.go", "package main\n\nfunc text() string { return \"later still\" }\n")
+	p.good()
+	if p.plan() == nil {
+		t.Error("there is no plan")
+	}
+	for _, text := range []string{"", "{", "{}", `{"Commands":{"Compile":{"Args":["a"]},"Link":{"Args":["b"]}}}`} {
+		if err := os.WriteFile(p.planFile(p.pages[p.page].id), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if p.plan() != nil {
+			t.Errorf("%q is a plan", text)
+		}
 	}
 }
 
@@ -235,8 +286,8 @@ func TestThereIsNoPlanOfWhatIsNotUnderstood(t *testing.T) {
 	if c == nil {
 		t.Fatal("no plan")
 	}
-	if got := strings.Join(c.link.args, "|"); got != "/go/link|-o|/w/b001/exe/a.out|-importcfg|/w/b001/importcfg.link|-X|a=b c|/w/b001/_pkg_.a" || c.link.env[0] != "GOROOT=/go" {
-		t.Errorf("the linker's command is %s, with %s", got, c.link.env)
+	if got := strings.Join(c.Link.Args, "|"); got != "/go/link|-o|/w/b001/exe/a.out|-importcfg|/w/b001/importcfg.link|-X|a=b c|/w/b001/_pkg_.a" || c.Link.Env[0] != "GOROOT=/go" {
+		t.Errorf("the linker's command is %s, with %s", got, c.Link.Env)
 	}
 	for name, change := range map[string][2]string{
 		"another tool":              {"mkdir -p $WORK/b001/\n", "/go/cgo -objdir $WORK/b001/\n"},
