@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"text/template"
 	"time"
@@ -132,19 +133,11 @@ func (b *bench) machine(ctx context.Context) string {
 		return strings.TrimSpace(strings.TrimLeft(first, "\t :"))
 	}
 	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
-	program := func(name string, args ...string) string {
-		out, _ := output(ctx, "", name, args...)
-		if out == "" { // wrk says it with a status of 1
-			return name
-		}
-		first, _, _ := strings.Cut(out, "\n")
-		if fields := strings.Fields(first); len(fields) > 0 && name == b.caddy {
-			return "Caddy " + fields[0]
-		}
-		return strings.TrimPrefix(first, "nginx version: ")
-	}
-	return fmt.Sprintf("%s, %d cores, %s of memory, Linux %s, %s, %s, %s, wrk.",
-		line("/proc/cpuinfo", "model name"), runtime.NumCPU(), line("/proc/meminfo", "MemTotal"), strings.TrimSpace(string(kernel)), runtime.Version(), program("nginx", "-v"), program(b.caddy, "version"))
+	kilobytes, _ := strconv.Atoi(strings.TrimSuffix(line("/proc/meminfo", "MemTotal"), " kB"))
+	nginx, _ := output(ctx, "", "nginx", "-v")
+	_, caddy, _ := strings.Cut(filepath.Base(b.caddy), "-v")
+	return fmt.Sprintf("%s, %d cores, %d GiB of memory, Linux %s, %s, %s, Caddy %s.",
+		line("/proc/cpuinfo", "model name"), runtime.NumCPU(), kilobytes>>20, strings.TrimSpace(string(kernel)), runtime.Version(), strings.TrimPrefix(strings.TrimSpace(nginx), "nginx version: "), caddy)
 }
 
 // middle returns the median.
