@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -204,8 +205,8 @@ func (p *Project) Memory(line string) (float64, error) {
 	return float64(kib) / 1024, err
 }
 
-// AwaitRest waits until the server has run no go command for a second: it has
-// built all there was to build, and knows what that is made of.
+// AwaitRest waits until the server has run no tool for a second: it has built all
+// there was to build, and knows what that is made of, and how.
 func (p *Project) AwaitRest(ctx context.Context) error {
 	for quiet := time.Now(); time.Since(quiet) < time.Second; {
 		if err := Pause(ctx, 20*time.Millisecond); err != nil {
@@ -220,12 +221,14 @@ func (p *Project) AwaitRest(ctx context.Context) error {
 
 // builds reports whether a go command is among the server's children (proc(5),
 // /proc/PID/task/TID/children).
+var tools = []string{"go\n", "compile\n", "link\n"}
+
 func (p *Project) builds() bool {
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", p.PID()))
 	for _, file := range files {
 		text, _ := os.ReadFile(file)
 		for pid := range strings.FieldsSeq(string(text)) {
-			if name, _ := os.ReadFile("/proc/" + pid + "/comm"); string(name) == "go\n" {
+			if name, _ := os.ReadFile("/proc/" + pid + "/comm"); slices.Contains(tools, string(name)) {
 				return true
 			}
 		}
