@@ -219,10 +219,11 @@ func (p *Project) AwaitRest(ctx context.Context) error {
 	return nil
 }
 
-// builds reports whether a go command is among the server's children (proc(5),
-// /proc/PID/task/TID/children).
+// tools are what a build runs, by their names in /proc.
 var tools = []string{"go\n", "compile\n", "link\n"}
 
+// builds reports whether one of them is among the server's children (proc(5),
+// /proc/PID/task/TID/children).
 func (p *Project) builds() bool {
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", p.PID()))
 	for _, file := range files {
