@@ -31,7 +31,7 @@ import (
 func main() {
 	o := options{}
 	flag.BoolVar(&o.short, "short", false, "less of everything, under five minutes")
-	flag.DurationVar(&o.lasts, "for", 10*time.Minute, "how long faults come at random, and how long there is load on a server that must not grow; with -short 20 s")
+	flag.DurationVar(&o.lasts, "for", 10*time.Minute, "how long faults come at random, and how long there is load on a server that must not grow; with -short 12 s")
 	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "decides the order of random faults")
 	flag.StringVar(&o.only, "only", "", "the faults to inject, separated by commas: "+names())
 	flag.BoolVar(&o.clock, "clock", false, "let the clock of this machine jump by an hour, and back")
@@ -43,7 +43,7 @@ func main() {
 		return
 	}
 	if o.short {
-		o.lasts = 20 * time.Second
+		o.lasts = 12 * time.Second
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()

@@ -23,15 +23,15 @@ func (x *exchange) roundTrip(w http.ResponseWriter, out *upstream.Exchange) (*ht
 		switch {
 		case !out.Wrote():
 			// Nothing was sent. Who ended will be noticed in a moment.
-			left := x.route.current().left
-			x.release()
-			if refusal := x.waitAgain(left, pause); refusal != nil {
+			if refusal := x.waitAgain(pause); refusal != nil {
 				return nil, &refusalError{refusal}
 			}
 			pause = min(2*pause, 50*time.Millisecond)
 		case x.body == nil && repeatable[out.Request.Method] && !out.Began() && repeats < maxRepeats:
 			repeats++
-			x.release()
+			if refusal := x.waitAgain(beforeRepeat); refusal != nil {
+				return nil, &refusalError{refusal}
+			}
 		default:
 			return nil, err
 		}
@@ -43,8 +43,11 @@ func (x *exchange) roundTrip(w http.ResponseWriter, out *upstream.Exchange) (*ht
 	}
 }
 
-// waitAgain waits like one that is held. The time of the exchange stands still.
-func (x *exchange) waitAgain(left <-chan struct{}, pause time.Duration) *Refusal {
+// waitAgain gives the backend back and waits like one that is held, until another
+// serves or the pause is over. The time of the exchange stands still.
+func (x *exchange) waitAgain(pause time.Duration) *Refusal {
+	left := x.route.current().left
+	x.release()
 	x.watch(false)
 	if refusal := x.join(); refusal != nil {
 		return refusal
@@ -55,6 +58,11 @@ func (x *exchange) waitAgain(left <-chan struct{}, pause time.Duration) *Refusal
 // maxRepeats bounds how often a request that reached a worker is repeated: it
 // may be what kills them.
 const maxRepeats = 2
+
+// beforeRepeat is how long the end of a worker that cut a request may take to be
+// noticed. Without it the request would be repeated on the next connection to the
+// same worker, which closes them one after another.
+const beforeRepeat = 25 * time.Millisecond
 
 var repeatable = map[string]bool{"GET": true, "HEAD": true, "OPTIONS": true, "TRACE": true}
 

@@ -138,6 +138,23 @@ func TestARequestThatKillsWorkersIsNotRepeatedForEver(t *testing.T) {
 	}
 }
 
+// A worker that was killed closes its connections one after another, and is
+// known to have ended a moment later.
+func TestARequestIsNotRepeatedOnAllConnectionsOfAWorkerThatEnds(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, generous)
+	next := newWorker(t, say("next"))
+	f.route.Serve(newRawWorker(t, func(n int, _ net.Conn, r *bufio.Reader) {
+		readHead(r)
+		if n == 0 {
+			time.AfterFunc(10*time.Millisecond, func() { f.route.Serve(next) })
+		}
+	}))
+	if resp, body := do(t, f.Client(), "GET", f.URL, ""); resp.StatusCode != 200 || body != "next" {
+		t.Errorf("%d %q", resp.StatusCode, body)
+	}
+}
+
 func TestARepeatedRequestGoesToTheWorkerThatServesThen(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)

@@ -306,8 +306,8 @@ func (p *page) build(c change, force bool) {
 		if res.Binary == "" {
 			untilSettled(ctx, c.at.Add(debounce))
 		}
-		if err == nil {
-			err = ctx.Err() // cancelled, if only just: a newer one follows
+		if ctx.Err() != nil {
+			err = ctx.Err() // cancelled, if only just and whatever came of it: a newer one follows
 		}
 		if err != nil && ctx.Err() == nil && gone(dir) {
 			err = context.Canceled // the page went, which the supervisor sees to

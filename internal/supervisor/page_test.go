@@ -721,6 +721,20 @@ func TestARemovedPageIsNotPublishedAgain(t *testing.T) {
 	})
 }
 
+func TestABuildThatASaveCancelledIsNotTold(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		s.set(func() { s.took = 0 })
+		s.save("disk full")
+		s.after(10 * time.Millisecond)
+		s.save("disk full")
+		s.after(500 * time.Millisecond)
+		if n := s.count("build failed"); n != 1 {
+			t.Errorf("it is told %d times", n)
+		}
+	})
+}
+
 func TestMaxRequestsDoNotTakeTheStartOfANewVersionAway(t *testing.T) {
 	perform(t, func(s *stage) {}, func(s *stage) {
 		s.after(time.Second)
