@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -88,6 +89,7 @@ type model struct {
 	ticking bool
 	leaving bool // the end was asked for
 	atOnce  bool
+	broken  error // why the screen cannot go on
 }
 
 func newModel(ctx context.Context, src state.Source, keys keymap, look look, frame time.Duration, out *terminal) *model {
@@ -110,6 +112,7 @@ type (
 	toastMsg   string
 	sourceMsg  excerpt
 	endMsg     struct{}
+	brokenMsg  struct{ err error }
 )
 
 func (m *model) Init() cmd {
@@ -119,13 +122,26 @@ func (m *model) Init() cmd {
 // next waits for what happens, at most once a frame.
 func (m *model) next() cmd {
 	after, frame, ctx, src := m.cursor, time.NewTimer(m.frame), m.ctx, m.src
-	return func() tea.Msg {
+	return guarded(func() tea.Msg {
 		select {
 		case <-frame.C:
 		case <-ctx.Done():
 		}
 		u, err := src.Next(ctx, after)
 		return updateMsg{u, err}
+	})
+}
+
+// guarded makes a message of a command's panic. Bubble Tea would write it into
+// the screen while it still is one.
+func guarded(c cmd) cmd {
+	return func() (msg tea.Msg) {
+		defer func() {
+			if r := recover(); r != nil {
+				msg = brokenMsg{fmt.Errorf("panic: %v\n\n%s", r, debug.Stack())}
+			}
+		}()
+		return c()
 	}
 }
 
@@ -162,6 +178,9 @@ func (m *model) Update(msg tea.Msg) (tea.Model, cmd) {
 			m.say(msg.err.Error())
 		}
 	case endMsg:
+		return m, tea.Quit
+	case brokenMsg:
+		m.broken = msg.err
 		return m, tea.Quit
 	}
 	return m, tea.Batch(c, m.tick(), m.untoast(), m.fetchSource())
@@ -304,7 +323,7 @@ func (m *model) fetchSource() cmd {
 	}
 	root, key := m.server.Root, t.key()
 	m.source = excerpt{key: key}
-	return func() tea.Msg { return sourceMsg(readExcerpt(root, key)) }
+	return guarded(func() tea.Msg { return sourceMsg(readExcerpt(root, key)) })
 }
 
 // tick draws again in a moment while something on the screen runs by itself:
@@ -367,12 +386,12 @@ func (m *model) untoast() cmd {
 // do has a command carried out. Its success is seen; only errors come back.
 func (m *model) do(verb state.Verb, page string) cmd {
 	ctx, src := m.ctx, m.src
-	return func() tea.Msg {
+	return guarded(func() tea.Msg {
 		if err := src.Do(ctx, state.Command{Verb: verb, Page: page}); err != nil && ctx.Err() == nil {
 			return toastMsg(err.Error())
 		}
 		return nil
-	}
+	})
 }
 
 // onPage has a command carried out on the selected page.

@@ -11,6 +11,7 @@
 package tui
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,7 +59,7 @@ func Run(ctx context.Context, src state.Source, opts Options) (atOnce bool, err 
 	if _, err = p.Run(); errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil {
 		err = nil
 	}
-	if err != nil {
+	if err = cmp.Or(err, m.broken); err != nil {
 		err = fmt.Errorf("the screen ended: %w", err)
 	}
 	return m.atOnce, err
