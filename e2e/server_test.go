@@ -175,7 +175,6 @@ func page(route, header, body string) string {
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"os"
 )
