@@ -21,9 +21,13 @@ func report(file string, o options, seen []*scene) error {
 		return fmt.Errorf("%s has no marks", file)
 	}
 	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	form := "the long form, " + o.lasts.String()
+	if o.short {
+		form = "the short form"
+	}
 	var table strings.Builder
-	fmt.Fprintf(&table, "Seen on %s, with seed %d, %d cores, Linux %s, %s.\n\n| Fault | Seen |\n| --- | --- |\n",
-		time.Now().Format("2 January 2006"), o.seed, runtime.NumCPU(), strings.TrimSpace(string(kernel)), runtime.Version())
+	fmt.Fprintf(&table, "Seen on %s in %s, with seed %d, %d cores, Linux %s, %s.\n\n| Fault | Seen |\n| --- | --- |\n",
+		time.Now().Format("2 January 2006"), form, o.seed, runtime.NumCPU(), strings.TrimSpace(string(kernel)), runtime.Version())
 	for _, s := range seen {
 		cells := s.figures
 		for _, what := range s.skipped {
