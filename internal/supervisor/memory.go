@@ -10,8 +10,8 @@ import (
 const weighEvery = 500 * time.Millisecond
 
 // weigh has a worker replaced that takes more memory than it may, and looks
-// again later. Should the limit be too low for the page, the pauses between its
-// replacements grow.
+// again later. Should the limit be too low for the page, so that no worker is
+// ever seen below it, the pauses between its replacements grow.
 func (p *page) weigh() {
 	p.scales.Stop()
 	w := p.serving
@@ -23,8 +23,12 @@ func (p *page) weigh() {
 		return
 	}
 	u, err := p.usage(w.pid)
-	if err != nil || u.Memory <= w.settings.MaxMemory {
-		return // it has just ended, this system does not tell, or all is well
+	switch {
+	case err != nil:
+		return // it has just ended, or this system does not tell
+	case u.Memory <= w.settings.MaxMemory:
+		p.heavy = 0
+		return
 	}
 	p.heavy++
 	p.tell(slog.LevelWarn, "more memory than max_memory: a replacement is started",

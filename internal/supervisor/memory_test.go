@@ -3,6 +3,8 @@ package supervisor
 import (
 	"testing"
 	"time"
+
+	"tqserver/internal/process"
 )
 
 // limited has workers take at most 100 MiB from now on.
@@ -33,6 +35,26 @@ func TestAWorkerThatTakesTooMuchMemoryIsReplaced(t *testing.T) {
 		s.wantSaid("more memory than max_memory: a replacement is started")
 		if s.state().Restarts != 0 {
 			t.Error("that counts as a crash")
+		}
+	})
+}
+
+func TestWorkersThatGrowAreReplacedAsOftenAsTheyDo(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		s.limited()
+		before := s.starts()
+		seen := make(map[int]time.Time) // workers
+		usage := func(pid int) (process.Usage, error) {
+			if _, ok := seen[pid]; !ok {
+				seen[pid] = time.Now()
+			}
+			return process.Usage{Memory: 50*mebibyte + int64(40*time.Since(seen[pid]).Seconds()*mebibyte)}, nil
+		}
+		s.page.ask(func() { s.page.usage = usage })
+		s.after(time.Minute)
+		if n := s.starts() - before; n < 25 || n > 40 {
+			t.Errorf("in a minute %d of workers were replaced that were too large after 1.25 s each", n)
 		}
 	})
 }

@@ -79,7 +79,7 @@ type page struct {
 	draining map[*worker]bool
 
 	crashes  int // in a row
-	heavy    int // replacements in a row for max_memory
+	heavy    int // replacements in a row for max_memory, of workers that never took less
 	restarts int
 	next     time.Time
 	retry    *time.Timer // next start
@@ -199,7 +199,7 @@ func (p *page) run(ctx context.Context) {
 		case <-p.rebuild.C:
 			p.build(p.lastSave, false)
 		case <-p.calm.C:
-			p.crashes, p.heavy = 0, 0
+			p.crashes = 0
 		case <-p.health.C:
 			p.checkHealth()
 		case <-p.scales.C:
