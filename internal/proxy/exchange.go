@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"tqserver/internal/upstream"
-	"tqserver/internal/wire"
 )
 
 type exchangeKey struct{}
@@ -18,7 +17,6 @@ var (
 	errSlowClient = errors.New("the client's body stopped coming, or came too slowly")
 	errTooLarge   = errors.New("the client's body is too large")
 	errSlowWorker = errors.New("the worker did not answer in time")
-	errClientGone = errors.New("the client left")
 )
 
 // past is a deadline that ends reads and writes under way.
@@ -57,7 +55,6 @@ type exchange struct {
 	limit time.Time  // until which something must
 	idle  *time.Timer
 	fires time.Time // when idle does, no later than limit; zero if it does not
-	look  *time.Timer
 	over  bool
 }
 
@@ -166,27 +163,6 @@ func (x *exchange) release() {
 	x.backend = nil
 }
 
-// lookEvery is how often a client is looked after that net/http cannot look
-// after.
-const lookEvery = 50 * time.Millisecond
-
-// lookAfter begins to look whether a client whose body is unread is there.
-func (x *exchange) lookAfter(client *wire.Conn) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.look = time.AfterFunc(lookEvery, func() {
-		x.mu.Lock()
-		defer x.mu.Unlock()
-		switch {
-		case x.over, !x.body.pending(): // net/http looks now
-		case client.HungUp():
-			x.cancel(errClientGone)
-		default:
-			x.look.Reset(lookEvery)
-		}
-	})
-}
-
 // watch begins, or stops, to watch that something moves.
 func (x *exchange) watch(on bool) {
 	x.mu.Lock()
@@ -277,10 +253,8 @@ func (x *exchange) ended() bool {
 func (x *exchange) end() {
 	x.mu.Lock()
 	x.over = true
-	for _, t := range []*time.Timer{x.idle, x.look} {
-		if t != nil {
-			t.Stop()
-		}
+	if x.idle != nil {
+		x.idle.Stop()
 	}
 	x.mu.Unlock()
 	x.body.shut()

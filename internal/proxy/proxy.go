@@ -12,7 +12,6 @@ import (
 
 	"tqserver/internal/accesslog"
 	"tqserver/internal/upstream"
-	"tqserver/internal/wire"
 )
 
 // Settings bound what a request may take. A timeout of 0 is none, but with a
@@ -74,9 +73,6 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 {
 		x.client.EnableFullDuplex() // an answer may come before the body was read (golang.org/issue/40747)
 		x.body = newRequestBody(x, r)
-		if client := wire.Of(r); client != nil {
-			x.lookAfter(client)
-		}
 	}
 	r = r.WithContext(context.WithValue(x.ctx, exchangeKey{}, x))
 	x.request = r

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -32,12 +33,15 @@ type Conn struct {
 	stage   atomic.Int32            // of http.ConnState
 	refused atomic.Pointer[Refusal] // why a header or a body was
 	waiting atomic.Int64            // since when no request is under way, in nanoseconds; 0 if one is
+	whole   atomic.Bool             // all of the request under way was read
 	closed  sync.Once
+	leave   context.CancelFunc // ends the requests of a client that hung up
 
 	mu     sync.Mutex // guards all below
 	theirs time.Time  // deadline for reads that was set from outside
 	ours   time.Time  // the one for a header, or for the next request
 	armed  time.Time  // the one that is set, never later than both
+	attention
 }
 
 // part is what the next byte belongs to.
@@ -62,8 +66,13 @@ var errEarly = errors.New("the client sent too much before its upgrade was agree
 
 var bufferPool = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
-// Read returns bytes of requests that are whole and good up to there.
+// Read returns bytes of requests that are whole and good up to there. While it is
+// not the turn of the next one, it returns nothing and no error where
+// [Conn.attend] sees to what net/http reads a byte for.
 func (c *Conn) Read(p []byte) (int, error) {
+	if seesHangUp && len(p) == 1 && c.whole.Load() && http.ConnState(c.stage.Load()) == http.StateActive {
+		return 0, nil
+	}
 	for len(p) > 0 {
 		switch {
 		case c.open > 0:
@@ -225,7 +234,7 @@ func (c *Conn) follow(b []byte) (n int) {
 		c.rest -= k
 		n += int(k)
 		if c.rest == 0 {
-			c.part = c.after()
+			c.passed()
 		}
 	case inChunks:
 		k, refusal := c.chunk.follow(b[n:], c.listener.settings.Load().MaxHeader)
@@ -235,7 +244,7 @@ func (c *Conn) follow(b []byte) (n int) {
 			c.refused.Store(refusal)
 		}
 		if c.chunk.part == chunksOver {
-			c.part = c.after()
+			c.passed()
 		}
 	}
 	return n
@@ -265,13 +274,14 @@ func (c *Conn) header(b []byte) int {
 		return 0
 	}
 	c.next = h
+	c.whole.Store(false)
 	switch {
 	case h.chunked:
 		c.part, c.chunk = inChunks, chunks{}
 	case h.length > 0:
 		c.part, c.rest = inBody, h.length
 	default:
-		c.part = c.after()
+		c.passed()
 	}
 	return end
 }
@@ -291,12 +301,13 @@ func tooLarge(b []byte) *Refusal {
 	return r
 }
 
-// after is what follows the request.
-func (c *Conn) after() part {
+// passed notes that the request has ended, and what follows it.
+func (c *Conn) passed() {
+	c.part = inHead
 	if c.next.upgrade {
-		return atUpgrade
+		c.part = atUpgrade
 	}
-	return inHead
+	c.whole.Store(true)
 }
 
 // refuse puts a request that [Refused] knows in the place of one that is bad.
@@ -305,6 +316,7 @@ func (c *Conn) refuse(r *Refusal) {
 	c.drop(len(c.buf))
 	c.keep([]byte(refusedMethod + " / HTTP/1.1\r\nHost: refused\r\nConnection: close\r\n\r\n"))
 	c.open, c.part = len(c.buf), overParts
+	c.whole.Store(true)
 }
 
 // entered is told what net/http does with the connection.
@@ -312,6 +324,7 @@ func (c *Conn) entered(s http.ConnState) {
 	c.stage.Store(int32(s))
 	switch s {
 	case http.StateIdle:
+		c.attend(false)
 		settings := c.listener.settings.Load()
 		c.hurried = len(c.buf) > 0 // the reader is here
 		if c.hurried {
@@ -323,6 +336,7 @@ func (c *Conn) entered(s http.ConnState) {
 	case http.StateActive, http.StateHijacked:
 		c.waiting.Store(0)
 		c.setOurs(time.Time{})
+		c.attend(s == http.StateActive)
 	}
 }
 
@@ -377,6 +391,9 @@ func (c *Conn) dueLocked() time.Time {
 // left in place while it lies ahead: [Conn.expired] sees that it was not meant,
 // which is cheaper than to move it at each request.
 func (c *Conn) armLocked() error {
+	if c.ending {
+		return nil // what is set ends the watch
+	}
 	due := c.dueLocked()
 	if due.Equal(c.armed) || c.armed.After(time.Now()) && (due.IsZero() || due.After(c.armed)) {
 		return nil
@@ -391,7 +408,7 @@ func (c *Conn) expired() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	due := c.dueLocked()
-	if !due.IsZero() && !due.After(time.Now()) {
+	if c.ending || !due.IsZero() && !due.After(time.Now()) {
 		return true
 	}
 	c.armed = due
@@ -420,10 +437,12 @@ func (c *Conn) CloseWrite() error { return c.tcp.CloseWrite() }
 func (c *Conn) Close() error {
 	err := net.ErrClosed
 	c.closed.Do(func() {
+		c.attend(false)
 		if c.refused.Load() != nil && !c.listener.over() {
 			c.linger()
 		}
 		err = c.tcp.Close()
+		c.leave()
 		c.listener.forget(c)
 	})
 	return err
@@ -455,8 +474,3 @@ func (c *Conn) SetWriteDeadline(t time.Time) error { return c.tcp.SetWriteDeadli
 // Fault returns what is wrong with the body of the request under way, as far as
 // it was read. It may be called from any goroutine.
 func (c *Conn) Fault() *Refusal { return c.refused.Load() }
-
-// HungUp reports whether the client has closed its side of the connection, of
-// which nothing need have been read. It may be called from any goroutine, and is
-// known on Linux only.
-func (c *Conn) HungUp() bool { return hungUp(c.tcp) }

@@ -8,7 +8,8 @@
 // every other one is. After it the connection is closed.
 //
 // The package also owns what a connection may cost: how long it may take for a
-// header and between requests, and how many there may be. It starts no
-// goroutine. A [Conn] is read by one goroutine at a time, as net/http does; what
-// others may call says so.
+// header and between requests, and how many there may be. A [Conn] is read by one
+// goroutine at a time, as net/http does; what others may call says so. It starts
+// one of its own only to see a client hang up whose request takes long; that ends
+// before the next read.
 package wire

@@ -96,7 +96,7 @@ func (l *Listener) tell(err error) {
 
 func (l *Listener) admit(tcp *net.TCPConn) (net.Conn, error) {
 	LimitUnsent(tcp)
-	c := &Conn{tcp: tcp, listener: l}
+	c := &Conn{tcp: tcp, listener: l, leave: func() {}}
 	for {
 		room, ok := l.enter(c)
 		if ok {
@@ -255,8 +255,13 @@ func ConnState(c net.Conn, s http.ConnState) {
 
 type connKey struct{}
 
-// ConnContext is for http.Server.ConnContext. [Of] finds the connection in it.
+// ConnContext is for http.Server.ConnContext. The context, which is that of all
+// requests of the connection, ends when the client has hung up or the connection
+// is closed. [Of] finds the connection in it.
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
+	if c, ok := c.(*Conn); ok {
+		ctx, c.leave = context.WithCancel(ctx)
+	}
 	return context.WithValue(ctx, connKey{}, c)
 }
 

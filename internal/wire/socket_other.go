@@ -2,13 +2,13 @@
 
 package wire
 
-import (
-	"net"
-	"syscall"
-)
+import "syscall"
 
-// hungUp is not known here: the client is found gone when its body is read.
-func hungUp(*net.TCPConn) bool { return false }
+// seesHangUp says that hungUp does not know here: net/http finds the client gone
+// when it reads.
+const seesHangUp = false
+
+func hungUp(uintptr) bool { return false }
 
 // LimitUnsent does nothing where the kernel cannot be told.
 func LimitUnsent(syscall.Conn) {}

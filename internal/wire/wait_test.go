@@ -118,23 +118,6 @@ func TestARequestUnderWayMayTakeLongerThanAnIdleConnection(t *testing.T) {
 	}
 }
 
-func TestAClientThatLeavesCancelsItsRequest(t *testing.T) {
-	t.Parallel()
-	left := make(chan struct{})
-	d := open(t, generous, func(w http.ResponseWriter, r *http.Request) {
-		<-r.Context().Done()
-		close(left)
-	})
-	c, _ := d.dial()
-	io.WriteString(c, victim)
-	c.Close()
-	select {
-	case <-left:
-	case <-time.After(patience):
-		t.Error("the handler was not told")
-	}
-}
-
 // upgrade answers requests for another protocol, which says back what it reads.
 func upgrade(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/no" {

@@ -1,0 +1,113 @@
+package wire
+
+import (
+	"errors"
+	"os"
+	"time"
+)
+
+// attention is how it is seen that a client hangs up whose request is under way.
+// net/http would read a byte in a goroutine of its own during each request. Most
+// are over before that pays: they are only looked at now and then, and a
+// goroutine waits with those that take longer. It is guarded by Conn.mu.
+type attention struct {
+	busy   bool          // a request is under way
+	turn   uint          // counts them
+	looked uint          // the turn of the last look
+	looks  bool          // another look will follow
+	timer  *time.Timer   // brings it
+	watch  chan struct{} // closed when the goroutine has ended; nil if there is none
+	ending bool          // the deadline of reads is set so that it ends
+}
+
+// lookEvery is how often it is looked whether clients are there.
+const lookEvery = 50 * time.Millisecond
+
+// past is a deadline that ends a read under way.
+var past = time.Unix(1, 0)
+
+// attend begins to see whether the client hangs up, or ends it: then nothing but
+// the caller reads.
+func (c *Conn) attend(on bool) {
+	if !seesHangUp {
+		return
+	}
+	c.mu.Lock()
+	c.busy = on
+	watch := c.watch
+	switch {
+	case on:
+		c.turn++
+		if !c.looks {
+			c.lookLaterLocked()
+		}
+	case watch != nil:
+		c.ending, c.armed = true, past
+		c.tcp.SetReadDeadline(past)
+	}
+	c.mu.Unlock()
+	if on || watch == nil {
+		return
+	}
+	<-watch
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.watch == watch {
+		c.watch, c.ending = nil, false
+		c.armLocked()
+	}
+}
+
+func (c *Conn) lookLaterLocked() {
+	c.looks = true
+	if c.timer == nil {
+		c.timer = time.AfterFunc(lookEvery, c.look)
+		return
+	}
+	c.timer.Reset(lookEvery)
+}
+
+// look looks whether the client is there, and leaves it to a goroutine when it
+// was the same request the last time.
+func (c *Conn) look() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.looks = false
+	switch {
+	case !c.busy:
+	case c.looked == c.turn && c.whole.Load(): // so that nobody else reads
+		c.watch = make(chan struct{})
+		go c.awaitHangUp(c.watch)
+	case c.hungUp():
+		c.leave()
+	default:
+		c.looked = c.turn
+		c.lookLaterLocked()
+	}
+}
+
+func (c *Conn) hungUp() (gone bool) {
+	raw, err := c.tcp.SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) { gone = hungUp(fd) })
+	}
+	return gone || err != nil
+}
+
+// awaitHangUp ends the requests of a client that hangs up. It ends with that,
+// with the connection, or when attend says so.
+func (c *Conn) awaitHangUp(ended chan<- struct{}) {
+	defer close(ended)
+	raw, err := c.tcp.SyscallConn()
+	for err == nil {
+		err = raw.Read(hungUp) // asked again whenever something comes
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+		if c.expired() {
+			return
+		}
+		err = nil
+	}
+	c.leave()
+}
