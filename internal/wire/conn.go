@@ -387,15 +387,15 @@ func (c *Conn) dueLocked() time.Time {
 	return c.ours
 }
 
-// armLocked sets the deadline that is due next. One that would come too early is
-// left in place while it lies ahead: [Conn.expired] sees that it was not meant,
-// which is cheaper than to move it at each request.
+// armLocked sets the deadline that is due next. One that comes too early is left
+// in place: [Conn.expired] sees that it was not meant, which is cheaper than to
+// move it, or to ask for the time, at each request.
 func (c *Conn) armLocked() error {
 	if c.ending {
 		return nil // what is set ends the watch
 	}
 	due := c.dueLocked()
-	if due.Equal(c.armed) || c.armed.After(time.Now()) && (due.IsZero() || due.After(c.armed)) {
+	if due.Equal(c.armed) || !c.armed.IsZero() && (due.IsZero() || due.After(c.armed)) {
 		return nil
 	}
 	c.armed = due
