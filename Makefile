@@ -7,7 +7,7 @@ BENCHTOOLS  ?= $(HOME)/.cache/tqserver-bench
 DURATION    ?= 10m
 SEED        ?= 1
 
-.PHONY: help run build test chaos race lint e2e bench figures figures-http figures-browser fuzz screens clean tmux chromium benchtools
+.PHONY: help run build test chaos race lint e2e bench pgo figures figures-http figures-browser fuzz screens clean tmux chromium benchtools
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ e2e: chromium ## run the tests that need a browser
 
 bench: benchtools ## measure against go build, nginx, Caddy and ReverseProxy, 15 minutes; write docs/performance.md
 	$(GO) run ./internal/bench -caddy $(BENCHTOOLS)/caddy-$(CADDY)
+
+pgo: benchtools ## record what the server does under load, for the compiler: cmd/tqserver/default.pgo
+	$(GO) run ./internal/bench -profile cmd/tqserver/default.pgo
 
 figures: tmux ## measure start, reload, a flood of lines and an idle screen, 4 minutes
 	@mkdir -p bin

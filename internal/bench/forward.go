@@ -117,9 +117,28 @@ type side struct {
 	got     []float64 // requests a second, by round
 }
 
+// startForward starts the server with a page to forward to.
+func (b *bench) startForward(ctx context.Context) (*project, error) {
+	tq, err := b.newProject("forward", "access_log:\n  format: \"off\"\n")
+	if err != nil {
+		return nil, err
+	}
+	if err := tq.Write("pages/index/main.go", forwarded); err != nil {
+		return nil, err
+	}
+	if err := tq.Start(ctx); err != nil {
+		return nil, err
+	}
+	if err := trial.Await(ctx, tq.URL, "hello"); err != nil {
+		tq.Stop()
+		return nil, err
+	}
+	return tq, nil
+}
+
 // sides starts all that forward to one worker, and the worker.
 func (b *bench) sides(ctx context.Context) (tq *project, all map[string]*side, stop func(), err error) {
-	tq, err = b.newProject("forward", "access_log:\n  format: \"off\"\n")
+	tq, err = b.startForward(ctx)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -134,16 +153,7 @@ func (b *bench) sides(ctx context.Context) (tq *project, all map[string]*side, s
 			stop()
 		}
 	}()
-	if err := tq.Write("pages/index/main.go", forwarded); err != nil {
-		return nil, nil, stop, err
-	}
-	if err := tq.Start(ctx); err != nil {
-		return nil, nil, stop, err
-	}
 	running = append(running, tq.Stop)
-	if err := trial.Await(ctx, tq.URL, "hello"); err != nil {
-		return nil, nil, stop, err
-	}
 	port, err := trial.Get(ctx, tq.URL+"/port")
 	if err != nil {
 		return nil, nil, stop, err

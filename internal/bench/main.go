@@ -5,7 +5,8 @@
 //
 // It runs the real programs: tqserver, the go command, nginx, Caddy, wrk. Load
 // goes to 127.0.0.1 only, and all that was started has ended when it returns.
-// It is run from the repository by make bench, and takes about 15 minutes.
+// It is run from the repository by make bench, and takes about 15 minutes. By
+// make pgo it records under the same load what the compiler is to know of it.
 package main
 
 import (
@@ -26,6 +27,7 @@ func main() {
 	only := flag.String("only", "", "the parts to measure, separated by commas; nothing is written then")
 	caddy := flag.String("caddy", "caddy", "the program to compare with")
 	reverse := flag.String("reverse-proxy", "", "do nothing but forward from this address to that of the worker, which follows")
+	profile := flag.String("profile", "", "do nothing but record a profile of the server under load to this file")
 	flag.Parse()
 	if *reverse != "" { // which a signal ends
 		fail(reverseProxy(*reverse, flag.Arg(0)))
@@ -33,7 +35,13 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	fail(measure(ctx, *caddy, *only))
+	fail(inFolder(ctx, func(b *bench) error {
+		if *profile != "" {
+			return b.profile(ctx, *profile)
+		}
+		b.caddy = *caddy
+		return b.measure(ctx, *only)
+	}))
 }
 
 func fail(err error) {
@@ -66,7 +74,8 @@ var parts = []struct {
 	{"demand", (*bench).demand},
 }
 
-func measure(ctx context.Context, caddy, only string) error {
+// inFolder lends a bench with a folder of its own.
+func inFolder(ctx context.Context, use func(*bench) error) error {
 	mod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
 	if err != nil {
 		return fmt.Errorf("find the repository: %w", err)
@@ -76,8 +85,16 @@ func measure(ctx context.Context, caddy, only string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	b := &bench{repo: filepath.Dir(string(bytes.TrimSpace(mod))), dir: dir, program: filepath.Join(dir, "tqserver"), caddy: caddy}
-	if err := run(ctx, b.repo, "go", "build", "-o", b.program, "./cmd/tqserver"); err != nil {
+	return use(&bench{repo: filepath.Dir(string(bytes.TrimSpace(mod))), dir: dir, program: filepath.Join(dir, "tqserver")})
+}
+
+// build builds the server.
+func (b *bench) build(ctx context.Context, flags ...string) error {
+	return run(ctx, b.repo, "go", append(append([]string{"build", "-o", b.program}, flags...), "./cmd/tqserver")...)
+}
+
+func (b *bench) measure(ctx context.Context, only string) error {
+	if err := b.build(ctx); err != nil {
 		return err
 	}
 	for _, p := range parts {
