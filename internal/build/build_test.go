@@ -222,6 +222,7 @@ func TestWhatGoesIntoABinaryIsNoticed(t *testing.T) {
 		"a module of ours":    {nil, func(p *project) { p.write("pages/a/go.mod", "module a\n\ngo 1.25\n") }, []string{"pages/a/go.mod"}},
 		"a module between":    {nil, func(p *project) { p.write("pages/go.mod", "module a\n\ngo 1.25\n") }, []string{"pages/go.mod"}},
 		"go.mod":              {nil, func(p *project) { p.write("go.mod", "module ex\n\ngo 1.25\n") }, []string{"go.mod"}},
+		"a profile":           {nil, func(p *project) { p.write("pages/a/default.pgo", "") }, []string{"pages/a/default.pgo"}},
 		"no go.mod":           {nil, func(p *project) { p.remove("go.mod") }, []string{"go.mod"}},
 		"go.sum":              {nil, func(p *project) { p.write("go.sum", "") }, []string{"go.sum"}},
 		"a new go.work":       {nil, func(p *project) { p.write("go.work", "go 1.26\n\nuse .\n") }, []string{"go.work"}},

@@ -20,9 +20,10 @@ var (
 )
 
 // guess is what can be said of a page's inputs without a go command: its
-// folder, and the files that decide to which module or workspace that belongs.
+// folder, the profile in it, which the compiler follows (go help build, -pgo),
+// and the files that decide to which module or workspace it belongs.
 func (h how) guess(dir string) inputs {
-	files := make(map[string]bool)
+	files := map[string]bool{filepath.Join(dir, "default.pgo"): true}
 	foundMod, foundWork := false, false
 	for at := dir; ; at = filepath.Dir(at) {
 		if mod := filepath.Join(at, "go.mod"); !foundMod {

@@ -166,6 +166,7 @@ func TestWhenThereIsDoubtTheGoCommandBuilds(t *testing.T) {
 			p.write("pages/a/text.go", "package main\n\nimport _ \"embed\"\n\n//go:embed x.txt\nvar x string\n\nfunc text() string { return x }\n")
 		},
 		"an assembler's file":   func(p *project) { p.write("pages/a/text.go", text); p.write("pages/a/empty.s", "// nothing\n") },
+		"a profile":             func(p *project) { p.write("pages/a/text.go", text); p.write("pages/a/default.pgo", "") },
 		"what the page imports": func(p *project) { p.write("shared/text.go", "package shared\n\nconst Text = \"other\"\n") },
 		"the module":            func(p *project) { p.write("go.mod", "module ex\n\ngo 1.25\n"); p.write("pages/a/text.go", text) },
 		"a workspace": func(p *project) {
