@@ -251,6 +251,39 @@ func folders(s *scene) {
 	s.want(after == before, "%d folders are watched, which were %d", after, before)
 	answered, failed := p.load.so()
 	s.figure("%d rounds of rename, delete, recreate beside %d requests of another page, failed: %s; the pages folder away and back: answers after %d ms; %d watches before and after", n, answered, kinds(failed), back.Milliseconds(), after)
+	p.Stop()
+	unreadable(s)
+}
+
+// unreadable: the folder of a page is closed to the server, and opened again.
+func unreadable(s *scene) {
+	p := s.project(quickDrain)
+	p.page("/a", 1, "")
+	p.start([]string{"/", "/a"}, func(cmd *exec.Cmd) {
+		if os.Geteuid() != 0 {
+			return
+		}
+		const all = "-dac_override,-dac_read_search" // to root no folder is closed (capabilities(7))
+		setpriv, err := exec.LookPath("setpriv")
+		s.do(err)
+		cmd.Path, cmd.Args = setpriv, []string{"setpriv", "--inh-caps=" + all, "--bounding-set=" + all, p.Program, "-quiet"}
+	})
+	p.load = p.loadWith("/a", pace, 4, 0)
+	dir := filepath.Dir(filepath.Join(p.Dir, p.file("/a")))
+	pid := p.answers("/a").pid
+	s.do(os.Chmod(dir, 0))
+	s.undo = append(s.undo, func() { os.Chmod(dir, 0o755) })
+	p.page("/", 2, "") // all folders are looked at
+	p.serves("/", 2, 20*time.Second)
+	p.awaitSaid(5*time.Second, "cannot read a folder of pages")
+	s.pause(2 * time.Second)
+	s.want(p.answers("/a").pid == pid, "a page whose folder is closed has another worker")
+	s.do(os.Chmod(dir, 0o755))
+	p.page("/a", 2, "")
+	took := p.serves("/a", 2, 20*time.Second)
+	p.load.check(nil)
+	answered, failed := p.load.so()
+	s.figure("a folder made unreadable: %d requests of its page, failed: %s; a save served %d ms after it could be read again", answered, kinds(failed), took.Milliseconds())
 }
 
 // watcher: the kernel lost events, watches too little, or nothing at all.

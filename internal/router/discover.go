@@ -41,9 +41,9 @@ type Conflict struct {
 type Discovery struct {
 	Pages     []Page     // by route, without those in conflict
 	Conflicts []Conflict // by route
-	// Unreadable holds the folders, sorted and absolute, whose content could
-	// not be read. What lies below them is unknown, not gone.
-	Unreadable []string
+	// Unreadable holds the folders, absolute, whose content could not be read,
+	// and why. What lies below them is unknown, not gone.
+	Unreadable map[string]error
 }
 
 // Discover returns the pages under root: every folder below it that holds a Go
@@ -67,7 +67,7 @@ func Discover(root string) (Discovery, error) {
 		return Discovery{}, fmt.Errorf("discover pages: %w", err)
 	}
 
-	w := walk{dirs: make(map[string][]string)}
+	w := walk{dirs: make(map[string][]string), unreadable: make(map[string]error)}
 	w.descend(root, "/", entries)
 	return w.discovery(), nil
 }
@@ -75,7 +75,7 @@ func Discover(root string) (Discovery, error) {
 // A walk collects what Discover meets.
 type walk struct {
 	dirs       map[string][]string // by route
-	unreadable []string
+	unreadable map[string]error
 }
 
 // descend visits the folders among the entries of dir, whose place below the
@@ -94,12 +94,12 @@ func (w *walk) visit(dir, place string) {
 		return
 	}
 	if err != nil {
-		w.unreadable = append(w.unreadable, dir)
+		w.unreadable[dir] = err
 		return
 	}
 	page, err := isPage(dir, entries)
 	if err != nil {
-		w.unreadable = append(w.unreadable, dir)
+		w.unreadable[dir] = err
 	}
 	if page {
 		route := place
@@ -126,7 +126,6 @@ func (w *walk) discovery() Discovery {
 	}
 	slices.SortFunc(d.Pages, func(a, b Page) int { return strings.Compare(a.Route, b.Route) })
 	slices.SortFunc(d.Conflicts, func(a, b Conflict) int { return strings.Compare(a.Route, b.Route) })
-	slices.Sort(d.Unreadable)
 	return d
 }
 

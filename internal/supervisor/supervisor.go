@@ -71,6 +71,7 @@ type Supervisor struct {
 	cfg       *config.Config
 	pages     map[string]*running // by route
 	conflicts map[string][]string // folders by route
+	unread    map[string]error    // folders that cannot be read, and why
 	doomed    map[string]time.Time
 	removal   *time.Timer
 	paused    bool
@@ -291,14 +292,14 @@ func (s *Supervisor) discover(ctx context.Context) {
 	for _, p := range found.Pages {
 		wanted[p.Route] = p.Dir
 	}
+	s.complain(found.Unreadable)
 	changed := s.contest(found.Conflicts)
 	now := time.Now()
 	for route, p := range s.pages {
 		dir, ok := wanted[route]
 		_, contested := s.conflicts[route]
-		unknown := slices.ContainsFunc(found.Unreadable, func(u string) bool { return p.folder == u || strings.HasPrefix(p.folder, u+string(filepath.Separator)) })
 		switch {
-		case ok && dir == p.folder, contested, unknown:
+		case ok && dir == p.folder, contested, s.unknown(p.folder):
 			delete(s.doomed, route)
 		case ok:
 			delete(s.doomed, route)
@@ -339,6 +340,26 @@ func (s *Supervisor) planRemoval(now time.Time) {
 	if !next.IsZero() {
 		s.removal.Reset(next.Sub(now))
 	}
+}
+
+// complain notes which folders cannot be read, and says once of each why.
+func (s *Supervisor) complain(unread map[string]error) {
+	for _, dir := range slices.Sorted(maps.Keys(unread)) {
+		if s.unread[dir] == nil {
+			s.tell(slog.LevelWarn, "cannot read a folder of pages: what runs of it goes on, and nothing new starts", slog.String("dir", show(s.root, dir)), slog.String("err", unread[dir].Error()))
+		}
+	}
+	s.unread = unread
+}
+
+// unknown reports whether it cannot be read what a folder holds.
+func (s *Supervisor) unknown(folder string) bool {
+	for dir := range s.unread {
+		if folder == dir || strings.HasPrefix(folder, dir+string(filepath.Separator)) {
+			return true
+		}
+	}
+	return false
 }
 
 // contest notes which routes are asked for by several folders and reports
