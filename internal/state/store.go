@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	keptEvents    = 4096
+	keptEvents    = 1024
 	keptLines     = 10_000  // a page
 	keptLineBytes = 2 << 20 // a page
 	keptRequests  = 2000    // lines of requests, a page
