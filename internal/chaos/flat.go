@@ -205,7 +205,7 @@ func random(s *scene) {
 		}},
 		{"configuration", func() {
 			config++
-			p.configure(200, quickDrain+fmt.Sprintf("  health_interval_seconds: 1\n  health_failures: 2\n  default:\n    max_requests: %d\n", 1_000+config))
+			p.configure(200, quickDrain+fmt.Sprintf("  health_interval_seconds: 1\n  health_failures: 2\n  default:\n    max_requests: %d\n", 1_000_000+config))
 		}},
 		{"bad configuration", func() { s.do(p.Write("config/server.yaml", "server: [")) }},
 		{"no logs", func() { s.do(os.RemoveAll(filepath.Join(p.Dir, "logs", "index"))) }},
@@ -239,9 +239,10 @@ func random(s *scene) {
 		counts[stroke.name]++
 		stroke.do()
 		s.pause(time.Duration(s.rnd.IntN(1500)) * time.Millisecond)
-		if !good || stroke.name == "kill server" || stroke.name == "hang" {
+		if !good || stroke.name == "kill server" || stroke.name == "hang" || stroke.name == "kill" {
 			// An older build may have to answer for one that does not build or start,
-			// and a server that starts anew knows no older build: peace, then a new load.
+			// or that ends twice within ten seconds; and a server that starts anew
+			// knows no older build.
 			save("")
 		}
 		if n%4 == 3 {
