@@ -175,7 +175,11 @@ func (s *Store) Next(ctx context.Context, after uint64) (Update, error) {
 		select {
 		case <-wake:
 		case <-ctx.Done():
-			return Update{Seq: after}, ctx.Err()
+			select {
+			case <-wake: // what happened before the end is read
+			default:
+				return Update{Seq: after}, ctx.Err()
+			}
 		}
 	}
 }

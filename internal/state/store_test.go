@@ -52,6 +52,35 @@ func TestNextEndsWithItsContext(t *testing.T) {
 	}
 }
 
+func TestWhatHappenedBeforeTheEndIsRead(t *testing.T) {
+	for range 1000 {
+		s := NewStore(Server{})
+		ctx, cancel := context.WithCancel(t.Context())
+		var reading sync.WaitGroup
+		for range 8 {
+			reading.Go(func() { // ends with ctx
+				n := 0
+				for after := uint64(Beginning); ; {
+					u, err := s.Next(ctx, after)
+					if err != nil {
+						break
+					}
+					after = u.Seq
+					n += len(u.Events)
+				}
+				if n != 20 {
+					t.Errorf("%d of 20 events were read", n)
+				}
+			})
+		}
+		for range 20 {
+			s.Publish(Event{Message: "one of them"})
+		}
+		cancel()
+		reading.Wait()
+	}
+}
+
 func TestAReaderThatFellBehindIsToldSo(t *testing.T) {
 	s := NewStore(Server{})
 	page := Page{Route: "/a"}
