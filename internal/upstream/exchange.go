@@ -115,11 +115,12 @@ func (c *conn) exchange(x *Exchange) (*http.Response, error) {
 			return nil, fmt.Errorf("the worker's answer has the status %d", resp.StatusCode)
 		case resp.StatusCode >= 200, resp.StatusCode == http.StatusSwitchingProtocols:
 			return resp, nil
-		case resp.StatusCode == http.StatusContinue:
-			x.sending.ask(true)
 		}
 		if x.Interim != nil {
 			x.Interim(resp.StatusCode, resp.Header)
+		}
+		if resp.StatusCode == http.StatusContinue { // told of before, or the first read of the body would say it again
+			x.sending.ask(true)
 		}
 	}
 }
