@@ -174,7 +174,7 @@ func TestNoLineIsLostWhenTheLogFileChanges(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { sink.run(ctx) }) // ends with ctx
-	const changes, each = 50, 20         // no more than the store keeps
+	const changes, each = 50, 60
 	for i := range changes {
 		for range each {
 			store.Publish(state.Event{Level: slog.LevelInfo, Message: "line"})

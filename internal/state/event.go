@@ -36,7 +36,7 @@ type Line struct {
 type Update struct {
 	Seq      uint64    // the next cursor
 	Gap      bool      // events or lines were missed: begin again with Snapshot
-	Snapshot *Snapshot // with Gap, and with a cursor of 0
+	Snapshot *Snapshot // with Gap, with a cursor of 0, and if older events do not have their Page any more
 	Events   []Event
 	Lines    []Line
 	Loads    []Load // that changed

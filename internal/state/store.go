@@ -10,7 +10,8 @@ import (
 )
 
 const (
-	keptEvents    = 1024
+	keptEvents    = 4096
+	keptPages     = 512     // of events, which are small without
 	keptLines     = 10_000  // a page
 	keptLineBytes = 2 << 20 // a page
 	keptRequests  = 2000    // lines of requests, a page
@@ -26,6 +27,7 @@ type Store struct {
 	pages  map[string]Page
 	events []Event // oldest first
 	missed uint64  // seq of the newest event or line that is no longer kept
+	bare   uint64  // seq of the newest event whose Page is no longer kept
 	lines  map[source]*lines
 	loads  map[string]measured // by route
 	wake   chan struct{}       // closed at the next change; nil if nobody waits
@@ -73,7 +75,7 @@ type measured struct {
 }
 
 // Beginning is the cursor before the first event: a reader that starts there
-// misses nothing, and gets no snapshot.
+// misses nothing, and gets no snapshot while all of it is kept.
 const Beginning = 1
 
 // NewStore returns an empty store.
@@ -239,13 +241,17 @@ func (s *Store) publishLocked(e Event) {
 		s.events = append(make([]Event, 0, 2*keptEvents), s.events[keptEvents:]...)
 	}
 	s.events = append(s.events, e)
+	if i := len(s.events) - 1 - keptPages; i >= 0 && s.events[i].Page != nil {
+		s.events[i].Page, s.events[i].Removed = nil, false
+		s.bare = s.events[i].Seq
+	}
 	s.wakeLocked()
 }
 
 func (s *Store) sinceLocked(after uint64) Update {
 	u := Update{Seq: s.seq}
-	if after == 0 || after < s.missed {
-		u.Gap = after != 0
+	if after == 0 || after < max(s.missed, s.bare) {
+		u.Gap = after != 0 && after < s.missed
 		u.Snapshot = s.snapshotLocked()
 		if after == 0 {
 			return u

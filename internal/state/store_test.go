@@ -81,6 +81,34 @@ func TestWhatHappenedBeforeTheEndIsRead(t *testing.T) {
 	}
 }
 
+func TestOldEventsKeepTheirMessagesAndTheSnapshotHasTheirPages(t *testing.T) {
+	s := NewStore(Server{})
+	s.Publish(Event{Message: "old", Page: &Page{Route: "/a", Restarts: 7}})
+	s.Publish(Event{Message: "gone", Page: &Page{Route: "/b"}, Removed: true})
+	for range keptPages + 10 {
+		s.Publish(Event{Message: "new", Page: &Page{Route: "/c"}})
+	}
+	u, _ := s.Next(t.Context(), Beginning)
+	if u.Gap || len(u.Events) != keptPages+12 || u.Events[0].Message != "old" {
+		t.Fatalf("gap %v, %d events", u.Gap, len(u.Events))
+	}
+	if u.Snapshot == nil || len(u.Snapshot.Pages) != 2 || u.Snapshot.Pages[0].Restarts != 7 {
+		t.Errorf("the snapshot is %+v", u.Snapshot)
+	}
+	with := 0
+	for _, e := range u.Events {
+		if e.Page != nil {
+			with++
+		}
+	}
+	if with != keptPages {
+		t.Errorf("%d events have their page", with)
+	}
+	if u, _ := s.Next(t.Context(), u.Seq-keptPages); u.Snapshot != nil || len(u.Events) != keptPages {
+		t.Error("a reader that is not behind gets a snapshot")
+	}
+}
+
 func TestAReaderThatFellBehindIsToldSo(t *testing.T) {
 	s := NewStore(Server{})
 	page := Page{Route: "/a"}
