@@ -98,6 +98,24 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// mayHurry reports whether reading does no harm before the worker has the header.
+func (b *requestBody) mayHurry() bool {
+	return b != nil && b.of.ContentLength > 0 && !b.x.expects && wire.Of(b.of) != nil
+}
+
+// hurry reads what has come of the body.
+func (b *requestBody) hurry(p []byte) (n int, err error) {
+	wire.Of(b.of).Hastily(func() {
+		for got := -1; got != 0 && err == nil && n < len(p); n += got {
+			got, err = b.Read(p[n:])
+		}
+	})
+	if err == io.EOF {
+		err = nil
+	}
+	return n, err
+}
+
 // fault returns what is wrong with how the body was sent, or nil.
 func (b *requestBody) fault() *wire.Refusal {
 	if b == nil {

@@ -58,6 +58,67 @@ func TestWhatAWorkerSentArrivesBeforeItSendsMore(t *testing.T) {
 	}
 }
 
+// TestSmallMessagesGoOutInOnePiece: each piece more wakes who reads it.
+func TestSmallMessagesGoOutInOnePiece(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, generous)
+	var got []string
+	one := func(c net.Conn) string {
+		b := make([]byte, 64<<10)
+		n, err := c.Read(b)
+		if err != nil {
+			t.Error(err)
+		}
+		return string(b[:n])
+	}
+	for size := 1; size <= 15<<10; size += 1 << 10 {
+		body := strings.Repeat("x", size)
+		f.route.Serve(newRawWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {
+			got = append(got, one(c))
+			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", size, body)
+			r.ReadByte()
+		}))
+		c, _ := dial(t, f.addr(), fmt.Sprintf("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%s", size, body))
+		if answer := one(c); !strings.HasSuffix(answer, "\r\n\r\n"+body) {
+			t.Errorf("of an answer of %d bytes %d came first, header included", size, len(answer))
+		}
+		if request := got[len(got)-1]; runtime.GOOS == "linux" && !strings.HasSuffix(request, "\r\n\r\n"+body) {
+			t.Errorf("of a request of %d bytes %d came first, header included", size, len(request))
+		}
+	}
+}
+
+// TestABodyMayComeInAnyPieces has what is at hand end anywhere.
+func TestABodyMayComeInAnyPieces(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, generous)
+	f.route.Serve(newWorker(t, func(w http.ResponseWriter, r *http.Request) {
+		sum := sha256.New()
+		n, err := io.Copy(sum, r.Body)
+		fmt.Fprintf(w, "%d %x %v", n, sum.Sum(nil), err)
+	}))
+	for range 200 {
+		body, _ := io.ReadAll(random(rand.Int64N(40<<10), byte(rand.Int())))
+		c, r := dial(t, f.addr(), fmt.Sprintf("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n", len(body)))
+		for rest := body; len(rest) > 0; {
+			n := min(len(rest), 1+rand.IntN(12<<10))
+			c.Write(rest[:n])
+			rest = rest[n:]
+			if rand.IntN(2) == 0 {
+				<-time.After(time.Millisecond)
+			}
+		}
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _ := io.ReadAll(resp.Body)
+		if want := fmt.Sprintf("%d %x %v", len(body), sha256.Sum256(body), nil); string(text) != want {
+			t.Errorf("%s, want %s", text, want)
+		}
+	}
+}
+
 // TestALongPollIsNotCut has a pause in which nothing moves at all, longer than
 // a client may pause.
 func TestALongPollIsNotCut(t *testing.T) {

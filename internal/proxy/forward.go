@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"tqserver/internal/upstream"
+	"tqserver/internal/wire"
 )
 
 // forward sends a request to the backend that it has, and hands on the answer.
@@ -20,7 +21,7 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request) {
 		p.fail(w, r, err)
 		return
 	}
-	resp, err := x.roundTrip(w, out)
+	resp, err := x.ask(w, out)
 	if err != nil {
 		p.fail(w, r, err)
 		return
@@ -36,6 +37,24 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request) {
 	if err := x.answerBy(w, resp); err != nil {
 		panic(http.ErrAbortHandler) // cut short for the client too
 	}
+}
+
+// maxFirst is how many bytes of a body at most the worker gets with the header.
+const maxFirst = 16 << 10
+
+// ask sends a request, together with what has come of its body.
+func (x *exchange) ask(w http.ResponseWriter, out *upstream.Exchange) (*http.Response, error) {
+	if !x.body.mayHurry() {
+		return x.roundTrip(w, out)
+	}
+	buf := copyBuffers.Get().(*[32 << 10]byte)
+	defer copyBuffers.Put(buf)
+	n, err := x.body.hurry(buf[:maxFirst])
+	if err != nil {
+		return nil, err
+	}
+	out.First = buf[:n]
+	return x.roundTrip(w, out)
 }
 
 // outgoing returns the request that the worker sees.
@@ -101,7 +120,7 @@ func (x *exchange) answerBy(w http.ResponseWriter, resp *http.Response) error {
 	}
 	w.WriteHeader(resp.StatusCode)
 	x.unflushed = true
-	if err := x.copyBody(w, resp.Body); err != nil {
+	if err := x.copyBody(w, resp); err != nil {
 		return err
 	}
 	if len(resp.Trailer) == 0 {
@@ -130,14 +149,15 @@ func addFields(to, from http.Header) {
 
 var copyBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
-func (x *exchange) copyBody(w io.Writer, body io.Reader) error {
+func (x *exchange) copyBody(w http.ResponseWriter, resp *http.Response) error {
 	buf := copyBuffers.Get().(*[32 << 10]byte)
 	defer copyBuffers.Put(buf)
+	left := resp.ContentLength
 	for {
-		n, err := body.Read(buf[:])
+		n, err := resp.Body.Read(buf[:])
+		left -= int64(n)
 		if n > 0 {
-			x.unflushed = true
-			if _, err := w.Write(buf[:n]); err != nil {
+			if err := x.write(w, buf[:n], left == 0); err != nil {
 				return err
 			}
 		}
@@ -149,6 +169,28 @@ func (x *exchange) copyBody(w io.Writer, body io.Reader) error {
 			return err
 		}
 	}
+}
+
+// oneBuffer is how long a piece may be that net/http likely buffers together with
+// the header.
+const oneBuffer = 2 << 10
+
+// write writes a piece of the worker's answer. The last one goes to the client in
+// one with what is buffered, unless something above writes the answer anew.
+func (x *exchange) write(w http.ResponseWriter, piece []byte, last bool) error {
+	x.unflushed = true
+	client := wire.Of(x.request)
+	if !last || len(piece) <= oneBuffer || client == nil || w != http.ResponseWriter(&x.answer) {
+		_, err := w.Write(piece)
+		return err
+	}
+	return client.Gather(func() error {
+		if _, err := w.Write(piece); err != nil {
+			return err
+		}
+		x.flush(w)
+		return nil
+	})
 }
 
 // flush sends what was written.

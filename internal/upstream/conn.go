@@ -23,12 +23,13 @@ type conn struct {
 	r     *bufio.Reader
 	since time.Time // nothing uses it; guarded by Pool.mu
 
-	// A header on its way, and how it is written.
-	head   []byte
-	names  []string  // of its fields
-	asking *Exchange // whose it is, until it was sent
-	write  func(fd uintptr) bool
-	used   bool // there was an exchange before
+	// A request on its way, and how it is written.
+	buf     *[32 << 10]byte
+	message []byte    // what is to be sent of its header, and of what goes out with that; in buf if that is large enough
+	names   []string  // of its fields
+	asking  *Exchange // whose it is, until it was sent
+	write   func(fd uintptr) bool
+	used    bool // there was an exchange before
 
 	// The reader's.
 	left  int    // bytes of a header that may still come, or -1
@@ -90,23 +91,39 @@ func (c *conn) receiveFrom(fd uintptr) (done bool) {
 // that nobody asked for, before anything was sent.
 var errStale = errors.New("the connection is not free")
 
-// ask sends the header and waits until there is something to read, as one
+// ask sends a request and waits until there is something to read, as one
 // operation of the poller.
 func (c *conn) ask(x *Exchange) error {
-	c.asking, c.failed = x, nil
-	err := c.raw.Read(c.write)
-	c.asking = nil
+	c.buf = bufferPool.Get().(*[32 << 10]byte)
+	defer c.forget()
+	message, err := c.compose(x, c.buf[:0])
+	if err != nil {
+		return err
+	}
+	c.message, c.asking, c.failed = message, x, nil
+	err = c.raw.Read(c.write)
 	switch {
 	case err != nil:
 		return err
 	case c.failed != syscall.EAGAIN:
 		return c.failed
 	}
-	if _, err := c.socket.Write(c.head); err != nil { // the kernel took a part
+	left := len(c.message) // the kernel took a part
+	n, err := c.socket.Write(c.message)
+	x.wrote = left-n <= len(x.First)
+	if err != nil {
 		return err
 	}
 	x.sent(c)
 	return nil
+}
+
+// forget gives up the message, of which nothing is to be sent any more.
+func (c *conn) forget() {
+	if c.buf != nil {
+		bufferPool.Put(c.buf)
+	}
+	c.buf, c.message, c.asking = nil, nil, nil
 }
 
 func (c *conn) writeTo(fd uintptr) (done bool) {
@@ -117,17 +134,17 @@ func (c *conn) writeTo(fd uintptr) (done bool) {
 		c.failed = errStale
 		return true
 	}
-	n, err := syscall.Write(int(fd), c.head)
+	n, err := syscall.Write(int(fd), c.message)
 	switch {
-	case err == syscall.EAGAIN, err == syscall.EINTR, err == nil && n < len(c.head):
-		c.head, c.failed = c.head[max(0, n):], syscall.EAGAIN
+	case err == syscall.EAGAIN, err == syscall.EINTR, err == nil && n < len(c.message):
+		c.message, c.failed = c.message[max(0, n):], syscall.EAGAIN
 		return true
 	case err != nil:
 		c.failed = os.NewSyscallError("write", err)
 		return true
 	}
 	c.asking.sent(c)
-	c.asking = nil
+	c.forget()
 	return false
 }
 

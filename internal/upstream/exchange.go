@@ -22,6 +22,11 @@ type Exchange struct {
 	Request *http.Request
 	Target  string // the request target, byte for byte
 
+	// First are bytes that were read from Body before, whose ContentLength is
+	// known and counts them. They go out with the header. The rest is read from
+	// Body, if any is left.
+	First []byte
+
 	// ContinueAfter is how long a worker that was asked whether it wants the
 	// body (Expect: 100-continue) is given to say so.
 	ContinueAfter time.Duration
@@ -95,9 +100,6 @@ func (c *conn) roundTrip(ctx context.Context, x *Exchange) (*http.Response, erro
 }
 
 func (c *conn) exchange(x *Exchange) (*http.Response, error) {
-	if err := c.layHead(x); err != nil {
-		return nil, err
-	}
 	if err := c.ask(x); err != nil {
 		return nil, err
 	}
@@ -134,25 +136,26 @@ func (x *Exchange) sent(c *conn) {
 	if x.Sent != nil {
 		x.Sent()
 	}
-	if x.Request.Body != nil {
+	if r := x.Request; r.Body != nil && r.ContentLength != int64(len(x.First)) {
 		x.sending.begin(c, x)
 	}
 }
 
-// layHead makes the header of a request, if all of it is sound.
-func (c *conn) layHead(x *Exchange) error {
+// compose appends the header of a request, if all of it is sound, and what is at
+// hand of its body.
+func (c *conn) compose(x *Exchange, b []byte) ([]byte, error) {
 	r := x.Request
 	if !sound(r.Method) || !sound(x.Target) || !sound(r.Host) || strings.Contains(r.Method, " ") || strings.Contains(x.Target, " ") {
-		return errors.New("the first line of a request cannot be written")
+		return nil, errors.New("the first line of a request cannot be written")
 	}
 	for name, values := range r.Header {
 		for _, v := range values {
 			if !sound(name) || !sound(v) {
-				return fmt.Errorf("the field %q of a request cannot be written", name)
+				return nil, fmt.Errorf("the field %q of a request cannot be written", name)
 			}
 		}
 	}
-	b := append(c.head[:0], r.Method...)
+	b = append(b, r.Method...)
 	b = append(b, ' ')
 	b = append(b, x.Target...)
 	b = append(b, " HTTP/1.1\r\n"...)
@@ -182,8 +185,8 @@ func (c *conn) layHead(x *Exchange) error {
 		}
 	}
 	c.names = c.names[:0]
-	c.head = append(b, "\r\n"...)
-	return nil
+	b = append(b, "\r\n"...)
+	return append(b, x.First...), nil
 }
 
 func appendField(b []byte, name, value string) []byte {

@@ -10,10 +10,10 @@ import (
 )
 
 // maxIdle is how many connections are kept that nothing uses, each with a
-// buffer of at most keptHead bytes for the next header.
+// buffer of readBuffer bytes, which most answers fit into.
 const (
-	maxIdle  = 512
-	keptHead = 4 << 10
+	maxIdle    = 512
+	readBuffer = 16 << 10
 )
 
 // Pool keeps the connections to one worker. It may be used by many goroutines,
@@ -64,9 +64,6 @@ func (p *Pool) take() *conn {
 // put takes a connection back, or closes it.
 func (p *Pool) put(c *conn) {
 	c.since = time.Now()
-	if cap(c.head) > keptHead {
-		c.head = nil
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed || len(p.idle) >= maxIdle {
@@ -134,6 +131,6 @@ func newConn(p *Pool, sock net.Conn) (*conn, error) {
 	}
 	c := &conn{socket: s, pool: p, raw: raw}
 	c.receive, c.write = c.receiveFrom, c.writeTo
-	c.r = bufio.NewReader(reader{c})
+	c.r = bufio.NewReaderSize(reader{c}, readBuffer)
 	return c, nil
 }

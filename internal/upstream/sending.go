@@ -37,7 +37,7 @@ func (s *sending) begin(c *conn, x *Exchange) {
 		if !s.wanted(x.ContinueAfter) {
 			return
 		}
-		if err := s.send(c, x.Request); err == nil {
+		if err := s.send(c, x); err == nil {
 			s.whole = true
 		} else if !errors.As(err, new(*writeError)) { // of those the answer tells more
 			s.fault.Store(&err)
@@ -90,13 +90,14 @@ func (s *sending) over() bool {
 var bufferPool = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
 // send writes the body, each piece as soon as it was read.
-func (s *sending) send(c *conn, r *http.Request) error {
+func (s *sending) send(c *conn, x *Exchange) error {
+	r := x.Request
 	buf := bufferPool.Get().(*[32 << 10]byte)
 	defer bufferPool.Put(buf)
 	if r.ContentLength < 0 {
 		return s.sendChunks(c, r, buf[:])
 	}
-	for left := r.ContentLength; ; {
+	for left := r.ContentLength - int64(len(x.First)); ; {
 		n, err := r.Body.Read(buf[:])
 		left -= int64(n)
 		s.read.Store(err == io.EOF)

@@ -111,6 +111,16 @@ func TestWhatIsSentIsTheRequest(t *testing.T) {
 			x.Request.ContentLength = 5
 			return x
 		},
+		"PUT /x HTTP/1.1\r\nHost: page\r\nContent-Length: 6\r\n\r\nat one": func() *Exchange {
+			x := request("PUT", strings.NewReader(" one"))
+			x.Request.ContentLength, x.First = 6, []byte("at")
+			return x
+		},
+		"PUT /x HTTP/1.1\r\nHost: page\r\nContent-Length: 7\r\n\r\nat once": func() *Exchange {
+			x := request("PUT", errReader{errors.New("nothing is left to read")})
+			x.Request.ContentLength, x.First = 7, []byte("at once")
+			return x
+		},
 		"PUT /x HTTP/1.1\r\nHost: page\r\nTransfer-Encoding: chunked\r\nTrailer: T\r\n\r\n5\r\nhello\r\n0\r\nT: end\r\n\r\n": func() *Exchange {
 			x := request("PUT", strings.NewReader("hello"))
 			x.Request.Trailer = http.Header{"T": {"end"}}
@@ -128,6 +138,36 @@ func TestWhatIsSentIsTheRequest(t *testing.T) {
 		if status, body, err := w.ask(t, x()); status != 200 || body != "ok" || err != nil {
 			t.Errorf("%q: %d %q, %v", want, status, body, err)
 		}
+	}
+}
+
+// A connection on which a request came too late took nothing of it.
+func TestWhatIsAtHandOfABodyIsSentOnAnotherConnection(t *testing.T) {
+	t.Parallel()
+	first := strings.Repeat("x", 40<<10) // more than a buffer
+	closed := make(chan struct{})
+	w := serve(t, func(n int, c net.Conn, r *bufio.Reader) {
+		head(r)
+		if n == 1 {
+			io.WriteString(c, ok)
+			c.Close()
+			close(closed)
+			return
+		}
+		body := make([]byte, len(first)+len(" and the rest"))
+		if io.ReadFull(r, body); string(body) != first+" and the rest" {
+			t.Errorf("%d bytes came, %.9q at their end", len(body), body[len(first):])
+		}
+		io.WriteString(c, ok)
+	})
+	if status, _, err := w.ask(t, request("GET", nil)); status != 200 || err != nil {
+		t.Fatal(status, err)
+	}
+	<-closed
+	x := request("POST", strings.NewReader(" and the rest"))
+	x.Request.ContentLength, x.First = int64(len(first)+len(" and the rest")), []byte(first)
+	if status, _, err := w.ask(t, x); status != 200 || err != nil || !x.Wrote() {
+		t.Error(status, err, x.Wrote())
 	}
 }
 
@@ -530,7 +570,7 @@ func TestALargeHeaderIsSentWhole(t *testing.T) {
 	if status, _, err := w.ask(t, x); status != 200 || err != nil {
 		t.Errorf("%d, %v", status, err)
 	}
-	if len(w.idle) != 1 || cap(w.idle[0].head) > keptHead {
+	if len(w.idle) != 1 || w.idle[0].message != nil {
 		t.Error("the header is kept")
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -30,10 +31,15 @@ type Conn struct {
 	hurried bool  // the time for a header has begun
 	err     error // what is wrong with the next byte of a body
 
+	// The writer's.
+	gathers  bool
+	gathered *[bufferSize]byte // written and not sent yet, or nil
+
 	stage   atomic.Int32            // of http.ConnState
 	refused atomic.Pointer[Refusal] // why a header or a body was
 	waiting atomic.Int64            // since when no request is under way, in nanoseconds; 0 if one is
 	whole   atomic.Bool             // all of the request under way was read
+	hasty   atomic.Bool             // nothing is waited for; also read by net/http after a body that was cut
 	closed  sync.Once
 	leave   context.CancelFunc // ends the requests of a client that hung up
 
@@ -95,7 +101,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 			return 0, c.err
 		}
 		n, err := c.fill(p)
-		if n > 0 || err != nil {
+		if n > 0 || err != nil || c.hasty.Load() {
 			return n, err
 		}
 	}
@@ -173,6 +179,8 @@ func (c *Conn) fill(p []byte) (int, error) {
 	switch {
 	case err != nil && n == 0:
 		return 0, c.ended(err)
+	case n == 0:
+		return 0, nil
 	case c.part == overParts:
 		return 0, nil
 	case !direct && len(c.buf) > 0:
@@ -194,15 +202,50 @@ func (c *Conn) fill(p []byte) (int, error) {
 	return good, nil
 }
 
+// Hastily calls a function that reads the body of a request. Reads that would
+// have to wait return nothing then, and no error. Where net/http reads too while a
+// request is under way the function is not called.
+func (c *Conn) Hastily(read func()) {
+	if !seesHangUp {
+		return
+	}
+	c.hasty.Store(true)
+	defer c.hasty.Store(false)
+	read()
+}
+
 // receive reads from the client and sees to our deadlines.
 func (c *Conn) receive(p []byte) (int, error) {
 	for {
-		n, err := c.tcp.Read(p)
+		n, err := c.receiveNow(p)
 		if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && !c.expired() {
 			continue
 		}
 		return n, err
 	}
+}
+
+func (c *Conn) receiveNow(p []byte) (n int, err error) {
+	if !c.hasty.Load() {
+		return c.tcp.Read(p)
+	}
+	raw, err := c.tcp.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	rawErr := raw.Read(func(fd uintptr) bool {
+		n, err = syscall.Read(int(fd), p)
+		return true
+	})
+	switch {
+	case rawErr != nil:
+		return 0, rawErr
+	case err == syscall.EAGAIN, err == syscall.EINTR:
+		return 0, nil
+	case err == nil && n == 0:
+		return 0, io.EOF
+	}
+	return max(0, n), os.NewSyscallError("read", err)
 }
 
 // ended is what an error of reading means.
@@ -424,7 +467,40 @@ func (c *Conn) overdue() bool {
 }
 
 // Write may be called while another goroutine reads.
-func (c *Conn) Write(p []byte) (int, error) { return c.tcp.Write(p) }
+func (c *Conn) Write(p []byte) (int, error) {
+	switch {
+	case c.gathers && c.gathered == nil && len(p) == bufferSize:
+		c.gathered = bufferPool.Get().(*[bufferSize]byte)
+		return copy(c.gathered[:], p), nil
+	case c.gathered != nil:
+		if err := c.send(p); err != nil {
+			return 0, err
+		}
+		return len(p), nil
+	}
+	return c.tcp.Write(p)
+}
+
+// Gather calls a function that writes, by way of net/http. Of that it sends a
+// full buffer, which more follows almost always, together with what comes next.
+func (c *Conn) Gather(write func() error) error {
+	c.gathers = true
+	err := write()
+	c.gathers = false
+	if c.gathered != nil {
+		err = errors.Join(err, c.send(nil))
+	}
+	return err
+}
+
+// send sends what was gathered, and more.
+func (c *Conn) send(more []byte) error {
+	first := c.gathered
+	c.gathered = nil
+	defer bufferPool.Put(first)
+	_, err := (&net.Buffers{first[:], more}).WriteTo(c.tcp)
+	return err
+}
 
 // ReadFrom lets the kernel send a file.
 func (c *Conn) ReadFrom(r io.Reader) (int64, error) { return c.tcp.ReadFrom(r) }
