@@ -67,7 +67,7 @@ var notTrailing = []string{
 }
 
 func mayTrail(name string) bool {
-	return !slices.Contains(notTrailing, name) && !slices.Contains(hops, name) &&
+	return !slices.Contains(notTrailing, name) && !isHop(name) &&
 		!strings.HasPrefix(name, "X-Forwarded-") && !strings.HasPrefix(name, "If-") && !strings.Contains(name, "_")
 }
 
@@ -83,7 +83,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	switch {
 	case b.limit > 0 && b.bytes > b.limit:
 		n, err = 0, errTooLarge
-		b.x.cancel(err)
+		b.x.cut(err)
 	case err == io.EOF:
 		b.ended.Store(true)
 		for name, values := range b.of.Trailer {

@@ -30,25 +30,25 @@ type exchange struct {
 	settings  *Settings
 	develop   *Development // nil outside development
 	identity               // does not change
-	client    *http.ResponseController
+	client    http.ResponseController
 	http10    bool          // the client speaks HTTP/1.0
 	expects   bool          // the client waits for a 100
 	request   *http.Request // as it came, or as admit has it
 	answer    countedWriter
-	ctx       context.Context // ends with a cause
-	cancel    context.CancelCauseFunc
-	place     *place   // in the route's queue, or nil
-	backend   *Backend // claimed, or nil
+	ctx       context.Context // ends when the client leaves
+	place     *place          // in the route's queue, or nil
+	backend   *Backend        // claimed, or nil
 	body      *requestBody
-	attempt   *upstream.Exchange // the present one, or nil
-	unflushed bool               // something was written that may not have been sent
-	status    int                // of the answer, 0 until one begins
+	attempt   upstream.Exchange
+	unflushed bool // something was written that may not have been sent
+	status    int  // of the answer, 0 until one begins
 	stream    bool
 	upgraded  *upgradedConn
 	deadline  time.Time // until which it may wait for a worker
 	timing    timing
 
-	answered atomic.Bool // the worker's answer began
+	answered atomic.Bool           // the worker's answer began
+	cause    atomic.Pointer[error] // why it was cut; nil if it was not
 
 	mu    sync.Mutex // guards all below
 	timed bool       // something must move
@@ -216,9 +216,9 @@ func (x *exchange) expire() {
 		return
 	}
 	if x.waitsForClient() {
-		x.cancel(errSlowClient)
+		x.cut(errSlowClient)
 	} else {
-		x.cancel(errSlowWorker)
+		x.cut(errSlowWorker)
 	}
 	if x.body.pending() {
 		x.client.SetReadDeadline(past)
@@ -239,14 +239,28 @@ func (x *exchange) endStream(why Ending) {
 	if x.upgraded != nil && x.upgraded.frames != nil {
 		x.upgraded.end(why)
 	} else {
-		x.cancel(why)
+		x.cut(why)
 	}
+}
+
+// cut ends what is under way with the worker. The first cause counts.
+func (x *exchange) cut(cause error) {
+	x.cause.CompareAndSwap(nil, &cause)
+	x.attempt.Cut()
+}
+
+// why returns why nothing more is to be done: it was cut, or the client left.
+func (x *exchange) why() error {
+	if cause := x.cause.Load(); cause != nil {
+		return *cause
+	}
+	return x.ctx.Err()
 }
 
 // ended reports whether it was we who ended the exchange's stream.
 func (x *exchange) ended() bool {
 	var why Ending
-	return errors.As(context.Cause(x.ctx), &why)
+	return errors.As(x.why(), &why)
 }
 
 // end gives everything back. No deadline is set after it.
@@ -258,16 +272,13 @@ func (x *exchange) end() {
 	}
 	x.mu.Unlock()
 	x.body.shut()
-	if x.attempt != nil {
-		x.attempt.Wait()
-	}
+	x.attempt.Wait()
 	if x.upgraded != nil {
 		x.upgraded.Close()
 	}
 	x.leave()
 	x.record()
 	x.release()
-	x.cancel(nil)
 }
 
 // record counts the exchange.

@@ -9,26 +9,24 @@ import (
 	"strings"
 	"sync"
 
-	"tqserver/internal/upstream"
 	"tqserver/internal/wire"
 )
 
 // forward sends a request to the backend that it has, and hands on the answer.
 func (p *Proxy) forward(w http.ResponseWriter, r *http.Request) {
 	x := exchangeOf(r)
-	out, err := x.outgoing(r)
-	if err != nil {
+	if err := x.prepare(r); err != nil {
 		p.fail(w, r, err)
 		return
 	}
-	resp, err := x.ask(w, out)
+	resp, err := x.ask(w)
 	if err != nil {
 		p.fail(w, r, err)
 		return
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusSwitchingProtocols {
-		if err := x.switchProtocols(w, out, resp); err != nil {
+		if err := x.switchProtocols(w, resp); err != nil {
 			p.fail(w, r, err)
 		}
 		return
@@ -43,9 +41,9 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request) {
 const maxFirst = 16 << 10
 
 // ask sends a request, together with what has come of its body.
-func (x *exchange) ask(w http.ResponseWriter, out *upstream.Exchange) (*http.Response, error) {
+func (x *exchange) ask(w http.ResponseWriter) (*http.Response, error) {
 	if !x.body.mayHurry() {
-		return x.roundTrip(w, out)
+		return x.roundTrip(w)
 	}
 	buf := copyBuffers.Get().(*[32 << 10]byte)
 	defer copyBuffers.Put(buf)
@@ -53,12 +51,12 @@ func (x *exchange) ask(w http.ResponseWriter, out *upstream.Exchange) (*http.Res
 	if err != nil {
 		return nil, err
 	}
-	out.First = buf[:n]
-	return x.roundTrip(w, out)
+	x.attempt.First = buf[:n]
+	return x.roundTrip(w)
 }
 
-// outgoing returns the request that the worker sees.
-func (x *exchange) outgoing(in *http.Request) (*upstream.Exchange, error) {
+// prepare makes the request that the worker sees.
+func (x *exchange) prepare(in *http.Request) error {
 	h := maps.Clone(in.Header)
 	asked := upgradeOf(h)
 	removeHops(h)
@@ -67,25 +65,24 @@ func (x *exchange) outgoing(in *http.Request) (*upstream.Exchange, error) {
 	}
 	switch {
 	case !isPrintable(asked):
-		return nil, errors.New("the client asks for a protocol that has no name")
+		return errors.New("the client asks for a protocol that has no name")
 	case asked == "", x.http10, namesHTTP2(asked):
 		delete(h, "Http2-Settings")
 	default:
 		h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{asked}
 	}
 	x.tell(in, h)
-	out := &upstream.Exchange{
-		Request:       &http.Request{Method: in.Method, Host: in.Host, Header: h, ContentLength: in.ContentLength, Trailer: x.body.trailers()},
-		Target:        in.RequestURI, // byte for byte
-		ContinueAfter: continueAfter,
-	}
+	out := &x.attempt
+	out.Request = &http.Request{Method: in.Method, Host: in.Host, Header: h, ContentLength: in.ContentLength, Trailer: x.body.trailers()}
+	out.Target = in.RequestURI // byte for byte
+	out.ContinueAfter = continueAfter
 	if !strings.HasPrefix(out.Target, "/") { // http://host
 		out.Target = in.URL.RequestURI()
 	}
 	if x.body != nil {
 		out.Request.Body = x.body
 	}
-	return out, nil
+	return nil
 }
 
 // interim hands on an answer of 1xx.
@@ -201,8 +198,14 @@ func (x *exchange) flush(w http.ResponseWriter) {
 	}
 }
 
-// hops are the fields that are of one connection (RFC 9110 section 7.6.1).
-var hops = []string{"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
+// isHop reports whether a field is of one connection (RFC 9110 section 7.6.1).
+func isHop(name string) bool {
+	switch name {
+	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
+		return true
+	}
+	return false
+}
 
 func removeHops(h http.Header) {
 	for _, line := range h["Connection"] {
@@ -210,8 +213,10 @@ func removeHops(h http.Header) {
 			h.Del(strings.TrimSpace(name))
 		}
 	}
-	for _, name := range hops {
-		delete(h, name)
+	for name := range h {
+		if isHop(name) {
+			delete(h, name)
+		}
 	}
 }
 

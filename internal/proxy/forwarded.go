@@ -112,10 +112,11 @@ func (who *identity) forward(in *http.Request, out http.Header) {
 		chain = append(chain, who.peer.String())
 	}
 	if len(chain) > 0 {
-		out["X-Forwarded-For"] = []string{strings.Join(chain, ", ")}
+		who.forwardedFor[0] = strings.Join(chain, ", ")
+		out["X-Forwarded-For"] = who.forwardedFor[:]
 	}
-	out["X-Forwarded-Proto"] = []string{who.scheme}
-	out["X-Forwarded-Host"] = []string{host}
+	who.forwardedHost[0] = host
+	out["X-Forwarded-Proto"], out["X-Forwarded-Host"] = who.scheme[:], who.forwardedHost[:]
 }
 
 // aboutClient reports whether only trusted proxies may send a field.

@@ -6,34 +6,40 @@ import (
 	"net/netip"
 )
 
+// line is a field of one line. What is sliced from it takes no memory of its own.
+type line [1]string
+
 // identity is what a request is called and who sent it.
 type identity struct {
-	id          string // X-Request-ID
-	traceparent string // of the span that the exchange is
-	tracestate  string // of those before it, or empty
+	id          line // X-Request-ID
+	traceparent line // of the span that the exchange is
+	tracestate  line // of those before it, or empty
 
 	peer       netip.Addr // at the other end of the connection
 	trusted    bool       // the peer is one of Settings.TrustedProxies
 	clientAddr netip.Addr // who asks, as far as trusted proxies know
-	scheme     string     // by which the client asks, http or https
+	scheme     line       // by which the client asks, http or https
+
+	// What the worker is told besides; set by forward.
+	forwardedFor, forwardedHost line
 }
 
 // identify finds out who sent a request and names it.
 func identify(r *http.Request, trusted []netip.Prefix) identity {
-	who := identity{id: requestID(r.Header["X-Request-Id"]), scheme: "http"}
-	who.traceparent, who.tracestate = continueTrace(r.Header["Traceparent"], r.Header["Tracestate"])
+	who := identity{id: line{requestID(r.Header["X-Request-Id"])}, scheme: line{"http"}}
+	who.traceparent[0], who.tracestate[0] = continueTrace(r.Header["Traceparent"], r.Header["Tracestate"])
 	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		who.peer = bare(peer.Addr())
 	}
 	who.trusted = contains(trusted, who.peer)
 	who.clientAddr = who.peer
 	if r.TLS != nil {
-		who.scheme = "https"
+		who.scheme[0] = "https"
 	}
 	if who.trusted {
 		who.clientAddr = clientAddr(who.peer, r.Header["X-Forwarded-For"], trusted)
 		if proto, ok := forwardedProto(r.Header["X-Forwarded-Proto"]); ok {
-			who.scheme = proto
+			who.scheme[0] = proto
 		}
 	}
 	return who
@@ -42,8 +48,7 @@ func identify(r *http.Request, trusted []netip.Prefix) identity {
 // name puts the names of a request into the header of its answer, in the place
 // of what a worker may have put there.
 func (who *identity) name(h http.Header) {
-	h["X-Request-Id"] = []string{who.id}
-	h["Traceparent"] = []string{who.traceparent}
+	h["X-Request-Id"], h["Traceparent"] = who.id[:], who.traceparent[:]
 }
 
 // tell puts who sent a request, and what it is called, into the header that the
@@ -52,8 +57,8 @@ func (who *identity) name(h http.Header) {
 func (who *identity) tell(in *http.Request, out http.Header) {
 	who.name(out)
 	delete(out, "Tracestate")
-	if who.tracestate != "" {
-		out["Tracestate"] = []string{who.tracestate}
+	if who.tracestate[0] != "" {
+		out["Tracestate"] = who.tracestate[:]
 	}
 	who.forward(in, out)
 }

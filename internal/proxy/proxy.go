@@ -63,9 +63,8 @@ func (p *Proxy) Record(record func(accesslog.Record)) { p.record.Store(&record) 
 
 // ServeHTTP answers a request by the page whose route it falls under.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{began: time.Now(), settings: p.settings.Load(), develop: p.develop.Load(), client: http.NewResponseController(w)}
+	x := &exchange{began: time.Now(), settings: p.settings.Load(), develop: p.develop.Load(), client: *http.NewResponseController(w), ctx: r.Context()}
 	x.identity = identify(r, x.settings.TrustedProxies)
-	x.ctx, x.cancel = context.WithCancelCause(r.Context())
 	x.answer = countedWriter{ResponseWriter: w}
 	w = &x.answer
 	x.http10, x.expects = !r.ProtoAtLeast(1, 1), r.Header.Get("Expect") != ""
@@ -190,7 +189,7 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 // failure is what to tell a client of an error. If it has left it is told
 // nothing: failure panics with [http.ErrAbortHandler].
 func (x *exchange) failure(err error) Refusal {
-	cause := context.Cause(x.ctx)
+	cause := x.why()
 	var refusal *refusalError
 	switch fault := x.body.fault(); {
 	case errors.As(err, &refusal):

@@ -3,21 +3,19 @@ package proxy
 import (
 	"net/http"
 	"time"
-
-	"tqserver/internal/upstream"
 )
 
 // roundTrip sends a request to the backend that was claimed for it, and to
 // another where that may be done without running anything twice.
-func (x *exchange) roundTrip(w http.ResponseWriter, out *upstream.Exchange) (*http.Response, error) {
+func (x *exchange) roundTrip(w http.ResponseWriter) (*http.Response, error) {
+	out := &x.attempt
 	out.Interim = func(status int, fields http.Header) { x.interim(w, status, fields) }
 	out.Blocked = func() { x.flush(w) }
 	out.Sent = x.leave
-	x.attempt = out
 	repeats, pause := 0, time.Millisecond
 	for {
 		resp, err := x.backend.pool.RoundTrip(x.ctx, out)
-		if err == nil || x.ctx.Err() != nil {
+		if err == nil || x.why() != nil {
 			return resp, err
 		}
 		switch {

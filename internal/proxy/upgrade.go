@@ -8,15 +8,13 @@ import (
 	"net"
 	"net/http"
 	"strings"
-
-	"tqserver/internal/upstream"
 )
 
 // switchProtocols hands a client's connection and the worker's to one another,
 // and returns when both directions have ended, or one of them failed. If it
 // returns an error the client was not answered.
-func (x *exchange) switchProtocols(w http.ResponseWriter, out *upstream.Exchange, resp *http.Response) error {
-	if asked, got := upgradeOf(out.Request.Header), upgradeOf(resp.Header); asked == "" || !strings.EqualFold(asked, got) {
+func (x *exchange) switchProtocols(w http.ResponseWriter, resp *http.Response) error {
+	if asked, got := upgradeOf(x.attempt.Request.Header), upgradeOf(resp.Header); asked == "" || !strings.EqualFold(asked, got) {
 		return fmt.Errorf("the worker switched to %q when %q was asked for", got, asked)
 	}
 	worker := x.beginUpgraded(resp)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -37,6 +38,40 @@ type Exchange struct {
 
 	wrote, began bool
 	sending      sending
+
+	mu   sync.Mutex // guards all below
+	conn *conn      // on which it is under way, or nil
+	cut  bool
+}
+
+// Cut ends the exchange, or makes it fail if it begins later: its connection is
+// closed. It may be called from any goroutine, and again.
+func (x *Exchange) Cut() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.cut = true
+	if x.conn != nil {
+		x.conn.close()
+	}
+}
+
+// enter has the exchange under way on a connection.
+func (x *Exchange) enter(c *conn) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.conn = c
+	if x.cut {
+		c.close()
+	}
+}
+
+// leave has it under way on none, and reports whether the connection is as it was
+// left.
+func (x *Exchange) leave() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.conn = nil
+	return !x.cut
 }
 
 // Wrote reports whether the whole header was sent: with less the worker cannot
@@ -56,7 +91,7 @@ func (x *Exchange) Wait() {
 
 // RoundTrip sends a request and returns its answer, whose body must be read to
 // its end or closed: only then its connection is free again. The body of an
-// answer of 101 is a [*Duplex]. When the context ends the connection is closed.
+// answer of 101 is a [*Duplex]. When the context ends the exchange is cut.
 // After an error [Exchange.Wrote] and [Exchange.Began] say what is known of the
 // worker, and another attempt may be made with the same Exchange, if it has no
 // body or nothing was sent.
@@ -74,10 +109,12 @@ func (p *Pool) RoundTrip(ctx context.Context, x *Exchange) (*http.Response, erro
 }
 
 func (c *conn) roundTrip(ctx context.Context, x *Exchange) (*http.Response, error) {
-	unwatch := context.AfterFunc(ctx, c.close)
+	x.enter(c)
+	unwatch := context.AfterFunc(ctx, x.Cut)
 	resp, err := c.exchange(x)
 	if err != nil {
 		unwatch()
+		x.leave()
 		c.close()
 		x.sending.ask(false)
 		if fault := x.sending.fault.Load(); fault != nil {
@@ -235,7 +272,8 @@ func (b *body) end(whole bool) {
 	b.ended = true
 	c := b.c
 	c.block = nil
-	if b.unwatch() && whole && !b.last && b.x.sending.over() && c.r.Buffered() == 0 {
+	b.unwatch()
+	if b.x.leave() && whole && !b.last && b.x.sending.over() && c.r.Buffered() == 0 {
 		c.pool.put(c)
 	} else {
 		c.close()
