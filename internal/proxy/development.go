@@ -75,7 +75,7 @@ func (x *exchange) awaitNewer() {
 		case <-patience.C:
 			x.timing.held = time.Since(began)
 			return
-		case <-x.ctx.Done():
+		case <-x.leaving.Done():
 			panic(http.ErrAbortHandler) // the client left
 		}
 	}

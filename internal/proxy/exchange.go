@@ -35,7 +35,7 @@ type exchange struct {
 	expects   bool          // the client waits for a 100
 	request   *http.Request // as it came, or as admit has it
 	answer    countedWriter
-	ctx       context.Context // ends when the client leaves
+	leaving   context.Context // ends when the client leaves
 	place     *place          // in the route's queue, or nil
 	backend   *Backend        // claimed, or nil
 	body      *requestBody
@@ -141,7 +141,7 @@ func (x *exchange) wait(until <-chan struct{}, pause time.Duration) *Refusal {
 	case <-paused:
 	case <-patience.C:
 		return notReady()
-	case <-x.ctx.Done():
+	case <-x.leaving.Done():
 		panic(http.ErrAbortHandler) // the client left
 	}
 	return nil
@@ -254,7 +254,7 @@ func (x *exchange) why() error {
 	if cause := x.cause.Load(); cause != nil {
 		return *cause
 	}
-	return x.ctx.Err()
+	return x.leaving.Err()
 }
 
 // ended reports whether it was we who ended the exchange's stream.

@@ -12,6 +12,7 @@ import (
 
 	"tqserver/internal/accesslog"
 	"tqserver/internal/upstream"
+	"tqserver/internal/wire"
 )
 
 // Settings bound what a request may take. A timeout of 0 is none, but with a
@@ -63,7 +64,7 @@ func (p *Proxy) Record(record func(accesslog.Record)) { p.record.Store(&record) 
 
 // ServeHTTP answers a request by the page whose route it falls under.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{began: time.Now(), settings: p.settings.Load(), develop: p.develop.Load(), client: *http.NewResponseController(w), ctx: r.Context()}
+	x := &exchange{began: time.Now(), settings: p.settings.Load(), develop: p.develop.Load(), client: *http.NewResponseController(w), leaving: wire.Leaving(r)}
 	x.identity = identify(r, x.settings.TrustedProxies)
 	x.answer = countedWriter{ResponseWriter: w}
 	w = &x.answer
@@ -73,7 +74,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.client.EnableFullDuplex() // an answer may come before the body was read (golang.org/issue/40747)
 		x.body = newRequestBody(x, r)
 	}
-	r = r.WithContext(context.WithValue(x.ctx, exchangeKey{}, x))
+	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 	x.request = r
 	if !p.admit(w, r) {
 		return

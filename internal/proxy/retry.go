@@ -14,7 +14,7 @@ func (x *exchange) roundTrip(w http.ResponseWriter) (*http.Response, error) {
 	out.Sent = x.leave
 	repeats, pause := 0, time.Millisecond
 	for {
-		resp, err := x.backend.pool.RoundTrip(x.ctx, out)
+		resp, err := x.backend.pool.RoundTrip(x.leaving, out)
 		if err == nil || x.why() != nil {
 			return resp, err
 		}

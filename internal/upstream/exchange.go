@@ -164,8 +164,21 @@ func (c *conn) exchange(x *Exchange) (*http.Response, error) {
 	}
 }
 
-// framing are the fields that Exchange.Request does not decide on.
-var framing = map[string]bool{"Host": true, "Content-Length": true, "Transfer-Encoding": true, "Trailer": true}
+// field is a name with its values.
+type field struct {
+	name   string
+	values []string
+}
+
+// frames reports whether a field is one that Exchange.Request.Header does not
+// decide on.
+func frames(name string) bool {
+	switch name {
+	case "Host", "Content-Length", "Transfer-Encoding", "Trailer":
+		return true
+	}
+	return false
+}
 
 // sent notes that the header is on its way, which the body follows.
 func (x *Exchange) sent(c *conn) {
@@ -210,18 +223,19 @@ func (c *conn) compose(x *Exchange, b []byte) ([]byte, error) {
 			b = appendField(b, "Trailer", name)
 		}
 	}
-	for name := range r.Header {
-		if !framing[name] {
-			c.names = append(c.names, name)
+	for name, values := range r.Header {
+		if !frames(name) {
+			c.fields = append(c.fields, field{name, values})
 		}
 	}
-	slices.Sort(c.names) // so that the same request is the same bytes
-	for _, name := range c.names {
-		for _, v := range r.Header[name] {
-			b = appendField(b, name, v)
+	slices.SortFunc(c.fields, func(a, b field) int { return strings.Compare(a.name, b.name) }) // so that the same request is the same bytes
+	for _, f := range c.fields {
+		for _, v := range f.values {
+			b = appendField(b, f.name, v)
 		}
 	}
-	c.names = c.names[:0]
+	clear(c.fields)
+	c.fields = c.fields[:0]
 	b = append(b, "\r\n"...)
 	return append(b, x.First...), nil
 }

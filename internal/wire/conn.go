@@ -41,7 +41,8 @@ type Conn struct {
 	whole   atomic.Bool             // all of the request under way was read
 	hasty   atomic.Bool             // nothing is waited for; also read by net/http after a body that was cut
 	closed  sync.Once
-	leave   context.CancelFunc // ends the requests of a client that hung up
+	leaving context.Context    // that of the requests; ends when the client has hung up
+	leave   context.CancelFunc // ends it
 
 	mu     sync.Mutex // guards all below
 	theirs time.Time  // deadline for reads that was set from outside

@@ -261,6 +261,7 @@ type connKey struct{}
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	if c, ok := c.(*Conn); ok {
 		ctx, c.leave = context.WithCancel(ctx)
+		c.leaving = ctx
 	}
 	return context.WithValue(ctx, connKey{}, c)
 }
@@ -270,6 +271,15 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 func Of(r *http.Request) *Conn {
 	c, _ := r.Context().Value(connKey{}).(*Conn)
 	return c
+}
+
+// Leaving returns a context that ends when the client of a request leaves. It may
+// be that of the connection, which costs less to wait for than the request's own.
+func Leaving(r *http.Request) context.Context {
+	if c := Of(r); c != nil && seesHangUp {
+		return c.leaving
+	}
+	return r.Context()
 }
 
 // refusedMethod is what nobody can guess, so that no client can ask for it.
