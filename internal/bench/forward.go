@@ -29,7 +29,6 @@ const forwarded = `package main
 import (
 	"io"
 	"log"
-	"math/rand/v2"
 	"net/http"
 	"os"
 	"strconv"
