@@ -80,6 +80,17 @@ func TestAPageThatKeepsEndingShowsItsPanic(t *testing.T) {
 	tab.await(text, "mended")
 }
 
+func TestATabThatCameWhileAPageStartedAgainShowsItsPanic(t *testing.T) {
+	late := "package main\n\nimport \"time\"\n\nfunc main() {\n\ttime.Sleep(3 * time.Second)\n\tpanic(\"no luck\")\n}\n"
+	p := newProject(t, map[string]string{"pages/index/main.go": late})
+	b := newBrowser(t)
+	p.await("it ends", func() bool { return len(p.events("/", "the worker did not start")) > 0 })
+	p.await("it starts again", func() bool { return strings.Contains(p.navigate("/"), "Starting /") })
+	tab := b.open(p.url)
+	tab.await(text, "pages are ready")
+	tab.await(text, "panic: no luck")
+}
+
 // slow starts late.
 var slow = strings.Replace(hello("ready"), "func main() {\n", "func main() {\n\ttime.Sleep(3 * time.Second)\n", 1)
 

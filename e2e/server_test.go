@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -166,6 +167,26 @@ func (p *project) serves(path, text string) {
 		bufio.NewReader(resp.Body).WriteTo(body)
 		return resp.StatusCode == 200 && strings.Contains(body.String(), text)
 	})
+}
+
+// navigate returns what a tab without scripts is shown at a path.
+func (p *project) navigate(path string) string {
+	p.Helper()
+	r, err := http.NewRequestWithContext(p.Context(), http.MethodGet, p.url+path, nil)
+	if err != nil {
+		p.Fatal(err)
+	}
+	r.Header.Set("Sec-Fetch-Mode", "navigate")
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		p.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		p.Fatal(err)
+	}
+	return string(body)
 }
 
 // page is a program that answers with HTML; %s in it is what header and body

@@ -24,6 +24,7 @@ var pageTemplate = template.Must(template.New("page").Parse(pageText))
 // explanation is what an error page or a waiting page says.
 type explanation struct {
 	Status    int
+	Face      string // that the document shows, if it is one of the page
 	Page, Dir string
 	Build     int
 	Title     string
@@ -82,10 +83,10 @@ func (l *Live) Explain(route string, status int, form, requestID string) (string
 		x.Title = p.Route + " ended before it answered"
 	case status != http.StatusServiceUnavailable, p.Phase == state.Stopped, p.ServingOn > 0:
 		return "", false
-	case p.Phase == state.Building, p.Phase == state.Starting, p.Phase == state.Waiting:
-		x.wait(l, p)
-	case p.trouble != nil:
+	case p.broken():
 		x.broken(l, p)
+	case underWay(p.Phase):
+		x.wait(l, p)
 	default:
 		return "", false
 	}
@@ -93,7 +94,7 @@ func (l *Live) Explain(route string, status int, form, requestID string) (string
 }
 
 func (x *explanation) wait(l *Live, p page) {
-	x.Waiting = true
+	x.Waiting, x.Face = true, p.face
 	x.Title = "Building " + p.Route
 	x.Message = "It is shown here as soon as it is ready."
 	switch p.Phase {
@@ -117,7 +118,7 @@ func (x *explanation) wait(l *Live, p page) {
 
 func (x *explanation) broken(l *Live, p page) {
 	t := p.trouble
-	x.Title, x.Message, x.Build = t.title(p.Route), t.message, t.build
+	x.Face, x.Title, x.Message, x.Build = p.face, t.title(p.Route), t.message, t.build
 	for _, compiler := range t.problems[:min(len(t.problems), maxProblems)] {
 		compiler.Message = shortened(compiler.Message, maxText)
 		x.Problems = append(x.Problems, problem{compiler, l.excerpt(compiler)})

@@ -136,6 +136,17 @@ func (l *Live) page(route string) (page, bool) {
 	return p, ok && !p.gone
 }
 
+// broken reports whether what is to be said of a page that does not serve is its
+// trouble. A newer version that is under way is said in its place, another start
+// of the same one is not.
+func (p page) broken() bool {
+	return p.trouble != nil && (!underWay(p.Phase) || p.Build.Number == p.trouble.build)
+}
+
+func underWay(phase state.Phase) bool {
+	return phase == state.Building || phase == state.Starting || phase == state.Waiting
+}
+
 // faceOf names what a tab is shown: s for a build that serves, with the state of
 // the files beside it, e for an error, w for a page that is under way, x for one
 // that is stopped or gone.
@@ -145,7 +156,7 @@ func (l *Live) faceOf(p page) string {
 		return l.epoch + ".x"
 	case p.ServingOn > 0:
 		return l.served(strconv.Itoa(p.ServingOn), p.Assets)
-	case p.trouble != nil:
+	case p.broken():
 		return l.epoch + ".e" + p.trouble.id
 	}
 	return l.epoch + ".w"

@@ -46,7 +46,7 @@
 
   const me = document.currentScript;
   const { page = '', way, method } = me.dataset;
-  let face = me.dataset.face || '';
+  let face = document.documentElement.dataset.tqFace || me.dataset.face || '';
   const name = 'tqserver ' + new URL(me.src).pathname;
   const pages = new Map();
   let bye = () => {};

@@ -25,23 +25,32 @@ func TestTheFaceOfAPageChangesWithWhatItShows(t *testing.T) {
 		p.Route = "/"
 		l.follow(p)
 		now, _ := l.page("/")
-		faces = append(faces, strings.TrimPrefix(now.face, "10.")[:1])
+		face := strings.TrimPrefix(now.face, "10.")[:1]
+		faces = append(faces, face)
+		html, _ := l.Explain("/", 503, "text/html", "ID")
+		if waits := strings.Contains(html, "data-tq-bar"); html != "" && (!strings.Contains(html, `data-tq-face="`+now.face+`"`) || waits != (face == "w")) || (html == "") != (face == "s" || face == "x") {
+			t.Errorf("%+v has the face %s and is explained by %s", p, now.face, html)
+		}
 		return now
 	}
 	see(state.Page{Phase: state.Building})
 	see(state.Page{Phase: state.Failed, Build: broken, Problem: "the newest build failed"})
-	if p := see(state.Page{Phase: state.Building}); p.trouble == nil {
+	if p := see(state.Page{Phase: state.Building, Build: state.Build{Number: 3}}); p.trouble == nil {
 		t.Error("what is being mended is forgotten")
 	}
-	see(state.Page{Phase: state.Starting})
+	see(state.Page{Phase: state.Starting, Build: state.Build{Number: 3}})
 	if p := see(state.Page{Phase: state.Serving, ServingOn: 3}); p.trouble != nil {
 		t.Error("what is mended is not forgotten")
 	}
 	if p := see(state.Page{Phase: state.Failed, ServingOn: 3, Build: broken, Problem: "the newest build failed"}); p.trouble == nil {
 		t.Error("there is no trouble beside what serves")
 	}
+	see(state.Page{Phase: state.Crashed, Build: state.Build{Number: 4}})
+	if p := see(state.Page{Phase: state.Starting, Build: state.Build{Number: 4}}); p.face != "10.e"+p.trouble.id {
+		t.Errorf("another start of what keeps ending looks like %s", p.face)
+	}
 	see(state.Page{Phase: state.Stopped})
-	if got := strings.Join(faces, ""); got != "weeessx" {
+	if got := strings.Join(faces, ""); got != "wewwsseex" {
 		t.Errorf("faces %s", got)
 	}
 }

@@ -51,7 +51,7 @@ const (
 func (l *Live) troubleOf(before page, now state.Page) *trouble {
 	t := &trouble{build: now.Build.Number, message: now.Problem}
 	switch {
-	case now.Phase == state.Building, now.Phase == state.Starting, now.Phase == state.Waiting:
+	case underWay(now.Phase):
 		return before.trouble
 	case now.Phase == state.Crashed:
 		t.kind = crashes
