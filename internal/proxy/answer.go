@@ -14,17 +14,17 @@ import (
 
 // refuse answers in the form that the client asks for. By itself it says
 // nothing that the world should not know.
-func refuse(w http.ResponseWriter, r *http.Request, refusal Refusal, develop *Development) {
+func (x *exchange) refuse(w http.ResponseWriter, refusal Refusal) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	if !refusal.Until.IsZero() {
 		h.Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(time.Until(refusal.Until).Seconds())))))
 	}
-	form := preferred(strings.Join(r.Header.Values("Accept"), ","))
+	form := preferred(strings.Join(x.request.Header.Values("Accept"), ","))
 	body, explained := "", false
-	if develop != nil && develop.Explain != nil {
-		body, explained = develop.Explain(exchangeOf(r).routeName(), refusal.Status, form, h.Get("X-Request-Id"))
+	if x.develop != nil && x.develop.Explain != nil {
+		body, explained = x.develop.Explain(x.routeName(), refusal.Status, form, h.Get("X-Request-Id"))
 	}
 	if !explained {
 		body = refusal.write(form, h.Get("X-Request-Id"))
@@ -35,7 +35,7 @@ func refuse(w http.ResponseWriter, r *http.Request, refusal Refusal, develop *De
 	h.Set("Content-Type", form)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(refusal.Status)
-	if r.Method != http.MethodHead {
+	if x.request.Method != http.MethodHead {
 		io.WriteString(w, body)
 	}
 }

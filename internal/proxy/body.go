@@ -153,8 +153,8 @@ func (b *requestBody) patience(idle time.Duration) time.Duration {
 }
 
 // tooLarge reports whether the body is known to be larger than it may be.
-func (b *requestBody) tooLarge(r *http.Request) bool {
-	return b != nil && b.limit > 0 && r.ContentLength > b.limit
+func (b *requestBody) tooLarge() bool {
+	return b != nil && b.limit > 0 && b.of.ContentLength > b.limit
 }
 
 func (b *requestBody) Close() error { return nil }

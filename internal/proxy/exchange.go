@@ -11,8 +11,6 @@ import (
 	"tqserver/internal/upstream"
 )
 
-type exchangeKey struct{}
-
 var (
 	errSlowClient = errors.New("the client's body stopped coming, or came too slowly")
 	errTooLarge   = errors.New("the client's body is too large")
@@ -40,8 +38,9 @@ type exchange struct {
 	backend   *Backend        // claimed, or nil
 	body      *requestBody
 	attempt   upstream.Exchange
-	unflushed bool // something was written that may not have been sent
-	status    int  // of the answer, 0 until one begins
+	asked     string // the protocol that the client wants to switch to, or empty
+	unflushed bool   // something was written that may not have been sent
+	status    int    // of the answer, 0 until one begins
 	stream    bool
 	upgraded  *upgradedConn
 	deadline  time.Time // until which it may wait for a worker
@@ -56,11 +55,6 @@ type exchange struct {
 	idle  *time.Timer
 	fires time.Time // when idle does, no later than limit; zero if it does not
 	over  bool
-}
-
-// exchangeOf returns the exchange that a request belongs to.
-func exchangeOf(r *http.Request) *exchange {
-	return r.Context().Value(exchangeKey{}).(*exchange)
 }
 
 // acquire claims a backend, waiting for one as long as the settings allow.

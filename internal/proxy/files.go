@@ -13,23 +13,22 @@ var notForFiles = Refusal{Status: http.StatusMethodNotAllowed, Title: "Method no
 func (p *Proxy) Files(find func(*http.Request) (h http.Handler, found bool)) { p.files.Store(&find) }
 
 // serveFile answers by a file if there is one.
-func (p *Proxy) serveFile(w http.ResponseWriter, r *http.Request) bool {
-	file, found := (*p.files.Load())(r)
+func (p *Proxy) serveFile(x *exchange, w http.ResponseWriter) bool {
+	file, found := (*p.files.Load())(x.request)
 	if !found {
 		return false
 	}
 	if file == nil {
 		w.Header().Set("Allow", "GET, HEAD")
-		p.fail(w, r, &refusalError{&notForFiles})
+		x.fail(w, &refusalError{&notForFiles})
 		return true
 	}
-	x := exchangeOf(r)
 	x.name(w.Header())
 	if x.body.pending() {
 		closeAfter(w.Header())
 	}
 	x.watch(true)
-	file.ServeHTTP(&fileWriter{w, x}, r)
+	file.ServeHTTP(&fileWriter{w, x}, x.request)
 	return true
 }
 

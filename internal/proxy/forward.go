@@ -9,25 +9,26 @@ import (
 	"strings"
 	"sync"
 
+	"tqserver/internal/upstream"
 	"tqserver/internal/wire"
 )
 
 // forward sends a request to the backend that it has, and hands on the answer.
-func (p *Proxy) forward(w http.ResponseWriter, r *http.Request) {
-	x := exchangeOf(r)
-	if err := x.prepare(r); err != nil {
-		p.fail(w, r, err)
+func (x *exchange) forward(w http.ResponseWriter) {
+	if err := x.prepare(); err != nil {
+		x.fail(w, err)
 		return
 	}
+	wire.WhenGone(x.request, x.attempt.Cut)
 	resp, err := x.ask(w)
 	if err != nil {
-		p.fail(w, r, err)
+		x.fail(w, err)
 		return
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		if err := x.switchProtocols(w, resp); err != nil {
-			p.fail(w, r, err)
+			x.fail(w, err)
 		}
 		return
 	}
@@ -56,33 +57,61 @@ func (x *exchange) ask(w http.ResponseWriter) (*http.Response, error) {
 }
 
 // prepare makes the request that the worker sees.
-func (x *exchange) prepare(in *http.Request) error {
-	h := maps.Clone(in.Header)
-	asked := upgradeOf(h)
-	removeHops(h)
-	if hasToken(in.Header["Te"], "trailers") {
-		h["Te"] = []string{"trailers"}
-	}
+func (x *exchange) prepare() error {
+	in, out := x.request, &x.attempt
+	x.asked = upgradeOf(in.Header)
 	switch {
-	case !isPrintable(asked):
+	case !isPrintable(x.asked):
 		return errors.New("the client asks for a protocol that has no name")
-	case asked == "", x.http10, namesHTTP2(asked):
-		delete(h, "Http2-Settings")
-	default:
-		h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{asked}
+	case x.http10, namesHTTP2(x.asked):
+		x.asked = ""
 	}
-	x.tell(in, h)
-	out := &x.attempt
-	out.Request = &http.Request{Method: in.Method, Host: in.Host, Header: h, ContentLength: in.ContentLength, Trailer: x.body.trailers()}
-	out.Target = in.RequestURI // byte for byte
-	out.ContinueAfter = continueAfter
+	out.Method, out.Host = in.Method, in.Host
+	out.Target = in.RequestURI               // byte for byte
 	if !strings.HasPrefix(out.Target, "/") { // http://host
 		out.Target = in.URL.RequestURI()
 	}
+	out.Fields = x.fields()
+	if x.expects {
+		out.ContinueAfter = continueAfter
+	}
 	if x.body != nil {
-		out.Request.Body = x.body
+		out.Body, out.Length, out.Trailer = x.body, in.ContentLength, x.body.trailers()
 	}
 	return nil
+}
+
+// fields returns what the worker is told in the header: what the client said of
+// the request but not of the connection, and what only we know. They are sorted,
+// so that the same request is the same bytes.
+func (x *exchange) fields() []upstream.Field {
+	in := x.request.Header
+	fields := make([]upstream.Field, 0, len(in)+8)
+	connection := in["Connection"]
+	for name, values := range in {
+		switch {
+		case x.decides(name):
+			continue
+		case aboutClient(name): // whatever Connection says: it counts (golang.org/issue/50580)
+			if !x.trusted {
+				continue
+			}
+		case isHop(name), len(connection) > 0 && hasToken(connection, name), name == "Http2-Settings" && x.asked == "":
+			continue
+		}
+		for _, value := range values {
+			fields = append(fields, upstream.Field{Name: name, Value: value})
+		}
+	}
+	if hasToken(in["Te"], "trailers") {
+		fields = append(fields, upstream.Field{Name: "Te", Value: "trailers"})
+	}
+	if x.asked != "" {
+		fields = append(fields, upstream.Field{Name: "Connection", Value: "Upgrade"}, upstream.Field{Name: "Upgrade", Value: x.asked})
+	}
+	fields = x.tell(x.request, fields)
+	slices.SortStableFunc(fields, func(a, b upstream.Field) int { return strings.Compare(a.Name, b.Name) })
+	return fields
 }
 
 // interim hands on an answer of 1xx.

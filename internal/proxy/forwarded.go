@@ -15,6 +15,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"tqserver/internal/upstream"
 )
 
 // clientAddr returns the address of who asks. The peer is a trusted proxy, and
@@ -84,20 +86,11 @@ func contains(prefixes []netip.Prefix, addr netip.Addr) bool {
 	return false
 }
 
-// forward writes who sent a request into the header that the worker sees. What
-// a trusted proxy says is passed on, what anybody else says of it is not.
-func (who *identity) forward(in *http.Request, out http.Header) {
-	for name, lines := range in.Header {
-		switch {
-		case !aboutClient(name):
-		case who.trusted:
-			out[name] = lines
-		default:
-			delete(out, name)
-		}
-	}
+// forward appends who sent a request to the fields that the worker sees, after
+// what trusted proxies say of it.
+func (who *identity) forward(in *http.Request, fields []upstream.Field) []upstream.Field {
 	host := in.Host
-	chain := make([]string, 0, 4)
+	var chain []string
 	if who.trusted {
 		for _, line := range in.Header["X-Forwarded-For"] {
 			if line != "" {
@@ -112,11 +105,9 @@ func (who *identity) forward(in *http.Request, out http.Header) {
 		chain = append(chain, who.peer.String())
 	}
 	if len(chain) > 0 {
-		who.forwardedFor[0] = strings.Join(chain, ", ")
-		out["X-Forwarded-For"] = who.forwardedFor[:]
+		fields = append(fields, upstream.Field{Name: "X-Forwarded-For", Value: strings.Join(chain, ", ")})
 	}
-	who.forwardedHost[0] = host
-	out["X-Forwarded-Proto"], out["X-Forwarded-Host"] = who.scheme[:], who.forwardedHost[:]
+	return append(fields, upstream.Field{Name: "X-Forwarded-Proto", Value: who.scheme}, upstream.Field{Name: "X-Forwarded-Host", Value: host})
 }
 
 // aboutClient reports whether only trusted proxies may send a field.

@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"net/http"
 	"net/netip"
+
+	"tqserver/internal/upstream"
 )
 
 // line is a field of one line. What is sliced from it takes no memory of its own.
@@ -11,35 +13,32 @@ type line [1]string
 
 // identity is what a request is called and who sent it.
 type identity struct {
-	id          line // X-Request-ID
-	traceparent line // of the span that the exchange is
-	tracestate  line // of those before it, or empty
+	id          line   // X-Request-ID
+	traceparent line   // of the span that the exchange is
+	tracestate  string // of those before it, or empty
 
 	peer       netip.Addr // at the other end of the connection
 	trusted    bool       // the peer is one of Settings.TrustedProxies
 	clientAddr netip.Addr // who asks, as far as trusted proxies know
-	scheme     line       // by which the client asks, http or https
-
-	// What the worker is told besides; set by forward.
-	forwardedFor, forwardedHost line
+	scheme     string     // by which the client asks, http or https
 }
 
 // identify finds out who sent a request and names it.
 func identify(r *http.Request, trusted []netip.Prefix) identity {
-	who := identity{id: line{requestID(r.Header["X-Request-Id"])}, scheme: line{"http"}}
-	who.traceparent[0], who.tracestate[0] = continueTrace(r.Header["Traceparent"], r.Header["Tracestate"])
+	who := identity{id: line{requestID(r.Header["X-Request-Id"])}, scheme: "http"}
+	who.traceparent[0], who.tracestate = continueTrace(r.Header["Traceparent"], r.Header["Tracestate"])
 	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		who.peer = bare(peer.Addr())
 	}
 	who.trusted = contains(trusted, who.peer)
 	who.clientAddr = who.peer
 	if r.TLS != nil {
-		who.scheme[0] = "https"
+		who.scheme = "https"
 	}
 	if who.trusted {
 		who.clientAddr = clientAddr(who.peer, r.Header["X-Forwarded-For"], trusted)
 		if proto, ok := forwardedProto(r.Header["X-Forwarded-Proto"]); ok {
-			who.scheme[0] = proto
+			who.scheme = proto
 		}
 	}
 	return who
@@ -51,16 +50,24 @@ func (who *identity) name(h http.Header) {
 	h["X-Request-Id"], h["Traceparent"] = who.id[:], who.traceparent[:]
 }
 
-// tell puts who sent a request, and what it is called, into the header that the
-// worker sees. A client's Connection has taken from it what it names: all that
-// counts is set again (golang.org/issue/50580).
-func (who *identity) tell(in *http.Request, out http.Header) {
-	who.name(out)
-	delete(out, "Tracestate")
-	if who.tracestate[0] != "" {
-		out["Tracestate"] = who.tracestate[:]
+// decides reports whether a field is one that tell writes, whatever the client
+// sent.
+func (who *identity) decides(name string) bool {
+	switch name {
+	case "X-Request-Id", "Traceparent", "Tracestate", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host":
+		return true
 	}
-	who.forward(in, out)
+	return false
+}
+
+// tell appends who sent a request, and what it is called, to the fields that the
+// worker sees.
+func (who *identity) tell(in *http.Request, fields []upstream.Field) []upstream.Field {
+	fields = append(fields, upstream.Field{Name: "X-Request-Id", Value: who.id[0]}, upstream.Field{Name: "Traceparent", Value: who.traceparent[0]})
+	if who.tracestate != "" {
+		fields = append(fields, upstream.Field{Name: "Tracestate", Value: who.tracestate})
+	}
+	return who.forward(in, fields)
 }
 
 // requestID keeps what a client calls its request if that is harmless, or

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -74,9 +73,8 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.client.EnableFullDuplex() // an answer may come before the body was read (golang.org/issue/40747)
 		x.body = newRequestBody(x, r)
 	}
-	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 	x.request = r
-	if !p.admit(w, r) {
+	if !x.admit(w) {
 		return
 	}
 	if x.develop.reserves(r.URL.Path) {
@@ -91,34 +89,33 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		dressed, end := x.develop.Dress(w, r, x.routeName())
 		whole := false
 		defer func() { end(whole) }()
-		p.answer(dressed, r)
+		p.answer(x, dressed)
 		whole = true
 		return
 	}
-	p.answer(w, r)
+	p.answer(x, w)
 }
 
 // answer answers a request whose route, if there is one, is known.
-func (p *Proxy) answer(w http.ResponseWriter, r *http.Request) {
-	x := exchangeOf(r)
-	if p.serveFile(w, r) {
+func (p *Proxy) answer(x *exchange, w http.ResponseWriter) {
+	if p.serveFile(x, w) {
 		return
 	}
 	if x.route == nil {
-		p.fail(w, r, &refusalError{&notFound})
+		x.fail(w, &refusalError{&notFound})
 		return
 	}
-	if x.body.tooLarge(r) {
-		p.fail(w, r, errTooLarge)
+	if x.body.tooLarge() {
+		x.fail(w, errTooLarge)
 		return
 	}
 	x.awaitNewer()
 	if refusal := x.acquire(); refusal != nil {
-		p.fail(w, r, &refusalError{refusal})
+		x.fail(w, &refusalError{refusal})
 		return
 	}
 	x.watch(true)
-	p.forward(w, r)
+	x.forward(w)
 }
 
 var notFound = Refusal{Status: http.StatusNotFound, Title: "Not found", Detail: "There is no page here."}
@@ -176,15 +173,14 @@ func (x *exchange) answers(status int, stream bool) {
 }
 
 // fail answers in a worker's place.
-func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
-	x := exchangeOf(r)
+func (x *exchange) fail(w http.ResponseWriter, err error) {
 	x.name(w.Header())
 	if x.body.pending() {
 		closeAfter(w.Header())
 	}
 	refusal := x.failure(err)
 	x.status = refusal.Status
-	refuse(w, r, refusal, x.develop)
+	x.refuse(w, refusal)
 }
 
 // failure is what to tell a client of an error. If it has left it is told

@@ -25,7 +25,7 @@ func (x *exchange) roundTrip(w http.ResponseWriter) (*http.Response, error) {
 				return nil, &refusalError{refusal}
 			}
 			pause = min(2*pause, 50*time.Millisecond)
-		case x.body == nil && repeatable[out.Request.Method] && !out.Began() && repeats < maxRepeats:
+		case x.body == nil && repeatable[out.Method] && !out.Began() && repeats < maxRepeats:
 			repeats++
 			if refusal := x.waitAgain(beforeRepeat); refusal != nil {
 				return nil, &refusalError{refusal}

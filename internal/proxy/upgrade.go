@@ -14,8 +14,8 @@ import (
 // and returns when both directions have ended, or one of them failed. If it
 // returns an error the client was not answered.
 func (x *exchange) switchProtocols(w http.ResponseWriter, resp *http.Response) error {
-	if asked, got := upgradeOf(x.attempt.Request.Header), upgradeOf(resp.Header); asked == "" || !strings.EqualFold(asked, got) {
-		return fmt.Errorf("the worker switched to %q when %q was asked for", got, asked)
+	if got := upgradeOf(resp.Header); x.asked == "" || !strings.EqualFold(x.asked, got) {
+		return fmt.Errorf("the worker switched to %q when %q was asked for", got, x.asked)
 	}
 	worker := x.beginUpgraded(resp)
 	conn, rw, err := http.NewResponseController(w).Hijack()

@@ -26,7 +26,6 @@ type conn struct {
 	// A request on its way, and how it is written.
 	buf     *[32 << 10]byte
 	message []byte    // what is to be sent of its header, and of what goes out with that; in buf if that is large enough
-	fields  []field   // of its header, while that is composed
 	asking  *Exchange // whose it is, until it was sent
 	write   func(fd uintptr) bool
 	used    bool // there was an exchange before

@@ -6,10 +6,7 @@ import (
 )
 
 // Duplex is a connection to a worker that speaks another protocol.
-type Duplex struct {
-	c       *conn
-	unwatch func() bool
-}
+type Duplex struct{ c *conn }
 
 var _ io.ReadWriteCloser = (*Duplex)(nil)
 
@@ -27,7 +24,6 @@ func (d *Duplex) SetReadDeadline(t time.Time) error { return d.c.socket.SetReadD
 
 // Close may be called from any goroutine, and again.
 func (d *Duplex) Close() error {
-	d.unwatch()
 	d.c.close()
 	return nil
 }

@@ -14,22 +14,29 @@ import (
 	"time"
 )
 
+// Field is a line of a header.
+type Field struct{ Name, Value string }
+
 // Exchange is a request and how far it got.
 type Exchange struct {
-	// The request. Its Method, Host and Header go out as they are, without what
-	// frames a message: that is made from Body, ContentLength (-1 for a body in
-	// chunks) and Trailer, which is read when the body ended. No field is added.
-	// A Host may be empty.
-	Request *http.Request
-	Target  string // the request target, byte for byte
+	// The request goes out as it is, its Target byte for byte and its Fields in
+	// their order. Those that frame a message are left out: what frames this one
+	// is made from Host, which may be empty, Body, Length (-1 for a body in
+	// chunks) and Trailer, which is read when the body has ended. No other field
+	// is added.
+	Method, Target, Host string
+	Fields               []Field
+	Body                 io.Reader // nil for none
+	Length               int64
+	Trailer              http.Header
 
-	// First are bytes that were read from Body before, whose ContentLength is
-	// known and counts them. They go out with the header. The rest is read from
-	// Body, if any is left.
+	// First are bytes that were read from Body before, whose Length is known and
+	// counts them. They go out with the header. The rest is read from Body, if any
+	// is left.
 	First []byte
 
-	// ContinueAfter is how long a worker that was asked whether it wants the
-	// body (Expect: 100-continue) is given to say so.
+	// ContinueAfter is how long a worker is given to say whether it wants the
+	// body, which a field asks it (Expect: 100-continue); 0 if none does.
 	ContinueAfter time.Duration
 
 	Sent    func()                               // the header is on its way
@@ -91,7 +98,8 @@ func (x *Exchange) Wait() {
 
 // RoundTrip sends a request and returns its answer, whose body must be read to
 // its end or closed: only then its connection is free again. The body of an
-// answer of 101 is a [*Duplex]. When the context ends the exchange is cut.
+// answer of 101 is a [*Duplex]. When the context ends a connection is awaited no
+// longer; what is under way on one ends by [Exchange.Cut].
 // After an error [Exchange.Wrote] and [Exchange.Began] say what is known of the
 // worker, and another attempt may be made with the same Exchange, if it has no
 // body or nothing was sent.
@@ -102,18 +110,16 @@ func (p *Pool) RoundTrip(ctx context.Context, x *Exchange) (*http.Response, erro
 		if err != nil {
 			return nil, err
 		}
-		if resp, err := c.roundTrip(ctx, x); err != errStale {
+		if resp, err := c.roundTrip(x); err != errStale {
 			return resp, err
 		}
 	}
 }
 
-func (c *conn) roundTrip(ctx context.Context, x *Exchange) (*http.Response, error) {
+func (c *conn) roundTrip(x *Exchange) (*http.Response, error) {
 	x.enter(c)
-	unwatch := context.AfterFunc(ctx, x.Cut)
 	resp, err := c.exchange(x)
 	if err != nil {
-		unwatch()
 		x.leave()
 		c.close()
 		x.sending.ask(false)
@@ -125,10 +131,10 @@ func (c *conn) roundTrip(ctx context.Context, x *Exchange) (*http.Response, erro
 	x.sending.ask(false)
 	c.left, c.block = -1, x.Blocked
 	if resp.StatusCode == http.StatusSwitchingProtocols {
-		resp.Body = &Duplex{c, unwatch}
+		resp.Body = &Duplex{c}
 		return resp, nil
 	}
-	b := &body{ReadCloser: resp.Body, c: c, x: x, unwatch: unwatch, last: resp.Close}
+	b := &body{ReadCloser: resp.Body, c: c, x: x, last: resp.Close}
 	if resp.Body == http.NoBody {
 		b.end(true)
 	}
@@ -145,8 +151,12 @@ func (c *conn) exchange(x *Exchange) (*http.Response, error) {
 		return nil, err
 	}
 	x.began = true
+	var asked *http.Request // for a GET
+	if x.Method == http.MethodHead {
+		asked = askedHead
+	}
 	for {
-		resp, err := http.ReadResponse(c.r, x.Request)
+		resp, err := http.ReadResponse(c.r, asked)
 		switch {
 		case err != nil:
 			return nil, err
@@ -164,14 +174,10 @@ func (c *conn) exchange(x *Exchange) (*http.Response, error) {
 	}
 }
 
-// field is a name with its values.
-type field struct {
-	name   string
-	values []string
-}
+// askedHead says to [http.ReadResponse] that an answer has no body.
+var askedHead = &http.Request{Method: http.MethodHead}
 
-// frames reports whether a field is one that Exchange.Request.Header does not
-// decide on.
+// frames reports whether a field is one that Exchange.Fields does not decide on.
 func frames(name string) bool {
 	switch name {
 	case "Host", "Content-Length", "Transfer-Encoding", "Trailer":
@@ -186,7 +192,7 @@ func (x *Exchange) sent(c *conn) {
 	if x.Sent != nil {
 		x.Sent()
 	}
-	if r := x.Request; r.Body != nil && r.ContentLength != int64(len(x.First)) {
+	if x.Body != nil && x.Length != int64(len(x.First)) {
 		x.sending.begin(c, x)
 	}
 }
@@ -194,48 +200,35 @@ func (x *Exchange) sent(c *conn) {
 // compose appends the header of a request, if all of it is sound, and what is at
 // hand of its body.
 func (c *conn) compose(x *Exchange, b []byte) ([]byte, error) {
-	r := x.Request
-	if !sound(r.Method) || !sound(x.Target) || !sound(r.Host) || strings.Contains(r.Method, " ") || strings.Contains(x.Target, " ") {
+	if !sound(x.Method) || !sound(x.Target) || !sound(x.Host) || strings.Contains(x.Method, " ") || strings.Contains(x.Target, " ") {
 		return nil, errors.New("the first line of a request cannot be written")
 	}
-	for name, values := range r.Header {
-		for _, v := range values {
-			if !sound(name) || !sound(v) {
-				return nil, fmt.Errorf("the field %q of a request cannot be written", name)
-			}
-		}
-	}
-	b = append(b, r.Method...)
+	b = append(b, x.Method...)
 	b = append(b, ' ')
 	b = append(b, x.Target...)
 	b = append(b, " HTTP/1.1\r\n"...)
-	b = appendField(b, "Host", r.Host)
+	b = appendField(b, "Host", x.Host)
 	switch {
-	case r.Body == nil:
-		if r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch {
+	case x.Body == nil:
+		if x.Method == http.MethodPost || x.Method == http.MethodPut || x.Method == http.MethodPatch {
 			b = appendField(b, "Content-Length", "0") // RFC 9110 section 8.6
 		}
-	case r.ContentLength >= 0:
-		b = appendField(b, "Content-Length", strconv.FormatInt(r.ContentLength, 10))
+	case x.Length >= 0:
+		b = appendField(b, "Content-Length", strconv.FormatInt(x.Length, 10))
 	default:
 		b = appendField(b, "Transfer-Encoding", "chunked")
-		for _, name := range slices.Sorted(maps.Keys(r.Trailer)) {
+		for _, name := range slices.Sorted(maps.Keys(x.Trailer)) {
 			b = appendField(b, "Trailer", name)
 		}
 	}
-	for name, values := range r.Header {
-		if !frames(name) {
-			c.fields = append(c.fields, field{name, values})
+	for _, f := range x.Fields {
+		if !sound(f.Name) || !sound(f.Value) {
+			return nil, fmt.Errorf("the field %q of a request cannot be written", f.Name)
+		}
+		if !frames(f.Name) {
+			b = appendField(b, f.Name, f.Value)
 		}
 	}
-	slices.SortFunc(c.fields, func(a, b field) int { return strings.Compare(a.name, b.name) }) // so that the same request is the same bytes
-	for _, f := range c.fields {
-		for _, v := range f.values {
-			b = appendField(b, f.name, v)
-		}
-	}
-	clear(c.fields)
-	c.fields = c.fields[:0]
 	b = append(b, "\r\n"...)
 	return append(b, x.First...), nil
 }
@@ -255,11 +248,10 @@ func sound(text string) bool {
 // body is that of an answer.
 type body struct {
 	io.ReadCloser
-	c       *conn
-	x       *Exchange
-	unwatch func() bool
-	last    bool // the connection ends with it
-	ended   bool
+	c     *conn
+	x     *Exchange
+	last  bool // the connection ends with it
+	ended bool
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -286,7 +278,6 @@ func (b *body) end(whole bool) {
 	b.ended = true
 	c := b.c
 	c.block = nil
-	b.unwatch()
 	if b.x.leave() && whole && !b.last && b.x.sending.over() && c.r.Buffered() == 0 {
 		c.pool.put(c)
 	} else {

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"errors"
 	"io"
-	"net/http"
 	"net/http/httputil"
 	"sync"
 	"sync/atomic"
@@ -29,7 +28,7 @@ type sending struct {
 // begin sends the body of a request whose header was sent.
 func (s *sending) begin(c *conn, x *Exchange) {
 	s.done = make(chan struct{})
-	if x.Request.Header.Get("Expect") != "" {
+	if x.ContinueAfter > 0 {
 		s.wants = make(chan bool, 1)
 	}
 	go func() { // ends with the body, or when a read of it or a write is made to fail
@@ -91,14 +90,13 @@ var bufferPool = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
 // send writes the body, each piece as soon as it was read.
 func (s *sending) send(c *conn, x *Exchange) error {
-	r := x.Request
 	buf := bufferPool.Get().(*[32 << 10]byte)
 	defer bufferPool.Put(buf)
-	if r.ContentLength < 0 {
-		return s.sendChunks(c, r, buf[:])
+	if x.Length < 0 {
+		return s.sendChunks(c, x, buf[:])
 	}
-	for left := r.ContentLength - int64(len(x.First)); ; {
-		n, err := r.Body.Read(buf[:])
+	for left := x.Length - int64(len(x.First)); ; {
+		n, err := x.Body.Read(buf[:])
 		left -= int64(n)
 		s.read.Store(err == io.EOF)
 		switch {
@@ -118,11 +116,11 @@ func (s *sending) send(c *conn, x *Exchange) error {
 	}
 }
 
-func (s *sending) sendChunks(c *conn, r *http.Request, buf []byte) error {
+func (s *sending) sendChunks(c *conn, x *Exchange, buf []byte) error {
 	w := bufio.NewWriter(c.socket)
 	chunks := httputil.NewChunkedWriter(w)
 	for {
-		n, err := r.Body.Read(buf)
+		n, err := x.Body.Read(buf)
 		if err != nil && err != io.EOF {
 			return err
 		}
@@ -136,7 +134,7 @@ func (s *sending) sendChunks(c *conn, r *http.Request, buf []byte) error {
 		}
 	}
 	chunks.Close()
-	for name, values := range r.Trailer {
+	for name, values := range x.Trailer {
 		for _, v := range values {
 			if !sound(name) || !sound(v) {
 				return errors.New("a field of the request's trailer cannot be written")

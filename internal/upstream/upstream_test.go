@@ -72,9 +72,9 @@ func head(r *bufio.Reader) (text string, ok bool) {
 }
 
 func request(method string, body io.Reader) *Exchange {
-	x := &Exchange{Request: &http.Request{Method: method, Host: "page", Header: make(http.Header)}, Target: "/x", ContinueAfter: time.Second}
+	x := &Exchange{Method: method, Target: "/x", Host: "page", Body: body}
 	if body != nil {
-		x.Request.Body, x.Request.ContentLength = io.NopCloser(body), -1
+		x.Length = -1
 	}
 	return x
 }
@@ -99,31 +99,31 @@ const ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 func TestWhatIsSentIsTheRequest(t *testing.T) {
 	t.Parallel()
 	for want, x := range map[string]func() *Exchange{
-		"GET /x HTTP/1.1\r\nHost: page\r\nA: 1\r\nA: 2\r\nB: 3\r\n\r\n": func() *Exchange {
+		"GET /x HTTP/1.1\r\nHost: page\r\nB: 3\r\nA: 1\r\nA: 2\r\n\r\n": func() *Exchange {
 			x := request("GET", nil)
-			x.Request.Header = http.Header{"B": {"3"}, "A": {"1", "2"}, "Content-Length": {"9"}, "Transfer-Encoding": {"x"}, "Host": {"other"}, "Trailer": {"t"}}
+			x.Fields = []Field{{"B", "3"}, {"A", "1"}, {"Content-Length", "9"}, {"A", "2"}, {"Transfer-Encoding", "x"}, {"Host", "other"}, {"Trailer", "t"}}
 			return x
 		},
 		"POST /x HTTP/1.1\r\nHost: page\r\nContent-Length: 0\r\n\r\n": func() *Exchange { return request("POST", nil) },
-		"PURGE /x HTTP/1.1\r\nHost: \r\n\r\n":                         func() *Exchange { x := request("PURGE", nil); x.Request.Host = ""; return x },
+		"PURGE /x HTTP/1.1\r\nHost: \r\n\r\n":                         func() *Exchange { x := request("PURGE", nil); x.Host = ""; return x },
 		"PUT /x HTTP/1.1\r\nHost: page\r\nContent-Length: 5\r\n\r\nhello": func() *Exchange {
 			x := request("PUT", strings.NewReader("hello"))
-			x.Request.ContentLength = 5
+			x.Length = 5
 			return x
 		},
 		"PUT /x HTTP/1.1\r\nHost: page\r\nContent-Length: 6\r\n\r\nat one": func() *Exchange {
 			x := request("PUT", strings.NewReader(" one"))
-			x.Request.ContentLength, x.First = 6, []byte("at")
+			x.Length, x.First = 6, []byte("at")
 			return x
 		},
 		"PUT /x HTTP/1.1\r\nHost: page\r\nContent-Length: 7\r\n\r\nat once": func() *Exchange {
 			x := request("PUT", errReader{errors.New("nothing is left to read")})
-			x.Request.ContentLength, x.First = 7, []byte("at once")
+			x.Length, x.First = 7, []byte("at once")
 			return x
 		},
 		"PUT /x HTTP/1.1\r\nHost: page\r\nTransfer-Encoding: chunked\r\nTrailer: T\r\n\r\n5\r\nhello\r\n0\r\nT: end\r\n\r\n": func() *Exchange {
 			x := request("PUT", strings.NewReader("hello"))
-			x.Request.Trailer = http.Header{"T": {"end"}}
+			x.Trailer = http.Header{"T": {"end"}}
 			return x
 		},
 	} {
@@ -165,7 +165,7 @@ func TestWhatIsAtHandOfABodyIsSentOnAnotherConnection(t *testing.T) {
 	}
 	<-closed
 	x := request("POST", strings.NewReader(" and the rest"))
-	x.Request.ContentLength, x.First = int64(len(first)+len(" and the rest")), []byte(first)
+	x.Length, x.First = int64(len(first)+len(" and the rest")), []byte(first)
 	if status, _, err := w.ask(t, x); status != 200 || err != nil || !x.Wrote() {
 		t.Error(status, err, x.Wrote())
 	}
@@ -176,11 +176,11 @@ func TestWhatCannotBeWrittenIsNotSent(t *testing.T) {
 	for name, spoil := range map[string]func(x *Exchange){
 		"target with a line":  func(x *Exchange) { x.Target = "/ HTTP/1.1\r\nX: y" },
 		"target with a space": func(x *Exchange) { x.Target = "/a b" },
-		"method with a space": func(x *Exchange) { x.Request.Method = "GET /" },
-		"host with a line":    func(x *Exchange) { x.Request.Host = "a\nb" },
-		"value with a line":   func(x *Exchange) { x.Request.Header.Set("A", "b\r\nC: d") },
-		"value with a nul":    func(x *Exchange) { x.Request.Header.Set("A", "b\x00") },
-		"name with a line":    func(x *Exchange) { x.Request.Header["A\r\nB"] = []string{"c"} },
+		"method with a space": func(x *Exchange) { x.Method = "GET /" },
+		"host with a line":    func(x *Exchange) { x.Host = "a\nb" },
+		"value with a line":   func(x *Exchange) { x.Fields = []Field{{"A", "b\r\nC: d"}} },
+		"value with a nul":    func(x *Exchange) { x.Fields = []Field{{"A", "b\x00"}} },
+		"name with a line":    func(x *Exchange) { x.Fields = []Field{{"A\r\nB", "c"}} },
 	} {
 		w := serve(t, func(_ int, c net.Conn, r *bufio.Reader) {
 			if text, _ := head(r); text != "" {
@@ -321,7 +321,21 @@ func TestWithoutAConnectionNothingWasSent(t *testing.T) {
 	}
 }
 
-func TestTheEndOfTheContextEndsTheExchange(t *testing.T) {
+func TestTheEndOfTheContextEndsTheWaitForAConnection(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	p := NewPool(patience, func(ctx context.Context) (net.Conn, error) {
+		cancel()
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	x := request("GET", nil)
+	if _, err := p.RoundTrip(ctx, x); err != context.Canceled || x.Wrote() {
+		t.Errorf("%v, wrote %v", err, x.Wrote())
+	}
+}
+
+func TestACutEndsTheExchange(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]string{"before the answer": "", "in its header": "HTTP/1.1 200", "in its body": "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"} {
 		gone := make(chan struct{})
@@ -331,10 +345,9 @@ func TestTheEndOfTheContextEndsTheExchange(t *testing.T) {
 			io.Copy(io.Discard, r)
 			close(gone)
 		})
-		ctx, cancel := context.WithCancel(t.Context())
 		x := request("GET", nil)
-		x.Sent = func() { time.AfterFunc(10*time.Millisecond, cancel) }
-		resp, err := w.RoundTrip(ctx, x)
+		x.Sent = func() { time.AfterFunc(10*time.Millisecond, x.Cut) }
+		resp, err := w.RoundTrip(t.Context(), x)
 		if err == nil {
 			_, err = io.ReadAll(resp.Body)
 			resp.Body.Close()
@@ -411,8 +424,8 @@ func TestAWorkerIsAskedWhetherItWantsTheBody(t *testing.T) {
 			got <- string(body[:n])
 		})
 		x := request("PUT", strings.NewReader("hello"))
-		x.Request.ContentLength = 5
-		x.Request.Header.Set("Expect", "100-continue")
+		x.Length = 5
+		x.Fields = []Field{{"Expect", "100-continue"}}
 		x.ContinueAfter = patience / 2
 		if name == "" {
 			x.ContinueAfter = 10 * time.Millisecond
@@ -435,7 +448,7 @@ func TestABodyThatIsNotWhatWasSaidIsNoRequest(t *testing.T) {
 	} {
 		w := serve(t, func(_ int, c net.Conn, r *bufio.Reader) { head(r); io.Copy(io.Discard, r) })
 		x := request("POST", body)
-		x.Request.ContentLength = 5
+		x.Length = 5
 		_, _, err := w.ask(t, x)
 		if want := map[string]error{"short": errLength, "long": errLength, "broken": broken}[name]; err != want {
 			t.Errorf("%s: %v, want %v", name, err, want)
@@ -566,7 +579,7 @@ func TestALargeHeaderIsSentWhole(t *testing.T) {
 		r.ReadByte()
 	})
 	x := request("GET", nil)
-	x.Request.Header.Set("Big", value)
+	x.Fields = []Field{{"Big", value}}
 	if status, _, err := w.ask(t, x); status != 200 || err != nil {
 		t.Errorf("%d, %v", status, err)
 	}

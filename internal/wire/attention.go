@@ -18,6 +18,7 @@ type attention struct {
 	timer  *time.Timer   // brings it
 	watch  chan struct{} // closed when the goroutine has ended; nil if there is none
 	ending bool          // the deadline of reads is set so that it ends
+	gone   func()        // told that the client has hung up, or nil
 }
 
 // lookEvery is how often it is looked whether clients are there.
@@ -33,7 +34,7 @@ func (c *Conn) attend(on bool) {
 		return
 	}
 	c.mu.Lock()
-	c.busy = on
+	c.busy, c.gone = on, nil
 	watch := c.watch
 	switch {
 	case on:
@@ -71,18 +72,43 @@ func (c *Conn) lookLaterLocked() {
 // was the same request the last time.
 func (c *Conn) look() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.looks = false
+	left := false
 	switch {
 	case !c.busy:
 	case c.looked == c.turn && c.whole.Load(): // so that nobody else reads
 		c.watch = make(chan struct{})
 		go c.awaitHangUp(c.watch)
 	case c.hungUp():
-		c.leave()
+		left = true
 	default:
 		c.looked = c.turn
 		c.lookLaterLocked()
+	}
+	c.mu.Unlock()
+	if left {
+		c.left()
+	}
+}
+
+func (c *Conn) whenGone(f func()) {
+	c.mu.Lock()
+	c.gone = f
+	left := c.leaving.Err() != nil
+	c.mu.Unlock()
+	if left {
+		f()
+	}
+}
+
+// left ends the requests of a client that has hung up.
+func (c *Conn) left() {
+	c.leave()
+	c.mu.Lock()
+	gone := c.gone
+	c.mu.Unlock()
+	if gone != nil {
+		gone()
 	}
 }
 
@@ -109,5 +135,5 @@ func (c *Conn) awaitHangUp(ended chan<- struct{}) {
 		}
 		err = nil
 	}
-	c.leave()
+	c.left()
 }

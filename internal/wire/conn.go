@@ -514,12 +514,12 @@ func (c *Conn) CloseWrite() error { return c.tcp.CloseWrite() }
 func (c *Conn) Close() error {
 	err := net.ErrClosed
 	c.closed.Do(func() {
+		c.left()
 		c.attend(false)
 		if c.refused.Load() != nil && !c.listener.over() {
 			c.linger()
 		}
 		err = c.tcp.Close()
-		c.leave()
 		c.listener.forget(c)
 	})
 	return err

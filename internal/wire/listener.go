@@ -282,6 +282,17 @@ func Leaving(r *http.Request) context.Context {
 	return r.Context()
 }
 
+// WhenGone has a function called, by any goroutine, when the client of a request
+// leaves while it is under way, or at once if that has. The end of the request may
+// come in between. Of several functions for one request the last is meant.
+func WhenGone(r *http.Request, f func()) {
+	if c := Of(r); c != nil && seesHangUp {
+		c.whenGone(f)
+		return
+	}
+	context.AfterFunc(r.Context(), f)
+}
+
 // refusedMethod is what nobody can guess, so that no client can ask for it.
 var refusedMethod = rand.Text()
 
