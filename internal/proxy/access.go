@@ -28,7 +28,7 @@ func (x *exchange) access() accesslog.Record {
 		rec.Upstream = x.backend.Addr
 	}
 	if r.Method == http.MethodHead {
-		rec.Bytes = 0 // net/http sends none
+		rec.Bytes = 0 // none is sent
 	}
 	return rec
 }
@@ -52,7 +52,7 @@ func (a *countedWriter) WriteHeader(status int) {
 	a.ResponseWriter.WriteHeader(status)
 }
 
-// begin notes the status that net/http sends: the first that is no interim one.
+// begin notes the status that is sent: the first that is no interim one.
 func (a *countedWriter) begin(status int) {
 	if a.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
 		a.status = status

@@ -16,16 +16,14 @@ import (
 
 var errOver = errors.New("read of a body after the end of its request")
 
-// requestBody is a client's body on its way to the worker. Closing it does
-// nothing, because net/http closes it when an attempt failed and another may
-// follow; the server closes the real one. A nil one is none.
+// requestBody is a client's body on its way to the worker. A nil one is none.
 type requestBody struct {
-	io.ReadCloser
+	io.Reader
 	x      *exchange
 	limit  int64         // of its bytes, or 0
 	bytes  int64         // so far
 	pace   pace          // guarded by x.mu
-	of     *http.Request // to which net/http gives the trailer
+	of     *http.Request // which gets the trailer
 	sent   http.Header   // the trailer that the worker gets
 	reads  atomic.Bool   // a read is under way
 	ended  atomic.Bool
@@ -35,7 +33,7 @@ type requestBody struct {
 }
 
 func newRequestBody(x *exchange, r *http.Request) *requestBody {
-	b := &requestBody{ReadCloser: r.Body, x: x, of: r, pace: pace{rate: x.settings.MinBodyRate, grace: cmp.Or(x.settings.bodyGrace, bodyGrace)}}
+	b := &requestBody{Reader: r.Body, x: x, of: r, pace: pace{rate: x.settings.MinBodyRate, grace: cmp.Or(x.settings.bodyGrace, bodyGrace)}}
 	if x.settings.MaxBody != nil {
 		b.limit = x.settings.MaxBody(r.URL.Path)
 	}
@@ -78,7 +76,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		return 0, errOver
 	}
 	b.waits(true, 0) // the worker took what was read before
-	n, err := b.ReadCloser.Read(p)
+	n, err := b.Reader.Read(p)
 	b.bytes += int64(n)
 	switch {
 	case b.limit > 0 && b.bytes > b.limit:
@@ -157,25 +155,17 @@ func (b *requestBody) tooLarge() bool {
 	return b != nil && b.limit > 0 && b.of.ContentLength > b.limit
 }
 
-func (b *requestBody) Close() error { return nil }
-
-// shut ends a read under way, which net/http would do too, but it takes our
-// deadlines away with it, and would then wait for the rest of the body for ever.
+// shut ends a read under way, and has later ones fail.
 func (b *requestBody) shut() {
 	if b == nil {
 		return
 	}
-	pending := b.pending()
-	if pending {
+	if b.pending() {
 		b.x.client.SetReadDeadline(past)
 	}
 	b.use.Lock()
 	defer b.use.Unlock()
 	b.closed = true
-	if pending {
-		// net/http reads on, so that the client reads the answer, and would for ever.
-		b.x.client.SetReadDeadline(time.Now().Add(linger))
-	}
 }
 
 func (b *requestBody) reading() bool { return b != nil && b.reads.Load() }

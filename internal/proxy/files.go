@@ -54,7 +54,7 @@ func (w *fileWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// ReadFrom sends pieces in the form in which net/http has the kernel send them:
+// ReadFrom sends pieces in the form in which the kernel can be had to send them:
 // limited readers of what is to be sent, and not of other limited readers.
 func (w *fileWriter) ReadFrom(r io.Reader) (sent int64, err error) {
 	all, ok := r.(*io.LimitedReader)

@@ -116,17 +116,14 @@ func (x *exchange) fields() []upstream.Field {
 
 // interim hands on an answer of 1xx.
 func (x *exchange) interim(w http.ResponseWriter, status int, fields http.Header) {
-	switch {
-	case x.http10: // RFC 9110 section 15.2
+	if x.http10 { // RFC 9110 section 15.2
 		return
-	case x.expects && status != http.StatusContinue:
-		return // net/http may write a 100 at any moment, with no lock against others
 	}
 	removeHops(fields)
 	h := w.Header()
 	maps.Copy(h, fields)
 	w.WriteHeader(status)
-	clear(h) // which net/http does not do after a 1xx
+	clear(h) // which the server does not do after a 1xx
 }
 
 // answerBy writes the worker's answer. Whatever the worker has sent goes on to
@@ -139,10 +136,10 @@ func (x *exchange) answerBy(w http.ResponseWriter, resp *http.Response) error {
 		h.Add("Trailer", strings.Join(slices.Sorted(maps.Keys(resp.Trailer)), ", "))
 	}
 	if h["Content-Type"] == nil {
-		h["Content-Type"] = nil // net/http guesses none then
+		h["Content-Type"] = nil // none is guessed then
 	}
 	if resp.ContentLength < 0 && x.request.Method != http.MethodHead {
-		h["Transfer-Encoding"] = []string{"chunked"} // or net/http would give a short body a length
+		h["Transfer-Encoding"] = []string{"chunked"} // or a short body would be given a length
 	}
 	w.WriteHeader(resp.StatusCode)
 	x.unflushed = true
@@ -178,12 +175,11 @@ var copyBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 func (x *exchange) copyBody(w http.ResponseWriter, resp *http.Response) error {
 	buf := copyBuffers.Get().(*[32 << 10]byte)
 	defer copyBuffers.Put(buf)
-	left := resp.ContentLength
 	for {
 		n, err := resp.Body.Read(buf[:])
-		left -= int64(n)
 		if n > 0 {
-			if err := x.write(w, buf[:n], left == 0); err != nil {
+			x.unflushed = true
+			if _, err := w.Write(buf[:n]); err != nil {
 				return err
 			}
 		}
@@ -195,28 +191,6 @@ func (x *exchange) copyBody(w http.ResponseWriter, resp *http.Response) error {
 			return err
 		}
 	}
-}
-
-// oneBuffer is how long a piece may be that net/http likely buffers together with
-// the header.
-const oneBuffer = 2 << 10
-
-// write writes a piece of the worker's answer. The last one goes to the client in
-// one with what is buffered, unless something above writes the answer anew.
-func (x *exchange) write(w http.ResponseWriter, piece []byte, last bool) error {
-	x.unflushed = true
-	client := wire.Of(x.request)
-	if !last || len(piece) <= oneBuffer || client == nil || w != http.ResponseWriter(&x.answer) {
-		_, err := w.Write(piece)
-		return err
-	}
-	return client.Gather(func() error {
-		if _, err := w.Write(piece); err != nil {
-			return err
-		}
-		x.flush(w)
-		return nil
-	})
 }
 
 // flush sends what was written.

@@ -12,6 +12,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,29 +36,40 @@ const patience = 10 * time.Second
 
 var generous = Settings{ReadTimeout: patience, WriteTimeout: patience, HoldTimeout: patience, MaxHeld: 1000}
 
-// front is a proxy with one route behind a real listener.
+// front is a proxy with one route behind a real server.
 type front struct {
-	*httptest.Server
-	proxy *Proxy
-	route *Route
+	*wire.Server
+	URL    string
+	proxy  *Proxy
+	route  *Route
+	client *http.Client
 }
 
 func newFront(t *testing.T, s Settings) *front {
 	t.Helper()
-	f := &front{proxy: New(s), route: new(Route)}
+	f := &front{proxy: New(s), route: new(Route), client: &http.Client{Transport: new(http.Transport), Timeout: patience}}
 	f.proxy.Match(func(path string) (*Route, bool) { return f.route, path != "/nobody" })
-	f.Server = httptest.NewUnstartedServer(f.proxy)
-	f.Listener = wire.Listen(f.Listener, wire.Settings{HeaderTimeout: patience, MaxHeader: 64 << 10}, func(err error, _ int) { t.Log(err) })
-	f.Config.ConnContext, f.Config.ConnState = wire.ConnContext, wire.ConnState
-	f.Config.DisableGeneralOptionsHandler = true
-	f.Start()
-	t.Cleanup(f.Close)
-	f.Client().Timeout = patience
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.URL = "http://" + tcp.Addr().String()
+	f.Server = wire.Listen(tcp, wire.Settings{HeaderTimeout: patience, MaxHeader: 64 << 10}, func(err error, _ int) { t.Log(err) })
+	var serving sync.WaitGroup
+	serving.Go(func() { f.Serve(t.Context(), f.proxy, func(err error) { t.Error(err) }) }) // ends with f
+	t.Cleanup(func() {
+		f.client.CloseIdleConnections()
+		f.Close()
+		serving.Wait()
+	})
 	return f
 }
 
+// Client is one whose connections are closed with the front.
+func (f *front) Client() *http.Client { return f.client }
+
 // addr is where a client dials.
-func (f *front) addr() string { return f.Listener.Addr().String() }
+func (f *front) addr() string { return f.Addr().String() }
 
 // newWorker serves a handler and is a backend.
 func newWorker(t *testing.T, handler http.HandlerFunc) *Backend {
@@ -97,15 +110,22 @@ func newRawWorker(t *testing.T, serve func(n int, c net.Conn, r *bufio.Reader)) 
 	return b
 }
 
-// deadAddr is an address at which nobody listens.
+// deadAddr is an address at which nobody listens, nor will before the test ends.
 func deadAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Cleanup(func() { syscall.Close(fd) })
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	at, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", at.(*syscall.SockaddrInet4).Port)
 }
 
 // readHead reads a message's first line and header, as they came.

@@ -11,7 +11,6 @@ import (
 
 	"tqserver/internal/accesslog"
 	"tqserver/internal/upstream"
-	"tqserver/internal/wire"
 )
 
 // Settings bound what a request may take. A timeout of 0 is none, but with a
@@ -63,14 +62,14 @@ func (p *Proxy) Record(record func(accesslog.Record)) { p.record.Store(&record) 
 
 // ServeHTTP answers a request by the page whose route it falls under.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{began: time.Now(), settings: p.settings.Load(), develop: p.develop.Load(), client: *http.NewResponseController(w), leaving: wire.Leaving(r)}
+	x := &exchange{began: time.Now(), settings: p.settings.Load(), develop: p.develop.Load(), client: *http.NewResponseController(w), leaving: r.Context()}
 	x.identity = identify(r, x.settings.TrustedProxies)
 	x.answer = countedWriter{ResponseWriter: w}
 	w = &x.answer
 	x.http10, x.expects = !r.ProtoAtLeast(1, 1), r.Header.Get("Expect") != ""
 	defer p.end(x)
 	if r.ContentLength != 0 {
-		x.client.EnableFullDuplex() // an answer may come before the body was read (golang.org/issue/40747)
+		x.client.EnableFullDuplex() // an answer may come before the body was read
 		x.body = newRequestBody(x, r)
 	}
 	x.request = r
@@ -191,7 +190,7 @@ func (x *exchange) failure(err error) Refusal {
 	switch fault := x.body.fault(); {
 	case errors.As(err, &refusal):
 		return *refusal.Refusal
-	case fault != nil: // net/http takes it for the client's leaving
+	case fault != nil: // before it is taken for the client's leaving
 		return Refusal{Status: fault.Status, Title: http.StatusText(fault.Status), Detail: fault.Reason}
 	case cause == errSlowClient:
 		return Refusal{Status: http.StatusRequestTimeout, Title: "Request timeout", Detail: "The request's body stopped coming, or came too slowly."}
@@ -208,6 +207,5 @@ func (x *exchange) failure(err error) Refusal {
 }
 
 // closeAfter ends the client's connection after an answer that came before the
-// request's body: what is left of that must not be taken for another request,
-// and with full duplex net/http does not see to it.
+// request's body, of which nobody will read what is left.
 func closeAfter(h http.Header) { h.Add("Connection", "close") }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -18,11 +17,11 @@ import (
 	"tqserver/internal/wire"
 )
 
-// front is the listener and the HTTP server behind it, which has no timeouts of
-// its own: an http.Server's cannot be changed while it runs.
+// front is the server that clients meet.
 type front struct {
-	listener *wire.Listener
-	server   http.Server
+	*wire.Server
+	handler http.Handler
+	store   *state.Store
 }
 
 func listen(cfg config.Server, handler http.Handler, store *state.Store) (*front, error) {
@@ -38,14 +37,10 @@ func listen(cfg config.Server, handler http.Handler, store *state.Store) (*front
 
 func newFront(l net.Listener, cfg config.Server, handler http.Handler, store *state.Store) *front {
 	return &front{
-		listener: wire.Listen(l, wireSettings(cfg), func(err error, n int) { // out of descriptors: some come back
+		Server: wire.Listen(l, wireSettings(cfg), func(err error, n int) { // out of descriptors: some come back
 			store.Publish(state.Event{Level: slog.LevelWarn, Message: "connections could not be accepted", Attrs: []slog.Attr{slog.Int("times", n), slog.String("err", err.Error())}})
 		}),
-		server: http.Server{
-			Handler: handler, ConnContext: wire.ConnContext, ConnState: wire.ConnState, DisableGeneralOptionsHandler: true,
-			MaxHeaderBytes: 1 << 30, // the listener knows better
-			ErrorLog:       log.New(eventWriter{store}, "", 0),
-		},
+		handler: handler, store: store,
 	}
 }
 
@@ -60,39 +55,33 @@ func (f *front) url() string {
 	return fmt.Sprintf("http://localhost:%d", f.port())
 }
 
-func (f *front) port() int { return f.listener.Addr().(*net.TCPAddr).Port }
+func (f *front) port() int { return f.Addr().(*net.TCPAddr).Port }
 
 // configure puts settings in force, for the connections that there are too.
-func (f *front) configure(cfg config.Server) { f.listener.Configure(wireSettings(cfg)) }
+func (f *front) configure(cfg config.Server) { f.Configure(wireSettings(cfg)) }
 
-// run accepts connections until shutdown.
-func (f *front) run() error {
-	err := f.server.Serve(f.listener)
-	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
-		return nil
-	}
-	return err
+// run answers clients until the end.
+func (f *front) run(ctx context.Context) error {
+	return f.Serve(ctx, f.handler, func(err error) {
+		f.store.Publish(state.Event{Level: slog.LevelError, Message: "a request could not be answered: please report this", Attrs: []slog.Attr{slog.String("err", err.Error())}})
+	})
 }
 
 // freshGrace is how long after the end began the first byte of a request may
-// still come. A browser opens connections that it may never use, and net/http
-// waits 5 s for each.
+// still come. A browser opens connections that it may never use.
 const freshGrace = 250 * time.Millisecond
 
 // shutdown accepts nothing further and returns when no request is under way,
 // or cuts them when the context ends.
 func (f *front) shutdown(ctx context.Context) {
-	silent := time.AfterFunc(freshGrace, f.listener.CloseSilent)
+	silent := time.AfterFunc(freshGrace, f.CloseSilent)
 	defer silent.Stop()
-	if f.server.Shutdown(ctx) != nil {
-		f.server.Close()
+	if f.Shutdown(ctx) != nil {
+		f.Close()
 	}
 }
 
-// close gives the port back without having served.
-func (f *front) close() { f.listener.Close() }
-
-// eventWriter makes events of what net/http logs.
+// eventWriter makes events of what libraries log.
 type eventWriter struct{ store *state.Store }
 
 func (w eventWriter) Write(p []byte) (int, error) {

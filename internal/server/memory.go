@@ -22,8 +22,8 @@ func (f *front) giveBack(ctx context.Context) {
 	for c := (crowd{}); ; {
 		select {
 		case <-tick.C:
-			if c.left(f.listener.Connections()) {
-				runtime.GC() // pools give up at the second what net/http read and wrote through (sync.Pool)
+			if c.left(f.Connections()) {
+				runtime.GC() // pools give up at the second what was read and written through (sync.Pool)
 				debug.FreeOSMemory()
 			}
 		case <-ctx.Done():

@@ -94,7 +94,7 @@ func New(cfg *config.Config, opts Options) (*Server, error) {
 		OpenLog: s.openLog, Watch: s.watcher.Add, Pages: s.files.Pages,
 	})
 	if err != nil {
-		s.front.close()
+		s.front.Close()
 		lock.Close()
 		return nil, err
 	}
@@ -158,7 +158,7 @@ func (s *Server) Run(ctx context.Context) error {
 	<-s.supervisor.Begun() // or the first requests would find no page
 
 	failed := make(chan error, 1)
-	running.Go(func() { failed <- s.front.run() }) // ends with front.shutdown
+	running.Go(func() { failed <- s.front.run(life) }) // ends with front
 	addr := s.front.url()
 	s.store.Change(state.Event{Message: "listening", Attrs: []slog.Attr{slog.String("url", addr)}}, func(srv *state.Server) { srv.Addr = addr })
 
@@ -174,6 +174,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer cancelPatience()
 	s.front.shutdown(patience)
 	<-supervised
+	s.front.Close() // the clients of streams that have ended
 	endWatching()
 	running.Wait()
 	s.tell(slog.LevelInfo, "stopped", slog.Duration("up", time.Since(s.store.Server().Started).Round(time.Second)))

@@ -228,7 +228,7 @@ func TestTheOrderedEndIsTold(t *testing.T) {
 func TestANewIdleTimeoutCountsFromTheNextRequestOn(t *testing.T) {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write([]byte("ok")) })
 	f := startFront(t, handler)
-	conn := dial(t, f.listener.Addr().String())
+	conn := dial(t, f.Addr().String())
 	exchange(t, conn)
 	f.configure(config.Server{IdleTimeout: 200 * time.Millisecond, ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 1 << 10})
 	exchange(t, conn)
@@ -248,9 +248,9 @@ func startFront(t *testing.T, handler http.Handler) *front {
 	}
 	f := newFront(l, config.Server{IdleTimeout: time.Minute, ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 1 << 10}, handler, state.NewStore(state.Server{}))
 	served := make(chan error, 1)
-	go func() { served <- f.run() }() // ends with shutdown
+	go func() { served <- f.run(t.Context()) }() // ends with shutdown
 	t.Cleanup(func() {
-		f.server.Close()
+		f.Close()
 		if err := <-served; err != nil {
 			t.Error(err)
 		}
@@ -260,7 +260,7 @@ func startFront(t *testing.T, handler http.Handler) *front {
 
 func TestAConnectionOnWhichNothingComesDoesNotDelayTheEnd(t *testing.T) {
 	f := startFront(t, http.NotFoundHandler())
-	silent := dial(t, f.listener.Addr().String())
+	silent := dial(t, f.Addr().String())
 	began := time.Now()
 	<-time.After(50 * time.Millisecond)
 	f.shutdown(t.Context())

@@ -7,9 +7,9 @@ import (
 )
 
 // attention is how it is seen that a client hangs up whose request is under way.
-// net/http would read a byte in a goroutine of its own during each request. Most
-// are over before that pays: they are only looked at now and then, and a
-// goroutine waits with those that take longer. It is guarded by Conn.mu.
+// Most requests are over before it pays to wait for that: they are only looked at
+// now and then, and a goroutine waits with those that take longer. It is guarded
+// by Conn.mu.
 type attention struct {
 	busy   bool          // a request is under way
 	turn   uint          // counts them
@@ -30,9 +30,6 @@ var past = time.Unix(1, 0)
 // attend begins to see whether the client hangs up, or ends it: then nothing but
 // the caller reads.
 func (c *Conn) attend(on bool) {
-	if !seesHangUp {
-		return
-	}
 	c.mu.Lock()
 	c.busy, c.gone = on, nil
 	watch := c.watch
@@ -103,7 +100,10 @@ func (c *Conn) whenGone(f func()) {
 
 // left ends the requests of a client that has hung up.
 func (c *Conn) left() {
-	c.leave()
+	c.mu.Lock()
+	leave := c.leave
+	c.mu.Unlock()
+	leave()
 	c.mu.Lock()
 	gone := c.gone
 	c.mu.Unlock()

@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -26,18 +25,15 @@ func TestAClientThatLeavesCancelsItsRequest(t *testing.T) {
 		left <- time.Now()
 	})
 	const chunked = "POST /waits HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
-	unread := []string{"POST /waits HTTP/1.1\r\nHost: h\r\nContent-Length: 30\r\n\r\nabc", chunked + "3\r\nabc\r\n"}
 	for _, request := range []string{
 		"GET /waits HTTP/1.1\r\nHost: h\r\n\r\n",
 		"GET /waits HTTP/1.1\r\nHost: h\r\n\r\n" + victim,
 		"GET /waits HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\nearly",
 		"POST /waits HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc",
 		chunked + "3\r\nabc\r\n0\r\n\r\n",
-		unread[0], unread[1],
+		"POST /waits HTTP/1.1\r\nHost: h\r\nContent-Length: 30\r\n\r\nabc",
+		chunked + "3\r\nabc\r\n",
 	} {
-		if slices.Contains(unread, request) && !seesHangUp {
-			continue
-		}
 		for _, after := range []time.Duration{0, lookEvery, 4 * lookEvery} {
 			began = make(chan struct{})
 			c, r := d.dial()

@@ -22,21 +22,21 @@ func BenchmarkKeepAlive(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					io.Copy(io.Discard, r.Body)
 					io.WriteString(w, "hello")
-				})}
-				l := tcp
-				if side == "wire" {
-					l = Listen(tcp, generous, func(error, int) {})
-					srv.ConnState, srv.ConnContext = ConnState, ConnContext
-				} else {
-					srv.IdleTimeout, srv.ReadHeaderTimeout = generous.IdleTimeout, generous.HeaderTimeout
-				}
+				})
 				var serving sync.WaitGroup
-				serving.Go(func() { srv.Serve(l) }) // ends with srv
 				defer serving.Wait()
-				defer srv.Close()
+				if side == "wire" {
+					srv := Listen(tcp, generous, func(error, int) {})
+					serving.Go(func() { srv.Serve(b.Context(), handler, func(error) {}) }) // ends with srv
+					defer srv.Close()
+				} else {
+					srv := &http.Server{Handler: handler, IdleTimeout: generous.IdleTimeout, ReadHeaderTimeout: generous.HeaderTimeout}
+					serving.Go(func() { srv.Serve(tcp) }) // ends with srv
+					defer srv.Close()
+				}
 				c, err := net.Dial("tcp", tcp.Addr().String())
 				if err != nil {
 					b.Fatal(err)

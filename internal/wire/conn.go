@@ -17,39 +17,59 @@ import (
 // Conn is the connection of a client. Until it is hijacked, what Read returns
 // are checked requests.
 type Conn struct {
-	tcp      *net.TCPConn
-	listener *Listener
+	tcp    *net.TCPConn
+	raw    syscall.RawConn
+	server *Server
+	remote string // the client's address
 
 	// The reader's.
 	part    part
-	buf     []byte // read and not returned yet
-	open    int    // how many of them may be returned
-	seen    int    // how many of them were looked at for the end of a header
-	rest    int64  // bytes of the body that are still to come
+	buf     []byte            // read and not returned yet
+	space   *[bufferSize]byte // that buf is in, or nil
+	open    int               // how many of them may be returned
+	seen    int               // how many of them were looked at for the end of a header
+	rest    int64             // bytes of the body that are still to come
 	chunk   chunks
 	next    head
 	hurried bool  // the time for a header has begun
 	err     error // what is wrong with the next byte of a body
+	unread  bool  // part of a body is, and will stay so
 
-	// The writer's.
-	gathers  bool
-	gathered *[bufferSize]byte // written and not sent yet, or nil
+	// A read of the socket.
+	receives func(fd uintptr) (done bool) // bound once, so that a read allocates nothing
+	into     []byte                       // nil for buf
+	got      int
+	failed   error
 
-	stage   atomic.Int32            // of http.ConnState
+	// A write that ends an answer.
+	sends func(fd uintptr) (done bool) // bound once
+	last  []byte                       // is left of it
+	waits bool                         // the kernel has taken no more for now
+	lost  error
+
+	stage   atomic.Int32            // of its life
 	refused atomic.Pointer[Refusal] // why a header or a body was
 	waiting atomic.Int64            // since when no request is under way, in nanoseconds; 0 if one is
 	whole   atomic.Bool             // all of the request under way was read
-	hasty   atomic.Bool             // nothing is waited for; also read by net/http after a body that was cut
+	hasty   atomic.Bool             // nothing is waited for
 	closed  sync.Once
-	leaving context.Context    // that of the requests; ends when the client has hung up
-	leave   context.CancelFunc // ends it
+	leaving context.Context // that of the requests; ends when the client has hung up
 
-	mu     sync.Mutex // guards all below
-	theirs time.Time  // deadline for reads that was set from outside
-	ours   time.Time  // the one for a header, or for the next request
-	armed  time.Time  // the one that is set, never later than both
+	mu     sync.Mutex         // guards all below
+	theirs time.Time          // deadline for reads that was set from outside
+	ours   time.Time          // the one for a header, or for the next request
+	armed  time.Time          // the one that is set, never later than both
+	leave  context.CancelFunc // ends leaving
 	attention
 }
+
+// The stages of a connection.
+const (
+	fresh    = iota // no request has come
+	active          // one is under way
+	idle            // another one is awaited
+	hijacked        // a handler has it
+)
 
 // part is what the next byte belongs to.
 type part byte
@@ -64,36 +84,44 @@ const (
 )
 
 const (
-	bufferSize = 4 << 10
-	maxEarly   = 64 << 10 // bytes that may come before an upgrade was agreed on
+	bufferSize = 16 << 10
 	lingerTime = 500 * time.Millisecond
 )
 
-var errEarly = errors.New("the client sent too much before its upgrade was agreed on")
-
 var bufferPool = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
-// Read returns bytes of requests that are whole and good up to there. While it is
-// not the turn of the next one, it returns nothing and no error where
-// [Conn.attend] sees to what net/http reads a byte for.
-func (c *Conn) Read(p []byte) (int, error) {
-	if seesHangUp && len(p) == 1 && c.whole.Load() && http.ConnState(c.stage.Load()) == http.StateActive {
-		return 0, nil
+// newConn returns a connection that waits for its first request.
+func newConn(tcp *net.TCPConn, srv *Server) (*Conn, error) {
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return nil, err
 	}
+	c := &Conn{tcp: tcp, raw: raw, server: srv, remote: tcp.RemoteAddr().String(), leave: func() {}}
+	c.receives, c.sends = c.receiveFrom, c.sendTo
+	return c, nil
+}
+
+// awaitRequest returns when something of a request has come, and an error when
+// none will. There is no buffer as long as there is nothing to keep.
+func (c *Conn) awaitRequest() error {
+	for len(c.buf) == 0 {
+		if n, err := c.receive(nil); err != nil && n == 0 {
+			return err
+		}
+	}
+	return nil
+}
+
+// Read returns bytes of requests that are whole and good up to there.
+func (c *Conn) Read(p []byte) (int, error) {
 	for len(p) > 0 {
 		switch {
 		case c.open > 0:
 			return c.take(p), nil
 		case c.err != nil:
 			return 0, c.err
-		}
-		switch http.ConnState(c.stage.Load()) {
-		case http.StateHijacked:
-			c.part, c.open = inOther, len(c.buf)
-		case http.StateIdle:
-			if c.part == atUpgrade { // it was refused
-				c.part = inHead
-			}
+		case c.part == inOther:
+			c.open = len(c.buf)
 		}
 		if c.open > 0 || len(c.buf) > 0 && c.check() {
 			continue
@@ -120,23 +148,42 @@ func (c *Conn) take(p []byte) int {
 // drop forgets the first bytes of the buffer, and the buffer with the last.
 func (c *Conn) drop(n int) {
 	c.seen = max(0, c.seen-n)
-	rest := c.buf[n:]
-	if len(rest) > 0 {
-		c.buf = c.buf[:copy(c.buf, rest)]
-		return
+	c.buf = c.buf[n:]
+	if len(c.buf) == 0 {
+		c.buf = nil
+		c.giveSpace()
 	}
-	if cap(c.buf) == bufferSize {
-		bufferPool.Put((*[bufferSize]byte)(c.buf[:bufferSize]))
+}
+
+func (c *Conn) giveSpace() {
+	if c.space != nil {
+		bufferPool.Put(c.space)
+		c.space = nil
 	}
-	c.buf = nil
 }
 
 // keep appends to the buffer.
 func (c *Conn) keep(b []byte) {
-	if c.buf == nil && len(b) > 0 {
-		c.buf = bufferPool.Get().(*[bufferSize]byte)[:0]
+	for len(b) > 0 {
+		n := copy(c.spare(), b)
+		c.buf, b = c.buf[:len(c.buf)+n], b[n:]
 	}
-	c.buf = append(c.buf, b...)
+}
+
+// spare returns what is free behind the buffer, which is never nothing.
+func (c *Conn) spare() []byte {
+	switch {
+	case len(c.buf) < cap(c.buf):
+	case len(c.buf) == 0:
+		c.space = bufferPool.Get().(*[bufferSize]byte)
+		c.buf = c.space[:0]
+	case c.space != nil && len(c.buf) < bufferSize:
+		c.buf = c.space[:copy(c.space[:], c.buf)]
+	default:
+		c.buf = append(make([]byte, 0, 2*len(c.buf)), c.buf...)
+		c.giveSpace()
+	}
+	return c.buf[len(c.buf):cap(c.buf)]
 }
 
 // check opens what is good of the buffer, and reports whether there is any.
@@ -160,39 +207,24 @@ func emptyLines(b []byte) (n int) {
 // fill reads from the client: into p what may be returned at once, and into the
 // buffer what may not.
 func (c *Conn) fill(p []byte) (int, error) {
-	direct := len(c.buf) == 0 && (len(p) >= 512 || c.part == inBody || c.part == inOther)
-	into := p
+	direct := len(c.buf) == 0 && (c.part == inBody || c.part == inOther || c.part == overParts || c.part == inChunks && len(p) >= 512)
+	var into []byte
 	switch {
 	case direct && c.part == inBody:
 		into = p[:min(int64(len(p)), c.rest)]
 	case direct:
-	case len(c.buf) == 0:
-		into = p[:1] // no buffer is taken before there is something to keep
-	case c.part == atUpgrade && len(c.buf) >= maxEarly:
-		return 0, errEarly
-	default:
-		if len(c.buf) == cap(c.buf) {
-			c.buf = append(c.buf, 0)[:len(c.buf)]
-		}
-		into = c.buf[len(c.buf):cap(c.buf)]
+		into = p
+	case len(c.buf) > 0:
+		into = c.spare()
 	}
 	n, err := c.receive(into)
 	switch {
 	case err != nil && n == 0:
 		return 0, c.ended(err)
-	case n == 0:
+	case n == 0, c.part == overParts, into == nil:
 		return 0, nil
-	case c.part == overParts:
-		return 0, nil
-	case !direct && len(c.buf) > 0:
+	case !direct:
 		c.buf = c.buf[:len(c.buf)+n]
-		return 0, nil
-	case !direct || c.part == atUpgrade:
-		c.keep(into[:n])
-		return 0, nil
-	}
-	if c.part == inHead && into[0] == '\r' {
-		c.keep(into[:n])
 		return 0, nil
 	}
 	good := c.follow(into[:n])
@@ -204,58 +236,62 @@ func (c *Conn) fill(p []byte) (int, error) {
 }
 
 // Hastily calls a function that reads the body of a request. Reads that would
-// have to wait return nothing then, and no error. Where net/http reads too while a
-// request is under way the function is not called.
+// have to wait return nothing then, and no error.
 func (c *Conn) Hastily(read func()) {
-	if !seesHangUp {
-		return
-	}
 	c.hasty.Store(true)
 	defer c.hasty.Store(false)
 	read()
 }
 
-// receive reads from the client and sees to our deadlines.
-func (c *Conn) receive(p []byte) (int, error) {
+// receive reads from the client and sees to our deadlines. Into nil is into the
+// buffer, which must be empty.
+func (c *Conn) receive(into []byte) (int, error) {
 	for {
-		n, err := c.receiveNow(p)
-		if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && !c.expired() {
+		c.into, c.got, c.failed = into, 0, nil
+		err := c.raw.Read(c.receives)
+		c.into = nil
+		if err == nil {
+			err = c.failed
+		}
+		if err != nil && errors.Is(err, os.ErrDeadlineExceeded) && !c.expired() {
 			continue
 		}
-		return n, err
+		return c.got, err
 	}
 }
 
-func (c *Conn) receiveNow(p []byte) (n int, err error) {
-	if !c.hasty.Load() {
-		return c.tcp.Read(p)
+func (c *Conn) receiveFrom(fd uintptr) (done bool) {
+	p := c.into
+	if p == nil {
+		p = c.spare()
 	}
-	raw, err := c.tcp.SyscallConn()
-	if err != nil {
-		return 0, err
+	var n int
+	err := syscall.EINTR
+	for err == syscall.EINTR {
+		var readErr error
+		n, readErr = syscall.Read(int(fd), p)
+		err, _ = readErr.(syscall.Errno)
 	}
-	rawErr := raw.Read(func(fd uintptr) bool {
-		n, err = syscall.Read(int(fd), p)
-		return true
-	})
 	switch {
-	case rawErr != nil:
-		return 0, rawErr
-	case err == syscall.EAGAIN, err == syscall.EINTR:
-		return 0, nil
-	case err == nil && n == 0:
-		return 0, io.EOF
+	case err == syscall.EAGAIN:
+	case err != 0:
+		c.failed = os.NewSyscallError("read", err)
+	case n == 0:
+		c.failed = io.EOF
+	default:
+		c.got = n
 	}
-	return max(0, n), os.NewSyscallError("read", err)
+	if c.into == nil {
+		c.buf = c.buf[:c.got]
+		c.drop(0)
+	}
+	return err != syscall.EAGAIN || c.hasty.Load()
 }
 
 // ended is what an error of reading means.
 func (c *Conn) ended(err error) error {
-	if c.part != inHead || !errors.Is(err, os.ErrDeadlineExceeded) || !c.overdue() {
+	if c.part != inHead || len(c.buf) == 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !c.overdue() {
 		return err
-	}
-	if len(c.buf) == 0 {
-		return io.EOF // for net/http, which answers other errors itself
 	}
 	c.refuse(&Refusal{Status: http.StatusRequestTimeout, Reason: "The header of the request did not come in time."})
 	return nil
@@ -281,7 +317,7 @@ func (c *Conn) follow(b []byte) (n int) {
 			c.passed()
 		}
 	case inChunks:
-		k, refusal := c.chunk.follow(b[n:], c.listener.settings.Load().MaxHeader)
+		k, refusal := c.chunk.follow(b[n:], c.server.settings.Load().MaxHeader)
 		n += k
 		if refusal != nil {
 			c.err = refusal
@@ -296,7 +332,7 @@ func (c *Conn) follow(b []byte) (n int) {
 
 // header goes through a header, and returns its length if it is whole and good.
 func (c *Conn) header(b []byte) int {
-	most := c.listener.settings.Load().MaxHeader
+	most := c.server.settings.Load().MaxHeader
 	b = b[:min(len(b), most)] // so that it is told the same however much more came
 	end, bare := endOfHead(b, min(c.seen, len(b)))
 	switch {
@@ -363,25 +399,46 @@ func (c *Conn) refuse(r *Refusal) {
 	c.whole.Store(true)
 }
 
-// entered is told what net/http does with the connection.
-func (c *Conn) entered(s http.ConnState) {
-	c.stage.Store(int32(s))
-	switch s {
-	case http.StateIdle:
-		c.attend(false)
-		settings := c.listener.settings.Load()
-		c.hurried = len(c.buf) > 0 // the reader is here
-		if c.hurried {
-			c.await(settings.HeaderTimeout)
-		} else {
-			c.await(settings.IdleTimeout)
-		}
-		c.listener.freed()
-	case http.StateActive, http.StateHijacked:
-		c.waiting.Store(0)
-		c.setOurs(time.Time{})
-		c.attend(s == http.StateActive)
+// begin has requests made with a context.
+func (c *Conn) begin(ctx context.Context, leave context.CancelFunc) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leaving, c.leave = ctx, leave
+}
+
+// claim has the connection wait for a request no more, and reports whether it did:
+// who claims it answers a request, or closes it.
+func (c *Conn) claim() bool { return c.waiting.Swap(0) != 0 }
+
+// activate is called when a request has come.
+func (c *Conn) activate() {
+	c.stage.Store(active)
+	c.setOurs(time.Time{})
+	c.attend(true)
+}
+
+// wait begins to wait for another request.
+func (c *Conn) wait() {
+	c.attend(false)
+	if c.part == atUpgrade { // it was refused
+		c.part = inHead
 	}
+	settings := c.server.settings.Load()
+	c.hurried = len(c.buf) > 0
+	if c.hurried {
+		c.await(settings.HeaderTimeout)
+	} else {
+		c.await(settings.IdleTimeout)
+	}
+	c.stage.Store(idle)
+	c.server.freed()
+}
+
+// hijack hands the connection to a handler. From now on it is not looked at.
+func (c *Conn) hijack() {
+	c.stage.Store(hijacked)
+	c.attend(false)
+	c.part = inOther
 }
 
 // await begins to wait for a request, as long as patience lasts if it is not 0.
@@ -398,16 +455,16 @@ func (c *Conn) await(patience time.Duration) {
 // hurry begins to wait for the rest of a header, once.
 func (c *Conn) hurry() {
 	if c.hurried || c.waiting.Load() == 0 {
-		return // in the latter case the request before is still under way: entered will see to it
+		return // in the latter case the request before is still under way: wait will see to it
 	}
 	c.hurried = true
-	c.setOurs(time.Now().Add(c.listener.settings.Load().HeaderTimeout))
+	c.setOurs(time.Now().Add(c.server.settings.Load().HeaderTimeout))
 }
 
 func (c *Conn) setOurs(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ours = t
+	c.ours, c.theirs = t, time.Time{} // which was for what is over
 	c.armLocked()
 }
 
@@ -468,66 +525,67 @@ func (c *Conn) overdue() bool {
 }
 
 // Write may be called while another goroutine reads.
-func (c *Conn) Write(p []byte) (int, error) {
-	switch {
-	case c.gathers && c.gathered == nil && len(p) == bufferSize:
-		c.gathered = bufferPool.Get().(*[bufferSize]byte)
-		return copy(c.gathered[:], p), nil
-	case c.gathered != nil:
-		if err := c.send(p); err != nil {
-			return 0, err
-		}
-		return len(p), nil
-	}
-	return c.tcp.Write(p)
-}
-
-// Gather calls a function that writes, by way of net/http. Of that it sends a
-// full buffer, which more follows almost always, together with what comes next.
-func (c *Conn) Gather(write func() error) error {
-	c.gathers = true
-	err := write()
-	c.gathers = false
-	if c.gathered != nil {
-		err = errors.Join(err, c.send(nil))
-	}
-	return err
-}
-
-// send sends what was gathered, and more.
-func (c *Conn) send(more []byte) error {
-	first := c.gathered
-	c.gathered = nil
-	defer bufferPool.Put(first)
-	_, err := (&net.Buffers{first[:], more}).WriteTo(c.tcp)
-	return err
-}
-
-// ReadFrom lets the kernel send a file.
-func (c *Conn) ReadFrom(r io.Reader) (int64, error) { return c.tcp.ReadFrom(r) }
+func (c *Conn) Write(p []byte) (int, error) { return c.tcp.Write(p) }
 
 // CloseWrite says that nothing more will be sent.
 func (c *Conn) CloseWrite() error { return c.tcp.CloseWrite() }
 
-// Close may be called from any goroutine, and again. If the client was refused
-// it takes until that has read the answer, or half a second.
+// lastWrite is how long a client may take nothing of the end of an answer, which
+// nobody else watches.
+const lastWrite = 30 * time.Second
+
+// finish writes the end of an answer.
+func (c *Conn) finish(b []byte) error {
+	c.last, c.waits, c.lost = b, false, nil
+	err := c.raw.Write(c.sends)
+	c.last = nil
+	if c.waits {
+		c.tcp.SetWriteDeadline(time.Time{})
+	}
+	if err != nil {
+		return err
+	}
+	return c.lost
+}
+
+func (c *Conn) sendTo(fd uintptr) (done bool) {
+	for len(c.last) > 0 {
+		n, err := syscall.Write(int(fd), c.last)
+		switch {
+		case err == nil:
+			c.last = c.last[n:]
+		case err == syscall.EINTR:
+		case err == syscall.EAGAIN:
+			c.waits = true
+			c.tcp.SetWriteDeadline(time.Now().Add(c.server.patience))
+			return false
+		default:
+			c.lost = os.NewSyscallError("write", err)
+			return true
+		}
+	}
+	return true
+}
+
+// Close may be called from any goroutine, and again.
 func (c *Conn) Close() error {
 	err := net.ErrClosed
 	c.closed.Do(func() {
+		err = c.tcp.Close()
 		c.left()
 		c.attend(false)
-		if c.refused.Load() != nil && !c.listener.over() {
-			c.linger()
-		}
-		err = c.tcp.Close()
-		c.listener.forget(c)
+		c.server.forget(c)
 	})
 	return err
 }
 
-// linger reads what a refused client still sends. To close the connection before
-// could take the answer back (RFC 9112 section 9.6).
+// linger reads what a client still sends that got its last answer. To close the
+// connection before could take the answer back (RFC 9112 section 9.6).
 func (c *Conn) linger() {
+	if c.server.over() {
+		return
+	}
+	c.attend(false)
 	c.tcp.CloseWrite()
 	c.SetReadDeadline(time.Now().Add(lingerTime))
 	buf := bufferPool.Get().(*[bufferSize]byte)

@@ -17,13 +17,13 @@ const patience = 10 * time.Second
 
 var generous = Settings{HeaderTimeout: patience, IdleTimeout: patience, MaxHeader: 64 << 10, MaxConnections: 100}
 
-// door is an HTTP server behind a Listener. It answers with what it read of each
+// door is a server. It answers with what it read of each
 // request, and with why it was refused.
 type door struct {
 	*testing.T
-	listener *Listener
-	mu       sync.Mutex
-	saw      []string // requests that were let through
+	server *Server
+	mu     sync.Mutex
+	saw    []string // requests that were let through
 }
 
 func open(t *testing.T, s Settings, handler http.HandlerFunc) *door {
@@ -35,14 +35,17 @@ func open(t *testing.T, s Settings, handler http.HandlerFunc) *door {
 	return serve(t, Listen(tcp, s, func(err error, n int) { t.Log(err, n) }), handler)
 }
 
-func serve(t *testing.T, l *Listener, handler http.HandlerFunc) *door {
-	d := &door{T: t, listener: l}
+func serve(t *testing.T, srv *Server, handler http.HandlerFunc) *door {
+	d := &door{T: t, server: srv}
 	if handler == nil {
 		handler = d.echo
 	}
-	srv := &http.Server{Handler: handler, ConnState: ConnState, ConnContext: ConnContext, MaxHeaderBytes: 32 << 20, DisableGeneralOptionsHandler: true}
 	var serving sync.WaitGroup
-	serving.Go(func() { srv.Serve(d.listener) }) // ends with srv
+	serving.Go(func() { // ends with srv
+		if err := srv.Serve(t.Context(), handler, func(err error) { t.Error(err) }); err != nil {
+			t.Error(err)
+		}
+	})
 	t.Cleanup(func() { srv.Close(); serving.Wait() })
 	return d
 }
@@ -67,7 +70,7 @@ func (d *door) echo(w http.ResponseWriter, r *http.Request) {
 
 func (d *door) dial() (net.Conn, *bufio.Reader) {
 	d.Helper()
-	c, err := net.Dial("tcp", d.listener.Addr().String())
+	c, err := net.Dial("tcp", d.server.Addr().String())
 	if err != nil {
 		d.Fatal(err)
 	}

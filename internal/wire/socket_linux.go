@@ -28,9 +28,6 @@ func LimitUnsent(c syscall.Conn) {
 	})
 }
 
-// seesHangUp says that hungUp knows.
-const seesHangUp = true
-
 // hungUp reports whether the other end closed the connection, of which nothing
 // need have been read. The state is the first byte of TCP_INFO (tcp(7)).
 func hungUp(fd uintptr) bool {

@@ -41,7 +41,7 @@ func TestTroubleIsToldOnceASecondWithHowMuchThereWas(t *testing.T) {
 			failed++
 			return true
 		}}, generous, func(err error, n int) { told++; counted += n })
-		l.Accept()
+		l.accept()
 		if told < 5 || told > 11 || failed < 15 || counted > failed || counted < failed-2 {
 			t.Errorf("of %d errors in 10 s %d were told of, %d times", failed, counted, told)
 		}
@@ -57,7 +57,7 @@ func TestAFreedConnectionEndsThePauseAfterTrouble(t *testing.T) {
 			return tried < 5100*time.Millisecond
 		}}, generous, func(error, int) {})
 		done := make(chan struct{})
-		go func() { l.Accept(); close(done) }() // ends when nothing lacks
+		go func() { l.accept(); close(done) }() // ends when nothing lacks
 		<-time.After(5100 * time.Millisecond)
 		l.forget(nil)
 		<-done
@@ -73,7 +73,7 @@ func TestTheLongestIdleConnectionIsClosedWhenThereAreNoDescriptors(t *testing.T)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var l *Listener
+	var l *Server
 	l = Listen(poor{tcp, func() bool { return l.Connections() > 2 }}, generous, func(error, int) {})
 	d := serve(t, l, nil)
 	ask := func(c net.Conn, r *bufio.Reader, idle int) {

@@ -235,16 +235,16 @@ func TestTheLongestIdleConnectionMakesRoom(t *testing.T) {
 // a moment after the answer to the one before.
 func (d *door) awaitIdle(want int) {
 	for {
-		changed := d.listener.awaitRoom()
-		idle := 0
-		d.listener.mu.Lock()
-		for c := range d.listener.conns {
-			if http.ConnState(c.stage.Load()) == http.StateIdle && c.waiting.Load() != 0 {
-				idle++
+		changed := d.server.awaitRoom()
+		n := 0
+		d.server.mu.Lock()
+		for c := range d.server.conns {
+			if c.stage.Load() == idle && c.waiting.Load() != 0 {
+				n++
 			}
 		}
-		d.listener.mu.Unlock()
-		if idle == want {
+		d.server.mu.Unlock()
+		if n == want {
 			return
 		}
 		<-changed
@@ -290,7 +290,7 @@ func TestSettingsReachConnectionsThatThereAre(t *testing.T) {
 	} else {
 		io.Copy(io.Discard, resp.Body)
 	}
-	d.listener.Configure(s)
+	d.server.Configure(s)
 	io.WriteString(c, "GET / HTTP/1.1\r\nHost: h\r\nX: "+strings.Repeat("x", 2000)+"\r\n\r\n")
 	if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != 431 {
 		t.Error(resp, err)

@@ -1,0 +1,722 @@
+package wire
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// handlers are those whose answers are compared.
+func handlers(t *testing.T) map[string]handle {
+	all := make(map[string]handle)
+	for _, some := range []map[string]handle{
+		statuses(), bodies(), framed(), fields(), flushed(), informed(), trailers(), aborted(), copiers(), duplex(), hijackers(), timed(), files(t),
+	} {
+		for name, h := range some {
+			if all[name] != nil {
+				t.Fatalf("there are two handlers %q", name)
+			}
+			all[name] = h
+		}
+	}
+	return all
+}
+
+// write writes in pieces of a size, 0 for all at once.
+func (x *exchange) write(w io.Writer, p []byte, size int) {
+	if size == 0 {
+		size = len(p)
+	}
+	for piece := range slices.Chunk(p, size) {
+		if n, err := w.Write(piece); n != len(piece) || err != nil {
+			x.note("write: %d, %v", n, err)
+		}
+	}
+}
+
+func (x *exchange) say(w io.Writer, s string) {
+	if n, err := io.WriteString(w, s); n != len(s) || err != nil {
+		x.note("write: %d, %v", n, err)
+	}
+}
+
+func (x *exchange) flush(w http.ResponseWriter) {
+	if err := http.NewResponseController(w).Flush(); err != nil {
+		x.note("flush: %v", err)
+	}
+}
+
+// sent flushes and waits until the last that was written has come. Where there
+// is no body it is the header.
+func (x *exchange) sent(w http.ResponseWriter, r *http.Request, what string) {
+	x.flush(w)
+	if r.Method == http.MethodHead {
+		what = "\r\n\r\n"
+	}
+	x.arrives(what)
+}
+
+// read reads a body, or so much of it.
+func (x *exchange) read(from io.Reader, most int64) {
+	b, err := io.ReadAll(io.LimitReader(from, most))
+	x.note("%d bytes of the body: %.8q, %v", len(b), b, err)
+}
+
+const whole = 1 << 40
+
+func statuses() map[string]handle {
+	all := map[string]handle{
+		"nothing": func(http.ResponseWriter, *http.Request, *exchange) {},
+		"status 200, then 404": func(w http.ResponseWriter, _ *http.Request, _ *exchange) {
+			w.WriteHeader(200)
+			w.WriteHeader(404)
+		},
+		"body, then 404": func(w http.ResponseWriter, _ *http.Request, x *exchange) {
+			x.say(w, "hello")
+			w.WriteHeader(404)
+			x.say(w, " and more")
+		},
+		"status 101, upgraded": func(w http.ResponseWriter, _ *http.Request, _ *exchange) {
+			w.Header().Set("Connection", "upgrade")
+			w.Header().Set("Upgrade", "other")
+			w.WriteHeader(101)
+		},
+		"http.Error": func(w http.ResponseWriter, _ *http.Request, _ *exchange) {
+			w.Header().Set("Content-Length", "10")
+			w.Header().Set("Content-Encoding", "gzip")
+			http.Error(w, "bad", 400)
+		},
+		"http.Redirect": func(w http.ResponseWriter, r *http.Request, _ *exchange) { http.Redirect(w, r, "/else", 302) },
+	}
+	for _, status := range []int{99, 101, 200, 204, 205, 206, 304, 404, 417, 500, 599, 999, 1000} {
+		all["status "+strconv.Itoa(status)] = func(w http.ResponseWriter, _ *http.Request, _ *exchange) { w.WriteHeader(status) }
+	}
+	for _, status := range []int{101, 204, 205, 304, 417} {
+		all["status "+strconv.Itoa(status)+" with a body"] = func(w http.ResponseWriter, _ *http.Request, x *exchange) {
+			w.Header().Set("X-Some", "value")
+			w.WriteHeader(status)
+			x.write(w, text(5), 0)
+			x.say(w, "hello")
+		}
+	}
+	return all
+}
+
+func bodies() map[string]handle {
+	all := map[string]handle{
+		"small body":   func(w http.ResponseWriter, _ *http.Request, x *exchange) { x.write(w, []byte("hello"), 0) },
+		"small string": func(w http.ResponseWriter, _ *http.Request, x *exchange) { x.say(w, "hello") },
+		"empty write":  func(w http.ResponseWriter, _ *http.Request, x *exchange) { x.note("%v", second(w.Write(nil))) },
+		"HTML in two": func(w http.ResponseWriter, _ *http.Request, x *exchange) {
+			x.say(w, "<ht")
+			x.say(w, "ml>hello")
+		},
+		"HTML in two, flushed between": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			x.say(w, "<ht")
+			x.sent(w, r, "<ht")
+			x.say(w, "ml>hello")
+		},
+		"binary": func(w http.ResponseWriter, _ *http.Request, x *exchange) { x.write(w, []byte{0, 1, 2, 0xff}, 0) },
+	}
+	for _, n := range []int{2047, 2048, 2049, 4095, 4096, 4097, 6144, 100000} {
+		name := "body of " + strconv.Itoa(n)
+		all[name] = func(w http.ResponseWriter, _ *http.Request, x *exchange) { x.write(w, text(n), 0) }
+		all[name+" in many"] = func(w http.ResponseWriter, _ *http.Request, x *exchange) { x.write(w, text(n), 100) }
+		all[name+" as a string"] = func(w http.ResponseWriter, _ *http.Request, x *exchange) { x.say(w, string(text(n))) }
+		all[name+" with its length"] = func(w http.ResponseWriter, _ *http.Request, x *exchange) {
+			w.Header().Set("Content-Length", strconv.Itoa(n))
+			x.write(w, text(n), 0)
+		}
+	}
+	return all
+}
+
+func second[A, B any](_ A, b B) B { return b }
+
+// with sets fields and writes the pieces of a body.
+func with(h http.Header, pieces ...string) handle {
+	return func(w http.ResponseWriter, _ *http.Request, x *exchange) {
+		for name, values := range h {
+			w.Header()[name] = values
+		}
+		for _, piece := range pieces {
+			x.say(w, piece)
+		}
+	}
+}
+
+// withStatus does so after it said a status.
+func withStatus(h http.Header, status int, pieces ...string) handle {
+	return func(w http.ResponseWriter, r *http.Request, x *exchange) {
+		with(h)(w, r, x)
+		w.WriteHeader(status)
+		with(nil, pieces...)(w, r, x)
+	}
+}
+
+// framed are handlers that say where the body ends.
+func framed() map[string]handle {
+	length := func(s string) http.Header { return http.Header{"Content-Length": {s}} }
+	coding := func(s string) http.Header { return http.Header{"Transfer-Encoding": {s}} }
+	return map[string]handle{
+		"length":                        with(length("5"), "hello"),
+		"length, in two":                with(length("5"), "he", "llo"),
+		"length 0":                      with(length("0")),
+		"length, nothing written":       with(length("5")),
+		"length too long":               with(length("10"), "hello"),
+		"length too long by far":        with(length("100000"), string(text(5000))),
+		"length too short":              with(length("3"), "hello"),
+		"length too short for the last": with(length("7"), "hello", " and", " more"),
+		"length that is none":           with(length("abc"), "hello"),
+		"length that is negative":       with(length("-1"), "hello"),
+		"length, status 200":            withStatus(length("5"), 200, "hello"),
+		"length, status 204":            withStatus(length("5"), 204),
+		"length, status 205":            withStatus(length("0"), 205),
+		"length, status 304":            withStatus(length("5"), 304),
+		"length, status 304, body":      withStatus(length("5"), 304, "hello"),
+		"chunked":                       with(coding("chunked"), "hello"),
+		"chunked, nothing written":      with(coding("chunked")),
+		"chunked, status 204":           withStatus(coding("chunked"), 204),
+		"chunked, length":               with(http.Header{"Transfer-Encoding": {"chunked"}, "Content-Length": {"5"}}, "hello"),
+		"identity":                      with(coding("identity"), "hello"),
+		"identity, in many":             with(coding("identity"), string(text(2000)), string(text(2000)), "end"),
+		"identity, length":              with(http.Header{"Transfer-Encoding": {"identity"}, "Content-Length": {"5"}}, "hello"),
+		"coding gzip":                   with(coding("gzip"), "hello"),
+	}
+}
+
+// fields are handlers that set other fields.
+func fields() map[string]handle {
+	field := func(name string, values ...string) handle { return with(http.Header{name: values}, "<html>hello") }
+	return map[string]handle{
+		"Connection: close":                  field("Connection", "close"),
+		"Connection: close, nothing written": with(http.Header{"Connection": {"close"}}),
+		"Connection: close in a list":        field("Connection", "X-Some, close"),
+		"Connection: Close":                  field("Connection", "Close"),
+		"Connection: keep-alive":             field("Connection", "keep-alive"),
+		"Connection: keep-alive, length":     with(http.Header{"Connection": {"keep-alive"}, "Content-Length": {"5"}}, "hello"),
+		"Connection: other":                  field("Connection", "X-Some"),
+		"Connection nil":                     field("Connection"),
+		"Date":                               field("Date", "Tue, 15 Nov 1994 08:12:31 GMT"),
+		"Date nil":                           field("Date"),
+		"Date empty":                         field("Date", ""),
+		"Content-Type":                       field("Content-Type", "text/x"),
+		"Content-Type nil":                   field("Content-Type"),
+		"Content-Type empty":                 field("Content-Type", ""),
+		"Content-Type, status 304":           withStatus(http.Header{"Content-Type": {"text/x"}, "Etag": {`"x"`}}, 304),
+		"Content-Type, status 204":           withStatus(http.Header{"Content-Type": {"text/x"}}, 204),
+		"Content-Encoding":                   field("Content-Encoding", "gzip"),
+		"Content-Encoding empty":             field("Content-Encoding", ""),
+		"several values":                     field("X-Some", "a", "", "b", "a"),
+		"spaces around a value":              field("X-Some", " \ta b\t "),
+		"names in lower case":                with(http.Header{"x-some": {"a"}, "X-Some": {"b"}, "content-type": {"c"}, "connection": {"d"}, "date": {"e"}}, "hello"),
+		"bad names and values": with(http.Header{
+			"X-Line": {"one\ntwo", "three\r\nX-Injected: 1", "four\r"}, "X Space": {"a"}, "X-Cr\r\nX-Injected": {"a"}, "": {"a"}, "X:Colon": {"a"}, "X-\xfc": {"a"},
+			"X-Nul": {"a\x00b"}, "X-8bit": {"J\xfcrgen"}, "Connection": {"close\r\nX-Injected: 1"},
+		}, "hello"),
+		"changed after WriteHeader": func(w http.ResponseWriter, _ *http.Request, x *exchange) {
+			h := w.Header()
+			h["X-Some"] = []string{"a", "b"}
+			w.WriteHeader(201)
+			h["X-Some"][1] = "late"
+			h.Set("X-Late", "late")
+			h.Set("Content-Length", "3")
+			w.Header().Set("Content-Type", "late")
+			w.Header().Del("X-Some")
+			x.say(w, "hello")
+		},
+		"set first after WriteHeader": func(w http.ResponseWriter, _ *http.Request, x *exchange) {
+			w.WriteHeader(201)
+			w.Header().Set("X-Late", "late")
+			x.say(w, "hello")
+		},
+		"changed after a write": func(w http.ResponseWriter, _ *http.Request, x *exchange) {
+			x.say(w, "hello")
+			w.Header().Set("X-Late", "late")
+			w.Header().Set("Connection", "close")
+		},
+		"changed after a flush": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			w.Header().Set("X-Some", "a")
+			x.sent(w, r, "X-Some: a")
+			w.Header().Set("X-Late", "late")
+			x.say(w, "hello")
+		},
+	}
+}
+
+func flushed() map[string]handle {
+	return map[string]handle{
+		"flush before a body": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			x.sent(w, r, "\r\n\r\n")
+			x.say(w, "<html>hello")
+		},
+		"flush between": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			for _, piece := range []string{"one", "two", "three"} {
+				x.say(w, piece)
+				x.sent(w, r, piece)
+			}
+		},
+		"flush at the end": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			x.say(w, "hello")
+			x.sent(w, r, "hello")
+		},
+		"flush without a body": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			w.WriteHeader(404)
+			x.sent(w, r, "\r\n\r\n")
+			x.flush(w)
+		},
+		"flush a status without a body": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			w.WriteHeader(204)
+			x.sent(w, r, "\r\n\r\n")
+		},
+		"flush between, length": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			w.Header().Set("Content-Length", "11")
+			x.say(w, "one")
+			x.sent(w, r, "one")
+			x.say(w, "and two,")
+			x.sent(w, r, "and two,")
+		},
+		"flush between large pieces": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			for _, end := range []string{"one", "two"} {
+				x.write(w, text(10000), 0)
+				x.say(w, end)
+				x.sent(w, r, end)
+			}
+		},
+	}
+}
+
+// informed are handlers that answer with a 1xx first.
+func informed() map[string]handle {
+	hint := func(w http.ResponseWriter, status int, x *exchange) {
+		w.Header()["Link"] = []string{"</a>; rel=preload", "</b>; rel=preload"}
+		w.WriteHeader(status)
+		x.arrives(strconv.Itoa(status))
+	}
+	return map[string]handle{
+		"103": func(w http.ResponseWriter, _ *http.Request, x *exchange) {
+			hint(w, 103, x)
+			x.say(w, "hello")
+		},
+		"103 twice, then another header": func(w http.ResponseWriter, _ *http.Request, x *exchange) {
+			hint(w, 103, x)
+			w.Header().Add("Link", "</c>; rel=preload")
+			w.WriteHeader(103)
+			w.Header().Del("Link")
+			w.WriteHeader(404)
+			x.say(w, "hello")
+		},
+		"103 with a length": func(w http.ResponseWriter, _ *http.Request, x *exchange) {
+			w.Header().Set("Content-Length", "5")
+			w.Header().Set("Transfer-Encoding", "identity")
+			w.Header().Set("Trailer", "X-Sum")
+			w.Header().Set("Connection", "close")
+			w.Header()["X Space"] = []string{"a\nb"}
+			hint(w, 103, x)
+			w.Header().Del("Transfer-Encoding")
+			x.say(w, "hello")
+		},
+		"103, then the body is read": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			hint(w, 103, x)
+			x.read(r.Body, whole)
+			x.say(w, "hello")
+		},
+		"103 and nothing more": func(w http.ResponseWriter, _ *http.Request, x *exchange) { hint(w, 103, x) },
+		"102, then a flush": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			hint(w, 102, x)
+			x.sent(w, r, "200 OK")
+		},
+		"199": func(w http.ResponseWriter, _ *http.Request, x *exchange) { hint(w, 199, x) },
+		"103 too late": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			x.say(w, "hello")
+			w.WriteHeader(103)
+		},
+		"100, then the body is read": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			w.WriteHeader(100)
+			x.read(r.Body, whole)
+			x.say(w, "hello")
+		},
+		"100, the body is not read": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			w.WriteHeader(100)
+			x.say(w, "hello")
+		},
+	}
+}
+
+func trailers() map[string]handle {
+	// trailed announces, writes pieces with a flush after each, and sets.
+	trailed := func(before http.Header, flush bool, after http.Header, pieces ...string) handle {
+		return func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			with(before)(w, r, x)
+			for _, piece := range pieces {
+				x.say(w, piece)
+				if flush {
+					x.sent(w, r, piece)
+				}
+			}
+			with(after)(w, r, x)
+		}
+	}
+	announced := http.Header{"Trailer": {"X-Sum, x-absent", "X-More"}, "X-More": {"early"}}
+	named := http.Header{"X-Sum": {"1", "2"}, "X-More": {"late"}, "X-Unannounced": {"no"}}
+	prefixed := http.Header{http.TrailerPrefix + "X-Pre": {"1", "2"}, http.TrailerPrefix + "x-lower": {"3"}, http.TrailerPrefix + "X Space": {"no"}, http.TrailerPrefix + "X-Line": {"a\r\nb"}}
+	both := http.Header{"X-Sum": {"1"}, http.TrailerPrefix + "X-Pre": {"2"}, http.TrailerPrefix + "X-Sum": {"3"}}
+	return map[string]handle{
+		"trailer announced":                    trailed(announced, false, named, "hello"),
+		"trailer announced, flushed":           trailed(announced, true, named, "hello"),
+		"trailer announced, nothing written":   trailed(announced, false, named),
+		"trailer announced, never set":         trailed(announced, false, nil, "hello"),
+		"trailer announced, length":            trailed(http.Header{"Trailer": {"X-Sum"}, "Content-Length": {"5"}}, false, named, "hello"),
+		"trailer announced, identity":          trailed(http.Header{"Trailer": {"X-Sum"}, "Transfer-Encoding": {"identity"}}, false, named, "hello"),
+		"trailer announced that is forbidden":  trailed(http.Header{"Trailer": {"Content-Length, Transfer-Encoding, Trailer, X-Sum"}}, false, named, "hello"),
+		"trailer announced too late":           trailed(nil, true, http.Header{"Trailer": {"X-Sum"}, "X-Sum": {"1"}}, "hello"),
+		"trailer prefixed":                     trailed(nil, false, prefixed, "hello"),
+		"trailer prefixed, flushed":            trailed(nil, true, prefixed, "hello"),
+		"trailer prefixed, large body":         trailed(nil, false, prefixed, string(text(5000))),
+		"trailer prefixed, nothing written":    trailed(nil, false, prefixed),
+		"trailer prefixed before the body":     trailed(prefixed, false, nil, "hello"),
+		"trailer prefixed before the body, on": trailed(prefixed, true, http.Header{http.TrailerPrefix + "X-Pre": {"changed"}}, "hello", "more"),
+		"trailers of both kinds":               trailed(announced, false, both, "hello"),
+		"trailers of both kinds, flushed":      trailed(announced, true, both, "hello", "more"),
+		"trailer, status 204":                  withStatus(announced, 204),
+		"trailer, status 304":                  withStatus(announced, 304),
+	}
+}
+
+func aborted() map[string]handle {
+	abort := func(after handle) handle {
+		return func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			after(w, r, x)
+			panic(http.ErrAbortHandler)
+		}
+	}
+	return map[string]handle{
+		"abort before anything":    abort(with(nil)),
+		"abort after a header":     abort(withStatus(nil, 404)),
+		"abort after a small body": abort(with(nil, "hello")),
+		"abort after a flush": abort(func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			x.sent(w, r, "\r\n\r\n")
+		}),
+		"abort after a part": abort(func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			x.say(w, "hello")
+			x.sent(w, r, "hello")
+			x.say(w, "never sent")
+		}),
+		"abort after a part, length": abort(func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			w.Header().Set("Content-Length", "20")
+			x.say(w, "hello")
+			x.sent(w, r, "hello")
+		}),
+		"abort after a 103": abort(func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			w.WriteHeader(103)
+			x.read(r.Body, whole)
+		}),
+		"abort after the body was read": abort(func(_ http.ResponseWriter, r *http.Request, x *exchange) { x.read(r.Body, whole) }),
+		"another panic":                 func(http.ResponseWriter, *http.Request, *exchange) { panic("on purpose") },
+	}
+}
+
+// copiers are handlers that look at the request.
+func copiers() map[string]handle {
+	// read reads a part of the body, answers and reads the rest.
+	read := func(part func(*http.Request) int64, answer string) handle {
+		return func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			x.read(r.Body, part(r))
+			x.say(w, answer)
+		}
+	}
+	half := func(r *http.Request) int64 { return max(3, r.ContentLength/2) }
+	all := func(*http.Request) int64 { return whole }
+	return map[string]handle{
+		"request": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			x.note("%s %s %s %d.%d, host %q, from %s, URL %q", r.Method, r.RequestURI, r.Proto, r.ProtoMajor, r.ProtoMinor, r.Host, r.RemoteAddr, r.URL)
+			x.note("length %d, coding %q, close %v, header %q, trailer %q", r.ContentLength, r.TransferEncoding, r.Close, r.Header, r.Trailer)
+			x.note("no body %v, no TLS %v, no form %v, context %v", r.Body == http.NoBody, r.TLS == nil, r.Form == nil, r.Context().Err())
+			x.read(r.Body, whole)
+			x.note("trailer %q", r.Trailer)
+		},
+		"local address": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			x.note("%v", r.Context().Value(http.LocalAddrContextKey))
+		},
+		"body read":                        read(all, "hello"),
+		"body read, nothing written":       read(all, ""),
+		"body read, large answer":          read(all, string(text(100000))),
+		"half the body read":               read(half, "hello"),
+		"half the body read, large answer": read(half, string(text(100000))),
+		"a byte of the body read":          read(func(*http.Request) int64 { return 1 }, "hello"),
+		"body read after its end": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			x.read(r.Body, whole)
+			x.note("again: %v", second(r.Body.Read(make([]byte, 1))))
+			x.note("close: %v", r.Body.Close())
+			x.note("closed: %v", second(r.Body.Read(make([]byte, 1))))
+			x.say(w, "hello")
+		},
+		"body closed": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			x.note("close: %v", r.Body.Close())
+			x.note("closed: %v", second(r.Body.Read(make([]byte, 1))))
+			x.note("trailer %q", r.Trailer)
+			x.say(w, "hello")
+		},
+		"body read after a flush": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			x.say(w, "one")
+			x.sent(w, r, "one")
+			x.read(r.Body, whole)
+			x.note("trailer %q", r.Trailer)
+			x.say(w, "two")
+		},
+		"body read after a status": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			w.WriteHeader(201)
+			x.read(r.Body, whole)
+			x.say(w, "hello")
+		},
+		"half the body read, 417": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			x.read(r.Body, half(r))
+			w.WriteHeader(417)
+		},
+		"Connection: close, body unread": with(http.Header{"Connection": {"close"}}, "hello"),
+		"echo": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			n, err := io.Copy(w, r.Body)
+			x.note("%d, %v", n, err)
+		},
+		"body replaced": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			r.Body = io.NopCloser(r.Body)
+			r.Header, r.URL = nil, nil
+			x.say(w, "hello")
+		},
+		"body too large for http.MaxBytesReader": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			x.read(http.MaxBytesReader(w, r.Body, 4), whole)
+			http.Error(w, "too large", 413)
+		},
+	}
+}
+
+// duplex are handlers that answer before they have read the body.
+func duplex() map[string]handle {
+	enabled := func(then handle) handle {
+		return func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			x.note("full duplex: %v", http.NewResponseController(w).EnableFullDuplex())
+			then(w, r, x)
+		}
+	}
+	closing := func(then handle) handle {
+		return enabled(func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			w.Header().Set("Connection", "close")
+			then(w, r, x)
+		})
+	}
+	early := func(most int64) handle {
+		return func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			x.say(w, "one")
+			x.sent(w, r, "one")
+			x.read(r.Body, most)
+			x.note("trailer %q", r.Trailer)
+			x.say(w, "two")
+		}
+	}
+	return map[string]handle{
+		"duplex, answer before the body":       enabled(early(whole)),
+		"duplex, answer before a part of it":   closing(early(3)),
+		"duplex, body unread":                  closing(with(nil, "hello")),
+		"duplex, body unread, nothing written": closing(with(nil)),
+		"duplex, body unread, large answer":    closing(with(nil, string(text(100000)))),
+		"duplex, echo": enabled(func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			n, err := io.Copy(w, r.Body)
+			x.note("%d, %v", n, err)
+		}),
+		"duplex, body closed after a flush": enabled(func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			x.sent(w, r, "\r\n\r\n")
+			x.note("close: %v", r.Body.Close())
+			x.say(w, "hello")
+		}),
+	}
+}
+
+func hijackers() map[string]handle {
+	hijack := func(w http.ResponseWriter, x *exchange, say string) (net.Conn, *bufio.ReadWriter) {
+		c, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			x.note("hijack: %v", err)
+			panic(http.ErrAbortHandler)
+		}
+		io.WriteString(rw, say)
+		rw.Flush()
+		return c, rw
+	}
+	const answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nraw, "
+	return map[string]handle{
+		"hijack": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			c, rw := hijack(w, x, answer)
+			defer c.Close()
+			line, err := rw.ReadString('\n')
+			x.note("%d bytes and an end: %q, %v", len(line), line[max(0, len(line)-30):], err)
+			io.WriteString(c, "end")
+		},
+		"hijack after the body was read": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			x.read(r.Body, whole)
+			c, rw := hijack(w, x, answer)
+			defer c.Close()
+			line, err := rw.ReadString('\n')
+			x.note("%d bytes and an end: %q, %v", len(line), line[max(0, len(line)-30):], err)
+		},
+		"hijack after a write": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			x.say(w, "hello")
+			c, _ := hijack(w, x, "raw")
+			c.Close()
+		},
+		"hijack after a status": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			w.WriteHeader(404)
+			c, _ := hijack(w, x, "raw")
+			c.Close()
+		},
+		"hijack after a flush": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			w.Header().Set("Content-Length", "8")
+			x.say(w, "hello")
+			x.sent(w, r, "hello")
+			c, _ := hijack(w, x, "raw")
+			c.Close()
+		},
+		"hijack twice, then write": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			c, _ := hijack(w, x, answer)
+			defer c.Close()
+			_, _, err := http.NewResponseController(w).Hijack()
+			x.note("again: %v", err)
+			w.WriteHeader(404)
+			x.say(w, "hello")
+		},
+		"hijack, then abort": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			c, _ := hijack(w, x, answer)
+			defer c.Close()
+			panic(http.ErrAbortHandler)
+		},
+	}
+}
+
+// timed are handlers that set deadlines.
+func timed() map[string]handle {
+	return map[string]handle{
+		"deadlines far away": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			rc := http.NewResponseController(w)
+			x.note("%v %v", rc.SetReadDeadline(time.Now().Add(time.Hour)), rc.SetWriteDeadline(time.Now().Add(time.Hour)))
+			x.read(r.Body, whole)
+			x.say(w, "hello")
+		},
+		// Of a body that is not large all may have been read before.
+		"read deadline over": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			rc := http.NewResponseController(w)
+			x.note("%v", rc.SetReadDeadline(past))
+			switch {
+			case r.ContentLength > 200000:
+				_, err := io.Copy(io.Discard, r.Body)
+				x.note("%v", err)
+			case r.ContentLength != 0:
+				x.note("%v", rc.SetReadDeadline(time.Time{}))
+				x.read(r.Body, whole)
+			}
+			x.say(w, "hello")
+		},
+		"write deadline over": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			x.note("%v", http.NewResponseController(w).SetWriteDeadline(past))
+			x.say(w, "hello")
+			x.flush(w)
+		},
+		"write deadline over after a flush": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			x.say(w, "hello")
+			x.sent(w, r, "hello")
+			x.note("%v", http.NewResponseController(w).SetWriteDeadline(past))
+			x.say(w, "more")
+		},
+		"write deadline over, and back": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			rc := http.NewResponseController(w)
+			x.note("%v %v", rc.SetWriteDeadline(past), rc.SetWriteDeadline(time.Time{}))
+			x.say(w, "hello")
+			x.sent(w, r, "hello")
+		},
+	}
+}
+
+// files are handlers that answer with what they read elsewhere.
+func files(t *testing.T) map[string]handle {
+	dir := t.TempDir()
+	for name, n := range map[string]int{"none": 0, "small": 300, "large": 100000} {
+		if err := os.WriteFile(filepath.Join(dir, name), text(n), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// file copies a file, or so much of it.
+	file := func(name string, most int64, before handle) handle {
+		return func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			before(w, r, x)
+			f, err := os.Open(filepath.Join(dir, name))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer f.Close()
+			var from io.Reader = f
+			if most > 0 {
+				from = io.LimitReader(f, most)
+			}
+			n, err := io.Copy(w, from)
+			x.note("copy: %d, %v", n, err)
+		}
+	}
+	length := func(n int) handle { return with(http.Header{"Content-Length": {strconv.Itoa(n)}}) }
+	flush := func(w http.ResponseWriter, r *http.Request, x *exchange) { x.sent(w, r, "\r\n\r\n") }
+	return map[string]handle{
+		"file":                         file("large", 0, with(nil)),
+		"file, length":                 file("large", 0, length(100000)),
+		"file, length too long":        file("large", 0, length(100001)),
+		"file, length far too short":   file("large", 0, length(100)),
+		"file after a write":           file("large", 0, with(nil, "hello")),
+		"file after a write, length":   file("large", 0, with(http.Header{"Content-Length": {"100005"}}, "hello")),
+		"file after a flush":           file("large", 0, flush),
+		"file, Connection: close":      file("large", 0, with(http.Header{"Connection": {"close"}})),
+		"file, status 204":             file("large", 0, withStatus(nil, 204)),
+		"file, status 304":             file("large", 0, withStatus(nil, 304)),
+		"file, trailer":                file("large", 0, with(http.Header{"Trailer": {"X-Sum"}, "X-Sum": {"1"}})),
+		"file, small":                  file("small", 0, with(nil)),
+		"file, small, length":          file("small", 0, length(300)),
+		"file, empty":                  file("none", 0, with(nil)),
+		"file, empty, length":          file("none", 0, length(0)),
+		"part of a file":               file("large", 3000, with(nil)),
+		"part of a file, length":       file("large", 3000, length(3000)),
+		"part of a file, 512, length":  file("large", 512, length(512)),
+		"part of a file, small":        file("large", 200, with(nil)),
+		"part of a file after a write": file("large", 3000, with(nil, string(text(1000)))),
+		"copied from a reader": func(w http.ResponseWriter, _ *http.Request, x *exchange) {
+			n, err := io.Copy(w, io.LimitReader(strings.NewReader(string(text(5000))), 4000))
+			x.note("copy: %d, %v", n, err)
+		},
+		"copied from a reader, length": func(w http.ResponseWriter, _ *http.Request, x *exchange) {
+			w.Header().Set("Content-Length", "4000")
+			n, err := io.Copy(w, io.LimitReader(strings.NewReader(string(text(5000))), 4000))
+			x.note("copy: %d, %v", n, err)
+		},
+		"copied from a reader that fails": func(w http.ResponseWriter, _ *http.Request, x *exchange) {
+			from, to := io.Pipe()
+			go func() { // ends when all of it was read
+				to.Write(text(3000))
+				to.CloseWithError(io.ErrNoProgress)
+			}()
+			n, err := io.Copy(w, from)
+			x.note("copy: %d, %v", n, err)
+			from.Close()
+		},
+		"http.ServeContent": func(w http.ResponseWriter, r *http.Request, x *exchange) {
+			http.ServeContent(w, r, "a.txt", time.Unix(1e9, 0), strings.NewReader(string(text(5000))))
+		},
+		"http.ServeFile": func(w http.ResponseWriter, r *http.Request, _ *exchange) {
+			w.Header().Set("Last-Modified", "Tue, 15 Nov 1994 08:12:31 GMT")
+			r.URL.Path = "/large"
+			http.ServeFile(w, r, filepath.Join(dir, "large"))
+		},
+	}
+}

@@ -1,0 +1,143 @@
+package wire
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+type connKey struct{}
+
+// Of returns the connection that a request came on, or nil if it is none of a
+// Server.
+func Of(r *http.Request) *Conn {
+	c, _ := r.Context().Value(connKey{}).(*Conn)
+	return c
+}
+
+// WhenGone has a function called, by any goroutine, when the client of a request
+// leaves while it is under way, or at once if that has. The end of the request may
+// come in between. Of several functions for one request the last is meant.
+func WhenGone(r *http.Request, f func()) {
+	if c := Of(r); c != nil {
+		c.whenGone(f)
+		return
+	}
+	context.AfterFunc(r.Context(), f)
+}
+
+// refusedMethod is what nobody can guess, so that no client can ask for it.
+var refusedMethod = rand.Text()
+
+// Refused returns why the client's request was not let through that r stands
+// for, or nil if r is a request.
+func Refused(r *http.Request) *Refusal {
+	if r.Method != refusedMethod {
+		return nil
+	}
+	return Of(r).refused.Load()
+}
+
+// readRequest reads a request, and returns what answers it, or nil if there is
+// nothing to answer.
+func (c *Conn) readRequest(r *bufio.Reader) *response {
+	req, err := http.ReadRequest(r)
+	if err != nil || !c.claim() {
+		return nil
+	}
+	c.activate()
+	read := req
+	req = req.WithContext(c.leaving)
+	req.RemoteAddr = c.remote
+	w := &response{c: c, req: req, reader: r, is11: req.ProtoAtLeast(1, 1), isHead: req.Method == http.MethodHead, header: make(http.Header), length: -1}
+	connection := req.Header["Connection"]
+	w.keeps10 = !w.is11 && len(connection) > 0 && hasToken(connection, "keep-alive")
+	w.closes = req.Close
+	if req.Body != http.NoBody {
+		w.body = &body{Reader: req.Body, w: w, of: read}
+		w.body.left.Store(req.ContentLength)
+		w.expects = w.is11 && req.Header["Expect"] != nil
+		w.invites = w.expects
+		req.Body = w.body
+	}
+	return w
+}
+
+// hasToken reports whether a list has a member, whatever its case.
+func hasToken(lines []string, token string) bool {
+	for _, line := range lines {
+		for member := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(member), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// body is that of a request. A nil one is none.
+type body struct {
+	io.Reader
+	w     *response
+	of    *http.Request // which gets the trailer
+	left  atomic.Int64  // bytes that were not read; negative if that is not known
+	ended atomic.Bool   // all of it was read
+
+	use    sync.Mutex // held while it is read
+	closed bool
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	b.use.Lock()
+	defer b.use.Unlock()
+	if b.closed {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	b.w.invite()
+	n, err := b.Reader.Read(p)
+	b.left.Add(int64(-n))
+	if err == io.EOF {
+		b.end()
+	}
+	return n, err
+}
+
+// Close has further reads fail. What is left of the body is the server's concern.
+func (b *body) Close() error {
+	b.use.Lock()
+	defer b.use.Unlock()
+	b.closed = true
+	return nil
+}
+
+// maxDrain is how much of a body is read in its handler's place, so that the
+// connection can be used again.
+const maxDrain = 256 << 10
+
+// remains reports whether some of the body was not read.
+func (b *body) remains() bool { return b != nil && !b.ended.Load() }
+
+// tooLarge reports whether more remains than will be read.
+func (b *body) tooLarge() bool { return b.left.Load() >= maxDrain }
+
+// drain reads what remains if that is little, and reports whether it was all.
+func (b *body) drain() bool {
+	b.use.Lock()
+	defer b.use.Unlock()
+	if _, err := io.CopyN(io.Discard, b.Reader, maxDrain+1); err != io.EOF {
+		return false
+	}
+	b.end()
+	b.closed = true // or a handler would take it for empty
+	return true
+}
+
+func (b *body) end() {
+	b.w.req.Trailer = b.of.Trailer
+	b.ended.Store(true)
+}

@@ -1,0 +1,570 @@
+package wire
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// response is the answer to a request. It is for the goroutine of the handler,
+// but for the methods that set deadlines.
+type response struct {
+	c       *Conn
+	req     *http.Request
+	reader  *bufio.Reader // of the request
+	body    *body         // of the request, or nil
+	is11    bool          // the client speaks HTTP/1.1
+	keeps10 bool          // it speaks HTTP/1.0, and keeps the connection
+	isHead  bool
+	expects bool // the client waits to be asked for the body
+	duplex  bool // the handler reads while it writes
+
+	header     http.Header
+	status     int // 0 until the handler has said it
+	connection []string
+	coding     string   // Transfer-Encoding
+	trailers   []string // that were announced
+	trailing   bool     // some will come, announced or not
+	sniffs     bool     // no Content-Type was said, nor was it that there is none
+	dated      bool
+	sized      bool  // a Content-Length was said
+	length     int64 // of the body, or -1
+	written    int64 // by the handler
+	composed   bool  // the header is
+	chunked    bool
+	closes     bool // the connection ends with the answer
+
+	space *[outSize]byte // that the next two are in, or nil
+	out   []byte         // to be sent
+	early []byte         // of the body, until the header is composed
+	fault error          // of the first write that failed
+	over  atomic.Bool    // the handler has returned, or has taken the connection
+	timed atomic.Bool    // writes have a deadline
+
+	mu      sync.Mutex // held while something is written before the answer
+	invites bool       // a read of the body asks the client for it
+}
+
+const (
+	maxWhole = 2 << 10 // bytes of a body that wait until it is known whether they are all
+	outSize  = 8 << 10
+	headSize = 4 << 10
+	earlyAt  = headSize + 16 // behind the line that a chunk begins with
+)
+
+var outPool = sync.Pool{New: func() any { return new([outSize]byte) }}
+
+// serve has a handler answer, and reports whether another request may follow.
+func (w *response) serve(h http.Handler, panicked func(error)) (again bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			if v != http.ErrAbortHandler {
+				panicked(fmt.Errorf("panic while %s is answered: %v\n%s", w.c.remote, v, debug.Stack()))
+			}
+			w.abort()
+			again = false
+		}
+	}()
+	h.ServeHTTP(w, w.req)
+	return w.finish()
+}
+
+// Header is that of the answer, until WriteHeader.
+func (w *response) Header() http.Header { return w.header }
+
+// WriteHeader says the status, and with it the header, or sends an interim answer.
+func (w *response) WriteHeader(status int) {
+	switch {
+	case w.over.Load(), w.status != 0:
+		return
+	case status < 100 || status > 999:
+		panic(fmt.Sprintf("the status of an answer is %d", status))
+	case status < 200 && status != http.StatusSwitchingProtocols:
+		w.inform(status)
+		return
+	}
+	w.mu.Lock()
+	w.invites = false
+	w.mu.Unlock()
+	w.status = status
+	w.space = outPool.Get().(*[outSize]byte)
+	w.early = w.space[earlyAt:earlyAt]
+	w.out = appendStatus(w.space[:0:headSize], w.is11, status)
+	_, typed := w.header["Content-Type"]
+	w.sniffs = !typed && w.header.Get("Content-Encoding") == ""
+	_, w.dated = w.header["Date"]
+	w.coding = w.header.Get("Transfer-Encoding")
+	w.connection = w.header["Connection"]
+	if w.closes = w.closes || len(w.connection) > 0 && hasToken(w.connection, "close"); w.header["Content-Length"] != nil {
+		w.sized = true
+		if n, err := strconv.ParseInt(w.header.Get("Content-Length"), 10, 64); err == nil && n >= 0 {
+			w.length = n
+		}
+	}
+	w.announce()
+	w.out = appendFields(w.out, w.header, func(name string) bool {
+		switch name {
+		case "Content-Length", "Transfer-Encoding", "Connection": // what becomes of them is not known yet
+			return false
+		case "Content-Type":
+			return status != http.StatusNotModified
+		}
+		return true
+	})
+}
+
+// announce notes which trailers were announced.
+func (w *response) announce() {
+	for _, line := range w.header["Trailer"] {
+		w.trailing = true
+		for name := range strings.SplitSeq(line, ",") {
+			if name = http.CanonicalHeaderKey(strings.TrimSpace(name)); trails(name) {
+				w.trailers = append(w.trailers, name)
+			}
+		}
+	}
+	if !w.trailing {
+		for name := range w.header {
+			w.trailing = w.trailing || strings.HasPrefix(name, http.TrailerPrefix)
+		}
+	}
+}
+
+// trails reports whether a field may stand in a trailer: not one that frames,
+// routes or modifies a message (RFC 9110 section 6.5.1).
+func trails(name string) bool {
+	if strings.HasPrefix(name, "If-") {
+		return false
+	}
+	switch name {
+	case "Authorization", "Cache-Control", "Connection", "Content-Encoding", "Content-Length", "Content-Range", "Content-Type", "Expect",
+		"Host", "Keep-Alive", "Max-Forwards", "Pragma", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Range", "Realm",
+		"Te", "Trailer", "Transfer-Encoding", "Www-Authenticate":
+		return false
+	}
+	return isToken([]byte(name))
+}
+
+// inform sends an interim answer.
+func (w *response) inform(status int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if status == http.StatusContinue {
+		w.invites = false
+	}
+	b := appendStatus(nil, w.is11, status)
+	b = appendFields(b, w.header, func(name string) bool { return name != "Content-Length" && name != "Transfer-Encoding" })
+	w.note(w.c.Write(append(b, "\r\n"...)))
+}
+
+// invite asks the client for the body, once, if it waits for that.
+func (w *response) invite() {
+	if !w.expects {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.invites {
+		w.invites = false
+		w.c.Write([]byte("HTTP/1.1 100 Continue\r\n\r\n"))
+	}
+}
+
+// hasBody reports whether an answer of a status may have one (RFC 9110 sections
+// 15.2, 15.3.5 and 15.4.5).
+func hasBody(status int) bool {
+	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
+}
+
+// compose ends the header, with which what came early of the body is ready to be
+// sent. Sample is what the body begins with, and whole says that it is all of it.
+func (w *response) compose(sample []byte, whole bool) {
+	w.composed = true
+	allowed := hasBody(w.status)
+	if whole && allowed && !w.trailing && !w.sized && w.coding == "" && (!w.isHead || len(sample) > 0) {
+		w.length = int64(len(sample))
+	}
+	connection := w.connection
+	switch {
+	case w.keeps10 && (w.isHead || w.length >= 0 || !allowed):
+		if connection == nil {
+			connection = []string{"keep-alive"}
+		}
+	case !w.is11:
+		w.closes = true
+	}
+	if w.length >= 0 && w.coding != "" && w.coding != "identity" {
+		w.length = -1
+	}
+	switch {
+	case w.isHead, !allowed, w.length >= 0:
+	case w.is11 && w.coding != "identity":
+		w.chunked = true
+	default:
+		w.closes = true // which is where the body ends
+	}
+	if w.c.server.over() || w.body.remains() && !w.closes && (w.expects || !w.duplex && !w.drain()) {
+		w.closes = true
+	}
+	if w.closes && !hasToken(connection, "close") && !(w.status == http.StatusSwitchingProtocols && hasToken(connection, "upgrade")) {
+		if connection = nil; w.is11 {
+			connection = []string{"close"}
+		}
+	}
+
+	b := w.out
+	for _, value := range connection {
+		b = appendField(b, "Connection", value)
+	}
+	if w.length >= 0 && allowed {
+		b = append(b, "Content-Length: "...)
+		b = append(strconv.AppendInt(b, w.length, 10), "\r\n"...)
+	}
+	if w.sniffs && allowed && w.coding == "" && len(sample) > 0 {
+		b = appendField(b, "Content-Type", http.DetectContentType(sample))
+	}
+	if !w.dated {
+		b = append(b, "Date: "...)
+		b = append(time.Now().UTC().AppendFormat(b, http.TimeFormat), "\r\n"...)
+	}
+	if w.chunked {
+		b = appendField(b, "Transfer-Encoding", "chunked")
+	}
+	b = append(b, "\r\n"...)
+	if cap(b) == headSize {
+		b = w.space[:len(b)]
+	}
+	w.out = b
+	early := w.early
+	w.early = nil
+	if !w.isHead && allowed {
+		w.add(early)
+	}
+}
+
+// add has bytes of the body sent, now or with what follows.
+func (w *response) add(p []byte) error {
+	if len(p) == 0 || w.fault != nil {
+		return w.fault
+	}
+	end := ""
+	if w.chunked {
+		w.out = append(strconv.AppendInt(w.out, int64(len(p)), 16), "\r\n"...)
+		end = "\r\n"
+	}
+	if len(w.out)+len(p)+len(end) <= outSize {
+		w.out = append(append(w.out, p...), end...)
+		return nil
+	}
+	pieces := net.Buffers{w.out, p, []byte(end)}
+	_, err := pieces.WriteTo(w.c.tcp)
+	w.out = w.out[:0]
+	return w.note(0, err)
+}
+
+// note keeps the first error of a write.
+func (w *response) note(_ int, err error) error {
+	if w.fault == nil {
+		w.fault = err
+	}
+	return w.fault
+}
+
+// Write writes some of the body, and before it the header if that was not.
+func (w *response) Write(p []byte) (int, error) {
+	if w.over.Load() {
+		return 0, http.ErrHijacked
+	}
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	switch {
+	case len(p) == 0:
+		return 0, nil
+	case !hasBody(w.status):
+		return 0, http.ErrBodyNotAllowed
+	}
+	w.written += int64(len(p))
+	if w.length >= 0 && w.written > w.length {
+		return 0, http.ErrContentLength
+	}
+	if !w.composed {
+		if len(w.early)+len(p) <= maxWhole {
+			w.early = append(w.early, p...)
+			return len(p), nil
+		}
+		sample := p
+		if len(w.early) > 0 {
+			sample = append(w.early[:len(w.early):len(w.early)], p[:min(len(p), 512)]...)
+		}
+		w.compose(sample, false)
+	}
+	if w.isHead {
+		return len(p), nil
+	}
+	if err := w.add(p); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// ReadFrom has the kernel send a file, and copies anything else.
+func (w *response) ReadFrom(src io.Reader) (n int64, err error) {
+	file := isFile(src)
+	if !file || w.isHead || w.over.Load() {
+		return io.Copy(writer{w}, src)
+	}
+	if !w.composed { // so that its type can be told
+		if n, err = io.CopyN(writer{w}, src, 512); err != nil {
+			if err == io.EOF {
+				err = nil
+			}
+			return n, err
+		}
+	}
+	if err := w.FlushError(); err != nil {
+		return n, err
+	}
+	if w.chunked || w.length < 0 {
+		rest, err := io.Copy(writer{w}, src)
+		return n + rest, err
+	}
+	rest, err := w.c.tcp.ReadFrom(limit(src, w.length-w.written))
+	w.written += rest
+	n += rest
+	if w.note(0, err) == nil && w.written == w.length {
+		if more, _ := io.CopyN(io.Discard, src, 1); more > 0 {
+			err = http.ErrContentLength
+		}
+	}
+	return n, err
+}
+
+// writer is a writer and nothing more.
+type writer struct{ io.Writer }
+
+func isFile(r io.Reader) bool {
+	if l, ok := r.(*io.LimitedReader); ok {
+		r = l.R
+	}
+	f, ok := r.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode().IsRegular()
+}
+
+// limit limits a reader once: the kernel sends no file behind two limits.
+func limit(r io.Reader, n int64) io.Reader {
+	if l, ok := r.(*io.LimitedReader); ok {
+		if l.N <= n {
+			return l
+		}
+		return &io.LimitedReader{R: l.R, N: n}
+	}
+	return &io.LimitedReader{R: r, N: n}
+}
+
+// Flush is for [http.Flusher].
+func (w *response) Flush() { w.FlushError() }
+
+// FlushError sends all that was written, the header at least.
+func (w *response) FlushError() error {
+	if w.over.Load() {
+		return http.ErrHijacked
+	}
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	if !w.composed {
+		w.compose(w.early, false)
+	}
+	if len(w.out) > 0 && w.fault == nil {
+		w.note(w.c.Write(w.out))
+		w.out = w.out[:0]
+	}
+	return w.fault
+}
+
+// EnableFullDuplex has the answer not wait for the request's body.
+func (w *response) EnableFullDuplex() error {
+	w.duplex = true
+	return nil
+}
+
+// SetReadDeadline may be called from any goroutine.
+func (w *response) SetReadDeadline(t time.Time) error { return w.c.SetReadDeadline(t) }
+
+// SetWriteDeadline may be called from any goroutine.
+func (w *response) SetWriteDeadline(t time.Time) error {
+	w.timed.Store(true)
+	return w.c.SetWriteDeadline(t)
+}
+
+// Hijack hands out the connection. What was written before is sent.
+func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if w.over.Load() {
+		return nil, nil, http.ErrHijacked
+	}
+	if w.status != 0 {
+		if err := w.FlushError(); err != nil {
+			return nil, nil, err
+		}
+	}
+	w.mu.Lock()
+	w.invites = false
+	w.mu.Unlock()
+	w.leave()
+	w.c.hijack()
+	w.c.SetDeadline(time.Time{})
+	return w.c, bufio.NewReadWriter(w.reader, bufio.NewWriter(w.c)), nil
+}
+
+// leave gives back what the answer was written in.
+func (w *response) leave() {
+	w.over.Store(true)
+	if w.space != nil {
+		outPool.Put(w.space)
+		w.space, w.out, w.early = nil, nil, nil
+	}
+}
+
+// abort ends an answer that will not be whole.
+func (w *response) abort() {
+	if w.over.Load() {
+		return
+	}
+	if w.composed && w.fault == nil {
+		w.c.finish(w.out)
+	}
+	w.leave()
+	w.endBody()
+}
+
+// finish ends the answer, and reports whether another request may follow.
+func (w *response) finish() (again bool) {
+	if w.over.Load() {
+		return true
+	}
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	if !w.composed {
+		w.compose(w.early, true)
+	}
+	if w.chunked {
+		w.out = append(w.out, "0\r\n"...)
+		w.out = w.appendTrailer(w.out)
+		w.out = append(w.out, "\r\n"...)
+	}
+	if w.fault == nil && len(w.out) > 0 {
+		w.fault = w.c.finish(w.out)
+	}
+	w.leave()
+	if w.body.remains() && !w.closes && w.fault == nil {
+		w.drain()
+	}
+	w.endBody()
+	if w.timed.Load() {
+		w.c.SetWriteDeadline(time.Time{})
+	}
+	w.c.unread = w.body.remains()
+	short := w.length >= 0 && w.written != w.length && !w.isHead && hasBody(w.status)
+	return !w.closes && !short && w.fault == nil && !w.c.unread
+}
+
+// drain reads what remains of the request's body, if that is little and comes
+// soon, and reports whether it did. It comes before the answer, as many clients
+// read nothing until they have sent all (golang.org/issue/15527).
+func (w *response) drain() bool {
+	if w.expects || w.body.tooLarge() {
+		return false
+	}
+	w.c.SetReadDeadline(time.Now().Add(lingerTime))
+	defer w.c.SetReadDeadline(time.Time{})
+	return w.body.drain()
+}
+
+// endBody has nothing read any more of the request's body.
+func (w *response) endBody() {
+	if w.body != nil {
+		if w.body.remains() {
+			w.c.SetReadDeadline(past)
+		}
+		w.body.Close()
+	}
+}
+
+func (w *response) appendTrailer(b []byte) []byte {
+	for _, name := range w.trailers {
+		for _, value := range w.header[name] {
+			b = appendField(b, name, value)
+		}
+	}
+	for name, values := range w.header {
+		if name, ok := strings.CutPrefix(name, http.TrailerPrefix); ok && trails(name) {
+			for _, value := range values {
+				b = appendField(b, name, value)
+			}
+		}
+	}
+	return b
+}
+
+func appendStatus(b []byte, is11 bool, status int) []byte {
+	if is11 {
+		b = append(b, "HTTP/1.1 "...)
+	} else {
+		b = append(b, "HTTP/1.0 "...)
+	}
+	b = strconv.AppendInt(b, int64(status), 10)
+	b = append(b, ' ')
+	text := http.StatusText(status)
+	if text == "" {
+		text = fmt.Sprintf("status code %d", status)
+	}
+	return append(append(b, text...), "\r\n"...)
+}
+
+// appendFields appends those fields of a header that are meant and can be
+// written, sorted.
+func appendFields(b []byte, h http.Header, meant func(name string) bool) []byte {
+	var room [32]string
+	names := room[:0]
+	for name := range h {
+		if meant(name) && isToken([]byte(name)) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		for _, value := range h[name] {
+			b = appendField(b, name, value)
+		}
+	}
+	return b
+}
+
+// unbroken makes a value stay in its line.
+var unbroken = strings.NewReplacer("\r", " ", "\n", " ")
+
+func appendField(b []byte, name, value string) []byte {
+	if strings.IndexByte(value, '\n') >= 0 || strings.IndexByte(value, '\r') >= 0 {
+		value = unbroken.Replace(value)
+	}
+	b = append(b, name...)
+	b = append(b, ": "...)
+	b = append(b, strings.Trim(value, " \t")...)
+	return append(b, "\r\n"...)
+}

@@ -1,0 +1,204 @@
+package wire
+
+import (
+	"bufio"
+	"context"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Settings bound what connections may cost.
+type Settings struct {
+	HeaderTimeout  time.Duration // from the first byte of a request to the end of its header
+	IdleTimeout    time.Duration // between requests; 0 for none
+	MaxHeader      int           // bytes of a header, its first line included
+	MaxConnections int           // 0 for as many as the file limit allows, less a reserve
+}
+
+// Server answers clients.
+type Server struct {
+	tcp      net.Listener
+	trouble  func(err error, n int)
+	told     time.Time // trouble was; accept's, as the next is
+	untold   int
+	settings atomic.Pointer[Settings]
+	full     atomic.Bool   // a connection waits for room
+	patience time.Duration // with a client that does not take the end of an answer
+
+	mu    sync.Mutex // guards all below
+	conns map[*Conn]struct{}
+	room  chan struct{} // closed when a connection was closed or became idle; nil if nobody waits
+	done  chan struct{} // closed when nothing further is accepted
+}
+
+// Listen returns a server of what comes on a TCP listener. Trouble is told of
+// errors after which more connections may come: of the newest and how many there
+// were, once a second at most.
+func Listen(tcp net.Listener, s Settings, trouble func(err error, n int)) *Server {
+	srv := &Server{tcp: tcp, trouble: trouble, conns: make(map[*Conn]struct{}), done: make(chan struct{}), patience: lastWrite}
+	srv.Configure(s)
+	return srv
+}
+
+// Configure changes the settings, also for the connections that there are.
+func (srv *Server) Configure(s Settings) {
+	if s.MaxConnections <= 0 {
+		s.MaxConnections = affordable()
+	}
+	srv.settings.Store(&s)
+}
+
+// Serve has requests answered by a handler until the server is shut down or
+// closed, and then returns nil when all handlers have returned. It is called once.
+//
+// A handler finds what it would find behind net/http's server, where that need not
+// know of HTTP/2 or TLS, but for this: the context of a request, a descendant of
+// ctx, is that of the connection and ends with it, not with the handler. Panicked
+// is told of a handler's panic, with its stack, unless it is
+// [http.ErrAbortHandler]. In both cases the answer is cut short.
+func (srv *Server) Serve(ctx context.Context, h http.Handler, panicked func(error)) error {
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	for {
+		c, err := srv.accept()
+		if err != nil {
+			if srv.over() {
+				return nil
+			}
+			return err
+		}
+		serving.Go(func() { c.serve(ctx, h, panicked) }) // ends with the connection
+	}
+}
+
+// Shutdown accepts nothing further and returns when no request is under way, or
+// when the context has ended, with its error. Connections that wait for a request
+// are closed, those that were taken over stay.
+func (srv *Server) Shutdown(ctx context.Context) error {
+	srv.accepted()
+	for {
+		freed := srv.awaitRoom()
+		if !srv.closeIdle() {
+			return nil
+		}
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Close accepts nothing further and closes all connections.
+func (srv *Server) Close() {
+	srv.accepted()
+	for _, c := range srv.those(func(*Conn) bool { return true }) {
+		c.Close()
+	}
+}
+
+// accepted has nothing further accepted.
+func (srv *Server) accepted() {
+	srv.mu.Lock()
+	if !srv.over() {
+		close(srv.done)
+	}
+	srv.mu.Unlock()
+	srv.tcp.Close()
+}
+
+// over reports whether nothing further is accepted.
+func (srv *Server) over() bool {
+	select {
+	case <-srv.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// closeIdle closes the connections that wait for another request, and reports
+// whether requests are under way on others.
+func (srv *Server) closeIdle() (busy bool) {
+	for _, c := range srv.those(func(c *Conn) bool { return c.stage.Load() != hijacked }) {
+		if c.stage.Load() == idle && c.claim() {
+			c.Close()
+		} else {
+			busy = true
+		}
+	}
+	return busy
+}
+
+// CloseSilent closes the connections on which no request has come yet. A browser
+// opens some that it may never use.
+func (srv *Server) CloseSilent() {
+	for _, c := range srv.those(func(c *Conn) bool { return c.stage.Load() == fresh }) {
+		if c.claim() {
+			c.Close()
+		}
+	}
+}
+
+// those returns the connections that are as asked for.
+func (srv *Server) those(are func(*Conn) bool) (all []*Conn) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	for c := range srv.conns {
+		if are(c) {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// Connections is how many there are.
+func (srv *Server) Connections() int {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	return len(srv.conns)
+}
+
+// Addr is where the server listens.
+func (srv *Server) Addr() net.Addr { return srv.tcp.Addr() }
+
+// readers hold what is being read of requests. One is as long as the trailer of a
+// body may be.
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4<<10) }}
+
+// serve answers the requests of a connection, one after the other.
+func (c *Conn) serve(ctx context.Context, h http.Handler, panicked func(error)) {
+	ctx = context.WithValue(ctx, http.LocalAddrContextKey, c.LocalAddr())
+	ctx, leave := context.WithCancel(context.WithValue(ctx, connKey{}, c))
+	defer leave()
+	c.begin(ctx, leave)
+	for c.awaitRequest() == nil && c.serveNext(h, panicked) {
+	}
+	switch {
+	case c.stage.Load() == hijacked: // who has it closes it
+		return
+	case c.refused.Load() != nil, c.unread:
+		c.linger()
+	}
+	c.Close()
+}
+
+// serveNext answers a request, and reports whether another is to be awaited.
+func (c *Conn) serveNext(h http.Handler, panicked func(error)) bool {
+	r := readers.Get().(*bufio.Reader)
+	r.Reset(c)
+	w := c.readRequest(r)
+	again := w != nil && w.serve(h, panicked)
+	if c.stage.Load() == hijacked {
+		return false
+	}
+	r.Reset(nil)
+	readers.Put(r)
+	if again {
+		c.wait()
+	}
+	return again && !c.server.over()
+}

@@ -1,0 +1,322 @@
+package wire
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// next reads an answer, with its body.
+func next(t *testing.T, r *bufio.Reader) (resp *http.Response, body string) {
+	t.Helper()
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(b)
+}
+
+func TestAShutdownWaitsForRequestsUnderWay(t *testing.T) {
+	t.Parallel()
+	began, goOn := make(chan struct{}), make(chan struct{})
+	d := open(t, generous, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/waits" {
+			began <- struct{}{}
+			<-goOn
+		}
+	})
+	quiet, quietR := d.dial()
+	io.WriteString(quiet, victim)
+	next(t, quietR)
+	d.awaitIdle(1)
+	c, r := d.dial()
+	io.WriteString(c, "GET /waits HTTP/1.1\r\nHost: h\r\n\r\n")
+	<-began
+	impatient, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := d.server.Shutdown(impatient); err != context.Canceled {
+		t.Errorf("an impatient shutdown: %v", err)
+	}
+	if _, err := quietR.ReadByte(); err != io.EOF {
+		t.Errorf("a connection that waits for a request: %v", err)
+	}
+	if c, err := net.Dial("tcp", d.server.Addr().String()); err == nil {
+		c.Close()
+		t.Error("a connection was accepted")
+	}
+	ended := make(chan error)
+	go func() { ended <- d.server.Shutdown(t.Context()) }()
+	select {
+	case err := <-ended:
+		t.Errorf("the shutdown did not wait: %v", err)
+	case <-time.After(20 * time.Millisecond):
+	}
+	close(goOn)
+	if resp, _ := next(t, r); !resp.Close {
+		t.Error("the client may think that it can ask again")
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestACloseCutsAllRequests(t *testing.T) {
+	t.Parallel()
+	began, left := make(chan struct{}), make(chan struct{})
+	d := open(t, generous, func(w http.ResponseWriter, r *http.Request) {
+		close(began)
+		WhenGone(r, func() { close(left) })
+		<-r.Context().Done()
+	})
+	c, r := d.dial()
+	io.WriteString(c, victim)
+	<-began
+	d.server.Close()
+	<-left
+	if _, err := r.ReadByte(); err == nil {
+		t.Error("the client was answered")
+	}
+}
+
+func TestAPanicCutsItsAnswerAndNothingElse(t *testing.T) {
+	t.Parallel()
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := Listen(tcp, generous, func(err error, n int) { t.Error(err) })
+	told := make(chan error, 9)
+	var serving sync.WaitGroup
+	serving.Go(func() { // ends with srv
+		srv.Serve(t.Context(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch r.URL.Path {
+			case "/abort":
+				panic(http.ErrAbortHandler)
+			case "/late":
+				w.Header().Set("Content-Length", "9")
+				io.WriteString(w, "part")
+				http.NewResponseController(w).Flush()
+				panic("late")
+			case "/early":
+				panic("early")
+			}
+		}), func(err error) { told <- err })
+	})
+	defer serving.Wait()
+	defer srv.Close()
+	for path, want := range map[string]string{"/abort": "", "/late": "part", "/early": "", "/victim": ""} {
+		c, err := net.Dial("tcp", tcp.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(patience))
+		fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: h\r\n\r\n", path)
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		var body []byte
+		if err == nil {
+			body, err = io.ReadAll(resp.Body)
+		}
+		if string(body) != want || (err == nil) != (path == "/victim") {
+			t.Errorf("%s: %q, %v", path, body, err)
+		}
+	}
+	for range 2 {
+		if err := <-told; !strings.Contains(err.Error(), "early") && !strings.Contains(err.Error(), "late") || !strings.Contains(err.Error(), "server_test.go") {
+			t.Error(err)
+		}
+	}
+	if len(told) > 0 {
+		t.Error(<-told)
+	}
+}
+
+func TestABodyThatNobodyReadDoesNotHoldUpItsAnswer(t *testing.T) {
+	t.Parallel()
+	d := open(t, generous, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/flush" {
+			http.NewResponseController(w).Flush()
+		}
+		io.WriteString(w, "no")
+	})
+	for name, test := range map[string]struct {
+		send  string
+		again bool
+	}{
+		"small":                {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc", true},
+		"small, chunks":        {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nT: 1\r\n\r\n", true},
+		"small, after all":     {"POST /flush HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc", true},
+		"missing":              {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\na", false},
+		"missing, after all":   {"POST /flush HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\na", false},
+		"large":                {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 8000000\r\n\r\n" + strings.Repeat("x", 8000000), false},
+		"large, chunks":        {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n7a1200\r\n" + strings.Repeat("x", 8000000) + "\r\n0\r\n\r\n", false},
+		"large, after all":     {"POST /flush HTTP/1.1\r\nHost: h\r\nContent-Length: 8000000\r\n\r\n" + strings.Repeat("x", 8000000), false},
+		"not asked for":        {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n", false},
+		"bad":                  {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n", false},
+		"closed by the client": {"POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc", false},
+	} {
+		c, r := d.dial()
+		began := time.Now()
+		sent := make(chan struct{})
+		go func() { io.WriteString(c, test.send); close(sent) }() // ends with c
+		resp, body := next(t, r)
+		if took := time.Since(began); resp.StatusCode != 200 || body != "no" || took > patience/2 {
+			t.Errorf("%s: %d %q after %v", name, resp.StatusCode, body, took)
+		}
+		if !test.again {
+			if _, err := r.ReadByte(); err == nil {
+				t.Errorf("%s: the connection stays open", name)
+			}
+			c.Close()
+			<-sent
+			continue
+		}
+		io.WriteString(c, victim)
+		if resp, _ := next(t, r); resp.Close {
+			t.Errorf("%s: the connection is closed", name)
+		}
+	}
+}
+
+func TestWhatAHandlerLeftBehindReachesNoOtherRequest(t *testing.T) {
+	t.Parallel()
+	var w1 atomic.Pointer[http.ResponseWriter]
+	var r1 atomic.Pointer[http.Request]
+	d := open(t, generous, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/first" {
+			w1.Store(&w)
+			r1.Store(r)
+			rc := http.NewResponseController(w)
+			rc.SetReadDeadline(past)
+			rc.SetWriteDeadline(time.Now().Add(lookEvery))
+			return
+		}
+		late := *w1.Load()
+		if n, err := io.WriteString(late, "late"); n > 0 || err == nil {
+			t.Errorf("a late write: %d, %v", n, err)
+		}
+		if n, err := late.(io.ReaderFrom).ReadFrom(strings.NewReader("late")); n > 0 || err == nil {
+			t.Errorf("a late copy: %d, %v", n, err)
+		}
+		late.WriteHeader(500)
+		if err := http.NewResponseController(late).Flush(); err == nil {
+			t.Error("a late flush works")
+		}
+		if _, _, err := http.NewResponseController(late).Hijack(); err == nil {
+			t.Error("the connection can be taken over late")
+		}
+		if n, err := r1.Load().Body.Read(make([]byte, 9)); n > 0 || err != http.ErrBodyReadAfterClose {
+			t.Errorf("a late read: %d, %v", n, err)
+		}
+		<-time.After(2 * lookEvery)
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		w.Write(body)
+	})
+	c, r := d.dial()
+	io.WriteString(c, "POST /first HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc")
+	next(t, r)
+	io.WriteString(c, "POST /second HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nxyz")
+	if _, body := next(t, r); body != "xyz" {
+		t.Errorf("%q", body)
+	}
+}
+
+func TestAClientThatTakesNothingIsGivenUp(t *testing.T) {
+	t.Parallel()
+	wrote := make(chan struct{})
+	d := open(t, generous, func(w http.ResponseWriter, r *http.Request) {
+		rc := http.NewResponseController(w)
+		rc.SetWriteDeadline(time.Now().Add(soon))
+		for {
+			if _, err := w.Write(make([]byte, 1<<20)); err != nil {
+				if !errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Error(err)
+				}
+				rc.SetWriteDeadline(time.Time{})
+				if n, again := io.WriteString(w, "more"); n > 0 || again != err {
+					t.Errorf("after %v: %d, %v", err, n, again)
+				}
+				close(wrote)
+				return
+			}
+		}
+	})
+	c, _ := d.dial()
+	io.WriteString(c, victim)
+	<-wrote
+	d.awaitNone()
+}
+
+// The end of an answer no handler watches.
+func TestAClientThatTakesNoEndIsGivenUp(t *testing.T) {
+	t.Parallel()
+	gaveUp := make(chan error)
+	d := open(t, generous, func(_ http.ResponseWriter, r *http.Request) {
+		gaveUp <- Of(r).finish(make([]byte, 64<<20))
+		panic(http.ErrAbortHandler)
+	})
+	d.server.patience = soon
+	c, _ := d.dial()
+	io.WriteString(c, victim)
+	if err := <-gaveUp; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error(err)
+	}
+	d.awaitNone()
+}
+
+// awaitNone waits until there are no connections.
+func (d *door) awaitNone() {
+	for {
+		changed := d.server.awaitRoom()
+		if d.server.Connections() == 0 {
+			return
+		}
+		<-changed
+	}
+}
+
+// A 100 is written by who reads the body, while the handler writes as well.
+func TestAnInvitationDoesNotMixWithInterimAnswers(t *testing.T) {
+	t.Parallel()
+	d := open(t, generous, func(w http.ResponseWriter, r *http.Request) {
+		var reading sync.WaitGroup
+		reading.Go(func() { io.ReadAll(r.Body) })
+		for range 10 {
+			w.WriteHeader(http.StatusEarlyHints)
+		}
+		reading.Wait()
+		w.WriteHeader(http.StatusNoContent)
+	})
+	c, r := d.dial()
+	io.WriteString(c, "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+	counts := make(map[int]int)
+	for counts[204] == 0 {
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if counts[resp.StatusCode]++; resp.StatusCode == http.StatusContinue {
+			io.WriteString(c, "abc")
+		}
+	}
+	if counts[100] != 1 || counts[103] != 10 {
+		t.Error(counts)
+	}
+}
