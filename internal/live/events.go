@@ -82,6 +82,9 @@ func (l *Live) report(p page) report {
 	return r
 }
 
+// tabPatience is how long a tab may take nothing of what it is told.
+const tabPatience = 30 * time.Second
+
 // serveEvents tells what changes until the client leaves or the server ends.
 func (l *Live) serveEvents(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
@@ -106,6 +109,7 @@ func (l *Live) serveEvents(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 		}
+		flush.SetWriteDeadline(time.Now().Add(tabPatience))
 		if flush.Flush() != nil {
 			return
 		}

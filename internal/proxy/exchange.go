@@ -209,17 +209,19 @@ func (x *exchange) expire() {
 		x.fires = x.limit
 		return
 	}
+	cause := errSlowWorker
 	if x.waitsForClient() {
-		x.cut(errSlowClient)
-	} else {
-		x.cut(errSlowWorker)
+		cause = errSlowClient
 	}
 	if x.body.pending() {
 		x.client.SetReadDeadline(past)
 	}
 	if x.answered.Load() {
 		x.client.SetWriteDeadline(past)
+	} else {
+		x.client.SetWriteDeadline(time.Now().Add(linger)) // for what comes before the answer
 	}
+	x.cut(cause)
 }
 
 // endStream ends an event stream or an upgraded connection well.

@@ -173,6 +173,9 @@ func (x *exchange) answers(status int, stream bool) {
 
 // fail answers in a worker's place.
 func (x *exchange) fail(w http.ResponseWriter, err error) {
+	if patience := x.settings.WriteTimeout; patience > 0 {
+		x.client.SetWriteDeadline(time.Now().Add(patience))
+	}
 	x.name(w.Header())
 	if x.body.pending() {
 		closeAfter(w.Header())

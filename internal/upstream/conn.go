@@ -33,6 +33,8 @@ type conn struct {
 	// The reader's.
 	left  int    // bytes of a header that may still come, or -1
 	block func() // called before a read waits; may be nil
+	waits bool   // a read does, if nothing is there
+	dry   bool   // nothing was there, and it has not waited
 
 	receive func(fd uintptr) bool // bound once, so that a read allocates nothing
 	into    []byte
@@ -52,8 +54,13 @@ func (r reader) Read(p []byte) (int, error) {
 	if c.left > 0 {
 		p = p[:min(len(p), c.left)]
 	}
-	c.into = p
+	c.into, c.waits, c.dry = p, c.block == nil, false
 	err := c.raw.Read(c.receive)
+	if err == nil && c.dry {
+		c.block() // not in the read, or nobody could close the socket meanwhile
+		c.waits = true
+		err = c.raw.Read(c.receive)
+	}
 	c.into = nil
 	switch {
 	case err != nil:
@@ -76,10 +83,8 @@ func (c *conn) receiveFrom(fd uintptr) (done bool) {
 		case syscall.EINTR:
 			continue
 		case syscall.EAGAIN:
-			if c.block != nil {
-				c.block()
-			}
-			return false
+			c.dry = !c.waits
+			return c.dry
 		}
 		c.got, c.failed = max(0, n), os.NewSyscallError("read", err)
 		return true
