@@ -295,6 +295,31 @@ func TestABodyThatTheWorkerRefusedIsNotAskedFor(t *testing.T) {
 	}
 }
 
+// What Connection names the worker does not see.
+func TestAWorkerThatWasNotAskedIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, generous)
+	f.route.Serve(newWorker(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		io.WriteString(w, r.Header.Get("Expect")+string(body))
+	}))
+	quickly(t, "the answer", continueAfter/2, func() time.Duration {
+		began := time.Now()
+		_, r := dial(t, f.addr(), "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nConnection: expect\r\n"+expecting+"\r\nbody")
+		if head := readHead(r); !strings.HasPrefix(head, "HTTP/1.1 100 ") {
+			t.Fatalf("%q", head)
+		}
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, _ := io.ReadAll(resp.Body); string(body) != "body" {
+			t.Errorf("%q", body)
+		}
+		return time.Since(began)
+	})
+}
+
 // TestAWorkerThatKnowsNoContinueGetsTheBodyAfterAWhile also when it said
 // something else before.
 func TestAWorkerThatKnowsNoContinueGetsTheBodyAfterAWhile(t *testing.T) {

@@ -72,7 +72,7 @@ func (x *exchange) prepare() error {
 		out.Target = in.URL.RequestURI()
 	}
 	out.Fields = x.fields()
-	if x.expects {
+	if x.expects && !hasToken(in.Header["Connection"], "expect") {
 		out.ContinueAfter = continueAfter
 	}
 	if x.body != nil {

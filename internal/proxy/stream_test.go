@@ -240,6 +240,33 @@ func TestOtherUpgradesAreEndedByEndStreams(t *testing.T) {
 	drained(t, b)
 }
 
+// Two would read the client's connection else.
+func TestAnotherProtocolBeginsBehindTheWholeRequest(t *testing.T) {
+	t.Parallel()
+	f := hastyFront(t)
+	b := newRawWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {
+		readHead(r)
+		io.WriteString(c, switching("echo"))
+		io.Copy(c, r)
+	})
+	f.route.Serve(b)
+	ask := "POST / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: echo\r\nContent-Length: 4\r\n\r\n"
+	c, r := dial(t, f.addr(), ask+"bo")
+	<-time.After(hasty / 10)
+	io.WriteString(c, "dy")
+	if head := readHead(r); !strings.HasPrefix(head, "HTTP/1.1 101 ") {
+		t.Fatalf("%q", head)
+	}
+	io.WriteString(c, "ping")
+	c.(*net.TCPConn).CloseWrite()
+	if got, err := io.ReadAll(r); err != nil || string(got) != "bodyping" {
+		t.Errorf("%q, %v", got, err)
+	}
+	resp, _ := exchangeRaw(t, f.addr(), ask+"bo") // and then nothing
+	mustStatus(t, resp, http.StatusRequestTimeout)
+	drained(t, b)
+}
+
 func TestAnUpgradeThatNobodyAskedForIsRefusedAndLeavesNoConnection(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)

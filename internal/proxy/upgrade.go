@@ -11,11 +11,18 @@ import (
 )
 
 // switchProtocols hands a client's connection and the worker's to one another,
-// and returns when both directions have ended, or one of them failed. If it
-// returns an error the client was not answered.
+// behind the whole request, and returns when both directions have ended, or one of
+// them failed. If it returns an error the client was not answered.
 func (x *exchange) switchProtocols(w http.ResponseWriter, resp *http.Response) error {
 	if got := upgradeOf(resp.Header); x.asked == "" || !strings.EqualFold(x.asked, got) {
 		return fmt.Errorf("the worker switched to %q when %q was asked for", got, x.asked)
+	}
+	x.attempt.Wait()
+	if x.body.pending() {
+		if cause := x.why(); cause != nil {
+			return cause
+		}
+		return &refusalError{&unasked}
 	}
 	worker := x.beginUpgraded(resp)
 	conn, rw, err := http.NewResponseController(w).Hijack()
@@ -43,6 +50,8 @@ func (x *exchange) switchProtocols(w http.ResponseWriter, resp *http.Response) e
 	<-ended
 	return nil
 }
+
+var unasked = Refusal{Status: http.StatusBadGateway, Title: "Bad gateway", Detail: "The page switched to another protocol before it had the request."}
 
 // writeHead writes the answer after which the client's connection is no HTTP.
 func writeHead(w *bufio.Writer, ours http.Header, resp *http.Response) error {

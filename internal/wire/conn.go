@@ -439,6 +439,7 @@ func (c *Conn) hijack() {
 	c.stage.Store(hijacked)
 	c.attend(false)
 	c.part = inOther
+	c.server.freed()
 }
 
 // await begins to wait for a request, as long as patience lasts if it is not 0.

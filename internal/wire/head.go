@@ -91,6 +91,8 @@ type parser struct {
 	lengths        int
 	encodings      int
 	expects        int
+	framed         bool // Trailer announces what frames a message
+	frames         bool // the trailer is announced to hold what frames the message
 	connection     bool // holds "upgrade"
 	protocols      bool // there is an Upgrade field
 	refusal        *Refusal
@@ -204,8 +206,14 @@ func (p *parser) field(line []byte) {
 				p.refuse(http.StatusExpectationFailed, "The only expectation that can be met is 100-continue.")
 			}
 		}
-	case len("Upgrade"):
+	case len("Upgrade"): // and Trailer
 		p.protocols = p.protocols || isName(name, "upgrade")
+		if isName(name, "trailer") {
+			for announced := range bytes.SplitSeq(value, []byte(",")) {
+				announced = bytes.Trim(announced, " \t")
+				p.framed = p.framed || isName(announced, "content-length") || isName(announced, "transfer-encoding") || isName(announced, "trailer")
+			}
+		}
 	case len("Connection"):
 		if isName(name, "connection") {
 			for option := range bytes.SplitSeq(value, []byte(",")) {
@@ -267,6 +275,8 @@ func (p *parser) frame() {
 		p.bad("The request has more than one Transfer-Encoding.")
 	case p.chunked && p.lengths > 0:
 		p.bad("The request has both a Content-Length and a Transfer-Encoding.")
+	case p.chunked && p.framed:
+		p.bad("The Trailer announces a field that frames the request.")
 	case p.chunked && p.minor == 0:
 		p.bad("The request has a Transfer-Encoding, which HTTP/1.0 does not know.")
 	}

@@ -426,6 +426,7 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	w.invites = false
 	w.mu.Unlock()
 	w.leave()
+	w.endBody() // or two would read
 	w.c.hijack()
 	w.c.SetDeadline(time.Time{})
 	return w.c, bufio.NewReadWriter(w.reader, bufio.NewWriter(w.c)), nil

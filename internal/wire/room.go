@@ -74,10 +74,13 @@ func (srv *Server) admit(tcp *net.TCPConn) (*Conn, error) {
 }
 
 // enter counts a connection, or returns what is closed when that may be tried
-// again.
+// again, which is nil if nothing further is accepted.
 func (srv *Server) enter(c *Conn) (room <-chan struct{}, ok bool) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
+	if srv.over() {
+		return nil, false
+	}
 	if len(srv.conns) < srv.settings.Load().MaxConnections {
 		srv.conns[c] = struct{}{}
 		c.await(srv.settings.Load().HeaderTimeout)

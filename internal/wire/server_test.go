@@ -74,6 +74,74 @@ func TestAShutdownWaitsForRequestsUnderWay(t *testing.T) {
 	}
 }
 
+func TestAShutdownDoesNotWaitForWhatWasTakenOver(t *testing.T) {
+	t.Parallel()
+	began, goOn, end := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	d := open(t, generous, func(w http.ResponseWriter, r *http.Request) {
+		close(began)
+		<-goOn
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+		}
+		defer c.Close()
+		<-end
+	})
+	defer close(end)
+	c, _ := d.dial()
+	io.WriteString(c, "GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+	<-began
+	ended := make(chan error)
+	go func() { ended <- d.server.Shutdown(t.Context()) }()
+	select {
+	case <-ended:
+		t.Error("the shutdown did not wait for the request")
+	case <-time.After(20 * time.Millisecond):
+	}
+	close(goOn)
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Error("the shutdown waits for a connection that was taken over")
+	}
+}
+
+// A body that is being read when its connection is taken over is read no more.
+func TestWhoTakesAConnectionOverReadsItAlone(t *testing.T) {
+	t.Parallel()
+	read := make(chan error, 1)
+	d := open(t, generous, func(w http.ResponseWriter, r *http.Request) {
+		go func() { // ends with the body
+			_, err := io.Copy(io.Discard, r.Body)
+			read <- err
+		}()
+		<-time.After(20 * time.Millisecond) // it waits for more
+		c, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+		}
+		defer c.Close()
+		if err := <-read; err == nil {
+			t.Error("the body had no error")
+		}
+		io.WriteString(c, "now")
+		io.Copy(c, rw)
+	})
+	c, r := d.dial()
+	io.WriteString(c, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 30000\r\n\r\nabc")
+	if _, err := r.Discard(len("now")); err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(c, "defghi")
+	c.(*net.TCPConn).CloseWrite()
+	if all, err := io.ReadAll(r); err != nil || string(all) != "defghi" {
+		t.Errorf("%q, %v", all, err)
+	}
+}
+
 func TestACloseCutsAllRequests(t *testing.T) {
 	t.Parallel()
 	began, left := make(chan struct{}), make(chan struct{})
