@@ -137,55 +137,6 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return 0, nil
 }
 
-// take returns what may be returned.
-func (c *Conn) take(p []byte) int {
-	n := copy(p, c.buf[:c.open])
-	c.open -= n
-	c.drop(n)
-	return n
-}
-
-// drop forgets the first bytes of the buffer, and the buffer with the last.
-func (c *Conn) drop(n int) {
-	c.seen = max(0, c.seen-n)
-	c.buf = c.buf[n:]
-	if len(c.buf) == 0 {
-		c.buf = nil
-		c.giveSpace()
-	}
-}
-
-func (c *Conn) giveSpace() {
-	if c.space != nil {
-		bufferPool.Put(c.space)
-		c.space = nil
-	}
-}
-
-// keep appends to the buffer.
-func (c *Conn) keep(b []byte) {
-	for len(b) > 0 {
-		n := copy(c.spare(), b)
-		c.buf, b = c.buf[:len(c.buf)+n], b[n:]
-	}
-}
-
-// spare returns what is free behind the buffer, which is never nothing.
-func (c *Conn) spare() []byte {
-	switch {
-	case len(c.buf) < cap(c.buf):
-	case len(c.buf) == 0:
-		c.space = bufferPool.Get().(*[bufferSize]byte)
-		c.buf = c.space[:0]
-	case c.space != nil && len(c.buf) < bufferSize:
-		c.buf = c.space[:copy(c.space[:], c.buf)]
-	default:
-		c.buf = append(make([]byte, 0, 2*len(c.buf)), c.buf...)
-		c.giveSpace()
-	}
-	return c.buf[len(c.buf):cap(c.buf)]
-}
-
 // check opens what is good of the buffer, and reports whether there is any.
 func (c *Conn) check() bool {
 	if c.part == inHead {
@@ -462,69 +413,6 @@ func (c *Conn) hurry() {
 	c.setOurs(time.Now().Add(c.server.settings.Load().HeaderTimeout))
 }
 
-func (c *Conn) setOurs(t time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.ours, c.theirs = t, time.Time{} // which was for what is over
-	c.armLocked()
-}
-
-// SetReadDeadline may be called from any goroutine.
-func (c *Conn) SetReadDeadline(t time.Time) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.theirs = t
-	return c.armLocked()
-}
-
-// SetDeadline may be called from any goroutine.
-func (c *Conn) SetDeadline(t time.Time) error {
-	return errors.Join(c.SetReadDeadline(t), c.tcp.SetWriteDeadline(t))
-}
-
-func (c *Conn) dueLocked() time.Time {
-	if c.ours.IsZero() || !c.theirs.IsZero() && c.theirs.Before(c.ours) {
-		return c.theirs
-	}
-	return c.ours
-}
-
-// armLocked sets the deadline that is due next. One that comes too early is left
-// in place: [Conn.expired] sees that it was not meant, which is cheaper than to
-// move it, or to ask for the time, at each request.
-func (c *Conn) armLocked() error {
-	if c.ending {
-		return nil // what is set ends the watch
-	}
-	due := c.dueLocked()
-	if due.Equal(c.armed) || !c.armed.IsZero() && (due.IsZero() || due.After(c.armed)) {
-		return nil
-	}
-	c.armed = due
-	return c.tcp.SetReadDeadline(due)
-}
-
-// expired reports whether a deadline is over that is meant, and sets the next
-// one if not.
-func (c *Conn) expired() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	due := c.dueLocked()
-	if c.ending || !due.IsZero() && !due.After(time.Now()) {
-		return true
-	}
-	c.armed = due
-	c.tcp.SetReadDeadline(due)
-	return false
-}
-
-// overdue reports whether it is our deadline that is over.
-func (c *Conn) overdue() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return !c.ours.IsZero() && !c.ours.After(time.Now())
-}
-
 // Write may be called while another goroutine reads.
 func (c *Conn) Write(p []byte) (int, error) { return c.tcp.Write(p) }
 
@@ -603,9 +491,6 @@ func (c *Conn) LocalAddr() net.Addr { return c.tcp.LocalAddr() }
 
 // RemoteAddr is the client's address.
 func (c *Conn) RemoteAddr() net.Addr { return c.tcp.RemoteAddr() }
-
-// SetWriteDeadline may be called from any goroutine.
-func (c *Conn) SetWriteDeadline(t time.Time) error { return c.tcp.SetWriteDeadline(t) }
 
 // Fault returns what is wrong with the body of the request under way, as far as
 // it was read. It may be called from any goroutine.

@@ -3,12 +3,9 @@ package wire
 import (
 	"bufio"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"os"
 	"runtime/debug"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -140,21 +137,6 @@ func (w *response) announce() {
 	}
 }
 
-// trails reports whether a field may stand in a trailer: not one that frames,
-// routes or modifies a message (RFC 9110 section 6.5.1).
-func trails(name string) bool {
-	if strings.HasPrefix(name, "If-") {
-		return false
-	}
-	switch name {
-	case "Authorization", "Cache-Control", "Connection", "Content-Encoding", "Content-Length", "Content-Range", "Content-Type", "Expect",
-		"Host", "Keep-Alive", "Max-Forwards", "Pragma", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Range", "Realm",
-		"Te", "Trailer", "Transfer-Encoding", "Www-Authenticate":
-		return false
-	}
-	return isToken([]byte(name))
-}
-
 // inform sends an interim answer.
 func (w *response) inform(status int) {
 	w.mu.Lock()
@@ -178,12 +160,6 @@ func (w *response) invite() {
 		w.invites = false
 		w.c.Write([]byte("HTTP/1.1 100 Continue\r\n\r\n"))
 	}
-}
-
-// hasBody reports whether an answer of a status may have one (RFC 9110 sections
-// 15.2, 15.3.5 and 15.4.5).
-func hasBody(status int) bool {
-	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
 }
 
 // compose ends the header, with which what came early of the body is ready to be
@@ -316,64 +292,6 @@ func (w *response) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return len(p), nil
-}
-
-// ReadFrom has the kernel send a file, and copies anything else.
-func (w *response) ReadFrom(src io.Reader) (n int64, err error) {
-	file := isFile(src)
-	if !file || w.isHead || w.over.Load() {
-		return io.Copy(writer{w}, src)
-	}
-	if !w.composed { // so that its type can be told
-		if n, err = io.CopyN(writer{w}, src, 512); err != nil {
-			if err == io.EOF {
-				err = nil
-			}
-			return n, err
-		}
-	}
-	if err := w.FlushError(); err != nil {
-		return n, err
-	}
-	if w.chunked || w.length < 0 {
-		rest, err := io.Copy(writer{w}, src)
-		return n + rest, err
-	}
-	rest, err := w.c.tcp.ReadFrom(limit(src, w.length-w.written))
-	w.written += rest
-	n += rest
-	if w.note(0, err) == nil && w.written == w.length {
-		if more, _ := io.CopyN(io.Discard, src, 1); more > 0 {
-			err = http.ErrContentLength
-		}
-	}
-	return n, err
-}
-
-// writer is a writer and nothing more.
-type writer struct{ io.Writer }
-
-func isFile(r io.Reader) bool {
-	if l, ok := r.(*io.LimitedReader); ok {
-		r = l.R
-	}
-	f, ok := r.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode().IsRegular()
-}
-
-// limit limits a reader once: the kernel sends no file behind two limits.
-func limit(r io.Reader, n int64) io.Reader {
-	if l, ok := r.(*io.LimitedReader); ok {
-		if l.N <= n {
-			return l
-		}
-		return &io.LimitedReader{R: l.R, N: n}
-	}
-	return &io.LimitedReader{R: r, N: n}
 }
 
 // Flush is for [http.Flusher].
@@ -521,51 +439,4 @@ func (w *response) appendTrailer(b []byte) []byte {
 		}
 	}
 	return b
-}
-
-func appendStatus(b []byte, is11 bool, status int) []byte {
-	if is11 {
-		b = append(b, "HTTP/1.1 "...)
-	} else {
-		b = append(b, "HTTP/1.0 "...)
-	}
-	b = strconv.AppendInt(b, int64(status), 10)
-	b = append(b, ' ')
-	text := http.StatusText(status)
-	if text == "" {
-		text = fmt.Sprintf("status code %d", status)
-	}
-	return append(append(b, text...), "\r\n"...)
-}
-
-// appendFields appends those fields of a header that are meant and can be
-// written, sorted.
-func appendFields(b []byte, h http.Header, meant func(name string) bool) []byte {
-	var room [32]string
-	names := room[:0]
-	for name := range h {
-		if meant(name) && isToken([]byte(name)) {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		for _, value := range h[name] {
-			b = appendField(b, name, value)
-		}
-	}
-	return b
-}
-
-// unbroken makes a value stay in its line.
-var unbroken = strings.NewReplacer("\r", " ", "\n", " ")
-
-func appendField(b []byte, name, value string) []byte {
-	if strings.IndexByte(value, '\n') >= 0 || strings.IndexByte(value, '\r') >= 0 {
-		value = unbroken.Replace(value)
-	}
-	b = append(b, name...)
-	b = append(b, ": "...)
-	b = append(b, strings.Trim(value, " \t")...)
-	return append(b, "\r\n"...)
 }

@@ -1,0 +1,77 @@
+package wire
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// trails reports whether a field may stand in a trailer: not one that frames,
+// routes or modifies a message (RFC 9110 section 6.5.1).
+func trails(name string) bool {
+	if strings.HasPrefix(name, "If-") {
+		return false
+	}
+	switch name {
+	case "Authorization", "Cache-Control", "Connection", "Content-Encoding", "Content-Length", "Content-Range", "Content-Type", "Expect",
+		"Host", "Keep-Alive", "Max-Forwards", "Pragma", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Range", "Realm",
+		"Te", "Trailer", "Transfer-Encoding", "Www-Authenticate":
+		return false
+	}
+	return isToken([]byte(name))
+}
+
+// hasBody reports whether an answer of a status may have one (RFC 9110 sections
+// 15.2, 15.3.5 and 15.4.5).
+func hasBody(status int) bool {
+	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
+}
+
+func appendStatus(b []byte, is11 bool, status int) []byte {
+	if is11 {
+		b = append(b, "HTTP/1.1 "...)
+	} else {
+		b = append(b, "HTTP/1.0 "...)
+	}
+	b = strconv.AppendInt(b, int64(status), 10)
+	b = append(b, ' ')
+	text := http.StatusText(status)
+	if text == "" {
+		text = fmt.Sprintf("status code %d", status)
+	}
+	return append(append(b, text...), "\r\n"...)
+}
+
+// appendFields appends those fields of a header that are meant and can be
+// written, sorted.
+func appendFields(b []byte, h http.Header, meant func(name string) bool) []byte {
+	var room [32]string
+	names := room[:0]
+	for name := range h {
+		if meant(name) && isToken([]byte(name)) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		for _, value := range h[name] {
+			b = appendField(b, name, value)
+		}
+	}
+	return b
+}
+
+// unbroken makes a value stay in its line.
+var unbroken = strings.NewReplacer("\r", " ", "\n", " ")
+
+func appendField(b []byte, name, value string) []byte {
+	if strings.IndexByte(value, '\n') >= 0 || strings.IndexByte(value, '\r') >= 0 {
+		value = unbroken.Replace(value)
+	}
+	b = append(b, name...)
+	b = append(b, ": "...)
+	b = append(b, strings.Trim(value, " \t")...)
+	return append(b, "\r\n"...)
+}

@@ -1,0 +1,65 @@
+package wire
+
+import (
+	"io"
+	"net/http"
+	"os"
+)
+
+// ReadFrom has the kernel send a file, and copies anything else.
+func (w *response) ReadFrom(src io.Reader) (n int64, err error) {
+	file := isFile(src)
+	if !file || w.isHead || w.over.Load() {
+		return io.Copy(writer{w}, src)
+	}
+	if !w.composed { // so that its type can be told
+		if n, err = io.CopyN(writer{w}, src, 512); err != nil {
+			if err == io.EOF {
+				err = nil
+			}
+			return n, err
+		}
+	}
+	if err := w.FlushError(); err != nil {
+		return n, err
+	}
+	if w.chunked || w.length < 0 {
+		rest, err := io.Copy(writer{w}, src)
+		return n + rest, err
+	}
+	rest, err := w.c.tcp.ReadFrom(limit(src, w.length-w.written))
+	w.written += rest
+	n += rest
+	if w.note(0, err) == nil && w.written == w.length {
+		if more, _ := io.CopyN(io.Discard, src, 1); more > 0 {
+			err = http.ErrContentLength
+		}
+	}
+	return n, err
+}
+
+// writer is a writer and nothing more.
+type writer struct{ io.Writer }
+
+func isFile(r io.Reader) bool {
+	if l, ok := r.(*io.LimitedReader); ok {
+		r = l.R
+	}
+	f, ok := r.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode().IsRegular()
+}
+
+// limit limits a reader once: the kernel sends no file behind two limits.
+func limit(r io.Reader, n int64) io.Reader {
+	if l, ok := r.(*io.LimitedReader); ok {
+		if l.N <= n {
+			return l
+		}
+		return &io.LimitedReader{R: l.R, N: n}
+	}
+	return &io.LimitedReader{R: r, N: n}
+}
