@@ -55,8 +55,7 @@ func (c *Conn) readRequest(r *bufio.Reader) *response {
 	req = req.WithContext(c.leaving)
 	req.RemoteAddr = c.remote
 	w := &response{c: c, req: req, reader: r, is11: req.ProtoAtLeast(1, 1), isHead: req.Method == http.MethodHead, header: make(http.Header), length: -1}
-	connection := req.Header["Connection"]
-	w.keeps10 = !w.is11 && len(connection) > 0 && hasToken(connection, "keep-alive")
+	w.keeps10 = !w.is11 && hasToken(req.Header["Connection"], "keep-alive")
 	w.closes = req.Close
 	if req.Body != http.NoBody {
 		w.body = &body{Reader: req.Body, w: w, of: read}

@@ -102,7 +102,8 @@ func (w *response) WriteHeader(status int) {
 	_, w.dated = w.header["Date"]
 	w.coding = w.header.Get("Transfer-Encoding")
 	w.connection = w.header["Connection"]
-	if w.closes = w.closes || len(w.connection) > 0 && hasToken(w.connection, "close"); w.header["Content-Length"] != nil {
+	w.closes = w.closes || hasToken(w.connection, "close")
+	if w.header["Content-Length"] != nil {
 		w.sized = true
 		if n, err := strconv.ParseInt(w.header.Get("Content-Length"), 10, 64); err == nil && n >= 0 {
 			w.length = n
@@ -162,15 +163,14 @@ func (w *response) invite() {
 	}
 }
 
-// compose ends the header, with which what came early of the body is ready to be
-// sent. Sample is what the body begins with, and whole says that it is all of it.
-func (w *response) compose(sample []byte, whole bool) {
-	w.composed = true
+// frame decides how the body is framed and whether the connection stays open, and
+// returns what Connection says.
+func (w *response) frame(sample []byte, whole bool) (connection []string) {
 	allowed := hasBody(w.status)
 	if whole && allowed && !w.trailing && !w.sized && w.coding == "" && (!w.isHead || len(sample) > 0) {
 		w.length = int64(len(sample))
 	}
-	connection := w.connection
+	connection = w.connection
 	switch {
 	case w.keeps10 && (w.isHead || w.length >= 0 || !allowed):
 		if connection == nil {
@@ -197,8 +197,14 @@ func (w *response) compose(sample []byte, whole bool) {
 			connection = []string{"close"}
 		}
 	}
+	return connection
+}
 
-	b := w.out
+// compose ends the header, with which what came early of the body is ready to be
+// sent. Sample is what the body begins with, and whole says that it is all of it.
+func (w *response) compose(sample []byte, whole bool) {
+	w.composed = true
+	connection, allowed, b := w.frame(sample, whole), hasBody(w.status), w.out
 	for _, value := range connection {
 		b = appendField(b, "Connection", value)
 	}
