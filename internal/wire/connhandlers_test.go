@@ -117,7 +117,7 @@ func copiers() map[string]handle {
 		},
 		"body too large for http.MaxBytesReader": func(w http.ResponseWriter, r *http.Request, x *exchange) {
 			x.read(http.MaxBytesReader(w, r.Body, 4), whole)
-			http.Error(w, "too large", 413)
+			http.Error(w, "too large", http.StatusRequestEntityTooLarge)
 		},
 	}
 }

@@ -88,7 +88,9 @@ func statuses() map[string]handle {
 			w.Header().Set("Content-Encoding", "gzip")
 			http.Error(w, "bad", 400)
 		},
-		"http.Redirect": func(w http.ResponseWriter, r *http.Request, _ *exchange) { http.Redirect(w, r, "/else", 302) },
+		"http.Redirect": func(w http.ResponseWriter, r *http.Request, _ *exchange) {
+			http.Redirect(w, r, "/else", http.StatusFound)
+		},
 	}
 	for _, status := range []int{99, 101, 200, 204, 205, 206, 304, 404, 417, 500, 599, 999, 1000} {
 		all["status "+strconv.Itoa(status)] = func(w http.ResponseWriter, _ *http.Request, _ *exchange) { w.WriteHeader(status) }

@@ -92,7 +92,6 @@ type parser struct {
 	encodings      int
 	expects        int
 	framed         bool // Trailer announces what frames a message
-	frames         bool // the trailer is announced to hold what frames the message
 	connection     bool // holds "upgrade"
 	protocols      bool // there is an Upgrade field
 	refusal        *Refusal
