@@ -190,7 +190,6 @@ func (w *Watcher) noteLocked(paths []string, name string, op fsnotify.Op) []stri
 	// What has this name now need not be what had it when the event was made,
 	// nor what is watched under it.
 	w.dropLocked(name)
-	w.addTreeLocked(name, &paths)
 	for _, wanted := range w.wantedLocked() {
 		if below(wanted, name) {
 			w.reachLocked(wanted)
@@ -205,6 +204,7 @@ func (w *Watcher) noteLocked(paths []string, name string, op fsnotify.Op) []stri
 			}
 		}
 	}
+	w.addTreeLocked(name, &paths) // last, or of a tree that came meanwhile only the root were watched
 	return paths
 }
 
