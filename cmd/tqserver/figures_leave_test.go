@@ -219,7 +219,7 @@ func filesOf(pid string) int {
 }
 
 // outside counts the server's sockets but for those to workers, which the kernel
-// lists elsewhere because they speak IPv4 only.
+// lists elsewhere because they speak IPv4 only, or are no network's.
 func outside(ts *testscript.TestScript) (n int) {
 	open := make(map[string]bool)
 	files, _ := filepath.Glob("/proc/" + ts.Getenv("SERVER") + "/fd/*")
@@ -229,11 +229,13 @@ func outside(ts *testscript.TestScript) (n int) {
 			open[strings.TrimSuffix(inode, "]")] = true
 		}
 	}
-	list, err := os.ReadFile("/proc/net/tcp")
-	ts.Check(err)
-	for line := range strings.Lines(string(list)) {
-		if f := strings.Fields(line); len(f) > 9 { // proc_net_tcp(5)
-			delete(open, f[9])
+	for list, column := range map[string]int{"/proc/net/tcp": 9, "/proc/net/unix": 6} { // proc_net_tcp(5), proc_net(5)
+		text, err := os.ReadFile(list)
+		ts.Check(err)
+		for line := range strings.Lines(string(text)) {
+			if f := strings.Fields(line); len(f) > column {
+				delete(open, f[column])
+			}
 		}
 	}
 	return len(open)
