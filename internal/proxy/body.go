@@ -175,11 +175,15 @@ func (b *requestBody) broken() bool  { return b != nil && b.failed.Load() }
 // responseBody is a worker's answer on its way to the client.
 type responseBody struct {
 	io.ReadCloser
-	x *exchange
+	x    *exchange
+	read bool // something was
 }
 
 func (b *responseBody) Read(p []byte) (int, error) {
-	b.x.moved() // what was read before was written
+	if b.read {
+		b.x.moved() // what was read before was written
+	}
+	b.read = true
 	n, err := b.ReadCloser.Read(p)
 	b.x.moved()
 	if err != nil && err != io.EOF && b.x.ended() {

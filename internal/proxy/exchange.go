@@ -62,7 +62,10 @@ func (x *exchange) acquire() *Refusal {
 	for {
 		b, refusal, wait := x.route.claim()
 		if b != nil {
-			x.backend, x.timing.claimed = b, time.Now()
+			x.backend = b
+			if x.develop != nil {
+				x.timing.claimed = time.Now()
+			}
 			return nil
 		}
 		if refusal != nil {
@@ -259,8 +262,9 @@ func (x *exchange) ended() bool {
 	return errors.As(x.why(), &why)
 }
 
-// end gives everything back. No deadline is set after it.
-func (x *exchange) end() {
+// end gives everything back of an exchange that took so long. No deadline is set
+// after it.
+func (x *exchange) end(took time.Duration) {
 	x.mu.Lock()
 	x.over = true
 	if x.idle != nil {
@@ -273,12 +277,12 @@ func (x *exchange) end() {
 		x.upgraded.Close()
 	}
 	x.leave()
-	x.record()
+	x.record(took)
 	x.release()
 }
 
 // record counts the exchange.
-func (x *exchange) record() {
+func (x *exchange) record(took time.Duration) {
 	if x.route == nil {
 		return
 	}
@@ -286,7 +290,6 @@ func (x *exchange) record() {
 	if x.upgraded != nil {
 		t.upgraded.Add(-1)
 	}
-	took := time.Since(x.began)
 	if x.stream || x.status == 0 {
 		took = untimed
 	}

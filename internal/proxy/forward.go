@@ -129,8 +129,7 @@ func (x *exchange) interim(w http.ResponseWriter, status int, fields http.Header
 // answerBy writes the worker's answer. Whatever the worker has sent goes on to
 // the client before more of it is waited for.
 func (x *exchange) answerBy(w http.ResponseWriter, resp *http.Response) error {
-	h := w.Header()
-	addFields(h, resp.Header)
+	h := x.headerOf(w, resp.Header)
 	announced := len(resp.Trailer)
 	if announced > 0 {
 		h.Add("Trailer", strings.Join(slices.Sorted(maps.Keys(resp.Trailer)), ", "))
@@ -160,14 +159,21 @@ func (x *exchange) answerBy(w http.ResponseWriter, resp *http.Response) error {
 	return nil
 }
 
-// addFields adds fields to those of an answer, which may keep their values.
-func addFields(to, from http.Header) {
+// headerOf returns the header of an answer, with the fields of the worker's, which
+// it may keep.
+func (x *exchange) headerOf(w http.ResponseWriter, from http.Header) http.Header {
+	to := w.Header()
+	if client, ok := x.answer.ResponseWriter.(interface{ Adopt(http.Header) }); ok && len(to) == 0 && w == http.ResponseWriter(&x.answer) {
+		client.Adopt(from)
+		return from
+	}
 	for name, values := range from {
 		if old := to[name]; len(old) > 0 {
 			values = append(old, values...)
 		}
 		to[name] = values
 	}
+	return to
 }
 
 var copyBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}

@@ -122,7 +122,7 @@ var notFound = Refusal{Status: http.StatusNotFound, Title: "Not found", Detail: 
 // end ends an exchange and has it recorded.
 func (p *Proxy) end(x *exchange) {
 	r := x.access() // the backend is given back in a moment
-	x.end()
+	x.end(r.Took)
 	(*p.record.Load())(r)
 }
 

@@ -79,6 +79,9 @@ func (w *response) serve(h http.Handler, panicked func(error)) (again bool) {
 // Header is that of the answer, until WriteHeader.
 func (w *response) Header() http.Header { return w.header }
 
+// Adopt takes a header, which nobody else uses from now on, for that of the answer.
+func (w *response) Adopt(h http.Header) { w.header = h }
+
 // WriteHeader says the status, and with it the header, or sends an interim answer.
 func (w *response) WriteHeader(status int) {
 	switch {
