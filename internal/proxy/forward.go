@@ -72,7 +72,7 @@ func (x *exchange) prepare() error {
 		out.Target = in.URL.RequestURI()
 	}
 	out.Fields = x.fields()
-	if x.expects && !hasToken(in.Header["Connection"], "expect") {
+	if x.expects && !wire.HasToken(in.Header["Connection"], "expect") {
 		out.ContinueAfter = continueAfter
 	}
 	if x.body != nil {
@@ -96,14 +96,14 @@ func (x *exchange) fields() []upstream.Field {
 			if !x.trusted {
 				continue
 			}
-		case isHop(name), len(connection) > 0 && hasToken(connection, name), name == "Http2-Settings" && x.asked == "":
+		case isHop(name), len(connection) > 0 && wire.HasToken(connection, name), name == "Http2-Settings" && x.asked == "":
 			continue
 		}
 		for _, value := range values {
 			fields = append(fields, upstream.Field{Name: name, Value: value})
 		}
 	}
-	if hasToken(in["Te"], "trailers") {
+	if wire.HasToken(in["Te"], "trailers") {
 		fields = append(fields, upstream.Field{Name: "Te", Value: "trailers"})
 	}
 	if x.asked != "" {
@@ -232,22 +232,10 @@ func removeHops(h http.Header) {
 // upgradeOf returns the protocols that an Upgrade names, if Connection says that
 // it counts (RFC 9110 section 7.8).
 func upgradeOf(h http.Header) string {
-	if !hasToken(h["Connection"], "upgrade") {
+	if !wire.HasToken(h["Connection"], "upgrade") {
 		return ""
 	}
 	return h.Get("Upgrade")
-}
-
-// hasToken reports whether a list has a member, whatever its case.
-func hasToken(lines []string, token string) bool {
-	for _, line := range lines {
-		for member := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.TrimSpace(member), token) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 func isPrintable(s string) bool {

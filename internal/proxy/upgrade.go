@@ -22,7 +22,7 @@ func (x *exchange) switchProtocols(w http.ResponseWriter, resp *http.Response) e
 		if cause := x.why(); cause != nil {
 			return cause
 		}
-		return &refusalError{&unasked}
+		return &refusalError{&switchedEarly}
 	}
 	worker := x.beginUpgraded(resp)
 	conn, rw, err := http.NewResponseController(w).Hijack()
@@ -51,7 +51,7 @@ func (x *exchange) switchProtocols(w http.ResponseWriter, resp *http.Response) e
 	return nil
 }
 
-var unasked = Refusal{Status: http.StatusBadGateway, Title: "Bad gateway", Detail: "The page switched to another protocol before it had the request."}
+var switchedEarly = Refusal{Status: http.StatusBadGateway, Title: "Bad gateway", Detail: "The page switched to another protocol before it had the request."}
 
 // writeHead writes the answer after which the client's connection is no HTTP.
 func writeHead(w *bufio.Writer, ours http.Header, resp *http.Response) error {

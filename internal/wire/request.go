@@ -55,7 +55,7 @@ func (c *Conn) readRequest(r *bufio.Reader) *response {
 	req = req.WithContext(c.leaving)
 	req.RemoteAddr = c.remote
 	w := &response{c: c, req: req, reader: r, is11: req.ProtoAtLeast(1, 1), isHead: req.Method == http.MethodHead, header: make(http.Header), length: -1}
-	w.keeps10 = !w.is11 && hasToken(req.Header["Connection"], "keep-alive")
+	w.keeps10 = !w.is11 && HasToken(req.Header["Connection"], "keep-alive")
 	w.closes = req.Close
 	if req.Body != http.NoBody {
 		w.body = &body{Reader: req.Body, w: w, of: read}
@@ -67,8 +67,9 @@ func (c *Conn) readRequest(r *bufio.Reader) *response {
 	return w
 }
 
-// hasToken reports whether a list has a member, whatever its case.
-func hasToken(lines []string, token string) bool {
+// HasToken reports whether the lines of a field that is a list have a member,
+// whatever its case (RFC 9110 section 5.6.1).
+func HasToken(lines []string, token string) bool {
 	for _, line := range lines {
 		for member := range strings.SplitSeq(line, ",") {
 			if strings.EqualFold(strings.TrimSpace(member), token) {
