@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -69,6 +70,7 @@ type disk struct {
 type handle interface {
 	io.WriteCloser
 	Stat() (fs.FileInfo, error)
+	Fd() uintptr
 }
 
 // Open returns a File that writes to the path that template becomes when each
@@ -331,10 +333,7 @@ func (f *File) openFile(path string, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	info, err := file.Stat()
-	if err == nil && endsInHalfLine(path, info) {
-		_, err = file.Write([]byte{'\n'})
-	}
+	info, err := endHalfLine(file, path)
 	if err != nil {
 		file.Close()
 		return err
@@ -377,6 +376,21 @@ func (d *disk) there(now time.Time) bool {
 	}
 	d.checked = now
 	return true
+}
+
+// endHalfLine ends the last line of the file, unless somebody else has the file
+// open for lines: what looks like half of one may then be on its way. They tell
+// each other by a lock, which the kernel takes back when the file is closed. Nobody
+// waits for it: another program may have it for as long as it likes.
+func endHalfLine(file handle, path string) (fs.FileInfo, error) {
+	fd := int(file.Fd())
+	shared := errors.Is(syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB), syscall.EWOULDBLOCK)
+	info, err := file.Stat()
+	if err == nil && !shared && endsInHalfLine(path, info) {
+		_, err = file.Write([]byte{'\n'})
+	}
+	syscall.Flock(fd, syscall.LOCK_SH|syscall.LOCK_NB) // where there are no locks there is nobody to tell
+	return info, err
 }
 
 // endsInHalfLine reports whether a full disk or a crash cut the last line of the

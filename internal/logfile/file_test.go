@@ -97,6 +97,60 @@ func TestWritersNeverSplitEachOthersLines(t *testing.T) {
 	}
 }
 
+func TestALineThatAnotherFileIsWritingIsNotEnded(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "a.log")
+	one, two := open(t, path), open(t, path)
+	one.open = func(path string) (handle, error) {
+		file, err := openFile(path)
+		return &halfFile{handle: file, between: func() {
+			write(t, two, "in one\n")
+			closeFile(t, two)
+		}}, err
+	}
+	write(t, one, "in two halves\n")
+	closeFile(t, one)
+	wantFile(t, path, "in two in one\nhalves\n")
+
+	three := open(t, path)
+	write(t, three, "half")
+	closeFile(t, three)
+	four := open(t, path)
+	write(t, four, "whole\n")
+	closeFile(t, four)
+	wantFile(t, path, "in two in one\nhalves\nhalf\nwhole\n")
+}
+
+// A halfFile writes its first lines in two parts.
+type halfFile struct {
+	handle
+	between func()
+}
+
+func (f *halfFile) Write(p []byte) (int, error) {
+	n, err := f.handle.Write(p[:len("in two ")])
+	f.between()
+	m, err2 := f.handle.Write(p[n:])
+	return n + m, errors.Join(err, err2)
+}
+
+func TestALockOfAnotherProgramStopsNobody(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "a.log")
+	other, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := syscall.Flock(int(other.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	f := open(t, path)
+	write(t, f, "line\n")
+	closeFile(t, f)
+	wantFile(t, path, "line\n")
+}
+
 func TestNothingHappensBeforeTheFirstLine(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
