@@ -31,8 +31,9 @@ func main() {
 	if server.Guard() {
 		return
 	}
+	takeTurns()
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400) // the heap is small, and requests leave much behind
+		debug.SetGCPercent(500) // the heap is small, and requests leave much behind
 	}
 	os.Exit(run())
 }

@@ -28,6 +28,7 @@ func NewParent() (*Parent, error) {
 	// (golang.org/issue/27505). It ends when Close closes the channel.
 	p.spawned.Go(func() {
 		runtime.LockOSThread()
+		resetPolicy()
 		for f := range p.spawn {
 			f()
 		}

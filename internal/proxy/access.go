@@ -18,7 +18,7 @@ func (x *exchange) access() accesslog.Record {
 		Time: x.began, Took: time.Since(x.began),
 		Method: r.Method, Target: r.RequestURI, Path: r.URL.Path, Proto: r.Proto, Host: r.Host,
 		Referer: r.Header.Get("Referer"), UserAgent: r.Header.Get("User-Agent"),
-		RequestID: x.id[0], TraceID: traceOf(x.traceparent[0]), Status: x.answer.status, Bytes: x.answer.sent.Load(),
+		RequestID: x.id, TraceID: traceOf(x.traceparent), Status: x.answer.status, Bytes: x.answer.sent.Load(),
 	}
 	if x.clientAddr.IsValid() {
 		rec.Client = x.clientAddr.String()

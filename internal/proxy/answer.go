@@ -14,8 +14,8 @@ import (
 
 // refuse answers in the form that the client asks for. By itself it says
 // nothing that the world should not know.
-func (x *exchange) refuse(w http.ResponseWriter, refusal Refusal) {
-	h := w.Header()
+func (x *exchange) refuse(refusal Refusal) {
+	h := x.w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	if !refusal.Until.IsZero() {
@@ -34,9 +34,9 @@ func (x *exchange) refuse(w http.ResponseWriter, refusal Refusal) {
 	}
 	h.Set("Content-Type", form)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(refusal.Status)
+	x.w.WriteHeader(refusal.Status)
 	if x.request.Method != http.MethodHead {
-		io.WriteString(w, body)
+		io.WriteString(x.w, body)
 	}
 }
 

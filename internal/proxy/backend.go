@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tqserver/internal/socket"
 	"tqserver/internal/upstream"
-	"tqserver/internal/wire"
 )
 
 // continueAfter is how long a worker is given to say whether it wants a body.
@@ -62,13 +62,20 @@ func NewBackend(addr string, opts BackendOptions) *Backend {
 		streams: make(map[*exchange]bool),
 		pool: upstream.NewPool(keep, func(ctx context.Context) (net.Conn, error) {
 			if opts.Socket != "" {
-				return dialer.DialContext(ctx, "unix", opts.Socket)
+				c, err := dialer.DialContext(ctx, "unix", opts.Socket)
+				if err != nil {
+					return nil, err
+				}
+				if own, err := socket.NewConn(c.(*net.UnixConn)); err == nil {
+					return own, nil
+				}
+				return c, nil
 			}
 			c, err := dialer.DialContext(ctx, "tcp", addr)
 			if err != nil {
 				return nil, err
 			}
-			wire.LimitUnsent(c.(*net.TCPConn))
+			socket.LimitUnsent(c.(*net.TCPConn))
 			return c, nil
 		}),
 	}

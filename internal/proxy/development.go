@@ -20,7 +20,8 @@ type Development struct {
 
 	// Dress may change an answer on its way to the client: it returns what the
 	// answer is written to, and end, which is called when it was written, or
-	// was cut short. The route is empty if there is none.
+	// was cut short, and after which w is not used. The route is empty if there is
+	// none.
 	Dress func(w http.ResponseWriter, r *http.Request, route string) (dressed http.ResponseWriter, end func(whole bool))
 
 	// Explain writes the body of an answer that is given in a page's place, in

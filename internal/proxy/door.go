@@ -13,8 +13,8 @@ const methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE"
 
 // admit has a request in the form in which everything else decides on it and
 // the worker sees it, or answers it, and reports whether it may go on.
-func (x *exchange) admit(w http.ResponseWriter) bool {
-	r := x.request
+func (x *exchange) admit() bool {
+	r, w := x.request, x.w
 	if bad := wire.Refused(r); bad != nil {
 		r.Method, r.RequestURI, r.Proto, r.Host = bad.Method, bad.Target, bad.Proto, ""
 		if bad.Accept != "" {
@@ -24,12 +24,12 @@ func (x *exchange) admit(w http.ResponseWriter) bool {
 			w.Header().Set("Allow", methods)
 		}
 		closeAfter(w.Header())
-		x.fail(w, &refusalError{&Refusal{Status: bad.Status, Title: http.StatusText(bad.Status), Detail: bad.Reason}})
+		x.fail(&refusalError{&Refusal{Status: bad.Status, Title: http.StatusText(bad.Status), Detail: bad.Reason}})
 		return false
 	}
 	if r.RequestURI == "*" {
 		w.Header().Set("Allow", methods)
-		x.fail(w, &refusalError{&Refusal{Status: http.StatusOK, Title: "This is tqserver"}})
+		x.fail(&refusalError{&Refusal{Status: http.StatusOK, Title: "This is tqserver"}})
 		return false
 	}
 	dropUnderscores(r.Header)
@@ -48,9 +48,9 @@ func (x *exchange) admit(w http.ResponseWriter) bool {
 			resolved += "?" + r.URL.RawQuery
 		}
 		w.Header().Set("Location", ascii(resolved))
-		x.fail(w, &refusalError{&Refusal{Status: http.StatusPermanentRedirect, Title: "The path is written another way", Detail: resolved}})
+		x.fail(&refusalError{&Refusal{Status: http.StatusPermanentRedirect, Title: "The path is written another way", Detail: resolved}})
 	default:
-		x.fail(w, &refusalError{&Refusal{Status: http.StatusBadRequest, Title: "Bad request", Detail: "The path holds . or .. as a segment."}})
+		x.fail(&refusalError{&Refusal{Status: http.StatusBadRequest, Title: "Bad request", Detail: "The path holds . or .. as a segment."}})
 	}
 	return false
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tqserver/internal/upstream"
+	"tqserver/internal/wire"
 )
 
 var (
@@ -20,9 +21,24 @@ var (
 // past is a deadline that ends reads and writes under way.
 var past = time.Unix(1, 0)
 
-// exchange is one request on its way. Its fields belong to the goroutine of
-// the request, but for those that say otherwise.
+// exchange is one request on its way, and after it others. Its fields belong to
+// the goroutine of the request, but for those that say otherwise.
 type exchange struct {
+	errand
+	hooks  upstream.Hooks   // of each attempt; bound once, as the next is, so that a request allocates nothing
+	cutNow func()           // attempt.Cut
+	room   []upstream.Field // for those that the worker is told
+
+	mu    sync.Mutex // guards all below
+	timed bool       // something must move
+	limit time.Time  // until which something must
+	idle  *time.Timer
+	fires time.Time // when idle does, no later than limit; zero if it does not
+	over  bool
+}
+
+// errand is what an exchange has of one request.
+type errand struct {
 	began     time.Time
 	route     *Route // nil until one is found
 	settings  *Settings
@@ -33,11 +49,13 @@ type exchange struct {
 	expects   bool          // the client waits for a 100
 	request   *http.Request // as it came, or as admit has it
 	answer    countedWriter
-	leaving   context.Context // ends when the client leaves
-	place     *place          // in the route's queue, or nil
-	backend   *Backend        // claimed, or nil
+	w         http.ResponseWriter // what the answer is written to: &answer, or what dresses it
+	leaving   context.Context     // ends when the client leaves
+	place     *place              // in the route's queue, or nil
+	backend   *Backend            // claimed, or nil
 	body      *requestBody
 	attempt   upstream.Exchange
+	reply     responseBody
 	asked     string // the protocol that the client wants to switch to, or empty
 	unflushed bool   // something was written that may not have been sent
 	status    int    // of the answer, 0 until one begins
@@ -48,13 +66,52 @@ type exchange struct {
 
 	answered atomic.Bool           // the worker's answer began
 	cause    atomic.Pointer[error] // why it was cut; nil if it was not
+}
 
-	mu    sync.Mutex // guards all below
-	timed bool       // something must move
-	limit time.Time  // until which something must
-	idle  *time.Timer
-	fires time.Time // when idle does, no later than limit; zero if it does not
-	over  bool
+// maxRoom is how many fields an exchange keeps room for.
+const maxRoom = 64
+
+var exchanges = sync.Pool{New: func() any { return newExchange() }}
+
+func newExchange() *exchange {
+	x := &exchange{over: true}
+	x.hooks = upstream.Hooks{Sent: x.leave, Interim: x.interim, Blocked: x.flush}
+	x.cutNow = x.attempt.Cut
+	return x
+}
+
+// start begins a request.
+func (x *exchange) start(w http.ResponseWriter, r *http.Request, p *Proxy) {
+	x.began, x.request, x.leaving = time.Now(), r, r.Context()
+	x.settings, x.develop = p.settings.Load(), p.develop.Load()
+	x.client = *http.NewResponseController(w)
+	x.identity = identify(r, x.settings.TrustedProxies)
+	x.answer.ResponseWriter = w
+	x.w = &x.answer
+	x.http10, x.expects = !r.ProtoAtLeast(1, 1), r.Header.Get("Expect") != ""
+	x.mu.Lock()
+	x.over = false
+	x.mu.Unlock()
+	if r.ContentLength != 0 {
+		x.client.EnableFullDuplex() // an answer may come before the body was read
+		x.body = newRequestBody(x, r)
+	}
+}
+
+// forget lets another request have an exchange that has ended, if it is certain
+// that nobody acts on it any more: expire, which may be about to run, finds it over,
+// or looks again.
+func (x *exchange) forget() {
+	if x.upgraded != nil || wire.Of(x.request) == nil { // which may be told late that the client left
+		return
+	}
+	wire.WhenGone(x.request, nil)
+	x.errand = errand{}
+	clear(x.room)
+	if cap(x.room) > maxRoom {
+		x.room = nil
+	}
+	exchanges.Put(x)
 }
 
 // acquire claims a backend, waiting for one as long as the settings allow.
@@ -266,9 +323,9 @@ func (x *exchange) ended() bool {
 // after it.
 func (x *exchange) end(took time.Duration) {
 	x.mu.Lock()
-	x.over = true
-	if x.idle != nil {
-		x.idle.Stop()
+	x.over, x.timed, x.limit = true, false, time.Time{}
+	if x.idle != nil && x.idle.Stop() {
+		x.fires = time.Time{}
 	}
 	x.mu.Unlock()
 	x.body.shut()

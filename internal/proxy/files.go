@@ -13,22 +13,22 @@ var notForFiles = Refusal{Status: http.StatusMethodNotAllowed, Title: "Method no
 func (p *Proxy) Files(find func(*http.Request) (h http.Handler, found bool)) { p.files.Store(&find) }
 
 // serveFile answers by a file if there is one.
-func (p *Proxy) serveFile(x *exchange, w http.ResponseWriter) bool {
+func (p *Proxy) serveFile(x *exchange) bool {
 	file, found := (*p.files.Load())(x.request)
 	if !found {
 		return false
 	}
 	if file == nil {
-		w.Header().Set("Allow", "GET, HEAD")
-		x.fail(w, &refusalError{&notForFiles})
+		x.w.Header().Set("Allow", "GET, HEAD")
+		x.fail(&refusalError{&notForFiles})
 		return true
 	}
-	x.name(w.Header())
+	x.name(x.w.Header())
 	if x.body.pending() {
-		closeAfter(w.Header())
+		closeAfter(x.w.Header())
 	}
 	x.watch(true)
-	file.ServeHTTP(&fileWriter{w, x}, x.request)
+	file.ServeHTTP(&fileWriter{x.w, x}, x.request)
 	return true
 }
 

@@ -14,26 +14,26 @@ import (
 )
 
 // forward sends a request to the backend that it has, and hands on the answer.
-func (x *exchange) forward(w http.ResponseWriter) {
+func (x *exchange) forward() {
 	if err := x.prepare(); err != nil {
-		x.fail(w, err)
+		x.fail(err)
 		return
 	}
-	wire.WhenGone(x.request, x.attempt.Cut)
-	resp, err := x.ask(w)
+	wire.WhenGone(x.request, x.cutNow)
+	resp, err := x.ask()
 	if err != nil {
-		x.fail(w, err)
+		x.fail(err)
 		return
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusSwitchingProtocols {
-		if err := x.switchProtocols(w, resp); err != nil {
-			x.fail(w, err)
+		if err := x.switchProtocols(resp); err != nil {
+			x.fail(err)
 		}
 		return
 	}
 	x.begin(resp)
-	if err := x.answerBy(w, resp); err != nil {
+	if err := x.answerBy(resp); err != nil {
 		panic(http.ErrAbortHandler) // cut short for the client too
 	}
 }
@@ -42,9 +42,9 @@ func (x *exchange) forward(w http.ResponseWriter) {
 const maxFirst = 16 << 10
 
 // ask sends a request, together with what has come of its body.
-func (x *exchange) ask(w http.ResponseWriter) (*http.Response, error) {
+func (x *exchange) ask() (*http.Response, error) {
 	if !x.body.mayHurry() {
-		return x.roundTrip(w)
+		return x.roundTrip()
 	}
 	buf := copyBuffers.Get().(*[32 << 10]byte)
 	defer copyBuffers.Put(buf)
@@ -53,7 +53,7 @@ func (x *exchange) ask(w http.ResponseWriter) (*http.Response, error) {
 		return nil, err
 	}
 	x.attempt.First = buf[:n]
-	return x.roundTrip(w)
+	return x.roundTrip()
 }
 
 // prepare makes the request that the worker sees.
@@ -71,7 +71,7 @@ func (x *exchange) prepare() error {
 	if !strings.HasPrefix(out.Target, "/") { // http://host
 		out.Target = in.URL.RequestURI()
 	}
-	out.Fields = x.fields()
+	out.Hooks, out.Fields = x.hooks, x.fields()
 	if x.expects && !wire.HasToken(in.Header["Connection"], "expect") {
 		out.ContinueAfter = continueAfter
 	}
@@ -86,7 +86,7 @@ func (x *exchange) prepare() error {
 // so that the same request is the same bytes.
 func (x *exchange) fields() []upstream.Field {
 	in := x.request.Header
-	fields := make([]upstream.Field, 0, len(in)+8)
+	fields := x.room[:0]
 	connection := in["Connection"]
 	for name, values := range in {
 		switch {
@@ -111,25 +111,26 @@ func (x *exchange) fields() []upstream.Field {
 	}
 	fields = x.tell(x.request, fields)
 	slices.SortStableFunc(fields, func(a, b upstream.Field) int { return strings.Compare(a.Name, b.Name) })
+	x.room = fields
 	return fields
 }
 
 // interim hands on an answer of 1xx.
-func (x *exchange) interim(w http.ResponseWriter, status int, fields http.Header) {
+func (x *exchange) interim(status int, fields http.Header) {
 	if x.http10 { // RFC 9110 section 15.2
 		return
 	}
 	removeHops(fields)
-	h := w.Header()
+	h := x.w.Header()
 	maps.Copy(h, fields)
-	w.WriteHeader(status)
+	x.w.WriteHeader(status)
 	clear(h) // which the server does not do after a 1xx
 }
 
 // answerBy writes the worker's answer. Whatever the worker has sent goes on to
 // the client before more of it is waited for.
-func (x *exchange) answerBy(w http.ResponseWriter, resp *http.Response) error {
-	h := x.headerOf(w, resp.Header)
+func (x *exchange) answerBy(resp *http.Response) error {
+	h := x.headerOf(resp.Header)
 	announced := len(resp.Trailer)
 	if announced > 0 {
 		h.Add("Trailer", strings.Join(slices.Sorted(maps.Keys(resp.Trailer)), ", "))
@@ -140,15 +141,15 @@ func (x *exchange) answerBy(w http.ResponseWriter, resp *http.Response) error {
 	if resp.ContentLength < 0 && x.request.Method != http.MethodHead {
 		h["Transfer-Encoding"] = []string{"chunked"} // or a short body would be given a length
 	}
-	w.WriteHeader(resp.StatusCode)
+	x.w.WriteHeader(resp.StatusCode)
 	x.unflushed = true
-	if err := x.copyBody(w, resp); err != nil {
+	if err := x.copyBody(resp); err != nil {
 		return err
 	}
 	if len(resp.Trailer) == 0 {
 		return nil
 	}
-	x.flush(w) // or a short body would have a length, and no trailer
+	x.flush() // or a short body would have a length, and no trailer
 	prefix := http.TrailerPrefix
 	if len(resp.Trailer) == announced {
 		prefix = ""
@@ -161,12 +162,12 @@ func (x *exchange) answerBy(w http.ResponseWriter, resp *http.Response) error {
 
 // headerOf returns the header of an answer, with the fields of the worker's, which
 // it may keep.
-func (x *exchange) headerOf(w http.ResponseWriter, from http.Header) http.Header {
-	to := w.Header()
-	if client, ok := x.answer.ResponseWriter.(interface{ Adopt(http.Header) }); ok && len(to) == 0 && w == http.ResponseWriter(&x.answer) {
-		client.Adopt(from)
+func (x *exchange) headerOf(from http.Header) http.Header {
+	client, ok := x.answer.ResponseWriter.(interface{ Adopt(http.Header) bool })
+	if ok && x.w == http.ResponseWriter(&x.answer) && client.Adopt(from) {
 		return from
 	}
+	to := x.w.Header()
 	for name, values := range from {
 		if old := to[name]; len(old) > 0 {
 			values = append(old, values...)
@@ -178,14 +179,14 @@ func (x *exchange) headerOf(w http.ResponseWriter, from http.Header) http.Header
 
 var copyBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
-func (x *exchange) copyBody(w http.ResponseWriter, resp *http.Response) error {
+func (x *exchange) copyBody(resp *http.Response) error {
 	buf := copyBuffers.Get().(*[32 << 10]byte)
 	defer copyBuffers.Put(buf)
 	for {
 		n, err := resp.Body.Read(buf[:])
 		if n > 0 {
 			x.unflushed = true
-			if _, err := w.Write(buf[:n]); err != nil {
+			if _, err := x.w.Write(buf[:n]); err != nil {
 				return err
 			}
 		}
@@ -200,10 +201,10 @@ func (x *exchange) copyBody(w http.ResponseWriter, resp *http.Response) error {
 }
 
 // flush sends what was written.
-func (x *exchange) flush(w http.ResponseWriter) {
+func (x *exchange) flush() {
 	if x.unflushed {
 		x.unflushed = false
-		http.NewResponseController(w).Flush()
+		http.NewResponseController(x.w).Flush()
 	}
 }
 

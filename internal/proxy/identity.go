@@ -8,13 +8,10 @@ import (
 	"tqserver/internal/upstream"
 )
 
-// line is a field of one line. What is sliced from it takes no memory of its own.
-type line [1]string
-
 // identity is what a request is called and who sent it.
 type identity struct {
-	id          line   // X-Request-ID
-	traceparent line   // of the span that the exchange is
+	id          string // X-Request-ID
+	traceparent string // of the span that the exchange is
 	tracestate  string // of those before it, or empty
 
 	peer       netip.Addr // at the other end of the connection
@@ -25,8 +22,8 @@ type identity struct {
 
 // identify finds out who sent a request and names it.
 func identify(r *http.Request, trusted []netip.Prefix) identity {
-	who := identity{id: line{requestID(r.Header["X-Request-Id"])}, scheme: "http"}
-	who.traceparent[0], who.tracestate = continueTrace(r.Header["Traceparent"], r.Header["Tracestate"])
+	who := identity{id: requestID(r.Header["X-Request-Id"]), scheme: "http"}
+	who.traceparent, who.tracestate = continueTrace(r.Header["Traceparent"], r.Header["Tracestate"])
 	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		who.peer = bare(peer.Addr())
 	}
@@ -47,7 +44,7 @@ func identify(r *http.Request, trusted []netip.Prefix) identity {
 // name puts the names of a request into the header of its answer, in the place
 // of what a worker may have put there.
 func (who *identity) name(h http.Header) {
-	h["X-Request-Id"], h["Traceparent"] = who.id[:], who.traceparent[:]
+	h["X-Request-Id"], h["Traceparent"] = []string{who.id}, []string{who.traceparent}
 }
 
 // decides reports whether a field is one that tell writes, whatever the client
@@ -63,7 +60,7 @@ func (who *identity) decides(name string) bool {
 // tell appends who sent a request, and what it is called, to the fields that the
 // worker sees.
 func (who *identity) tell(in *http.Request, fields []upstream.Field) []upstream.Field {
-	fields = append(fields, upstream.Field{Name: "X-Request-Id", Value: who.id[0]}, upstream.Field{Name: "Traceparent", Value: who.traceparent[0]})
+	fields = append(fields, upstream.Field{Name: "X-Request-Id", Value: who.id}, upstream.Field{Name: "Traceparent", Value: who.traceparent})
 	if who.tracestate != "" {
 		fields = append(fields, upstream.Field{Name: "Tracestate", Value: who.tracestate})
 	}

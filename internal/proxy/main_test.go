@@ -45,7 +45,7 @@ type front struct {
 	client *http.Client
 }
 
-func newFront(t *testing.T, s Settings) *front {
+func newFront(t testing.TB, s Settings) *front {
 	t.Helper()
 	f := &front{proxy: New(s), route: new(Route), client: &http.Client{Transport: new(http.Transport), Timeout: patience}}
 	f.proxy.Match(func(path string) (*Route, bool) { return f.route, path != "/nobody" })
@@ -86,7 +86,7 @@ func newWorker(t *testing.T, handler http.HandlerFunc) *Backend {
 
 // newRawWorker answers each connection by a function, which is told how many
 // came before.
-func newRawWorker(t *testing.T, serve func(n int, c net.Conn, r *bufio.Reader)) *Backend {
+func newRawWorker(t testing.TB, serve func(n int, c net.Conn, r *bufio.Reader)) *Backend {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -141,7 +141,7 @@ func readHead(r *bufio.Reader) string {
 }
 
 // dial opens a connection and sends bytes on it.
-func dial(t *testing.T, addr, send string) (net.Conn, *bufio.Reader) {
+func dial(t testing.TB, addr, send string) (net.Conn, *bufio.Reader) {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
 	if err != nil {

@@ -62,59 +62,52 @@ func (p *Proxy) Record(record func(accesslog.Record)) { p.record.Store(&record) 
 
 // ServeHTTP answers a request by the page whose route it falls under.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{began: time.Now(), settings: p.settings.Load(), develop: p.develop.Load(), client: *http.NewResponseController(w), leaving: r.Context()}
-	x.identity = identify(r, x.settings.TrustedProxies)
-	x.answer = countedWriter{ResponseWriter: w}
-	w = &x.answer
-	x.http10, x.expects = !r.ProtoAtLeast(1, 1), r.Header.Get("Expect") != ""
+	x := exchanges.Get().(*exchange)
+	x.start(w, r, p)
 	defer p.end(x)
-	if r.ContentLength != 0 {
-		x.client.EnableFullDuplex() // an answer may come before the body was read
-		x.body = newRequestBody(x, r)
-	}
-	x.request = r
-	if !x.admit(w) {
+	if !x.admit() {
 		return
 	}
 	if x.develop.reserves(r.URL.Path) {
-		x.name(w.Header())
-		x.develop.Reserved.ServeHTTP(w, r)
+		x.name(x.w.Header())
+		x.develop.Reserved.ServeHTTP(x.w, r)
 		return
 	}
 	if route, ok := (*p.match.Load())(r.URL.Path); ok {
 		x.route = route
 	}
 	if x.develop != nil && x.develop.Dress != nil {
-		dressed, end := x.develop.Dress(w, r, x.routeName())
+		dressed, end := x.develop.Dress(x.w, r, x.routeName())
+		x.w = dressed
 		whole := false
 		defer func() { end(whole) }()
-		p.answer(x, dressed)
+		p.answer(x)
 		whole = true
 		return
 	}
-	p.answer(x, w)
+	p.answer(x)
 }
 
 // answer answers a request whose route, if there is one, is known.
-func (p *Proxy) answer(x *exchange, w http.ResponseWriter) {
-	if p.serveFile(x, w) {
+func (p *Proxy) answer(x *exchange) {
+	if p.serveFile(x) {
 		return
 	}
 	if x.route == nil {
-		x.fail(w, &refusalError{&notFound})
+		x.fail(&refusalError{&notFound})
 		return
 	}
 	if x.body.tooLarge() {
-		x.fail(w, errTooLarge)
+		x.fail(errTooLarge)
 		return
 	}
 	x.awaitNewer()
 	if refusal := x.acquire(); refusal != nil {
-		x.fail(w, &refusalError{refusal})
+		x.fail(&refusalError{refusal})
 		return
 	}
 	x.watch(true)
-	x.forward(w)
+	x.forward()
 }
 
 var notFound = Refusal{Status: http.StatusNotFound, Title: "Not found", Detail: "There is no page here."}
@@ -124,6 +117,7 @@ func (p *Proxy) end(x *exchange) {
 	r := x.access() // the backend is given back in a moment
 	x.end(r.Took)
 	(*p.record.Load())(r)
+	x.forget()
 }
 
 // begin notes that the worker's answer began, before the client sees it.
@@ -141,7 +135,8 @@ func (x *exchange) begin(resp *http.Response) {
 		closeAfter(resp.Header)
 	}
 	media, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
-	resp.Body = &responseBody{ReadCloser: resp.Body, x: x}
+	x.reply = responseBody{ReadCloser: resp.Body, x: x}
+	resp.Body = &x.reply
 	x.answers(resp.StatusCode, strings.EqualFold(strings.TrimSpace(media), "text/event-stream"))
 }
 
@@ -172,17 +167,17 @@ func (x *exchange) answers(status int, stream bool) {
 }
 
 // fail answers in a worker's place.
-func (x *exchange) fail(w http.ResponseWriter, err error) {
+func (x *exchange) fail(err error) {
 	if patience := x.settings.WriteTimeout; patience > 0 {
 		x.client.SetWriteDeadline(time.Now().Add(patience))
 	}
-	x.name(w.Header())
+	x.name(x.w.Header())
 	if x.body.pending() {
-		closeAfter(w.Header())
+		closeAfter(x.w.Header())
 	}
 	refusal := x.failure(err)
 	x.status = refusal.Status
-	x.refuse(w, refusal)
+	x.refuse(refusal)
 }
 
 // failure is what to tell a client of an error. If it has left it is told

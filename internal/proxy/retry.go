@@ -7,11 +7,8 @@ import (
 
 // roundTrip sends a request to the backend that was claimed for it, and to
 // another where that may be done without running anything twice.
-func (x *exchange) roundTrip(w http.ResponseWriter) (*http.Response, error) {
+func (x *exchange) roundTrip() (*http.Response, error) {
 	out := &x.attempt
-	out.Interim = func(status int, fields http.Header) { x.interim(w, status, fields) }
-	out.Blocked = func() { x.flush(w) }
-	out.Sent = x.leave
 	repeats, pause := 0, time.Millisecond
 	for {
 		resp, err := x.backend.pool.RoundTrip(x.leaving, out)

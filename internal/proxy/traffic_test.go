@@ -258,7 +258,7 @@ func BenchmarkRecord(b *testing.B) {
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			x := exchange{began: time.Now(), route: r, status: http.StatusOK}
+			x := exchange{errand: errand{began: time.Now(), route: r, status: http.StatusOK}}
 			x.record(time.Since(x.began))
 		}
 	})

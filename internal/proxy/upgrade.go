@@ -13,7 +13,7 @@ import (
 // switchProtocols hands a client's connection and the worker's to one another,
 // behind the whole request, and returns when both directions have ended, or one of
 // them failed. If it returns an error the client was not answered.
-func (x *exchange) switchProtocols(w http.ResponseWriter, resp *http.Response) error {
+func (x *exchange) switchProtocols(resp *http.Response) error {
 	if got := upgradeOf(resp.Header); x.asked == "" || !strings.EqualFold(x.asked, got) {
 		return fmt.Errorf("the worker switched to %q when %q was asked for", got, x.asked)
 	}
@@ -25,7 +25,7 @@ func (x *exchange) switchProtocols(w http.ResponseWriter, resp *http.Response) e
 		return &refusalError{&switchedEarly}
 	}
 	worker := x.beginUpgraded(resp)
-	conn, rw, err := http.NewResponseController(w).Hijack()
+	conn, rw, err := http.NewResponseController(x.w).Hijack()
 	if err != nil {
 		return fmt.Errorf("take the connection over: %w", err)
 	}
@@ -35,7 +35,7 @@ func (x *exchange) switchProtocols(w http.ResponseWriter, resp *http.Response) e
 		early, _ := rw.Reader.Peek(n)
 		client = &earlyConn{Conn: conn, all: io.MultiReader(bytes.NewReader(early), conn)}
 	}
-	if writeHead(rw.Writer, w.Header(), resp) != nil {
+	if writeHead(rw.Writer, x.w.Header(), resp) != nil {
 		return nil // the client left
 	}
 	ended := make(chan error, 2)

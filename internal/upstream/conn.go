@@ -3,10 +3,10 @@ package upstream
 import (
 	"bufio"
 	"errors"
-	"io"
-	"os"
 	"syscall"
 	"time"
+
+	"tqserver/internal/socket"
 )
 
 // maxHeader is how many bytes the header of an answer may have, those of the
@@ -17,9 +17,9 @@ var errHeaderTooLarge = errors.New("the header of the worker's answer is too lar
 
 // conn is a connection to a worker, for one exchange at a time.
 type conn struct {
-	socket
+	stream
 	pool  *Pool
-	raw   syscall.RawConn
+	await func(step func(fd uintptr) (done bool)) error // calls step at once, and whenever something came
 	r     *bufio.Reader
 	since time.Time // nothing uses it; guarded by Pool.mu
 
@@ -55,11 +55,11 @@ func (r reader) Read(p []byte) (int, error) {
 		p = p[:min(len(p), c.left)]
 	}
 	c.into, c.waits, c.dry = p, c.block == nil, false
-	err := c.raw.Read(c.receive)
+	err := c.await(c.receive)
 	if err == nil && c.dry {
 		c.block() // not in the read, or nobody could close the socket meanwhile
 		c.waits = true
-		err = c.raw.Read(c.receive)
+		err = c.await(c.receive)
 	}
 	c.into = nil
 	switch {
@@ -67,8 +67,6 @@ func (r reader) Read(p []byte) (int, error) {
 		return 0, err
 	case c.failed != nil:
 		return 0, c.failed
-	case c.got == 0 && len(p) > 0:
-		return 0, io.EOF
 	}
 	if c.left > 0 {
 		c.left -= c.got
@@ -77,18 +75,13 @@ func (r reader) Read(p []byte) (int, error) {
 }
 
 func (c *conn) receiveFrom(fd uintptr) (done bool) {
-	for {
-		n, err := syscall.Read(int(fd), c.into)
-		switch err {
-		case syscall.EINTR:
-			continue
-		case syscall.EAGAIN:
-			c.dry = !c.waits
-			return c.dry
-		}
-		c.got, c.failed = max(0, n), os.NewSyscallError("read", err)
-		return true
+	n, err := socket.Read(fd, c.into)
+	if err == syscall.EAGAIN {
+		c.dry = !c.waits
+		return c.dry
 	}
+	c.got, c.failed = n, err
+	return true
 }
 
 // errStale is the error of a connection that ended, or on which something came
@@ -105,18 +98,20 @@ func (c *conn) ask(x *Exchange) error {
 		return err
 	}
 	c.message, c.asking, c.failed = message, x, nil
-	err = c.raw.Read(c.write)
+	err = c.await(c.write)
 	switch {
 	case err != nil:
 		return err
-	case c.failed != syscall.EAGAIN:
-		return c.failed
+	case c.failed == nil:
+		return nil
 	}
-	left := len(c.message) // the kernel took a part
-	n, err := c.socket.Write(c.message)
-	x.wrote = left-n <= len(x.First)
-	if err != nil {
-		return err
+	n := 0
+	if c.failed == syscall.EAGAIN { // the kernel took a part
+		n, c.failed = c.stream.Write(c.message)
+	}
+	x.wrote = len(c.message)-n <= len(x.First)
+	if c.failed != nil {
+		return c.failed
 	}
 	x.sent(c)
 	return nil
@@ -134,17 +129,13 @@ func (c *conn) writeTo(fd uintptr) (done bool) {
 	if c.asking == nil { // the second time: something came
 		return true
 	}
-	if c.used && !quiet(int(fd)) {
+	if c.used && !socket.Quiet(fd) {
 		c.failed = errStale
 		return true
 	}
-	n, err := syscall.Write(int(fd), c.message)
-	switch {
-	case err == syscall.EAGAIN, err == syscall.EINTR, err == nil && n < len(c.message):
-		c.message, c.failed = c.message[max(0, n):], syscall.EAGAIN
-		return true
-	case err != nil:
-		c.failed = os.NewSyscallError("write", err)
+	n, err := socket.Write(fd, c.message)
+	if err != nil {
+		c.message, c.failed = c.message[n:], err
 		return true
 	}
 	c.asking.sent(c)
@@ -152,12 +143,5 @@ func (c *conn) writeTo(fd uintptr) (done bool) {
 	return false
 }
 
-// quiet reports whether a connection is open and nothing came on it.
-func quiet(fd int) bool {
-	var b [1]byte
-	_, _, err := syscall.Recvfrom(fd, b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-	return err == syscall.EAGAIN
-}
-
 // close may be called from any goroutine, and again.
-func (c *conn) close() { c.socket.Close() }
+func (c *conn) close() { c.stream.Close() }

@@ -14,13 +14,13 @@ var _ io.ReadWriteCloser = (*Duplex)(nil)
 func (d *Duplex) Read(p []byte) (int, error) { return d.c.r.Read(p) }
 
 // Write may be called while another goroutine reads.
-func (d *Duplex) Write(p []byte) (int, error) { return d.c.socket.Write(p) }
+func (d *Duplex) Write(p []byte) (int, error) { return d.c.stream.Write(p) }
 
 // CloseWrite tells the worker that nothing more will be sent.
-func (d *Duplex) CloseWrite() error { return d.c.socket.CloseWrite() }
+func (d *Duplex) CloseWrite() error { return d.c.stream.CloseWrite() }
 
 // SetReadDeadline may be called from any goroutine.
-func (d *Duplex) SetReadDeadline(t time.Time) error { return d.c.socket.SetReadDeadline(t) }
+func (d *Duplex) SetReadDeadline(t time.Time) error { return d.c.stream.SetReadDeadline(t) }
 
 // Close may be called from any goroutine, and again.
 func (d *Duplex) Close() error {

@@ -17,7 +17,17 @@ import (
 // Field is a line of a header.
 type Field struct{ Name, Value string }
 
-// Exchange is a request and how far it got.
+// Hooks are called while a request is on its way, by the goroutine of RoundTrip or
+// of a read of the answer's body. Each may be nil.
+type Hooks struct {
+	Sent    func()                               // the header is on its way; must not wait for who calls Cut
+	Interim func(status int, header http.Header) // an answer of 1xx came, but for 101
+	Blocked func()                               // the answer's body is awaited
+}
+
+// Exchange is a request and how far it got. When the answer's body was closed,
+// Wait has returned and nobody will call Cut, it may be set to the zero value, and
+// used for another.
 type Exchange struct {
 	// The request goes out as it is, its Target byte for byte and its Fields in
 	// their order. Those that frame a message are left out: what frames this one
@@ -39,12 +49,11 @@ type Exchange struct {
 	// body, which a field asks it (Expect: 100-continue); 0 if none does.
 	ContinueAfter time.Duration
 
-	Sent    func()                               // the header is on its way
-	Interim func(status int, header http.Header) // an answer of 1xx came, but for 101
-	Blocked func()                               // the answer's body is awaited
+	Hooks
 
 	wrote, began bool
 	sending      sending
+	answer       body
 
 	mu   sync.Mutex // guards all below
 	conn *conn      // on which it is under way, or nil
@@ -134,11 +143,11 @@ func (c *conn) roundTrip(x *Exchange) (*http.Response, error) {
 		resp.Body = &Duplex{c}
 		return resp, nil
 	}
-	b := &body{ReadCloser: resp.Body, c: c, x: x, last: resp.Close}
+	x.answer = body{ReadCloser: resp.Body, c: c, x: x, last: resp.Close}
 	if resp.Body == http.NoBody {
-		b.end(true)
+		x.answer.end(true)
 	}
-	resp.Body = b
+	resp.Body = &x.answer
 	return resp, nil
 }
 

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"tqserver/internal/socket"
 )
 
 // maxIdle is how many connections are kept that nothing uses, each with a
@@ -115,21 +117,25 @@ func (p *Pool) Close() {
 	p.idle = nil
 }
 
-// socket is what a worker can be reached by.
-type socket interface {
+// stream is what a worker can be reached by.
+type stream interface {
 	net.Conn
-	syscall.Conn
 	CloseWrite() error
 }
 
 func newConn(p *Pool, sock net.Conn) (*conn, error) {
-	s := sock.(socket)
-	raw, err := s.SyscallConn()
-	if err != nil {
-		sock.Close()
-		return nil, err
+	c := &conn{stream: sock.(stream), pool: p}
+	switch s := sock.(type) {
+	case *socket.Conn:
+		c.await = s.Await
+	case syscall.Conn:
+		raw, err := s.SyscallConn()
+		if err != nil {
+			sock.Close()
+			return nil, err
+		}
+		c.await = raw.Read
 	}
-	c := &conn{socket: s, pool: p, raw: raw}
 	c.receive, c.write = c.receiveFrom, c.writeTo
 	c.r = bufio.NewReaderSize(reader{c}, readBuffer)
 	return c, nil

@@ -106,7 +106,7 @@ func (s *sending) send(c *conn, x *Exchange) error {
 			return err
 		}
 		if n > 0 {
-			if _, err := c.socket.Write(buf[:n]); err != nil {
+			if _, err := c.stream.Write(buf[:n]); err != nil {
 				return &writeError{err}
 			}
 		}
@@ -117,7 +117,7 @@ func (s *sending) send(c *conn, x *Exchange) error {
 }
 
 func (s *sending) sendChunks(c *conn, x *Exchange, buf []byte) error {
-	w := bufio.NewWriter(c.socket)
+	w := bufio.NewWriter(c.stream)
 	chunks := httputil.NewChunkedWriter(w)
 	for {
 		n, err := x.Body.Read(buf)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"tqserver/internal/socket"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -32,14 +35,18 @@ type worker struct {
 // which it gets, and then closes it.
 func serve(t *testing.T, script func(n int, c net.Conn, r *bufio.Reader)) *worker {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := new(worker)
 	w.Pool = NewPool(patience, func(ctx context.Context) (net.Conn, error) {
 		var d net.Dialer
-		return d.DialContext(ctx, "tcp", l.Addr().String())
+		c, err := d.DialContext(ctx, "unix", l.Addr().String())
+		if err != nil {
+			return nil, err
+		}
+		return socket.NewConn(c.(*net.UnixConn))
 	})
 	ended := make(chan struct{})
 	go func() { // ends with the listener

@@ -3,7 +3,10 @@ package wire
 import (
 	"errors"
 	"os"
+	"sync"
 	"time"
+
+	"tqserver/internal/socket"
 )
 
 // attention is how it is seen that a client hangs up whose request is under way.
@@ -15,10 +18,9 @@ type attention struct {
 	turn   uint          // counts them
 	looked uint          // the turn of the last look
 	looks  bool          // another look will follow
-	timer  *time.Timer   // brings it
 	watch  chan struct{} // closed when the goroutine has ended; nil if there is none
 	ending bool          // the deadline of reads is set so that it ends
-	gone   func()        // told that the client has hung up, or nil
+	gone   func()        // told that the client has hung up, under Conn.mu; or nil
 }
 
 // lookEvery is how often it is looked whether clients are there.
@@ -58,11 +60,38 @@ func (c *Conn) attend(on bool) {
 
 func (c *Conn) lookLaterLocked() {
 	c.looks = true
-	if c.timer == nil {
-		c.timer = time.AfterFunc(lookEvery, c.look)
-		return
+	c.server.rounds.add(c)
+}
+
+// rounds are the looks at all connections, one after the other: a timer of each
+// one's own would fire about as often as requests come.
+type rounds struct {
+	mu    sync.Mutex  // guards all below
+	next  []*Conn     // are looked at in the next one
+	timer *time.Timer // begins it, if there is anything to look at
+}
+
+func (r *rounds) add(c *Conn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.next = append(r.next, c)
+	switch {
+	case len(r.next) > 1:
+	case r.timer == nil:
+		r.timer = time.AfterFunc(lookEvery, r.walk)
+	default:
+		r.timer.Reset(lookEvery)
 	}
-	c.timer.Reset(lookEvery)
+}
+
+func (r *rounds) walk() {
+	r.mu.Lock()
+	due := r.next
+	r.next = nil
+	r.mu.Unlock()
+	for _, c := range due {
+		c.look()
+	}
 }
 
 // look looks whether the client is there, and leaves it to a goroutine when it
@@ -90,10 +119,9 @@ func (c *Conn) look() {
 
 func (c *Conn) whenGone(f func()) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.gone = f
-	left := c.leaving.Err() != nil
-	c.mu.Unlock()
-	if left {
+	if f != nil && c.leaving.Err() != nil {
 		f()
 	}
 }
@@ -105,17 +133,16 @@ func (c *Conn) left() {
 	c.mu.Unlock()
 	leave()
 	c.mu.Lock()
-	gone := c.gone
-	c.mu.Unlock()
-	if gone != nil {
-		gone()
+	defer c.mu.Unlock()
+	if c.gone != nil {
+		c.gone()
 	}
 }
 
 func (c *Conn) hungUp() (gone bool) {
 	raw, err := c.tcp.SyscallConn()
 	if err == nil {
-		err = raw.Control(func(fd uintptr) { gone = hungUp(fd) })
+		err = raw.Control(func(fd uintptr) { gone = socket.HungUp(fd) })
 	}
 	return gone || err != nil
 }
@@ -126,7 +153,7 @@ func (c *Conn) awaitHangUp(ended chan<- struct{}) {
 	defer close(ended)
 	raw, err := c.tcp.SyscallConn()
 	for err == nil {
-		err = raw.Read(hungUp) // asked again whenever something comes
+		err = raw.Read(socket.HungUp) // asked again whenever something comes
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			break
 		}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -12,6 +11,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"tqserver/internal/socket"
 )
 
 // Conn is the connection of a client. Until it is hijacked, what Read returns
@@ -216,21 +217,9 @@ func (c *Conn) receiveFrom(fd uintptr) (done bool) {
 	if p == nil {
 		p = c.spare()
 	}
-	var n int
-	err := syscall.EINTR
-	for err == syscall.EINTR {
-		var readErr error
-		n, readErr = syscall.Read(int(fd), p)
-		err, _ = readErr.(syscall.Errno)
-	}
-	switch {
-	case err == syscall.EAGAIN:
-	case err != 0:
-		c.failed = os.NewSyscallError("read", err)
-	case n == 0:
-		c.failed = io.EOF
-	default:
-		c.got = n
+	n, err := socket.Read(fd, p)
+	if err != syscall.EAGAIN {
+		c.got, c.failed = n, err
 	}
 	if c.into == nil {
 		c.buf = c.buf[:c.got]
@@ -438,21 +427,14 @@ func (c *Conn) finish(b []byte) error {
 }
 
 func (c *Conn) sendTo(fd uintptr) (done bool) {
-	for len(c.last) > 0 {
-		n, err := syscall.Write(int(fd), c.last)
-		switch {
-		case err == nil:
-			c.last = c.last[n:]
-		case err == syscall.EINTR:
-		case err == syscall.EAGAIN:
-			c.waits = true
-			c.tcp.SetWriteDeadline(time.Now().Add(c.server.patience))
-			return false
-		default:
-			c.lost = os.NewSyscallError("write", err)
-			return true
-		}
+	n, err := socket.Write(fd, c.last)
+	c.last = c.last[n:]
+	if err == syscall.EAGAIN {
+		c.waits = true
+		c.tcp.SetWriteDeadline(time.Now().Add(c.server.patience))
+		return false
 	}
+	c.lost = err
 	return true
 }
 

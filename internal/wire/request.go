@@ -22,13 +22,16 @@ func Of(r *http.Request) *Conn {
 
 // WhenGone has a function called, by any goroutine, when the client of a request
 // leaves while it is under way, or at once if that has. The end of the request may
-// come in between. Of several functions for one request the last is meant.
+// come in between. The function must not use the connection, nor wait for who does.
+// Of several for one request the last is meant, and nil is none: then a call under
+// way has ended, and there will be no other. For a request that is none of a Server
+// nil does nothing.
 func WhenGone(r *http.Request, f func()) {
 	if c := Of(r); c != nil {
 		c.whenGone(f)
-		return
+	} else if f != nil {
+		context.AfterFunc(r.Context(), f)
 	}
-	context.AfterFunc(r.Context(), f)
 }
 
 // refusedMethod is what nobody can guess, so that no client can ask for it.
@@ -54,7 +57,7 @@ func (c *Conn) readRequest(r *bufio.Reader) *response {
 	read := req
 	req = req.WithContext(c.leaving)
 	req.RemoteAddr = c.remote
-	w := &response{c: c, req: req, reader: r, is11: req.ProtoAtLeast(1, 1), isHead: req.Method == http.MethodHead, header: make(http.Header), length: -1}
+	w := &response{c: c, req: req, reader: r, is11: req.ProtoAtLeast(1, 1), isHead: req.Method == http.MethodHead, length: -1}
 	w.keeps10 = !w.is11 && HasToken(req.Header["Connection"], "keep-alive")
 	w.closes = req.Close
 	if req.Body != http.NoBody {

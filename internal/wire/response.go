@@ -26,8 +26,8 @@ type response struct {
 	expects bool // the client waits to be asked for the body
 	duplex  bool // the handler reads while it writes
 
-	header     http.Header
-	status     int // 0 until the handler has said it
+	header     http.Header // nil until somebody asks for it
+	status     int         // 0 until the handler has said it
 	connection []string
 	coding     string   // Transfer-Encoding
 	trailers   []string // that were announced
@@ -77,10 +77,22 @@ func (w *response) serve(h http.Handler, panicked func(error)) (again bool) {
 }
 
 // Header is that of the answer, until WriteHeader.
-func (w *response) Header() http.Header { return w.header }
+func (w *response) Header() http.Header {
+	if w.header == nil {
+		w.header = make(http.Header)
+	}
+	return w.header
+}
 
-// Adopt takes a header, which nobody else uses from now on, for that of the answer.
-func (w *response) Adopt(h http.Header) { w.header = h }
+// Adopt takes a header, which nobody else uses from now on, for that of the answer,
+// unless that has fields already, and reports whether it did.
+func (w *response) Adopt(h http.Header) bool {
+	if len(w.header) > 0 {
+		return false
+	}
+	w.header = h
+	return true
+}
 
 // WriteHeader says the status, and with it the header, or sends an interim answer.
 func (w *response) WriteHeader(status int) {

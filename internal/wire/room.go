@@ -5,6 +5,8 @@ import (
 	"net"
 	"syscall"
 	"time"
+
+	"tqserver/internal/socket"
 )
 
 // Pauses after connections that could not be accepted. What is lacking is
@@ -50,7 +52,7 @@ func (srv *Server) tell(err error) {
 }
 
 func (srv *Server) admit(tcp *net.TCPConn) (*Conn, error) {
-	LimitUnsent(tcp)
+	socket.LimitUnsent(tcp)
 	c, err := newConn(tcp, srv)
 	if err != nil {
 		return nil, err

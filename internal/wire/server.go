@@ -27,6 +27,7 @@ type Server struct {
 	settings atomic.Pointer[Settings]
 	full     atomic.Bool   // a connection waits for room
 	patience time.Duration // with a client that does not take the end of an answer
+	rounds   rounds
 
 	mu    sync.Mutex // guards all below
 	conns map[*Conn]struct{}

@@ -160,6 +160,32 @@ func TestACloseCutsAllRequests(t *testing.T) {
 	}
 }
 
+func TestNothingIsToldOfALeavingAfterNobodyIsMeant(t *testing.T) {
+	t.Parallel()
+	began, called, calling := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	over := make(chan bool, 1)
+	d := open(t, generous, func(w http.ResponseWriter, r *http.Request) {
+		ended := false
+		WhenGone(r, func() {
+			close(called)
+			<-calling
+			ended = true
+		})
+		close(began)
+		<-called
+		time.AfterFunc(20*time.Millisecond, func() { close(calling) })
+		WhenGone(r, nil)
+		over <- ended
+	})
+	c, _ := d.dial()
+	io.WriteString(c, victim)
+	<-began
+	c.Close()
+	if !<-over {
+		t.Error("the call was still under way")
+	}
+}
+
 func TestAPanicCutsItsAnswerAndNothingElse(t *testing.T) {
 	t.Parallel()
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")

@@ -218,32 +218,6 @@ func (r *Runtime) listen() ([]net.Listener, error) {
 	return listeners, nil
 }
 
-// socket is a listener on a Unix socket whose connections have the addresses
-// that handlers expect.
-type socket struct {
-	net.Listener
-	addr net.Addr // of the port
-}
-
-func (s socket) Accept() (net.Conn, error) {
-	c, err := s.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return socketConn{c.(*net.UnixConn), s.addr}, nil
-}
-
-type socketConn struct {
-	*net.UnixConn
-	local net.Addr
-}
-
-// theServer is where the server is, as far as that has an address.
-var theServer = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}
-
-func (c socketConn) LocalAddr() net.Addr  { return c.local }
-func (c socketConn) RemoteAddr() net.Addr { return theServer }
-
 // GetRequestCount returns how many requests have begun, those for the path
 // /health not counted, because the server makes them itself. It stays at the
 // largest int32 when there are more.

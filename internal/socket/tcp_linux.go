@@ -1,4 +1,4 @@
-package wire
+package socket
 
 import "syscall"
 
@@ -28,9 +28,9 @@ func LimitUnsent(c syscall.Conn) {
 	})
 }
 
-// hungUp reports whether the other end closed the connection, of which nothing
+// HungUp reports whether the other end closed the connection, of which nothing
 // need have been read. The state is the first byte of TCP_INFO (tcp(7)).
-func hungUp(fd uintptr) bool {
+func HungUp(fd uintptr) bool {
 	info, err := syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_INFO)
 	state := info & 0xff
 	return err == nil && (state == tcpClose || state == tcpCloseWait)

@@ -1,0 +1,192 @@
+package socket
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Conn is a connection over a Unix socket that the runtime's poller does not
+// know. That would wait for room to write all the time, and the kernel tells of
+// room whenever the other end has read: each message would wake its sender once
+// more, just when the receiver has something to do. A Conn is watched by epoll
+// instances of its own, and the poller waits for those.
+type Conn struct {
+	socket        uintptr
+	in, out       direction
+	local, remote net.Addr
+}
+
+// direction is one in which bytes go, by one call after the other.
+type direction struct {
+	socket uintptr
+	epoll  *os.File // is ready to be read when the socket is, and is watched
+	raw    syscall.RawConn
+
+	mu   sync.Mutex // guards all below
+	step func(fd uintptr) (done bool)
+	p    []byte
+	n    int // bytes of it that are done
+	err  error
+	full bool // room is waited for, and the socket is watched for that
+
+	// Bound once, so that nothing is allocated: to call step with the socket, and
+	// what reads or writes.
+	call, move func(fd uintptr) (done bool)
+}
+
+// edges is EPOLLET, which package syscall has as a negative number.
+const edges = 1 << 31
+
+// NewConn takes over from a connection, which must not be used any more. After an
+// error, mostly for want of descriptors, that is as it was.
+func NewConn(from *net.UnixConn) (*Conn, error) {
+	raw, err := from.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	c := &Conn{local: from.LocalAddr(), remote: from.RemoteAddr()}
+	var no syscall.Errno
+	err = raw.Control(func(fd uintptr) {
+		c.socket, _, no = syscall.Syscall(syscall.SYS_FCNTL, fd, syscall.F_DUPFD_CLOEXEC, 0)
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case no != 0:
+		return nil, os.NewSyscallError("fcntl", no)
+	}
+	c.in.move, c.out.move = c.in.receive, c.out.send
+	err = errors.Join(c.in.open(c.socket), c.out.open(c.socket))
+	if err == nil {
+		err = c.in.watch(syscall.EPOLL_CTL_ADD, syscall.EPOLLIN|syscall.EPOLLRDHUP)
+	}
+	if err != nil {
+		c.in.epoll.Close()
+		c.out.epoll.Close()
+		syscall.Close(int(c.socket))
+		return nil, err
+	}
+	from.Close()
+	return c, nil
+}
+
+func (d *direction) open(socket uintptr) error {
+	d.socket = socket
+	d.call = func(uintptr) bool { return d.step(socket) }
+	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+	if err != nil {
+		return os.NewSyscallError("epoll_create1", err)
+	}
+	syscall.SetNonblock(fd, true) // or the poller would not take it
+	d.epoll = os.NewFile(uintptr(fd), "epoll")
+	d.raw, err = d.epoll.SyscallConn()
+	return err
+}
+
+// watch begins or ends to watch the socket.
+func (d *direction) watch(op int, events uint32) error {
+	event := syscall.EpollEvent{Events: events | edges}
+	var failed error
+	err := d.raw.Control(func(fd uintptr) {
+		failed = os.NewSyscallError("epoll_ctl", syscall.EpollCtl(int(fd), op, int(d.socket), &event))
+	})
+	return errors.Join(err, failed)
+}
+
+// Await calls a function with the socket until it is done: at once, and whenever
+// something came. It is a read, and has the deadline of one.
+func (c *Conn) Await(step func(fd uintptr) (done bool)) error {
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	return c.in.awaitLocked(step)
+}
+
+func (d *direction) awaitLocked(step func(fd uintptr) (done bool)) error {
+	d.step = step
+	err := d.raw.Read(d.call)
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return net.ErrClosed
+	}
+	return err
+}
+
+// Read is that of [net.Conn].
+func (c *Conn) Read(p []byte) (int, error) { return c.in.transfer("read", p) }
+
+// Write is that of [net.Conn].
+func (c *Conn) Write(p []byte) (int, error) { return c.out.transfer("write", p) }
+
+func (d *direction) transfer(op string, p []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.p, d.n, d.err = p, 0, nil
+	err := d.awaitLocked(d.move)
+	d.p = nil
+	if d.full {
+		d.full = false
+		d.watch(syscall.EPOLL_CTL_DEL, 0)
+	}
+	if err == nil {
+		err = d.err
+	}
+	if err == nil || err == io.EOF {
+		return d.n, err
+	}
+	return d.n, &net.OpError{Op: op, Net: "unix", Err: err}
+}
+
+func (d *direction) receive(fd uintptr) (done bool) {
+	d.n, d.err = Read(fd, d.p)
+	return d.err != syscall.EAGAIN
+}
+
+func (d *direction) send(fd uintptr) (done bool) {
+	n, err := Write(fd, d.p[d.n:])
+	d.n, d.err = d.n+n, err
+	if err == syscall.EAGAIN && !d.full {
+		d.full = true
+		d.err = d.watch(syscall.EPOLL_CTL_ADD, syscall.EPOLLOUT) // says so too if there is room by now
+		return d.err != nil
+	}
+	return err != syscall.EAGAIN
+}
+
+// Close may be called from any goroutine, and again.
+func (c *Conn) Close() error {
+	if err := c.in.epoll.Close(); err != nil { // it waits for a read to end, as the next for a write
+		return net.ErrClosed
+	}
+	c.out.epoll.Close()
+	return os.NewSyscallError("close", syscall.Close(int(c.socket)))
+}
+
+// CloseWrite says that nothing more will be sent.
+func (c *Conn) CloseWrite() error {
+	err := net.ErrClosed
+	c.in.raw.Control(func(uintptr) {
+		err = os.NewSyscallError("shutdown", syscall.Shutdown(int(c.socket), syscall.SHUT_WR))
+	})
+	return err
+}
+
+// LocalAddr is that of the connection that this one took over from.
+func (c *Conn) LocalAddr() net.Addr { return c.local }
+
+// RemoteAddr is that of the connection that this one took over from.
+func (c *Conn) RemoteAddr() net.Addr { return c.remote }
+
+// SetDeadline is that of [net.Conn].
+func (c *Conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// SetReadDeadline is that of [net.Conn].
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.in.epoll.SetReadDeadline(t) }
+
+// SetWriteDeadline is that of [net.Conn].
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.out.epoll.SetReadDeadline(t) }

@@ -1,0 +1,55 @@
+// Package socket asks the kernel about sockets, and reads and writes them, in ways
+// that package net does not. What it calls does not wait, so the scheduler is not
+// told of it: told, it would give the processor to another thread whenever a call
+// takes some microseconds, and two threads would be woken and one put to sleep.
+package socket
+
+import (
+	"io"
+	"os"
+	"syscall"
+)
+
+// Read reads what there is. Its error is [syscall.EAGAIN] if there is nothing, and
+// [io.EOF] if nothing will come.
+func Read(fd uintptr, p []byte) (int, error) {
+	for {
+		n, err := read(fd, p)
+		switch {
+		case err == syscall.EINTR:
+		case err == syscall.EAGAIN:
+			return 0, syscall.EAGAIN
+		case err != 0:
+			return 0, os.NewSyscallError("read", err)
+		case n == 0 && len(p) > 0:
+			return 0, io.EOF
+		default:
+			return n, nil
+		}
+	}
+}
+
+// Write writes as much as the kernel takes. Its error is [syscall.EAGAIN] if that
+// is not all.
+func Write(fd uintptr, p []byte) (n int, _ error) {
+	for n < len(p) {
+		k, err := write(fd, p[n:])
+		switch {
+		case err == 0:
+			n += k
+		case err == syscall.EINTR:
+		case err == syscall.EAGAIN:
+			return n, syscall.EAGAIN
+		default:
+			return n, os.NewSyscallError("write", err)
+		}
+	}
+	return n, nil
+}
+
+// Quiet reports whether a connection is open and nothing came on it.
+func Quiet(fd uintptr) bool {
+	var b [1]byte
+	_, err := peek(fd, b[:])
+	return err == syscall.EAGAIN
+}

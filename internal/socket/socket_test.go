@@ -1,0 +1,110 @@
+package socket
+
+import (
+	"errors"
+	"io"
+	"net"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// connected returns two ends of a TCP connection.
+func connected(t *testing.T) (here, there *net.TCPConn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close(); d.Close() })
+	return c.(*net.TCPConn), d.(*net.TCPConn)
+}
+
+// on calls a function until it has nothing to wait for.
+func on(t *testing.T, c *net.TCPConn, f func(fd uintptr) (done bool)) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	if err := raw.Read(f); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestReadSaysWhenThereIsNothingAndWhenNothingWillCome(t *testing.T) {
+	t.Parallel()
+	here, there := connected(t)
+	p := make([]byte, 8)
+	on(t, here, func(fd uintptr) bool {
+		if n, err := Read(fd, p); n != 0 || err != syscall.EAGAIN {
+			t.Errorf("of nothing: %d, %v", n, err)
+		}
+		if !Quiet(fd) {
+			t.Error("nothing came, and it is not quiet")
+		}
+		return true
+	})
+	there.Write([]byte("hello"))
+	on(t, here, func(fd uintptr) bool {
+		if Quiet(fd) {
+			return false
+		}
+		if n, err := Read(fd, p); string(p[:n]) != "hello" || err != nil {
+			t.Errorf("%q, %v", p[:n], err)
+		}
+		return true
+	})
+	there.Close()
+	on(t, here, func(fd uintptr) bool {
+		n, err := Read(fd, p)
+		if err == syscall.EAGAIN {
+			return false
+		}
+		if n != 0 || err != io.EOF || Quiet(fd) || !HungUp(fd) {
+			t.Errorf("at the end: %d, %v, quiet %v, hung up %v", n, err, Quiet(fd), HungUp(fd))
+		}
+		return true
+	})
+}
+
+func TestWriteWritesWhatTheKernelTakes(t *testing.T) {
+	t.Parallel()
+	here, there := connected(t)
+	LimitUnsent(here)
+	p := make([]byte, 32<<20)
+	taken := 0
+	on(t, here, func(fd uintptr) bool {
+		n, err := Write(fd, p)
+		if taken = n; n <= 0 || n >= len(p) || err != syscall.EAGAIN {
+			t.Errorf("%d of %d, %v", n, len(p), err)
+		}
+		if HungUp(fd) {
+			t.Error("the other end is there")
+		}
+		return true
+	})
+	here.CloseWrite()
+	if n, err := io.Copy(io.Discard, there); int(n) != taken || err != nil {
+		t.Errorf("%d came of %d, %v", n, taken, err)
+	}
+	there.SetLinger(0)
+	there.Close() // with a reset
+	on(t, here, func(fd uintptr) bool {
+		n, err := Write(fd, p[:1])
+		if n != 0 || !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("to nobody: %d, %v", n, err)
+		}
+		return true
+	})
+}
