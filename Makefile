@@ -37,7 +37,7 @@ lint: ## gofmt, vet for Linux and macOS, staticcheck
 e2e: chromium ## run the tests that need a browser
 	cd e2e && $(GO) vet ./... && $(GO) test -count=1 ./...
 
-bench: benchtools ## measure against go build, nginx, Caddy and ReverseProxy, 15 minutes; write docs/performance.md
+bench: benchtools ## measure against go build, nginx, Caddy and ReverseProxy, 17 minutes; write docs/performance.md
 	$(GO) run ./internal/bench -caddy $(BENCHTOOLS)/caddy-$(CADDY)
 
 pgo: benchtools ## record what the server does under load, for the compiler: cmd/tqserver/default.pgo

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"sync"
 	"time"
@@ -12,8 +13,8 @@ import (
 
 const (
 	callers  = 64
-	listen   = 4 * time.Second
-	hearings = 5
+	listen   = 2 * time.Second
+	hearings = 30
 )
 
 // latency measures bar 8: at a rate that does not depend on the answers, what
@@ -22,7 +23,9 @@ func (b *bench) latency(ctx context.Context, rate float64, ours, nginx, worker *
 	half := map[*side][]time.Duration{}
 	most := map[*side][]time.Duration{}
 	for range hearings {
-		for _, s := range []*side{worker, ours, nginx} {
+		sides := []*side{worker, ours, nginx}
+		rand.Shuffle(len(sides), func(i, j int) { sides[i], sides[j] = sides[j], sides[i] })
+		for _, s := range sides {
 			took, err := openLoop(ctx, s.address, rate, listen)
 			if err != nil {
 				return err

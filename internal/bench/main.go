@@ -85,6 +85,9 @@ func inFolder(ctx context.Context, use func(*bench) error) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o755); err != nil { // started by root, nginx works as another user, and keeps there what is large
+		return err
+	}
 	return use(&bench{repo: filepath.Dir(string(bytes.TrimSpace(mod))), dir: dir, program: filepath.Join(dir, "tqserver")})
 }
 
