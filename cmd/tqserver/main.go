@@ -33,7 +33,7 @@ func main() {
 	}
 	takeTurns()
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(500) // the heap is small, and requests leave much behind
+		debug.SetGCPercent(400) // the heap is small, and requests leave much behind
 	}
 	os.Exit(run())
 }
