@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -184,12 +185,11 @@ func (in inputs) snapshot() snapshot {
 func (s snapshot) add(file string) {
 	s[file] = stamp{content: unreadable}
 	info, err := os.Stat(file)
-	if err != nil {
+	if err != nil || !info.Mode().IsRegular() { // opening a pipe would wait for who writes to it
 		return
 	}
-	if content, err := readRegular(file); err == nil {
-		sum := sha256.Sum256(content)
-		s[file] = stamp{hex.EncodeToString(sum[:]), changeTime(info)}
+	if content, err := digest(file); err == nil {
+		s[file] = stamp{content, changeTime(info)}
 	}
 }
 
@@ -214,6 +214,26 @@ func (s snapshot) fingerprint() string {
 		fmt.Fprintf(h, "%q %s\n", file, s[file].content)
 	}
 	return hex.EncodeToString(h.Sum(nil))
+}
+
+// digest names the content of a file. That is read in pieces: binaries are
+// large, and so may be what they embed.
+func digest(file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	room := make([]byte, min(info.Size()+1, 64<<10)) // one more, to see the end
+	if _, err := io.CopyBuffer(h, struct{ io.Reader }{f}, room); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // readRegular reads a file, but never waits on a pipe that bears its name.

@@ -141,12 +141,11 @@ func (b *Builder) prove(ctx context.Context, a *attempt, dir, id string, in inpu
 	if b.follow(ctx, &p.Commands, a.how, dir, out) != nil {
 		return ctx.Err()
 	}
-	followed, err := os.ReadFile(out)
+	followed, err := digest(out)
 	if err != nil {
 		return nil
 	}
-	made, err := os.ReadFile(filepath.Join(b.dir, a.binary))
-	if err != nil || !bytes.Equal(followed, made) {
+	if made, err := digest(filepath.Join(b.dir, a.binary)); err != nil || made != followed {
 		return nil
 	}
 	text, err := json.Marshal(p)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -239,6 +240,29 @@ func TestAPlanThatMisleadsIsMadeAnew(t *testing.T) {
 		}
 		if p.plan() != nil {
 			t.Errorf("%q is a plan", text)
+		}
+	}
+}
+
+func TestNothingLargeIsReadAtOnce(t *testing.T) { // not in parallel: it counts what the process allocates
+	for name, files := range map[string]map[string]string{
+		"large":    {"pages/a/main.go": "package main\n\nvar large = [16 << 20]byte{1}\n\nfunc main() { println(large[0], text()) }\n"},
+		"embedded": {"pages/a/main.go": "package main\n\nimport _ \"embed\"\n\n//go:embed large\nvar large string\n\nfunc main() { println(len(large), text()) }\n", "pages/a/large": strings.Repeat("large", 4<<20)},
+	} {
+		p := newProject(t, files)
+		p.Configure("-s -w", p.opts.Env)
+		for i := range 3 {
+			p.write("pages/a/text.go", fmt.Sprintf("package main\n\nfunc text() string { return \"%d\" }\n", i))
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			p.good()
+			runtime.ReadMemStats(&after)
+			if got := (after.TotalAlloc - before.TotalAlloc) >> 20; got >= 8 {
+				t.Errorf("%s: build %d allocates %d MiB", name, i, got)
+			}
+		}
+		if name == "large" && p.plan() == nil {
+			t.Error("there is no plan")
 		}
 	}
 }
