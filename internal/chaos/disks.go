@@ -211,7 +211,7 @@ func configuration(s *scene) {
 
 // folders: pages come, go and move.
 func folders(s *scene) {
-	p := s.project(quickDrain)
+	p := s.project(quickDrain + "file_watcher:\n  debounce_ms: 200\n")
 	p.page("/a", 1, "")
 	p.start([]string{"/", "/a"})
 	p.load = p.newLoad("/")
