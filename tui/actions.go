@@ -323,11 +323,8 @@ func (m *model) quit() cmd {
 	if m.leaving {
 		return m.say(fmt.Sprintf("it ends already; %s ends it now", m.keys.key("quit-now")))
 	}
-	if n := m.inFlight(); n > 0 {
-		m.overlay = confirm{
-			question: fmt.Sprintf("%s under way. Quit when they are done?", plural(n, "request is", "requests are")),
-			yes:      (*model).leave,
-		}
+	if m.inFlight() > 0 {
+		m.overlay = farewell{}
 		return nil
 	}
 	return m.leave()
@@ -345,7 +342,7 @@ func (m *model) quitNow() cmd {
 
 // interrupt is ctrl-c: quit, and the second time at once.
 func (m *model) interrupt() cmd {
-	if _, asking := m.overlay.(confirm); asking || m.leaving {
+	if _, asking := m.overlay.(farewell); asking || m.leaving {
 		return m.quitNow()
 	}
 	m.overlay, m.prompt = nil, nil

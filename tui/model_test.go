@@ -79,6 +79,14 @@ func TestQuitAsksOnlyIfSomebodyWouldWait(t *testing.T) {
 			t.Errorf("%s: commands %v, at once %v", answer.key, src.commands, m.atOnce)
 		}
 	}
+	m, _ = screenOf(t, 120, 35, false, busy)
+	press(m, "q")
+	for route := range m.loads {
+		m.take(state.Update{Loads: []state.Load{{Page: route}}})
+	}
+	if !strings.Contains(m.View(), "Nothing is under way any more. Quit?") {
+		t.Errorf("it asks as if somebody waited:\n%s", m.View())
+	}
 	m, _ = screenOf(t, 120, 35, false, state.Update{})
 	press(m, "ctrl+c", "ctrl+c")
 	if !m.atOnce {

@@ -188,17 +188,14 @@ func (m *model) facts(route string) (lines []string) {
 	return lines
 }
 
-// confirm asks yes or no.
-type confirm struct {
-	question string
-	yes      func(*model) cmd
-}
+// farewell asks whether to quit although somebody would wait for it.
+type farewell struct{}
 
-func (c confirm) key(m *model, msg tea.KeyMsg) cmd {
+func (farewell) key(m *model, msg tea.KeyMsg) cmd {
 	switch msg.String() {
 	case "y", "Y", "enter":
 		m.overlay = nil
-		return c.yes(m)
+		return m.leave()
 	case "Q":
 		return m.quitNow()
 	case "n", "N", "esc", "q":
@@ -207,8 +204,12 @@ func (c confirm) key(m *model, msg tea.KeyMsg) cmd {
 	return nil
 }
 
-func (c confirm) render(m *model) (string, []string) {
-	return "Quit", []string{"", "   " + c.question, "", "   y  yes     n  no     " + m.keys.key("quit-now") + "  at once"}
+func (farewell) render(m *model) (string, []string) {
+	question := "Nothing is under way any more. Quit?"
+	if n := m.inFlight(); n > 0 {
+		question = plural(n, "request is", "requests are") + " under way. Quit when they are done?"
+	}
+	return "Quit", []string{"", "   " + question, "", "   y  yes     n  no     " + m.keys.key("quit-now") + "  at once"}
 }
 
 // commands is the list of all commands by name.
