@@ -132,7 +132,7 @@ func (b *bench) reload(ctx context.Context) error {
 		return err
 	}
 	b.add(noSlower(1, "save → new answer, sample page, median of 40", "`go build`", middle(saved), middle(compiled), 1.15))
-	b.add(noSlower(1, "the same median, for what runs compiler and linker without the go command", "`go build`", middle(saved), middle(compiled), 0.9))
+	b.add(noSlower(1, "the same median, as no go command is run", "`go build`", middle(saved), middle(compiled), 0.9))
 	b.add(noSlower(1, "the same, 95th percentile", "`go build`", quantile(saved, 0.95), quantile(compiled, 0.95), 1.35))
 
 	end := served.load(ctx, 8)

@@ -356,16 +356,19 @@ func kinds(failed []*exchange) string {
 	return strings.Join(all, ", ")
 }
 
-// p99 is the time that one of a hundred answers took longer than, of those that
-// came since the last call.
-func (l *load) p99() time.Duration {
+// times are how long the answers took that came since the last call.
+func (l *load) times() []time.Duration {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	took := l.took
 	l.took = nil
-	l.mu.Unlock()
+	return took
+}
+
+// p99 is the time that one of a hundred took longer than.
+func p99(took []time.Duration) time.Duration {
 	if len(took) == 0 {
 		return 0
 	}
-	slices.Sort(took)
-	return took[len(took)*99/100]
+	return slices.Sorted(slices.Values(took))[len(took)*99/100]
 }
