@@ -32,10 +32,10 @@ func main() {
 		return
 	}
 	takeTurns()
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400) // the heap is small, and requests leave much behind
-	}
-	os.Exit(run())
+	ballast := collectSeldom()
+	code := run()
+	runtime.KeepAlive(ballast)
+	os.Exit(code)
 }
 
 // Exit codes: 1 for what kept it from serving, 2 for wrong usage, 130 for an

@@ -7,6 +7,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"runtime"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -49,8 +51,11 @@ func (b *bench) latency(ctx context.Context, rate float64, ours, nginx, worker *
 
 // openLoop sends requests at a steady rate, whether or not those before have
 // been answered, and returns how long each took from the moment at which it was
-// due. So a pause of the server counts for all that it would have held up.
+// due. So a pause of the server counts for all that it would have held up. Those
+// of this program to collect its garbage would too, so it waits with that.
 func openLoop(ctx context.Context, address string, rate float64, length time.Duration) ([]time.Duration, error) {
+	runtime.GC()
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	due := make(chan time.Time, 1<<16)
 	var mu sync.Mutex // guards all below
 	var all []time.Duration
