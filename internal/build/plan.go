@@ -88,10 +88,6 @@ func head(path string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// rareGC has compiler and linker, which live for a moment, collect garbage less
-// often, unless the environment says how often.
-const rareGC = "GOGC=400"
-
 // follow makes a binary by a plan.
 func (b *Builder) follow(ctx context.Context, c *commands, h how, dir, out string) error {
 	work, err := os.MkdirTemp(b.dir, "work-")
@@ -118,7 +114,7 @@ func (b *Builder) follow(ctx context.Context, c *commands, h how, dir, out strin
 			cmd.Args = append(cmd.Args, here(a))
 		}
 		cmd.Dir = dir
-		cmd.Env = slices.Concat([]string{rareGC}, h.environ(), []string{"PWD=" + dir, "TMPDIR=" + work}, step.Env)
+		cmd.Env = slices.Concat(h.environ(), []string{"PWD=" + dir, "TMPDIR=" + work}, step.Env)
 		if _, err := b.runGroup(cmd); err != nil {
 			return err
 		}
