@@ -39,7 +39,7 @@ func abandoned(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	worker := w.page(ts)
 	held := func(pid string) (p process) {
-		<-time.After(time.Second) // net/http reads on for a while from who left
+		<-time.After(3 * time.Second) // net/http reads on for a while from who left, and connections wait for another request
 		goroutines, err := w.get("/goroutines")
 		ts.Check(err)
 		return process{filesOf(pid), memoryOf(ts, pid), count(ts, strings.Fields(goroutines)[1])}
