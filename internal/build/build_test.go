@@ -545,17 +545,6 @@ func (p *project) wantFiles(binaries int) {
 	}
 }
 
-func TestARemainderOfAKilledServerIsOverwritten(t *testing.T) {
-	parallel(t)
-	p := newProject(t, nil)
-	id := p.Builder.page(p.page).id
-	if err := os.WriteFile(filepath.Join(p.dir, fmt.Sprintf("%s.%d.tmp", id, os.Getpid())), []byte("half"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	p.good()
-	p.wantFiles(1)
-}
-
 func TestADeadContextBuildsNothing(t *testing.T) {
 	parallel(t)
 	p := newProject(t, nil)

@@ -3,6 +3,7 @@ package build
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -121,8 +122,7 @@ func (b *Builder) Build(ctx context.Context, dir string, force bool) (Result, er
 	b.mu.Unlock()
 	known := b.readPlan(p.id)
 	a.before = r.of(in)
-	tmp := filepath.Join(b.dir, fmt.Sprintf("%s.%d.tmp", p.id, os.Getpid()))
-	os.Remove(tmp) // of a server that was killed and had the same process id; the go command would refuse to overwrite it
+	tmp := b.tempName(p.id)
 	defer os.Remove(tmp)
 	var out output
 	var err error
@@ -284,6 +284,12 @@ func (b *Builder) place(tmp, id string) (name string, size int64, err error) {
 
 // archive begins what the go command makes of a package that is not main.
 const archive = "!<arch>\n"
+
+// tempName names a file that is still being written. Nobody else writes to it:
+// servers in containers share the folder, and may have the same process id.
+func (b *Builder) tempName(of string) string {
+	return filepath.Join(b.dir, of+"."+rand.Text()+".tmp")
+}
 
 func (b *Builder) watch(in inputs) {
 	if b.opts.Watch != nil {

@@ -83,8 +83,16 @@ func (b *Builder) readEntries(id string) []entry {
 	return slices.DeleteFunc(entries, func(e entry) bool { return !filepath.IsLocal(e.Binary) || len(e.Inputs.Dirs) == 0 })
 }
 
-func (b *Builder) writeEntries(id string, entries []entry) error {
-	text, err := json.Marshal(entries)
+// writeEntries writes down a page's entries in place of those before. What
+// another server has written of its page at the same path stays: servers in
+// containers may share the folder.
+func (b *Builder) writeEntries(id string, entries, before []entry) error {
+	known := append(slices.Clone(entries), before...)
+	others := slices.DeleteFunc(b.readEntries(id), func(e entry) bool {
+		return slices.ContainsFunc(known, func(k entry) bool { return k.Binary == e.Binary })
+	})
+	all := append(slices.Clone(entries), others...)
+	text, err := json.Marshal(all[:min(len(all), 2*keptEntries)])
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package build
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -169,6 +170,69 @@ func TestASlugIsSafeInAPath(t *testing.T) {
 	} {
 		if got := slug(in); got != want {
 			t.Errorf("slug(%q) is %q, want %q", in, got, want)
+		}
+	}
+}
+
+// Two servers in containers of their own can have the same process id, and the
+// same path for different projects.
+func TestServersThatShareATempFolderNeverSwapPrograms(t *testing.T) {
+	parallel(t)
+	p := newProject(t, nil)
+	first, second := p.server(p.opts.TempDir, ""), p.server(p.opts.TempDir, "")
+	build := func(b *Builder, says string) string {
+		t.Helper()
+		p.write("pages/a/main.go", fmt.Sprintf("package main\n\nfunc main() { println(%q) }\n", says))
+		res, err := b.Build(t.Context(), p.page, true)
+		if err != nil || res.Binary == "" {
+			t.Fatalf("%s: %+v, %v", says, res, err)
+		}
+		return res.Binary
+	}
+	var other string
+	first.opts.Guard = func(int) func() {
+		return func() { // the compiler is done, and its binary has no name yet
+			first.opts.Guard = nil
+			other = build(second, "second")
+		}
+	}
+	binary := build(first, "first")
+	if got := p.prints(binary); got != "first" {
+		t.Errorf("the first server's page is the program %q", got)
+	}
+	if got := p.prints(other); got != "second" {
+		t.Errorf("the second server's page is the program %q", got)
+	}
+	p.wantFiles(2)
+}
+
+func TestServersThatShareATempFolderKeepEachOthersBinaries(t *testing.T) {
+	parallel(t)
+	p := newProject(t, nil)
+	first, second := p.server(p.opts.TempDir, ""), p.server(p.opts.TempDir, "")
+	build := func(b *Builder, n int) string {
+		t.Helper()
+		p.write("pages/a/main.go", fmt.Sprintf("package main\n\nfunc main() { println(%d) }\n", n))
+		res, err := b.Build(t.Context(), p.page, false)
+		if err != nil || res.Binary == "" {
+			t.Fatalf("%d: %+v, %v", n, res, err)
+		}
+		if stale, err := b.Learn(t.Context(), p.page); stale || err != nil {
+			t.Fatalf("%d: stale %v, %v", n, stale, err)
+		}
+		return res.Binary
+	}
+	first.Track(p.page)
+	second.Track(p.page)
+	for i := range 4 {
+		build(first, i)
+		one := build(first, 10)
+		two := build(second, 20+i) // knows nothing of what the first has written down since it began
+		for n, want := range map[int]string{10: one, 20 + i: two} {
+			p.write("pages/a/main.go", fmt.Sprintf("package main\n\nfunc main() { println(%d) }\n", n))
+			if res, err := p.again().Build(t.Context(), p.page, false); err != nil || !res.Cached || res.Binary != want {
+				t.Errorf("what was built of %d is not found again: %+v, %v", n, res, err)
+			}
 		}
 	}
 }

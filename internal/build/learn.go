@@ -62,9 +62,9 @@ func (b *Builder) Learn(ctx context.Context, dir string) (stale bool, err error)
 			return false, err
 		}
 	}
-	var entries []entry
+	var entries, before []entry
 	current := b.settle(p, a, func() {
-		p.learned = true
+		p.learned, before = true, p.entries
 		if stale || a.binary == "" {
 			return
 		}
@@ -76,7 +76,7 @@ func (b *Builder) Learn(ctx context.Context, dir string) (stale bool, err error)
 	if entries == nil {
 		return stale && current, nil
 	}
-	return false, b.writeEntries(p.id, entries)
+	return false, b.writeEntries(p.id, entries, before)
 }
 
 // settle calls note, holding the lock, if a is still the page's newest build.

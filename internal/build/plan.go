@@ -132,7 +132,7 @@ func (b *Builder) prove(ctx context.Context, a *attempt, dir, id string, in inpu
 			p.Heads[path] = head(path)
 		}
 	}
-	out := filepath.Join(b.dir, a.binary+".proof.tmp")
+	out := b.tempName(a.binary)
 	defer os.Remove(out)
 	if b.follow(ctx, &p.Commands, a.how, dir, out) != nil {
 		return ctx.Err()
