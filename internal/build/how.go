@@ -15,14 +15,17 @@ import (
 // how is how pages are built. It is taken once a build, so that a binary is
 // never remembered under settings that came while it was made.
 type how struct {
-	ldflags string
-	env     map[string]string // never written to
+	ldflags  string
+	env      map[string]string // never written to
+	settings settings
 }
 
 func (b *Builder) how() how {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	return how{b.opts.LDFlags, b.opts.Env}
+	h := how{ldflags: b.opts.LDFlags, env: b.opts.Env}
+	b.mu.Unlock()
+	h.settings = h.readSettings()
+	return h
 }
 
 func (h how) environ() []string {
@@ -76,22 +79,12 @@ func (h how) flavour() string {
 			fmt.Fprintf(sum, "%q\n", kv)
 		}
 	}
-	if settings, err := readRegular(h.settingsFile()); err == nil {
-		sum.Write(settings)
+	for _, key := range slices.Sorted(maps.Keys(h.settings)) {
+		if !slices.Contains(elsewhere, key) {
+			fmt.Fprintf(sum, "%q=%q\n", key, h.settings[key])
+		}
 	}
 	return hex.EncodeToString(sum.Sum(nil))
-}
-
-// settingsFile is where go env -w writes to.
-func (h how) settingsFile() string {
-	if file := h.getenv("GOENV"); file != "" {
-		return file // or "off", which is no file
-	}
-	dir := h.getenv("XDG_CONFIG_HOME")
-	if dir == "" {
-		dir, _ = os.UserConfigDir()
-	}
-	return filepath.Join(dir, "go", "env")
 }
 
 // toolchain names the go command in PATH without running it; empty if there is

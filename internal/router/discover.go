@@ -55,9 +55,13 @@ type Discovery struct {
 // folder of a page. Links to folders are not followed, but root itself may be
 // one. What vanishes meanwhile is no error.
 //
+// The context says which files a build takes (its tags, and whether it uses
+// cgo). A file that imports C counts without cgo too: the build says what it
+// lacks.
+//
 // The error tells that root itself could not be read; it wraps fs.ErrNotExist
 // when there is none.
-func Discover(root string) (Discovery, error) {
+func Discover(root string, ctx build.Context) (Discovery, error) {
 	root, err := filepath.Abs(root)
 	if err != nil {
 		return Discovery{}, fmt.Errorf("discover pages: %w", err)
@@ -67,13 +71,14 @@ func Discover(root string) (Discovery, error) {
 		return Discovery{}, fmt.Errorf("discover pages: %w", err)
 	}
 
-	w := walk{dirs: make(map[string][]string), unreadable: make(map[string]error)}
+	w := walk{ctx: ctx, dirs: make(map[string][]string), unreadable: make(map[string]error)}
 	w.descend(root, "/", entries)
 	return w.discovery(), nil
 }
 
 // A walk collects what Discover meets.
 type walk struct {
+	ctx        build.Context
 	dirs       map[string][]string // by route
 	unreadable map[string]error
 }
@@ -97,7 +102,7 @@ func (w *walk) visit(dir, place string) {
 		w.unreadable[dir] = err
 		return
 	}
-	page, err := isPage(dir, entries)
+	page, err := w.isPage(dir, entries)
 	if err != nil {
 		w.unreadable[dir] = err
 	}
@@ -151,7 +156,7 @@ func vanished(err error) bool {
 
 // isPage reports whether the Go files among the entries of dir make it a page.
 // With an error it says what the files that could be read say, if that is clear.
-func isPage(dir string, entries []fs.DirEntry) (bool, error) {
+func (w *walk) isPage(dir string, entries []fs.DirEntry) (bool, error) {
 	var broken, library bool
 	var unread error
 	for _, e := range entries {
@@ -159,7 +164,7 @@ func isPage(dir string, entries []fs.DirEntry) (bool, error) {
 		if hidden(name) || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
 			continue
 		}
-		pkg, err := packageName(dir, name)
+		pkg, err := w.packageName(dir, name)
 		switch {
 		case err != nil:
 			unread = err
@@ -184,7 +189,7 @@ const brokenName = "?"
 // packageName returns the package that a Go file belongs to: brokenName if that
 // cannot be told, nothing if the file takes no part in a build. The error tells
 // that the file is there and cannot be read.
-func packageName(dir, name string) (string, error) {
+func (w *walk) packageName(dir, name string) (string, error) {
 	file := filepath.Join(dir, name)
 	src, err := readRegular(file)
 	if vanished(err) {
@@ -194,11 +199,15 @@ func packageName(dir, name string) (string, error) {
 		return "", err
 	}
 
-	ctx := build.Default
+	ctx := w.ctx
 	ctx.OpenFile = func(string) (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(src)), nil
 	}
 	match, err := ctx.MatchFile(dir, name)
+	if err == nil && !match && !ctx.CgoEnabled {
+		ctx.CgoEnabled = true
+		match, err = ctx.MatchFile(dir, name)
+	}
 	if err != nil {
 		return brokenName, nil
 	}

@@ -2,6 +2,7 @@ package router
 
 import (
 	"errors"
+	"go/build"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -195,10 +196,10 @@ func TestDiscoverNamesWhatItCannotRead(t *testing.T) {
 func TestDiscoverFailsWhenRootCannotBeRead(t *testing.T) {
 	t.Parallel()
 	root := tree(t, map[string]string{"file": ""})
-	if _, err := Discover(filepath.Join(root, "missing")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := Discover(filepath.Join(root, "missing"), build.Default); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a missing root gives %v", err)
 	}
-	if _, err := Discover(filepath.Join(root, "file")); err == nil {
+	if _, err := Discover(filepath.Join(root, "file"), build.Default); err == nil {
 		t.Error("a file as root gives no error")
 	}
 }
@@ -244,6 +245,48 @@ func TestDiscoverCopesWithATreeThatChanges(t *testing.T) {
 	saving.Wait()
 }
 
+func TestDiscoverTakesTheFilesThatABuildTakes(t *testing.T) {
+	t.Parallel()
+	root := tree(t, map[string]string{
+		"index/main.go":   mainFile,
+		"pro/main.go":     "//go:build pro\n\n" + mainFile,
+		"plan9/main.go":   "//go:build plan9\n\n" + mainFile,
+		"pure/main.go":    "//go:build !cgo\n\n" + mainFile,
+		"cgo/main.go":     "package main\n\nimport \"C\"\n\nfunc main() {}\n",
+		"both/main.go":    "//go:build pro\n\n" + mainFile,
+		"both/library.go": "//go:build !pro\n\npackage both\n",
+		"off/main.go":     "//go:build !pro\n\n" + mainFile,
+		"half/main.go":    "//go:build pro\n\npack",
+	})
+	with := func(change func(ctx *build.Context)) build.Context {
+		ctx := build.Default
+		ctx.CgoEnabled = true
+		change(&ctx)
+		return ctx
+	}
+	for name, c := range map[string]struct {
+		ctx  build.Context
+		want []string
+	}{
+		"none":    {with(func(*build.Context) {}), []string{"/", "/cgo", "/off"}},
+		"a tag":   {with(func(ctx *build.Context) { ctx.BuildTags = []string{"pro"} }), []string{"/", "/both", "/cgo", "/half", "/pro"}},
+		"no cgo":  {with(func(ctx *build.Context) { ctx.CgoEnabled = false }), []string{"/", "/cgo", "/off", "/pure"}},
+		"another": {with(func(ctx *build.Context) { ctx.GOOS = "plan9" }), []string{"/", "/cgo", "/off", "/plan9"}},
+	} {
+		d, err := Discover(root, c.ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, page := range d.Pages {
+			got = append(got, page.Route)
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s: routes (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
 // tree makes files below a folder and returns it.
 func tree(t *testing.T, files map[string]string) string {
 	t.Helper()
@@ -274,7 +317,7 @@ func link(t *testing.T, target, path string) {
 
 func discover(t *testing.T, root string) Discovery {
 	t.Helper()
-	d, err := Discover(root)
+	d, err := Discover(root, build.Default)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -283,7 +283,7 @@ func (s *Supervisor) mayMovePages(path string) bool {
 
 // discover compares the pages on disk with those that run.
 func (s *Supervisor) discover(ctx context.Context) {
-	found, err := router.Discover(s.cfg.Pages.Directory)
+	found, err := router.Discover(s.cfg.Pages.Directory, s.build.Constraints())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.tell(slog.LevelError, "cannot read the pages directory: all pages stay as they are", slog.String("err", err.Error()))
 		return
@@ -488,8 +488,11 @@ func (s *Supervisor) Configure(ctx context.Context, cfg *config.Config, developm
 			}
 		}
 		done(false)
-		if cfg.Pages.Directory != old.Pages.Directory {
+		switch {
+		case cfg.Pages.Directory != old.Pages.Directory:
 			s.Changed(nil)
+		case rebuild: // with other tags other folders are pages
+			s.removal.Reset(0)
 		}
 	})
 }

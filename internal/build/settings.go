@@ -1,0 +1,187 @@
+package build
+
+import (
+	"go/build"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// settings are the variables that files set: go env -w writes one, and a
+// toolchain may have one of its own (go help environment).
+type settings map[string]string
+
+func (h how) readSettings() settings {
+	s := make(settings)
+	if path, err := exec.LookPath("go"); err == nil {
+		if real, err := filepath.EvalSymlinks(path); err == nil {
+			s.read(filepath.Join(filepath.Dir(real), "..", "go.env"))
+		}
+	}
+	if file := h.settingsFile(); file != "" {
+		s.read(file)
+	}
+	return s
+}
+
+func (s settings) read(file string) {
+	text, err := readRegular(file)
+	if err != nil {
+		return
+	}
+	for line := range strings.Lines(string(text)) {
+		if key, value, ok := strings.Cut(strings.TrimRight(line, "\r\n"), "="); ok && key != "" && 'A' <= key[0] && key[0] <= 'Z' {
+			s[key] = value
+		}
+	}
+}
+
+// settingsFile is where go env -w writes to; empty if there is no such place.
+func (h how) settingsFile() string {
+	switch file := h.getenv("GOENV"); file {
+	case "":
+	case "off":
+		return ""
+	default:
+		return file
+	}
+	home := h.getenv("HOME")
+	dir := h.getenv("XDG_CONFIG_HOME")
+	switch {
+	case runtime.GOOS == "darwin" && home != "":
+		dir = filepath.Join(home, "Library", "Application Support")
+	case dir == "" && home != "":
+		dir = filepath.Join(home, ".config")
+	case dir == "":
+		return ""
+	}
+	return filepath.Join(dir, "go", "env")
+}
+
+// lookup is the value of one of the go command's variables: of the
+// environment, or else of the files that set it.
+func (h how) lookup(key string) string {
+	if value := h.getenv(key); value != "" {
+		return value
+	}
+	return h.settings[key]
+}
+
+// flags are those of GOFLAGS, by name, the last of each name. A flag without a
+// value has "true".
+func (h how) flags() map[string]string {
+	flags := make(map[string]string)
+	for rest := h.lookup("GOFLAGS"); ; {
+		rest = strings.TrimLeft(rest, " \t\r\n")
+		if rest == "" {
+			return flags
+		}
+		var flag string
+		if quote := rest[0]; quote == '"' || quote == '\'' {
+			flag, rest, _ = strings.Cut(rest[1:], string(quote))
+		} else if i := strings.IndexAny(rest, " \t\r\n"); i >= 0 {
+			flag, rest = rest[:i], rest[i:]
+		} else {
+			flag, rest = rest, ""
+		}
+		name, value, ok := strings.Cut(flag, "=")
+		if !ok {
+			value = "true"
+		}
+		flags[strings.TrimLeft(name, "-")] = value
+	}
+}
+
+// instruments are flags that are tags too.
+var instruments = []string{"race", "msan", "asan"}
+
+// Constraints say which files the go command takes for a build, as it is
+// configured now.
+func (b *Builder) Constraints() build.Context { return b.how().constraints() }
+
+func (h how) constraints() build.Context {
+	ctx := build.Default
+	for setting, key := range map[*string]string{&ctx.GOOS: "GOOS", &ctx.GOARCH: "GOARCH"} {
+		if value := h.lookup(key); value != "" {
+			*setting = value
+		}
+	}
+	ctx.CgoEnabled = h.cgo()
+	flags := h.flags()
+	ctx.BuildTags = strings.FieldsFunc(flags["tags"], func(r rune) bool { return r == ',' || r == ' ' })
+	if compiler := flags["compiler"]; compiler != "" {
+		ctx.Compiler = compiler
+	}
+	ctx.ToolTags = slices.Clone(ctx.ToolTags)
+	for _, name := range instruments {
+		if flags[name] == "true" {
+			ctx.ToolTags = append(ctx.ToolTags, name)
+		}
+	}
+	for name := range strings.SplitSeq(h.lookup("GOEXPERIMENT"), ",") {
+		if name != "" {
+			ctx.ToolTags = append(ctx.ToolTags, "goexperiment."+name)
+		}
+	}
+	if level := h.lookup("GOAMD64"); ctx.GOARCH == "amd64" && level > "v1" {
+		for _, l := range []string{"v2", "v3", "v4"} {
+			if l <= level {
+				ctx.ToolTags = append(ctx.ToolTags, "amd64."+l)
+			}
+		}
+	}
+	return ctx
+}
+
+// cgo reports whether the go command uses cgo: unless that is said, it does
+// where programs are built for this system and there is a C compiler
+// (go help environment, cmd/cgo).
+func (h how) cgo() bool {
+	switch h.lookup("CGO_ENABLED") {
+	case "0":
+		return false
+	case "1":
+		return true
+	}
+	for key, here := range map[string]string{"GOOS": runtime.GOOS, "GOARCH": runtime.GOARCH} {
+		if value := h.lookup(key); value != "" && value != here {
+			return false
+		}
+	}
+	return h.getenv("CC") != "" || h.compiler() != ""
+}
+
+// compiler is the path of the C compiler; empty if there is none.
+func (h how) compiler() string {
+	words := strings.Fields(h.lookup("CC"))
+	if len(words) == 0 {
+		words = []string{"gcc"}
+		if slices.Contains([]string{"darwin", "freebsd", "openbsd"}, runtime.GOOS) {
+			words = []string{"clang"}
+		}
+	}
+	path, err := h.lookPath(words[0])
+	if err != nil {
+		return ""
+	}
+	return path
+}
+
+// lookPath looks for a program where the go command does, whose PATH may be
+// another than ours.
+func (h how) lookPath(name string) (string, error) {
+	dirs, ok := h.env["PATH"]
+	if !ok || strings.ContainsRune(name, filepath.Separator) {
+		return exec.LookPath(name)
+	}
+	for _, dir := range filepath.SplitList(dirs) {
+		path := filepath.Join(dir, name)
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0 {
+			return path, nil
+		}
+	}
+	return "", exec.ErrNotFound
+}
