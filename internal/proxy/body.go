@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tqserver/internal/message"
 	"tqserver/internal/wire"
 )
 
@@ -65,7 +66,7 @@ var notTrailing = []string{
 }
 
 func mayTrail(name string) bool {
-	return !slices.Contains(notTrailing, name) && !isHop(name) &&
+	return !slices.Contains(notTrailing, name) && !message.IsHop(name) &&
 		!strings.HasPrefix(name, "X-Forwarded-") && !strings.HasPrefix(name, "If-") && !strings.Contains(name, "_")
 }
 

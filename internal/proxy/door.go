@@ -78,7 +78,11 @@ func resolve(path string) (resolved string, ok bool) {
 	segments := strings.Split(path[1:], "/")
 	kept := make([]string, 0, len(segments))
 	for i, segment := range segments {
-		switch plain := unhide(segment); {
+		plain := segment
+		if strings.IndexByte(plain, '%') >= 0 {
+			plain = unhide(plain)
+		}
+		switch {
 		case plain == ".":
 		case plain == "..":
 			kept = kept[:max(0, len(kept)-1)]

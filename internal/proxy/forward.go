@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"tqserver/internal/message"
 	"tqserver/internal/upstream"
 	"tqserver/internal/wire"
 )
@@ -34,6 +35,7 @@ func (x *exchange) forward() {
 	}
 	x.begin(resp)
 	if err := x.answerBy(resp); err != nil {
+		x.flush()                   // or a browser that has seen nothing would send the request again
 		panic(http.ErrAbortHandler) // cut short for the client too
 	}
 }
@@ -72,7 +74,7 @@ func (x *exchange) prepare() error {
 		out.Target = in.URL.RequestURI()
 	}
 	out.Hooks, out.Fields = x.hooks, x.fields()
-	if x.expects && !wire.HasToken(in.Header["Connection"], "expect") {
+	if x.expects && !message.HasToken(in.Header["Connection"], "expect") {
 		out.ContinueAfter = continueAfter
 	}
 	if x.body != nil {
@@ -87,7 +89,7 @@ func (x *exchange) prepare() error {
 func (x *exchange) fields() []upstream.Field {
 	in := x.request.Header
 	fields := x.room[:0]
-	connection := in["Connection"]
+	named := message.Named(in)
 	for name, values := range in {
 		switch {
 		case x.decides(name):
@@ -96,14 +98,14 @@ func (x *exchange) fields() []upstream.Field {
 			if !x.trusted {
 				continue
 			}
-		case isHop(name), len(connection) > 0 && wire.HasToken(connection, name), name == "Http2-Settings" && x.asked == "":
+		case message.IsHop(name), named[name], name == "Http2-Settings" && x.asked == "":
 			continue
 		}
 		for _, value := range values {
 			fields = append(fields, upstream.Field{Name: name, Value: value})
 		}
 	}
-	if wire.HasToken(in["Te"], "trailers") {
+	if message.HasToken(in["Te"], "trailers") {
 		fields = append(fields, upstream.Field{Name: "Te", Value: "trailers"})
 	}
 	if x.asked != "" {
@@ -120,7 +122,7 @@ func (x *exchange) interim(status int, fields http.Header) {
 	if x.http10 { // RFC 9110 section 15.2
 		return
 	}
-	removeHops(fields)
+	message.RemoveHops(fields)
 	h := x.w.Header()
 	maps.Copy(h, fields)
 	x.w.WriteHeader(status)
@@ -208,32 +210,10 @@ func (x *exchange) flush() {
 	}
 }
 
-// isHop reports whether a field is of one connection (RFC 9110 section 7.6.1).
-func isHop(name string) bool {
-	switch name {
-	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
-		return true
-	}
-	return false
-}
-
-func removeHops(h http.Header) {
-	for _, line := range h["Connection"] {
-		for name := range strings.SplitSeq(line, ",") {
-			h.Del(strings.TrimSpace(name))
-		}
-	}
-	for name := range h {
-		if isHop(name) {
-			delete(h, name)
-		}
-	}
-}
-
 // upgradeOf returns the protocols that an Upgrade names, if Connection says that
 // it counts (RFC 9110 section 7.8).
 func upgradeOf(h http.Header) string {
-	if !wire.HasToken(h["Connection"], "upgrade") {
+	if !message.HasToken(h["Connection"], "upgrade") {
 		return ""
 	}
 	return h.Get("Upgrade")

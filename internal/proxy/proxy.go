@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tqserver/internal/accesslog"
+	"tqserver/internal/message"
 	"tqserver/internal/upstream"
 )
 
@@ -123,7 +124,7 @@ func (p *Proxy) end(x *exchange) {
 // begin notes that the worker's answer began, before the client sees it.
 func (x *exchange) begin(resp *http.Response) {
 	required := resp.Header["Upgrade"]
-	removeHops(resp.Header)
+	message.RemoveHops(resp.Header)
 	x.name(resp.Header)
 	if x.develop != nil {
 		x.tellOrigin(resp.Header)

@@ -6,9 +6,10 @@ import (
 	"crypto/rand"
 	"io"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
+
+	"tqserver/internal/message"
 )
 
 type connKey struct{}
@@ -58,7 +59,7 @@ func (c *Conn) readRequest(r *bufio.Reader) *response {
 	req = req.WithContext(c.leaving)
 	req.RemoteAddr = c.remote
 	w := &response{c: c, req: req, reader: r, is11: req.ProtoAtLeast(1, 1), isHead: req.Method == http.MethodHead, length: -1}
-	w.keeps10 = !w.is11 && HasToken(req.Header["Connection"], "keep-alive")
+	w.keeps10 = !w.is11 && message.HasToken(req.Header["Connection"], "keep-alive")
 	w.closes = req.Close
 	if req.Body != http.NoBody {
 		w.body = &body{Reader: req.Body, w: w, of: read}
@@ -68,19 +69,6 @@ func (c *Conn) readRequest(r *bufio.Reader) *response {
 		req.Body = w.body
 	}
 	return w
-}
-
-// HasToken reports whether the lines of a field that is a list have a member,
-// whatever its case (RFC 9110 section 5.6.1).
-func HasToken(lines []string, token string) bool {
-	for _, line := range lines {
-		for member := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.TrimSpace(member), token) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // body is that of a request. A nil one is none.

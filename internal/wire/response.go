@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"tqserver/internal/message"
 )
 
 // response is the answer to a request. It is for the goroutine of the handler,
@@ -117,7 +119,7 @@ func (w *response) WriteHeader(status int) {
 	_, w.dated = w.header["Date"]
 	w.coding = w.header.Get("Transfer-Encoding")
 	w.connection = w.header["Connection"]
-	w.closes = w.closes || HasToken(w.connection, "close")
+	w.closes = w.closes || message.HasToken(w.connection, "close")
 	if w.header["Content-Length"] != nil {
 		w.sized = true
 		if n, err := strconv.ParseInt(w.header.Get("Content-Length"), 10, 64); err == nil && n >= 0 {
@@ -207,7 +209,7 @@ func (w *response) frame(sample []byte, whole bool) (connection []string) {
 	if w.c.server.over() || w.body.remains() && !w.closes && (w.expects || !w.duplex && !w.drain()) {
 		w.closes = true
 	}
-	if w.closes && !HasToken(connection, "close") && !(w.status == http.StatusSwitchingProtocols && HasToken(connection, "upgrade")) {
+	if w.closes && !message.HasToken(connection, "close") && !(w.status == http.StatusSwitchingProtocols && message.HasToken(connection, "upgrade")) {
 		if connection = nil; w.is11 {
 			connection = []string{"close"}
 		}

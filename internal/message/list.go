@@ -1,0 +1,73 @@
+package message
+
+import (
+	"iter"
+	"net/http"
+	"strings"
+)
+
+// Members returns those of a field that is a list, in one line or several,
+// without empty ones (RFC 9110 section 5.6.1).
+func Members(lines []string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, line := range lines {
+			for member := range strings.SplitSeq(line, ",") {
+				if member = strings.Trim(member, " \t"); member != "" && !yield(member) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// HasToken reports whether a list has a member, whatever its case.
+func HasToken(lines []string, token string) bool {
+	for member := range Members(lines) {
+		if strings.EqualFold(member, token) {
+			return true
+		}
+	}
+	return false
+}
+
+// IsHop reports whether a field, by its canonical name, is always of one
+// connection (RFC 9110 section 7.6.1).
+func IsHop(name string) bool {
+	switch name {
+	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
+		return true
+	}
+	return false
+}
+
+// Named returns the fields of a header that its Connection names, which are of
+// one connection too, but for those that always are. It may be nil.
+func Named(h http.Header) map[string]bool {
+	var named map[string]bool
+	for member := range Members(h["Connection"]) {
+		if strings.EqualFold(member, "close") || strings.EqualFold(member, "keep-alive") {
+			continue // what most say
+		}
+		name := http.CanonicalHeaderKey(member)
+		if _, there := h[name]; !there || IsHop(name) {
+			continue
+		}
+		if named == nil {
+			named = make(map[string]bool)
+		}
+		named[name] = true
+	}
+	return named
+}
+
+// RemoveHops removes the fields that are of one connection.
+func RemoveHops(h http.Header) {
+	for name := range Named(h) {
+		delete(h, name)
+	}
+	for name := range h {
+		if IsHop(name) {
+			delete(h, name)
+		}
+	}
+}
