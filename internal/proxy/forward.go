@@ -210,6 +210,14 @@ func (x *exchange) flush() {
 	}
 }
 
+// flushCut sends what there is of an answer that is cut short. A browser that has
+// seen nothing of an answer sends its request again, a POST too.
+func (x *exchange) flushCut() {
+	if x.answer.status != 0 {
+		x.answer.FlushError()
+	}
+}
+
 // upgradeOf returns the protocols that an Upgrade names, if Connection says that
 // it counts (RFC 9110 section 7.8).
 func upgradeOf(h http.Header) string {

@@ -80,8 +80,13 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if x.develop != nil && x.develop.Dress != nil {
 		dressed, end := x.develop.Dress(x.w, r, x.routeName())
 		x.w = dressed
-		whole := false
-		defer func() { end(whole) }()
+		whole, ended := false, false
+		defer func() {
+			if !ended {
+				x.flushCut()
+			}
+		}()
+		defer func() { end(whole); ended = whole }()
 		p.answer(x)
 		whole = true
 		return

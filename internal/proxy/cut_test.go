@@ -1,0 +1,52 @@
+package proxy
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// A browser that has seen nothing of an answer sends its request again, a POST
+// too, on another connection.
+func TestWhatCameOfACutAnswerReachesTheClient(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]struct{ sends, status, body string }{
+		"a part":            {"HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\nhalf of it", "HTTP/1.1 201 ", "half of it"},
+		"no part":           {"HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\n", "HTTP/1.1 201 ", ""},
+		"a chunk":           {"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\na\r\nhalf of it\r\n", "HTTP/1.1 201 ", "a\r\nhalf of it\r\n"},
+		"part of a chunk":   {"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nhalf of it", "HTTP/1.1 201 ", "a\r\nhalf of it\r\n"},
+		"no chunk":          {"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n", "HTTP/1.1 201 ", ""},
+		"half of a trailer": {"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\na\r\nhalf of it\r\n0\r\nX: ", "HTTP/1.1 201 ", "a\r\nhalf of it\r\n"},
+		"a bad chunk":       {"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\na\r\nhalf of it\r\nzz\r\n", "HTTP/1.1 201 ", "a\r\nhalf of it\r\n"},
+	} {
+		for _, method := range []string{"POST", "GET"} {
+			for _, dressed := range []bool{false, true} {
+				f := newFront(t, generous)
+				if dressed {
+					f.proxy.Develop(&Development{Dress: func(w http.ResponseWriter, _ *http.Request, _ string) (http.ResponseWriter, func(bool)) {
+						return unflushed{w}, func(bool) {}
+					}})
+				}
+				f.route.Serve(newRawWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {
+					readHead(r)
+					io.WriteString(c, answer.sends)
+				}))
+				_, r := dial(t, f.addr(), method+" / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+				head := readHead(r)
+				body, err := io.ReadAll(r)
+				if !strings.HasPrefix(head, answer.status) || string(body) != answer.body || err != nil {
+					t.Errorf("%s of %s: %q, %q, %v; want %q, then %q and the end", name, method, head, body, err, answer.status, answer.body)
+				}
+			}
+		}
+	}
+}
+
+// unflushed is what decodes an answer in a goroutine of its own: it has no use for
+// a flush.
+type unflushed struct{ http.ResponseWriter }
+
+func (unflushed) Flush() {}
