@@ -34,6 +34,7 @@ type exchange struct {
 	limit time.Time  // until which something must
 	idle  *time.Timer
 	fires time.Time // when idle does, no later than limit; zero if it does not
+	taken taken     // by the client
 	over  bool
 }
 
@@ -90,7 +91,7 @@ func (x *exchange) start(w http.ResponseWriter, r *http.Request, p *Proxy) {
 	x.w = &x.answer
 	x.http10, x.expects = !r.ProtoAtLeast(1, 1), r.Header.Get("Expect") != ""
 	x.mu.Lock()
-	x.over = false
+	x.over, x.taken = false, taken{}
 	x.mu.Unlock()
 	if r.ContentLength != 0 {
 		x.client.EnableFullDuplex() // an answer may come before the body was read
@@ -242,15 +243,26 @@ func (x *exchange) movedLocked() {
 		return
 	}
 	x.limit = time.Now().Add(patience)
-	switch {
-	case x.idle == nil:
-		x.idle = time.AfterFunc(patience, x.expire)
-	case x.fires.IsZero(), x.limit.Before(x.fires):
-		x.idle.Reset(patience)
-	default:
-		return // expire looks again
+	if x.fires.IsZero() || x.limit.Before(x.fires) { // or expire looks again
+		x.expireInLocked(patience)
 	}
-	x.fires = x.limit
+}
+
+// looksEach is how often it is looked what the client has taken, until nothing may
+// have moved for too long.
+const looksEach = 4
+
+// expireInLocked has expire called in as long as is left, or earlier to look.
+func (x *exchange) expireInLocked(left time.Duration) {
+	if patience := x.settings.WriteTimeout; patience > 0 {
+		left = min(left, max(1, patience/looksEach))
+	}
+	x.fires = time.Now().Add(left)
+	if x.idle == nil {
+		x.idle = time.AfterFunc(left, x.expire)
+	} else {
+		x.idle.Reset(left)
+	}
 }
 
 // waitsForClient reports whether it is the client who must move.
@@ -264,9 +276,9 @@ func (x *exchange) expire() {
 	if x.over || x.limit.IsZero() {
 		return
 	}
+	x.lookLocked()
 	if left := time.Until(x.limit); left > 0 {
-		x.idle.Reset(left)
-		x.fires = x.limit
+		x.expireInLocked(left)
 		return
 	}
 	cause := errSlowWorker
@@ -282,6 +294,27 @@ func (x *exchange) expire() {
 		x.client.SetWriteDeadline(time.Now().Add(linger)) // for what comes before the answer
 	}
 	x.cut(cause)
+}
+
+// lookLocked looks whether the client has taken more of what was written. The
+// kernel may hold so much of it that nothing else is seen to move for long.
+func (x *exchange) lookLocked() {
+	client := wire.Of(x.request)
+	if client == nil || !x.answered.Load() {
+		return
+	}
+	bytes, more, ok := client.Taken()
+	if !ok {
+		return
+	}
+	now := time.Now()
+	moved := x.taken.look(bytes, now)
+	if patience := x.settings.WriteTimeout; moved && now.Add(patience).After(x.limit) {
+		x.limit = now.Add(patience)
+	}
+	if more && x.taken.until.After(x.limit) {
+		x.limit = x.taken.until
+	}
 }
 
 // endStream ends an event stream or an upgraded connection well.

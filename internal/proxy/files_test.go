@@ -81,7 +81,8 @@ func TestAClientThatStopsToReadAFileIsLeft(t *testing.T) {
 		_, err := io.CopyN(w, endless{}, 1<<40)
 		over <- err
 	})
-	dial(t, f.addr(), "GET /file HTTP/1.1\r\nHost: x\r\n\r\n")
+	c := dialNarrow(t, f.addr(), 4<<10)
+	io.WriteString(c, "GET /file HTTP/1.1\r\nHost: x\r\n\r\n")
 	if err := within(t, patience, "the file is given up", over); err == nil {
 		t.Error("a terabyte was sent to nobody")
 	}

@@ -34,3 +34,33 @@ func (p *pace) left() time.Duration {
 	}
 	return left
 }
+
+// A client's kernel takes bytes before the client reads them, and when it is full
+// it may say nothing until most of them were read. So the client may be as long
+// over what was taken as if it read it at slowestReader, up to longestReading.
+const (
+	slowestReader  = 8 << 10 // bytes a second
+	longestReading = 30 * time.Second
+)
+
+// taken is what a client has taken of what was written for it.
+type taken struct {
+	bytes uint64    // at the last look
+	until time.Time // the client may be reading them
+}
+
+// look notes what is taken by now, and reports whether it is more than before.
+func (t *taken) look(bytes uint64, now time.Time) (more bool) {
+	if bytes <= t.bytes {
+		return false
+	}
+	if t.until.Before(now) {
+		t.until = now
+	}
+	reading := time.Duration(min(float64(bytes-t.bytes)/slowestReader, longestReading.Seconds()) * float64(time.Second))
+	if t.until = t.until.Add(reading); t.until.Sub(now) > longestReading {
+		t.until = now.Add(longestReading)
+	}
+	t.bytes = bytes
+	return true
+}

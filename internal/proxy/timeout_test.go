@@ -119,8 +119,9 @@ func TestAClientThatStopsReadingIsCutOff(t *testing.T) {
 		}
 	})
 	f.route.Serve(b)
-	_, r := dial(t, f.addr(), "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-	readHead(r)
+	c := dialNarrow(t, f.addr(), 4<<10)
+	io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	readHead(bufio.NewReader(c))
 	eventually(t, "the exchange ends", func() bool { return b.InFlight() == 0 })
 }
 

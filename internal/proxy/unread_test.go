@@ -34,7 +34,8 @@ func TestAClientThatReadsNothingIsGivenUp(t *testing.T) {
 				}
 			})
 			f.route.Serve(b)
-			dial(t, f.addr(), "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+			c := dialNarrow(t, f.addr(), 4<<10)
+			io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 			eventually(t, "the request is under way", func() bool { return b.InFlight() > 0 })
 			eventually(t, "nothing is under way", func() bool { return b.InFlight() == 0 })
 		})

@@ -108,3 +108,45 @@ func TestWriteWritesWhatTheKernelTakes(t *testing.T) {
 		return true
 	})
 }
+
+func TestTakenIsWhatTheOtherEndHasAcknowledged(t *testing.T) {
+	t.Parallel()
+	here, there := connected(t)
+	taken := func() (bytes uint64, more bool) {
+		on(t, here, func(fd uintptr) bool {
+			var ok bool
+			if bytes, more, ok = Taken(fd); !ok {
+				t.Skip("this kernel does not say")
+			}
+			return true
+		})
+		return bytes, more
+	}
+	await := func(bytes uint64, more bool) {
+		t.Helper()
+		for range 1000 {
+			if b, m := taken(); b == bytes && m == more {
+				return
+			}
+			<-time.After(time.Millisecond)
+		}
+		b, m := taken()
+		t.Errorf("%d bytes are taken, more is %v; want %d, %v", b, m, bytes, more)
+	}
+	begin, _ := taken() // the first may count as a byte
+	here.Write(make([]byte, 1000))
+	await(begin+1000, false) // by the kernel there, though nobody reads
+	here.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+	sent, err := here.Write(make([]byte, 64<<20))
+	if err == nil {
+		t.Fatal("64 MiB were taken, and nobody reads")
+	}
+	if _, more := taken(); !more {
+		t.Error("there is nothing to take, and nobody has read")
+	}
+	there.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := io.CopyN(io.Discard, there, int64(1000+sent)); err != nil {
+		t.Fatal(err)
+	}
+	await(begin+uint64(1000+sent), false)
+}

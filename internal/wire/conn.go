@@ -46,6 +46,7 @@ type Conn struct {
 	sends func(fd uintptr) (done bool) // bound once
 	last  []byte                       // is left of it
 	waits bool                         // the kernel has taken no more for now
+	taken uint64                       // by the client, when that was last looked at
 	lost  error
 
 	stage   atomic.Int32            // of its life
@@ -416,6 +417,10 @@ const lastWrite = 30 * time.Second
 func (c *Conn) finish(b []byte) error {
 	c.last, c.waits, c.lost = b, false, nil
 	err := c.raw.Write(c.sends)
+	for c.waits && errors.Is(err, os.ErrDeadlineExceeded) && c.takes() {
+		c.tcp.SetWriteDeadline(time.Now().Add(c.server.patience))
+		err = c.raw.Write(c.sends)
+	}
 	c.last = nil
 	if c.waits {
 		c.tcp.SetWriteDeadline(time.Time{})
@@ -430,12 +435,29 @@ func (c *Conn) sendTo(fd uintptr) (done bool) {
 	n, err := socket.Write(fd, c.last)
 	c.last = c.last[n:]
 	if err == syscall.EAGAIN {
+		c.taken, _, _ = socket.Taken(fd)
 		c.waits = true
 		c.tcp.SetWriteDeadline(time.Now().Add(c.server.patience))
 		return false
 	}
 	c.lost = err
 	return true
+}
+
+// takes reports whether the client has taken something since that was last looked at.
+func (c *Conn) takes() bool {
+	taken, _, ok := c.Taken()
+	moved := ok && taken > c.taken
+	c.taken = taken
+	return moved
+}
+
+// Taken returns how many bytes the client has acknowledged since it connected, and
+// whether it has more to acknowledge of what was written. It may be called from any
+// goroutine. Not every kernel knows.
+func (c *Conn) Taken() (bytes uint64, more, ok bool) {
+	err := c.raw.Control(func(fd uintptr) { bytes, more, ok = socket.Taken(fd) })
+	return bytes, more, ok && err == nil
 }
 
 // Close may be called from any goroutine, and again.

@@ -375,6 +375,38 @@ func TestAClientThatTakesNoEndIsGivenUp(t *testing.T) {
 	d.awaitNone()
 }
 
+func TestAClientThatTakesTheEndSlowlyIsNot(t *testing.T) {
+	t.Parallel()
+	conns, took := make(chan *Conn, 1), make(chan error, 1)
+	d := open(t, generous, func(_ http.ResponseWriter, r *http.Request) {
+		conns <- Of(r)
+		took <- Of(r).finish(make([]byte, 8<<20))
+		panic(http.ErrAbortHandler)
+	})
+	c, r := d.dial()
+	io.WriteString(c, victim)
+	conn := <-conns
+	full, more, ok := conn.Taken()
+	if !ok {
+		t.Skip("this kernel does not say what is taken")
+	}
+	for before := uint64(0); full == 0 || !more || full != before; { // nothing goes on any more
+		<-time.After(20 * time.Millisecond)
+		before = full
+		full, more, _ = conn.Taken()
+	}
+	for now := full; now == full; now, _, _ = conn.Taken() {
+		if _, err := io.CopyN(io.Discard, r, 1<<10); err != nil {
+			t.Fatal(err)
+		}
+	}
+	conn.tcp.SetWriteDeadline(past)
+	io.Copy(io.Discard, r)
+	if err := <-took; err != nil {
+		t.Error(err)
+	}
+}
+
 // awaitNone waits until there are no connections.
 func (d *door) awaitNone() {
 	for {

@@ -1,0 +1,126 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A client that reads slowly lives, though its kernel tells of room only now and
+// then, and nothing that is written for it is taken in between.
+func TestAClientThatReadsSlowlyIsNotGivenUp(t *testing.T) {
+	t.Parallel()
+	const size = 1 << 20
+	content := bytes.Repeat([]byte("0123456789abcdef"), size/16)
+	name := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(name, content, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s := generous
+	s.WriteTimeout = 200 * time.Millisecond
+	file := func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, name) }
+	writes := func(header ...string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			for i := 0; i < len(header); i += 2 {
+				w.Header().Set(header[i], header[i+1])
+			}
+			w.Write(content)
+		}
+	}
+	for what, answer := range map[string]struct {
+		path  string
+		asks  string
+		start func(*testing.T, *front)
+	}{
+		"a page":          {"/", "", func(t *testing.T, f *front) { f.route.Serve(newWorker(t, writes("Content-Length", "1048576"))) }},
+		"a page's chunks": {"/", "", func(t *testing.T, f *front) { f.route.Serve(newWorker(t, writes())) }},
+		"events":          {"/", "", func(t *testing.T, f *front) { f.route.Serve(newWorker(t, writes("Content-Type", "text/event-stream"))) }},
+		"a file":          {"/file", "", func(t *testing.T, f *front) {}},
+		"part of a file":  {"/file", "Range: bytes=0-1048570\r\n", func(t *testing.T, f *front) {}},
+		"another protocol": {"/", "Connection: Upgrade\r\nUpgrade: x\r\n", func(t *testing.T, f *front) {
+			f.route.Serve(newRawWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {
+				readHead(r)
+				io.WriteString(c, switching("x"))
+				c.Write(content)
+				r.ReadByte() // the client leaves
+			}))
+		}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			f := withFile(t, s, file)
+			answer.start(t, f)
+			c := dialNarrow(t, f.addr(), 64<<10)
+			c.SetDeadline(time.Time{})
+			io.WriteString(c, "GET "+answer.path+" HTTP/1.1\r\nHost: x\r\n"+answer.asks+"\r\n")
+			tick := time.NewTicker(20 * time.Millisecond)
+			defer tick.Stop()
+			got := 0
+			for buf := make([]byte, 2<<10); got < size/4; { // at 100 kB/s, and the buffers hold as much again
+				<-tick.C
+				n, err := c.Read(buf)
+				if err != nil {
+					t.Fatalf("after %d bytes: %v", got, err)
+				}
+				got += n
+			}
+			c.SetDeadline(time.Now().Add(patience))
+			if n, err := io.CopyN(io.Discard, c, int64(size-got)); err != nil {
+				t.Errorf("after %d bytes more: %v", n, err)
+			}
+		})
+	}
+}
+
+// dialNarrow dials for a client whose kernel keeps few bytes for it.
+func dialNarrow(t *testing.T, addr string, bytes int) net.Conn {
+	t.Helper()
+	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) {
+			syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, bytes)
+		})
+	}}
+	c, err := d.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(patience))
+	return c
+}
+
+func TestWhatWasTakenIsReadAtTheSlowest(t *testing.T) {
+	t.Parallel()
+	begin := time.Now()
+	var got taken
+	for _, look := range []struct {
+		at    time.Duration
+		bytes uint64
+		more  bool
+		left  time.Duration
+	}{
+		{0, 0, false, 0},
+		{0, 16 << 10, true, 2 * time.Second},
+		{time.Second, 16 << 10, false, time.Second},
+		{time.Second, 24 << 10, true, 2 * time.Second},
+		{10 * time.Second, 24 << 10, false, -7 * time.Second},
+		{10 * time.Second, 32 << 10, true, time.Second},
+		{11 * time.Second, 1 << 60, true, longestReading},
+		{12 * time.Second, 1<<60 + 1<<20, true, longestReading},
+	} {
+		now := begin.Add(look.at)
+		if more := got.look(look.bytes, now); more != look.more {
+			t.Errorf("%d bytes after %v: more is %v", look.bytes, look.at, more)
+		}
+		if left := got.until.Sub(now); look.bytes > 0 && left != look.left {
+			t.Errorf("%d bytes after %v: %v are left, want %v", look.bytes, look.at, left, look.left)
+		}
+	}
+}

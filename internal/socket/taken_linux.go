@@ -1,0 +1,32 @@
+//go:build !386 && !s390x
+
+package socket
+
+import (
+	"syscall"
+	"unsafe"
+)
+
+// tcpInfo is the beginning of struct tcp_info (include/uapi/linux/tcp.h).
+type tcpInfo struct {
+	_       [24]byte
+	unacked uint32 // segments
+	_       [92]byte
+	acked   uint64 // bytes
+	_       [16]byte
+	unsent  uint32 // bytes
+	_       uint32
+}
+
+// Taken returns how many bytes the other end of a TCP connection has acknowledged,
+// and whether it has more to acknowledge of what was written.
+func Taken(fd uintptr) (bytes uint64, more, ok bool) {
+	var info tcpInfo
+	size := uint32(unsafe.Sizeof(info))
+	_, _, err := syscall.RawSyscall6(syscall.SYS_GETSOCKOPT, fd, syscall.IPPROTO_TCP, syscall.TCP_INFO,
+		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+	if err != 0 || uintptr(size) < unsafe.Sizeof(info) { // Linux before 4.6
+		return 0, false, false
+	}
+	return info.acked, info.unacked > 0 || info.unsent > 0, true
+}
