@@ -31,6 +31,7 @@ type project struct {
 	*testing.T
 	*Builder
 	root, page string
+	env        map[string]string // of the go command
 
 	mu      sync.Mutex
 	watched map[string]bool
@@ -47,6 +48,7 @@ func newProject(t *testing.T, files map[string]string) *project {
 func openProject(t *testing.T, root string, files map[string]string) *project {
 	t.Helper()
 	p := &project{T: t, root: root, page: filepath.Join(root, "pages", "a"), watched: make(map[string]bool)}
+	p.env = map[string]string{"GOFLAGS": "-mod=readonly", "GOPROXY": "off", "CGO_ENABLED": "0"}
 	p.write("go.mod", "module ex\n\ngo 1.26\n")
 	p.write("pages/a/main.go", helloPage)
 	for name, text := range files {
@@ -59,7 +61,7 @@ func openProject(t *testing.T, root string, files map[string]string) *project {
 // server is a Builder as another start of the server would make it.
 func (p *project) server(temp, ldflags string) *Builder {
 	p.Helper()
-	b, err := New(Options{TempDir: temp, Root: p.root, LDFlags: ldflags, Env: map[string]string{"GOFLAGS": "-mod=readonly", "GOPROXY": "off", "CGO_ENABLED": "0"}, Watch: func(dirs []string) {
+	b, err := New(Options{TempDir: temp, Root: p.root, LDFlags: ldflags, Env: p.env, Watch: func(dirs []string) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		for _, dir := range dirs {
@@ -272,8 +274,8 @@ func TestWhatGoesIntoABinaryIsNoticed(t *testing.T) {
 			parallel(t)
 			p := newProject(t, c.files)
 			if strings.Contains(name, "vendor") {
-				p.Configure("", map[string]string{"GOFLAGS": "-mod=vendor"})
-				p.opts.Env = map[string]string{"GOFLAGS": "-mod=vendor"}
+				p.env = map[string]string{"GOFLAGS": "-mod=vendor"}
+				p.Builder = p.again()
 			}
 			p.good()
 			p.wantChange(func() { c.change(p) }, c.paths...)

@@ -105,8 +105,8 @@ func New(opts Options) (*Builder, error) {
 func (b *Builder) Build(ctx context.Context, dir string, force bool) (Result, error) {
 	began := time.Now()
 	p := b.page(dir)
-	a := attempt{how: b.how(), tools: toolchain(), began: began}
-	a.flavour = a.how.flavour()
+	a := attempt{how: b.how(), began: began}
+	a.flavour, a.tools = a.how.flavour(), a.how.tools()
 	var r reading
 	if !force {
 		if binary, ok := b.reuse(p, a.flavour, a.tools, &r); ok {

@@ -15,16 +15,17 @@ import (
 // how is how pages are built. It is taken once a build, so that a binary is
 // never remembered under settings that came while it was made.
 type how struct {
-	ldflags  string
-	env      map[string]string // never written to
-	settings settings
+	ldflags   string
+	env       map[string]string // never written to
+	settings  settings          // of the user
+	toolchain settings          // of the go command's own file
 }
 
 func (b *Builder) how() how {
 	b.mu.Lock()
 	h := how{ldflags: b.opts.LDFlags, env: b.opts.Env}
 	b.mu.Unlock()
-	h.settings = h.readSettings()
+	h.settings, h.toolchain = h.readSettings()
 	return h
 }
 
@@ -87,14 +88,36 @@ func (h how) flavour() string {
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
-// toolchain names the go command in PATH without running it; empty if there is
-// none.
-func toolchain() string {
+// tools names what builds without running it: the go command in PATH, the C
+// compiler if it is used, and the program that runs the tools if there is one.
+// It is empty if there is no go command.
+func (h how) tools() string {
 	path, err := exec.LookPath("go")
 	if err != nil {
 		return ""
 	}
-	if path, err = filepath.EvalSymlinks(path); err != nil {
+	tools := stampOf(path)
+	if tools == "" {
+		return ""
+	}
+	for _, key := range slices.Sorted(maps.Keys(h.toolchain)) {
+		tools += fmt.Sprintf("\n%s=%s", key, h.toolchain[key])
+	}
+	if h.cgo() {
+		tools += "\ncgo " + stampOf(h.compiler())
+	}
+	if words := strings.Fields(h.flags()["toolexec"]); len(words) > 0 {
+		if path, err := h.lookPath(words[0]); err == nil {
+			tools += "\ntoolexec " + stampOf(path)
+		}
+	}
+	return tools
+}
+
+// stampOf tells one state of a program from another; empty if it is not there.
+func stampOf(path string) string {
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil {
 		return ""
 	}
 	info, err := os.Stat(path)

@@ -1,6 +1,7 @@
 package build
 
 import (
+	"encoding/json"
 	"maps"
 	"os"
 	"path/filepath"
@@ -24,11 +25,13 @@ var (
 // and the files that decide to which module or workspace it belongs.
 func (h how) guess(dir string) inputs {
 	files := map[string]bool{filepath.Join(dir, "default.pgo"): true}
-	foundMod, foundWork := false, false
+	foundMod, foundWork, root := false, false, dir
 	for at := dir; ; at = filepath.Dir(at) {
 		if mod := filepath.Join(at, "go.mod"); !foundMod {
 			_, err := os.Stat(mod)
-			foundMod = err == nil
+			if foundMod = err == nil; foundMod {
+				root = at
+			}
 			addModule(files, mod)
 		}
 		if work := filepath.Join(at, "go.work"); !foundWork {
@@ -40,15 +43,50 @@ func (h how) guess(dir string) inputs {
 			break
 		}
 	}
-	if work := h.getenv("GOWORK"); filepath.IsAbs(work) {
+	if work := h.lookup("GOWORK"); filepath.IsAbs(work) {
 		addModule(files, work)
 	}
+	h.addNamed(files, dir, root)
 	return inputs{Dirs: []string{dir}, Files: slices.Sorted(maps.Keys(files))}
+}
+
+// addNamed adds the files that GOFLAGS names, which are relative to where the go
+// command runs (go help build). What another go.mod names is relative to the
+// module's root all the same.
+func (h how) addNamed(files map[string]bool, dir, root string) {
+	abs := func(file string) string {
+		if filepath.IsAbs(file) {
+			return filepath.Clean(file)
+		}
+		return filepath.Join(dir, file)
+	}
+	flags := h.flags()
+	if mod := flags["modfile"]; mod != "" {
+		addModuleOf(files, abs(mod), root)
+	}
+	if profile := flags["pgo"]; profile != "" && profile != "auto" && profile != "off" {
+		files[abs(profile)] = true
+	}
+	if overlay := flags["overlay"]; overlay != "" {
+		files[abs(overlay)] = true
+		var over struct{ Replace map[string]string }
+		text, _ := readRegular(abs(overlay))
+		json.Unmarshal(text, &over) // what is wrong with it the build says
+		for _, file := range over.Replace {
+			if file != "" {
+				files[abs(file)] = true
+			}
+		}
+	}
 }
 
 // addModule adds a go.mod or go.work, whether it exists or not, and if it does
 // what stands beside it and the modules it names by folder.
 func addModule(files map[string]bool, file string) {
+	addModuleOf(files, file, filepath.Dir(file))
+}
+
+func addModuleOf(files map[string]bool, file, dir string) {
 	if files[file] {
 		return
 	}
@@ -57,12 +95,11 @@ func addModule(files map[string]bool, file string) {
 	if err != nil {
 		return
 	}
-	dir := filepath.Dir(file)
 	files[filepath.Join(dir, "vendor", "modules.txt")] = true
 	if strings.HasSuffix(file, ".work") {
 		files[file+".sum"] = true
 	} else {
-		files[filepath.Join(dir, "go.sum")] = true
+		files[strings.TrimSuffix(file, ".mod")+".sum"] = true
 	}
 	for line := range strings.Lines(string(text)) {
 		line, _, _ = strings.Cut(line, "//")

@@ -14,17 +14,17 @@ import (
 // toolchain may have one of its own (go help environment).
 type settings map[string]string
 
-func (h how) readSettings() settings {
-	s := make(settings)
+func (h how) readSettings() (own, toolchain settings) {
+	own, toolchain = make(settings), make(settings)
 	if path, err := exec.LookPath("go"); err == nil {
 		if real, err := filepath.EvalSymlinks(path); err == nil {
-			s.read(filepath.Join(filepath.Dir(real), "..", "go.env"))
+			toolchain.read(filepath.Join(filepath.Dir(real), "..", "go.env"))
 		}
 	}
 	if file := h.settingsFile(); file != "" {
-		s.read(file)
+		own.read(file)
 	}
-	return s
+	return own, toolchain
 }
 
 func (s settings) read(file string) {
@@ -67,7 +67,10 @@ func (h how) lookup(key string) string {
 	if value := h.getenv(key); value != "" {
 		return value
 	}
-	return h.settings[key]
+	if value := h.settings[key]; value != "" {
+		return value
+	}
+	return h.toolchain[key]
 }
 
 // flags are those of GOFLAGS, by name, the last of each name. A flag without a
