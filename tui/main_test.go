@@ -62,7 +62,7 @@ func screenOf(t testing.TB, w, h int, colours bool, u state.Update) (*model, *as
 		t.Fatal(err)
 	}
 	src := new(asked)
-	m := newModel(t.Context(), src, keys, newLook(colours, true, false), time.Millisecond, nil)
+	m := newModel(t.Context(), src, keys, newLook(colours, false), time.Millisecond, nil)
 	m.width, m.height = w, h
 	m.now = noon
 	m.take(u)

@@ -412,7 +412,6 @@ func TestTheEnvironmentSaysHowTheScreenLooks(t *testing.T) {
 		{"TERM=xterm", true, true},
 		{"LANG=de_DE.UTF-8 TERM=linux", true, true},
 		{"LANG=de_DE.UTF-8 TERM=xterm TQ_ASCII=1", true, true},
-		{"LANG=de_DE.UTF-8 TERM=dumb", false, false},
 		{"LANG=de_DE.UTF-8 TERM=xterm NO_COLOR=1", false, false},
 	} {
 		env := func(key string) string {

@@ -106,6 +106,7 @@ func (m *model) edit() cmd {
 	}
 	c := exec.Command(name, args...)
 	c.Dir = m.server.Root
+	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr // the terminal itself
 	return tea.ExecProcess(c, func(err error) tea.Msg {
 		if err != nil {
 			err = fmt.Errorf("%s: %w", name, err)

@@ -14,11 +14,10 @@ type look struct {
 	dim, bold, title, plain, good, busy, bad, warn, from lipgloss.Style
 
 	coloured bool
-	marks    bool // the terminal can show reverse
 	ascii    bool
 }
 
-func newLook(colours, marks, asciiOnly bool) look {
+func newLook(colours, asciiOnly bool) look {
 	r := lipgloss.NewRenderer(io.Discard, termenv.WithProfile(termenv.Ascii))
 	if colours {
 		r.SetColorProfile(termenv.ANSI)
@@ -28,15 +27,12 @@ func newLook(colours, marks, asciiOnly bool) look {
 	return look{
 		dim: plain.Faint(true), bold: plain.Bold(true), title: plain.Bold(true),
 		good: colour("2"), busy: colour("6"), bad: colour("1").Bold(true), warn: colour("3"), from: colour("6"),
-		plain: plain, coloured: colours, marks: marks, ascii: asciiOnly,
+		plain: plain, coloured: colours, ascii: asciiOnly,
 	}
 }
 
 // mark shows what is selected, or was found, in reverse: also without colours,
 // because it is none.
 func (l look) mark(text string) string {
-	if !l.marks {
-		return text
-	}
 	return "\x1b[7m" + text + "\x1b[27m"
 }

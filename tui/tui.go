@@ -55,7 +55,9 @@ func Run(ctx context.Context, src state.Source, opts Options) (atOnce bool, err 
 	}
 	out := &terminal{File: os.Stdout}
 	m := newModel(ctx, src, keys, lookOf(os.Getenv), time.Second/time.Duration(fps), out)
-	p := tea.NewProgram(m, tea.WithOutput(out), tea.WithAltScreen(), tea.WithFPS(fps), tea.WithoutSignalHandler())
+	var p *tea.Program
+	in := inputOf(os.Stdin, func() { p.Send(tea.KeyMsg{Type: tea.KeyEsc}) })
+	p = tea.NewProgram(m, tea.WithInput(in), tea.WithOutput(out), tea.WithFilter(sized), tea.WithAltScreen(), tea.WithFPS(fps), tea.WithoutSignalHandler())
 	if _, err = p.Run(); errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil {
 		err = nil
 	}
@@ -65,9 +67,22 @@ func Run(ctx context.Context, src state.Source, opts Options) (atOnce bool, err 
 	return m.atOnce, err
 }
 
+// sized gives a terminal that does not know its size one that most have.
+func sized(_ tea.Model, msg tea.Msg) tea.Msg {
+	if size, ok := msg.(tea.WindowSizeMsg); ok {
+		if size.Width <= 0 {
+			size.Width = 80
+		}
+		if size.Height <= 0 {
+			size.Height = 24
+		}
+		return size
+	}
+	return msg
+}
+
 // lookOf is what the environment says of the terminal.
 func lookOf(env func(string) string) look {
-	dumb := env("TERM") == "dumb"
 	locale := ""
 	for _, key := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
 		if locale = env(key); locale != "" {
@@ -75,5 +90,5 @@ func lookOf(env func(string) string) look {
 		}
 	}
 	locale = strings.ToUpper(strings.ReplaceAll(locale, "-", ""))
-	return newLook(env("NO_COLOR") == "" && !dumb, !dumb, !strings.Contains(locale, "UTF8") || env("TERM") == "linux" || env("TQ_ASCII") == "1")
+	return newLook(env("NO_COLOR") == "", !strings.Contains(locale, "UTF8") || env("TERM") == "linux" || env("TQ_ASCII") == "1")
 }

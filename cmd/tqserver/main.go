@@ -69,7 +69,7 @@ func run() int {
 	}
 	terminal := !*quiet && isTerminal(os.Stdout)
 	opts := server.Options{ConfigFile: *file, Version: programVersion(), Dev: *dev, Terminal: terminal}
-	screen := terminal && isTerminal(os.Stdin) && inForeground(os.Stdin)
+	screen := terminal && movesCursor(os.Getenv("TERM")) && isTerminal(os.Stdin) && inForeground(os.Stdin)
 	var look tui.Options
 	switch {
 	case screen:
@@ -100,6 +100,10 @@ func run() int {
 	}
 	return 0
 }
+
+// movesCursor reports whether a kind of terminal can show a screen. One that
+// has no name is known to do nothing.
+func movesCursor(term string) bool { return term != "" && term != "dumb" }
 
 // obey does what signals say. It ends with the process.
 func obey(ctx context.Context, signals <-chan os.Signal, cancel context.CancelFunc, srv *server.Server, screen bool) {

@@ -19,6 +19,7 @@ import (
 //	screen COLSxROWS [FLAG...]   start the server, and wait for its first frame; ! do not wait;
 //	                             what is written to the terminal goes to the file written too
 //	keys KEY...                  press keys, as tmux names them
+//	answer TEXT                  have the terminal send text, quoted as Go quotes it
 //	see PATTERN                  wait until the screen shows it; ! until it does not
 //	picture                      print the screen
 //	resize COLSxROWS             make the terminal larger or smaller
@@ -26,7 +27,7 @@ import (
 //	closed CODE                  wait for the end: its code, the terminal as it was, nobody left
 //	hangup                       close the terminal: nobody is left
 var screenCommands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
-	"screen": openScreen, "keys": pressKeys, "see": see, "picture": picture, "resize": resize, "resizes": resizes, "closed": closed, "hangup": hangUp,
+	"screen": openScreen, "keys": pressKeys, "answer": sendAnswer, "see": see, "picture": picture, "resize": resize, "resizes": resizes, "closed": closed, "hangup": hangUp,
 }
 
 // tmux runs a tmux command on the script's own tmux server. PATH reaches what
@@ -43,9 +44,10 @@ func (w *world) tmux(ts *testscript.TestScript, args ...string) (string, error) 
 
 // An interactive shell runs the server, as a job in the foreground, and is in
 // another folder than the project's. It can tell how the server ended and
-// whether the terminal is what it was.
+// whether the terminal is what it was. SCREEN_TERM is its TERM, and it runs
+// SCREEN_FIRST before.
 const (
-	start = `export TERM=xterm-256color; before=$(stty -g); (cd "$WORK" && exec "$TOOLS/tqserver" $FLAGS)`
+	start = `export TERM="$SCREEN_TERM"; eval "$SCREEN_FIRST"; before=$(stty -g); (cd "$WORK" && exec "$TOOLS/tqserver" $FLAGS)`
 	tell  = `echo "exit $? tty $([ "$(stty -g)" = "$before" ] && echo same)"`
 )
 
@@ -56,12 +58,12 @@ func openScreen(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	w.socket = filepath.Join(dir, "s")
 	command := []string{"new-session", "-d", "-x", size[0], "-y", size[1], "-c", "/"}
-	for _, key := range []string{"HOME", "GOCACHE", "GOMODCACHE", "GORACE", "WORK", "TOOLS", "TQ_EDITOR", "NO_COLOR", "TQ_ASCII", "SCREEN_PANICS"} {
+	for _, key := range []string{"HOME", "GOCACHE", "GOMODCACHE", "GORACE", "WORK", "TOOLS", "TQ_EDITOR", "NO_COLOR", "TQ_ASCII", "SCREEN_FIRST", "SCREEN_PANICS"} {
 		if value := ts.Getenv(key); value != "" {
 			command = append(command, "-e", key+"="+value)
 		}
 	}
-	_, err = w.tmux(ts, append(command, "-e", "FLAGS="+strings.Join(args[1:], " "), "-e", "LC_ALL=C.UTF-8", "-e", "ENV=", "-e", "PS1=$ ", "--", "sh", "-i")...)
+	_, err = w.tmux(ts, append(command, "-e", "FLAGS="+strings.Join(args[1:], " "), "-e", "SCREEN_TERM="+ts.Getenv("SCREEN_TERM"), "-e", "LC_ALL=C.UTF-8", "-e", "ENV=", "-e", "PS1=$ ", "--", "sh", "-i")...)
 	ts.Check(err)
 	w.see(ts, `^(\^C)?(\$ ?)+$`, false)
 	_, err = w.tmux(ts, "pipe-pane", "-t", ":", "cat >"+ts.MkAbs("written"))
@@ -109,6 +111,17 @@ func pressKeys(ts *testscript.TestScript, neg bool, args []string) {
 		_, err := of(ts).tmux(ts, "send-keys", "-t", ":", key)
 		ts.Check(err)
 	}
+}
+
+func sendAnswer(ts *testscript.TestScript, neg bool, args []string) {
+	text, err := strconv.Unquote(`"` + args[0] + `"`)
+	ts.Check(err)
+	command := []string{"send-keys", "-t", ":", "-H"}
+	for _, b := range []byte(text) {
+		command = append(command, fmt.Sprintf("%02x", b))
+	}
+	_, err = of(ts).tmux(ts, command...)
+	ts.Check(err)
 }
 
 func see(ts *testscript.TestScript, neg bool, args []string) {

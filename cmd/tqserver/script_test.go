@@ -130,7 +130,7 @@ func setup(env *testscript.Env) error {
 	}
 	env.Defer(func() { os.RemoveAll(bin) })
 	vars := map[string]string{
-		"PORT": strconv.Itoa(port), "FIRST": strconv.Itoa(port + 1), "SECOND": strconv.Itoa(port + 2), "UPTO": strconv.Itoa(port + 18), "LAST": strconv.Itoa(port + 19), "BIN": bin, "URL": w.url,
+		"PORT": strconv.Itoa(port), "FIRST": strconv.Itoa(port + 1), "SECOND": strconv.Itoa(port + 2), "UPTO": strconv.Itoa(port + 18), "LAST": strconv.Itoa(port + 19), "BIN": bin, "URL": w.url, "SCREEN_TERM": "xterm-256color",
 	}
 	for key, value := range vars {
 		env.Setenv(key, value)

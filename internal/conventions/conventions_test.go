@@ -48,7 +48,7 @@ var imports = []struct {
 	{"internal/chaos", []string{"internal/trial", "github.com/coder/websocket"}, "it breaks the program from outside, as the world does"},
 	{"internal/trial", nil, "it runs the program from outside"},
 	{"tui/calm", nil, "it must be ready before anything else is"},
-	{"tui", []string{"internal/state", "internal/editor", "tui/calm", "github.com/charmbracelet", "github.com/muesli/termenv"}, "a front end looks at state and asks, it never touches the engine"},
+	{"tui", []string{"internal/state", "internal/editor", "tui/calm", "github.com/charmbracelet", "github.com/muesli/termenv", "golang.org/x/sys/unix"}, "a front end looks at state and asks, it never touches the engine"},
 	{"pkg/*", []string{"internal/socket"}, "every page links it again at every save: the standard library, and what speaks to the server"},
 	{"pages/*", []string{"pkg/*"}, "a page is a user's program: it gets what users get"},
 }
