@@ -45,8 +45,9 @@ type Builder struct {
 	opts Options
 	dir  string // the project's own below TempDir
 
-	mu    sync.Mutex // guards pages and the fields of each
-	pages map[string]*page
+	mu     sync.Mutex // guards all below and the fields of each page
+	pages  map[string]*page
+	chosen map[string]string // toolchains, by what chose them
 }
 
 // page is what is known of one page.
@@ -96,7 +97,7 @@ func New(opts Options) (*Builder, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of the project's binaries: %w", err)
 	}
-	return &Builder{opts: opts, dir: dir, pages: make(map[string]*page)}, nil
+	return &Builder{opts: opts, dir: dir, pages: make(map[string]*page), chosen: make(map[string]string)}, nil
 }
 
 // Build makes the binary of the page in dir. Compiler errors are the result's
@@ -106,7 +107,11 @@ func (b *Builder) Build(ctx context.Context, dir string, force bool) (Result, er
 	began := time.Now()
 	p := b.page(dir)
 	a := attempt{how: b.how(), began: began}
-	a.flavour, a.tools = a.how.flavour(), a.how.tools()
+	a.flavour = a.how.flavour()
+	var err error
+	if a.tools, err = b.toolchain(ctx, a.how, dir); err != nil {
+		return Result{}, err
+	}
 	var r reading
 	if !force {
 		if binary, ok := b.reuse(p, a.flavour, a.tools, &r); ok {
@@ -125,7 +130,6 @@ func (b *Builder) Build(ctx context.Context, dir string, force bool) (Result, er
 	tmp := b.tempName(p.id)
 	defer os.Remove(tmp)
 	var out output
-	var err error
 	fits := known.fits(&r, a.flavour, a.tools)
 	misled := false
 	if fits && !force {
@@ -227,6 +231,7 @@ func (b *Builder) Configure(ldflags string, env map[string]string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.opts.LDFlags, b.opts.Env = ldflags, env
+	clear(b.chosen)
 }
 
 // page returns what is known of a page, reading what an earlier server wrote

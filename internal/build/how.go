@@ -19,6 +19,7 @@ type how struct {
 	env       map[string]string // never written to
 	settings  settings          // of the user
 	toolchain settings          // of the go command's own file
+	standIn   bool              // the go command is not a toolchain's own
 }
 
 func (b *Builder) how() how {
@@ -26,6 +27,7 @@ func (b *Builder) how() how {
 	h := how{ldflags: b.opts.LDFlags, env: b.opts.Env}
 	b.mu.Unlock()
 	h.settings, h.toolchain = h.readSettings()
+	h.standIn = standIn()
 	return h
 }
 

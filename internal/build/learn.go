@@ -56,7 +56,7 @@ func (b *Builder) Learn(ctx context.Context, dir string) (stale bool, err error)
 	}
 	b.watch(in)
 	after := in.snapshot()
-	stale = a.changed(in, after)
+	stale = a.changed(in, after) || b.mistaken(ctx, a.how, a.tools, dir)
 	if a.commands != nil && !stale && a.binary != "" {
 		if err := b.prove(ctx, a, dir, p.id, in, after); err != nil {
 			return false, err

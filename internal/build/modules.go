@@ -47,6 +47,11 @@ func (h how) guess(dir string) inputs {
 		addModule(files, work)
 	}
 	h.addNamed(files, dir, root)
+	if h.standIn {
+		for _, file := range chosenBy(dir) {
+			files[file] = true
+		}
+	}
 	return inputs{Dirs: []string{dir}, Files: slices.Sorted(maps.Keys(files))}
 }
 
