@@ -1,13 +1,5 @@
 package wire
 
-// take returns what may be returned.
-func (c *Conn) take(p []byte) int {
-	n := copy(p, c.buf[:c.open])
-	c.open -= n
-	c.drop(n)
-	return n
-}
-
 // drop forgets the first bytes of the buffer, and the buffer with the last.
 func (c *Conn) drop(n int) {
 	c.seen = max(0, c.seen-n)

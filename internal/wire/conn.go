@@ -4,19 +4,22 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"tqserver/internal/message"
 	"tqserver/internal/socket"
 )
 
-// Conn is the connection of a client. Until it is hijacked, what Read returns
-// are checked requests.
+// Conn is the connection of a client. When a handler has taken it over it is read
+// and written as any other.
 type Conn struct {
 	tcp    *net.TCPConn
 	raw    syscall.RawConn
@@ -27,10 +30,10 @@ type Conn struct {
 	part    part
 	buf     []byte            // read and not returned yet
 	space   *[bufferSize]byte // that buf is in, or nil
-	open    int               // how many of them may be returned
 	seen    int               // how many of them were looked at for the end of a header
 	rest    int64             // bytes of the body that are still to come
-	chunk   chunks
+	chunk   message.Chunks
+	blank   *http.Request // what each begins as
 	next    head
 	hurried bool  // the time for a header has begun
 	err     error // what is wrong with the next byte of a body
@@ -114,38 +117,31 @@ func (c *Conn) awaitRequest() error {
 	return nil
 }
 
-// Read returns bytes of requests that are whole and good up to there.
+// Read returns what the client of a connection that was taken over sends.
 func (c *Conn) Read(p []byte) (int, error) {
-	for len(p) > 0 {
-		switch {
-		case c.open > 0:
-			return c.take(p), nil
-		case c.err != nil:
-			return 0, c.err
-		case c.part == inOther:
-			c.open = len(c.buf)
-		}
-		if c.open > 0 || len(c.buf) > 0 && c.check() {
-			continue
-		}
-		if c.err != nil {
-			return 0, c.err
-		}
-		n, err := c.fill(p)
-		if n > 0 || err != nil || c.hasty.Load() {
-			return n, err
-		}
+	if len(c.buf) > 0 {
+		n := copy(p, c.buf)
+		c.drop(n)
+		return n, nil
 	}
-	return 0, nil
+	return c.receive(p)
 }
 
-// check opens what is good of the buffer, and reports whether there is any.
-func (c *Conn) check() bool {
-	if c.part == inHead {
+// readHead reads the header of the next request, or of one that stands for what
+// is none.
+func (c *Conn) readHead() (*http.Request, error) {
+	for {
 		c.drop(emptyLines(c.buf))
+		if r := c.header(c.buf); r != nil {
+			return r, nil
+		}
+		if n, err := c.more(); err != nil && n == 0 {
+			if len(c.buf) == 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !c.overdue() {
+				return nil, err
+			}
+			return c.refuse(&Refusal{Status: http.StatusRequestTimeout, Reason: "The header of the request did not come in time."}), nil
+		}
 	}
-	c.open = c.follow(c.buf)
-	return c.open > 0
 }
 
 // emptyLines returns the length of the empty lines that b begins with. Before a
@@ -157,35 +153,94 @@ func emptyLines(b []byte) (n int) {
 	return n
 }
 
-// fill reads from the client: into p what may be returned at once, and into the
-// buffer what may not.
-func (c *Conn) fill(p []byte) (int, error) {
-	direct := len(c.buf) == 0 && (c.part == inBody || c.part == inOther || c.part == overParts || c.part == inChunks && len(p) >= 512)
-	var into []byte
-	switch {
-	case direct && c.part == inBody:
+// more reads from the client into the buffer.
+func (c *Conn) more() (int, error) {
+	if len(c.buf) == 0 {
+		return c.receive(nil)
+	}
+	n, err := c.receive(c.spare())
+	c.buf = c.buf[:len(c.buf)+n]
+	return n, err
+}
+
+// bodyReader reads the body of the request under way, without chunks.
+type bodyReader struct{ c *Conn }
+
+// minDirect is from how many bytes on a read of a body goes past the buffer.
+const minDirect = 512
+
+func (r bodyReader) Read(p []byte) (int, error) {
+	c := r.c
+	for {
+		switch {
+		case c.err != nil:
+			return 0, c.err
+		case c.part != inBody && c.part != inChunks:
+			return 0, io.EOF
+		case len(p) == 0:
+			return 0, nil
+		}
+		var n int
+		var err error
+		switch {
+		case len(c.buf) > 0:
+			var read int
+			n, read = c.decode(p, c.buf)
+			c.drop(read)
+		case len(p) >= minDirect:
+			n, err = c.readDirect(p)
+		default:
+			if n, err = c.more(); n > 0 {
+				continue
+			}
+		}
+		switch {
+		case n > 0 && c.part != inBody && c.part != inChunks:
+			return n, io.EOF
+		case n > 0:
+			return n, nil
+		case err == io.EOF:
+			return 0, io.ErrUnexpectedEOF
+		case err != nil:
+			return 0, err
+		case c.hasty.Load() && len(c.buf) == 0 && c.err == nil && (c.part == inBody || c.part == inChunks):
+			return 0, nil
+		}
+	}
+}
+
+// readDirect reads from the client, and keeps what follows the body.
+func (c *Conn) readDirect(p []byte) (int, error) {
+	into := p
+	if c.part == inBody {
 		into = p[:min(int64(len(p)), c.rest)]
-	case direct:
-		into = p
-	case len(c.buf) > 0:
-		into = c.spare()
 	}
 	n, err := c.receive(into)
-	switch {
-	case err != nil && n == 0:
-		return 0, c.ended(err)
-	case n == 0, c.part == overParts, into == nil:
-		return 0, nil
-	case !direct:
-		c.buf = c.buf[:len(c.buf)+n]
-		return 0, nil
+	wrote, read := c.decode(into, into[:n])
+	c.keep(into[read:n])
+	return wrote, err
+}
+
+// decode reads what has come of the body, of src, into dst, which src may begin
+// with. It returns how many bytes it wrote and read.
+func (c *Conn) decode(dst, src []byte) (wrote, read int) {
+	if c.part == inBody {
+		n := copy(dst, src[:min(int64(len(src)), c.rest)])
+		if c.rest -= int64(n); c.rest == 0 {
+			c.passed()
+		}
+		return n, n
 	}
-	good := c.follow(into[:n])
-	if c.part == overParts {
-		return 0, nil
+	wrote, read, err := c.chunk.Decode(dst, src)
+	if err != nil {
+		refusal := &Refusal{Status: http.StatusBadRequest, Reason: err.Error()}
+		c.err = refusal
+		c.refused.Store(refusal)
 	}
-	c.keep(into[good:n])
-	return good, nil
+	if c.chunk.Over() {
+		c.passed()
+	}
+	return wrote, read
 }
 
 // Hastily calls a function that reads the body of a request. Reads that would
@@ -229,82 +284,44 @@ func (c *Conn) receiveFrom(fd uintptr) (done bool) {
 	return err != syscall.EAGAIN || c.hasty.Load()
 }
 
-// ended is what an error of reading means.
-func (c *Conn) ended(err error) error {
-	if c.part != inHead || len(c.buf) == 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !c.overdue() {
-		return err
-	}
-	c.refuse(&Refusal{Status: http.StatusRequestTimeout, Reason: "The header of the request did not come in time."})
-	return nil
-}
-
-// follow goes through bytes that came next, and returns how many may be
-// returned: none beyond the end of a request, nor beyond what is wrong.
-func (c *Conn) follow(b []byte) (n int) {
-	if c.part == inOther {
-		return len(b)
-	}
-	if c.part == inHead {
-		if n = c.header(b); n == 0 {
-			return c.open
-		}
-	}
-	switch c.part {
-	case inBody:
-		k := min(c.rest, int64(len(b)-n))
-		c.rest -= k
-		n += int(k)
-		if c.rest == 0 {
-			c.passed()
-		}
-	case inChunks:
-		k, refusal := c.chunk.follow(b[n:], c.server.settings.Load().MaxHeader)
-		n += k
-		if refusal != nil {
-			c.err = refusal
-			c.refused.Store(refusal)
-		}
-		if c.chunk.part == chunksOver {
-			c.passed()
-		}
-	}
-	return n
-}
-
-// header goes through a header, and returns its length if it is whole and good.
-func (c *Conn) header(b []byte) int {
+// header goes through a header, and returns the request that it is of, or one that
+// stands for it, when that can be said.
+func (c *Conn) header(b []byte) *http.Request {
 	most := c.server.settings.Load().MaxHeader
 	b = b[:min(len(b), most)] // so that it is told the same however much more came
 	end, bare := endOfHead(b, min(c.seen, len(b)))
 	switch {
 	case bare:
-		c.refuse(&Refusal{Status: http.StatusBadRequest, Reason: "A line of the header does not end in CRLF."})
-		return 0
+		return c.refuse(&Refusal{Status: http.StatusBadRequest, Reason: "A line of the header does not end in CRLF."})
 	case end == 0 && len(b) < most:
 		c.seen = len(b)
 		c.hurry()
-		return 0
+		return nil
 	case end == 0:
-		c.refuse(tooLarge(b))
-		return 0
+		return c.refuse(tooLarge(b))
 	}
 	c.seen = 0
 	h, refusal := parseHead(b[:end])
 	if refusal != nil {
-		c.refuse(refusal)
-		return 0
+		return c.refuse(refusal)
 	}
+	r, err := c.newRequest(b[:end], h)
+	if err != nil {
+		return c.refuse(&Refusal{Status: http.StatusBadRequest, Reason: "The target of the request cannot be read."})
+	}
+	c.drop(end)
 	c.next = h
 	c.whole.Store(false)
+	c.chunk = message.Chunks{MaxTrailer: most}
 	switch {
 	case h.chunked:
-		c.part, c.chunk = inChunks, chunks{}
+		c.part = inChunks
 	case h.length > 0:
 		c.part, c.rest = inBody, h.length
 	default:
 		c.passed()
 	}
-	return end
+	return r
 }
 
 // tooLarge refuses a header of which there is too much.
@@ -331,17 +348,23 @@ func (c *Conn) passed() {
 	c.whole.Store(true)
 }
 
-// refuse puts a request that [Refused] knows in the place of one that is bad.
-func (c *Conn) refuse(r *Refusal) {
-	c.refused.Store(r)
+// refuse returns a request that [Refused] knows, in the place of one that is bad.
+func (c *Conn) refuse(why *Refusal) *http.Request {
+	c.refused.Store(why)
 	c.drop(len(c.buf))
-	c.keep([]byte(refusedMethod + " / HTTP/1.1\r\nHost: refused\r\nConnection: close\r\n\r\n"))
-	c.open, c.part = len(c.buf), overParts
+	c.part = overParts
 	c.whole.Store(true)
+	r := new(http.Request)
+	*r = *c.blank
+	r.Method, r.URL, r.RequestURI, r.Host = refusedMethod, &url.URL{Path: "/"}, "/", "refused"
+	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/1.1", 1, 1
+	r.Header, r.Body, r.Close = make(http.Header), http.NoBody, true
+	return r
 }
 
 // begin has requests made with a context.
 func (c *Conn) begin(ctx context.Context, leave context.CancelFunc) {
+	c.blank = new(http.Request).WithContext(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.leaving, c.leave = ctx, leave

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -285,5 +286,60 @@ func TestBadChunksEndTheBodyWithAnError(t *testing.T) {
 				t.Errorf("the handler saw %q", d.saw)
 			}
 		})
+	}
+}
+
+// TestTheNumberOfFieldsIsBounded is of headers that are not large: each field costs
+// memory beside its bytes.
+func TestTheNumberOfFieldsIsBounded(t *testing.T) {
+	t.Parallel()
+	fields := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, "z%d:\r\n", i)
+		}
+		return b.String()
+	}
+	names := strings.ReplaceAll(fields(257), ":\r\n", ",")
+	post := "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n"
+	d := open(t, generous, nil)
+	for name, test := range map[string]struct{ send, want string }{
+		"as many as there may be":     {"GET / HTTP/1.1\r\nHost: h\r\n" + fields(255) + "\r\n", "200 "},
+		"one more":                    {"GET / HTTP/1.1\r\nHost: h\r\n" + fields(256) + "\r\n", "431 "},
+		"of one name":                 {"GET / HTTP/1.1\r\nHost: h\r\n" + strings.Repeat("X: y\r\n", 256) + "\r\n", "431 "},
+		"64 kB of them":               {"GET / HTTP/1.1\r\nHost: h\r\n" + fields(9300)[:64000] + "\r\n\r\n", "431 "},
+		"one too many, and malformed": {"GET / HTTP/1.1\r\nHost: h\r\n" + fields(256) + "X Y: z\r\n\r\n", "400 "},
+		"in a trailer":                {post + "\r\n0\r\n" + fields(256) + "\r\n", "200 "},
+		"one more in a trailer":       {post + "\r\n0\r\n" + fields(257) + "\r\n", "400 "},
+		"announced":                   {post + "Trailer: " + names + "\r\n\r\n0\r\n\r\n", "431 "},
+	} {
+		if got := d.answers(test.send); len(got) != 1 || !strings.HasPrefix(got[0], test.want) {
+			t.Errorf("%s: %.100q, want %s", name, got, test.want)
+		}
+	}
+}
+
+// What is kept of a request that waits for its answer.
+func TestARequestIsNotMuchLargerThanItsBytes(t *testing.T) {
+	var fields strings.Builder
+	for i := range 255 {
+		fmt.Fprintf(&fields, "z%d: %s\r\n", i, strings.Repeat("x", 240))
+	}
+	b := []byte("GET / HTTP/1.1\r\nHost: h\r\n" + fields.String() + "\r\n")
+	h, refusal := parseHead(b)
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	c := &Conn{blank: new(http.Request)}
+	const times = 100
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range times {
+		c.newRequest(b, h)
+	}
+	runtime.ReadMemStats(&after)
+	took := int64(after.TotalAlloc-before.TotalAlloc) / times
+	if took > 2*int64(len(b)) {
+		t.Errorf("a request of %d bytes takes %d", len(b), took)
 	}
 }

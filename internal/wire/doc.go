@@ -8,9 +8,9 @@
 //
 // One goroutine serves a connection: it waits for a request, without a buffer
 // meanwhile, reads it, calls the handler, and sends what that has written, in one
-// piece if it can. What has passed the checks is parsed by net/http
-// ([http.ReadRequest]), and what handlers say reaches the client as it does by
-// net/http's server, which a test compares.
+// piece if it can. Handlers see the request that net/http would show them, and
+// what they say reaches the client as it does by net/http's server, which tests
+// compare.
 //
 // The package also owns what a connection may cost: how long it may take for a
 // header and between requests, and how many there may be. A [Conn] is read by one

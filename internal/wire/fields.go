@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"tqserver/internal/message"
 )
 
 // trails reports whether a field may stand in a trailer: not one that frames,
@@ -20,7 +22,7 @@ func trails(name string) bool {
 		"Te", "Trailer", "Transfer-Encoding", "Www-Authenticate":
 		return false
 	}
-	return isToken([]byte(name))
+	return message.IsToken(name)
 }
 
 // hasBody reports whether an answer of a status may have one (RFC 9110 sections
@@ -50,7 +52,7 @@ func appendFields(b []byte, h http.Header, meant func(name string) bool) []byte 
 	var room [32]string
 	names := room[:0]
 	for name := range h {
-		if meant(name) && isToken([]byte(name)) {
+		if meant(name) && message.IsToken(name) {
 			names = append(names, name)
 		}
 	}

@@ -7,13 +7,15 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"tqserver/internal/message"
 )
 
-// The header is checked by hand, once, before net/http parses it: net/http
-// accepts a good deal that others read differently (several equal lengths, a
-// length beside chunks, folded lines, lines that end in LF), and removes what it
-// has overlooked before a handler could see it. To be as strict where it is
-// strict makes sure that it never answers in our place.
+// The header is read here and not by net/http, which accepts a good deal that
+// others read differently (several equal lengths, a length beside chunks, folded
+// lines, lines that end in LF), removes what it has overlooked before a handler
+// could see it, and adds what nobody has sent (Cache-Control to Pragma). What is
+// let through net/http would read as the same request, which a test compares.
 
 // Refusal is why a request was not let through. Its Method, Target, Proto and
 // Accept are what could be read of it.
@@ -30,6 +32,7 @@ func (r *Refusal) Error() string { return r.Reason }
 
 // head is what the header of a request says about the bytes that follow.
 type head struct {
+	fields  int
 	length  int64 // of the body
 	chunked bool
 	upgrade bool // what follows the request may be another protocol
@@ -57,13 +60,12 @@ func endOfHead(b []byte, from int) (end int, bare bool) {
 
 // parseHead reads a whole header, its empty line included.
 func parseHead(b []byte) (head, *Refusal) {
-	line, rest := cutLine(b)
-	method, after, _ := bytes.Cut(line, []byte(" "))
-	target, version, _ := bytes.Cut(after, []byte(" "))
+	line, rest := message.CutLine(b)
+	method, target, version := cutRequestLine(line)
 	p := parser{method: method, target: target}
 	p.requestLine(version)
 	for !p.over() && len(rest) > 2 {
-		line, rest = cutLine(rest)
+		line, rest = message.CutLine(rest)
 		p.field(line)
 	}
 	if !p.over() {
@@ -76,10 +78,10 @@ func parseHead(b []byte) (head, *Refusal) {
 	return p.head, p.refusal
 }
 
-// cutLine returns what stands before the first CRLF, and what after it.
-func cutLine(b []byte) (line, rest []byte) {
-	i := bytes.IndexByte(b, '\n')
-	return b[:i-1], b[i+1:]
+func cutRequestLine(line []byte) (method, target, version []byte) {
+	method, after, _ := bytes.Cut(line, []byte(" "))
+	target, version, _ = bytes.Cut(after, []byte(" "))
+	return method, target, version
 }
 
 // parser reads one header.
@@ -91,7 +93,8 @@ type parser struct {
 	lengths        int
 	encodings      int
 	expects        int
-	framed         bool // Trailer announces what frames a message
+	announced      int  // members of Trailer
+	framed         bool // it announces what frames a message
 	connection     bool // holds "upgrade"
 	protocols      bool // there is an Upgrade field
 	refusal        *Refusal
@@ -115,7 +118,7 @@ func (p *parser) bad(reason string) { p.refuse(http.StatusBadRequest, reason) }
 // requestLine checks the first line (RFC 9112 section 3).
 func (p *parser) requestLine(version []byte) {
 	switch {
-	case !isToken(p.method):
+	case !message.IsToken(p.method):
 		p.bad("The request does not begin with a method.")
 	case len(version) != 8 || !bytes.HasPrefix(version, []byte("HTTP/")) || version[6] != '.' || !isDigit(version[5]) || !isDigit(version[7]):
 		p.bad("The first line of the request is not method, target and version.")
@@ -166,29 +169,15 @@ func (p *parser) checkTarget() {
 	}
 }
 
-// splitField returns the name and the value in a line of a header or a trailer,
-// or what is wrong with it (RFC 9110 section 5, RFC 9112 section 5).
-func splitField(line []byte) (name, value []byte, wrong string) {
-	colon := bytes.IndexByte(line, ':')
-	switch {
-	case len(line) > 0 && (line[0] == ' ' || line[0] == '\t'):
-		return nil, nil, "A line of the header is folded."
-	case colon < 0 || !isToken(line[:colon]):
-		return nil, nil, "The header holds a name that is none."
-	}
-	name, value = line[:colon], bytes.Trim(line[colon+1:], " \t")
-	if !isValue(value) {
-		return nil, nil, "The header holds a value with a control character."
-	}
-	return name, value, ""
-}
-
 // field reads a line of the header.
 func (p *parser) field(line []byte) {
-	name, value, wrong := splitField(line)
-	if wrong != "" {
-		p.bad(wrong)
+	name, value, err := message.SplitField(line)
+	if err != nil {
+		p.bad(err.Error())
 		return
+	}
+	if p.fields++; p.fields > message.MaxFields {
+		p.refuse(http.StatusRequestHeaderFieldsTooLarge, message.TooMany.Error())
 	}
 	switch len(name) {
 	case len("Host"):
@@ -210,6 +199,9 @@ func (p *parser) field(line []byte) {
 		if isName(name, "trailer") {
 			for announced := range bytes.SplitSeq(value, []byte(",")) {
 				announced = bytes.Trim(announced, " \t")
+				if p.announced++; p.announced > message.MaxFields {
+					p.refuse(http.StatusRequestHeaderFieldsTooLarge, "The Trailer announces too many fields.")
+				}
 				p.framed = p.framed || isName(announced, "content-length") || isName(announced, "transfer-encoding") || isName(announced, "trailer")
 			}
 		}
@@ -254,7 +246,7 @@ func (p *parser) transferEncoding(value []byte) {
 	switch {
 	case isName(value, "chunked"):
 		p.chunked = true
-	case isToken(value):
+	case message.IsToken(value):
 		p.refuse(http.StatusNotImplemented, "The only transfer coding that is understood is chunked.")
 	default:
 		p.bad("The Transfer-Encoding is not just chunked.")
@@ -287,7 +279,7 @@ func (p *parser) frame() {
 func accepted(b []byte) string {
 	for line := range bytes.Lines(b) {
 		name, value, _ := bytes.Cut(line, []byte(":"))
-		if value = bytes.TrimSpace(value); isName(name, "accept") && isValue(value) {
+		if value = bytes.TrimSpace(value); isName(name, "accept") && message.IsValue(value) {
 			return string(value)
 		}
 	}
@@ -323,57 +315,24 @@ func isHost(text []byte) bool {
 		return ok && err == nil && addr.Is6() && addr.Zone() == ""
 	}
 	for _, c := range host {
-		if !is(c, hostByte) {
+		if !hostBytes[c] {
 			return false
 		}
 	}
 	return true
 }
 
-// The classes of bytes.
-const (
-	tokenByte = 1 << iota // RFC 9110 section 5.6.2
-	valueByte             // RFC 9110 section 5.5
-	hostByte              // RFC 3986 section 3.2.2: reg-name
-)
-
-var classes = func() (t [256]byte) {
+// hostBytes may stand in a name of a host (RFC 3986 section 3.2.2: reg-name).
+var hostBytes = func() (t [256]bool) {
 	for c := range t {
 		alnum := '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-		if alnum || strings.IndexByte("!#$%&'*+-.^_`|~", byte(c)) >= 0 {
-			t[c] |= tokenByte
-		}
-		if c >= ' ' && c != 0x7f || c == '\t' {
-			t[c] |= valueByte
-		}
-		if alnum || strings.IndexByte("-._~%!$&'()*+,;=", byte(c)) >= 0 {
-			t[c] |= hostByte
-		}
+		t[c] = alnum || strings.IndexByte("-._~%!$&'()*+,;=", byte(c)) >= 0
 	}
 	return t
 }()
 
-func is(c, class byte) bool { return classes[c]&class != 0 }
-func isDigit(c byte) bool   { return '0' <= c && c <= '9' }
-func isHex(c byte) bool     { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'f' }
-
-func isToken(b []byte) bool {
-	for _, c := range b {
-		if !is(c, tokenByte) {
-			return false
-		}
-	}
-	return len(b) > 0
-}
-
-func isValue(b []byte) bool {
-	for _, c := range b {
-		if !is(c, valueByte) {
-			return false
-		}
-	}
-	return true
-}
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+func isHex(c byte) bool   { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'f' }
 
 // isName reports whether b is a name that is written in lower case here.
 func isName(b []byte, name string) bool {

@@ -1,11 +1,12 @@
 package wire
 
 import (
-	"bufio"
 	"context"
 	"crypto/rand"
 	"io"
+	"maps"
 	"net/http"
+	"net/url"
 	"sync"
 	"sync/atomic"
 
@@ -49,20 +50,18 @@ func Refused(r *http.Request) *Refusal {
 
 // readRequest reads a request, and returns what answers it, or nil if there is
 // nothing to answer.
-func (c *Conn) readRequest(r *bufio.Reader) *response {
-	req, err := http.ReadRequest(r)
+func (c *Conn) readRequest() *response {
+	req, err := c.readHead()
 	if err != nil || !c.claim() {
 		return nil
 	}
 	c.activate()
-	read := req
-	req = req.WithContext(c.leaving)
 	req.RemoteAddr = c.remote
-	w := &response{c: c, req: req, reader: r, is11: req.ProtoAtLeast(1, 1), isHead: req.Method == http.MethodHead, length: -1}
+	w := &response{c: c, req: req, is11: req.ProtoAtLeast(1, 1), isHead: req.Method == http.MethodHead, length: -1}
 	w.keeps10 = !w.is11 && message.HasToken(req.Header["Connection"], "keep-alive")
 	w.closes = req.Close
-	if req.Body != http.NoBody {
-		w.body = &body{Reader: req.Body, w: w, of: read}
+	if req.ContentLength != 0 {
+		w.body = &body{Reader: bodyReader{c}, w: w}
 		w.body.left.Store(req.ContentLength)
 		w.expects = w.is11 && req.Header["Expect"] != nil
 		w.invites = w.expects
@@ -71,13 +70,56 @@ func (c *Conn) readRequest(r *bufio.Reader) *response {
 	return w
 }
 
+// newRequest makes a request of a header that was checked.
+func (c *Conn) newRequest(b []byte, h head) (*http.Request, error) {
+	line, fields := message.CutLine(b)
+	method, target, version := cutRequestLine(line)
+	r := new(http.Request)
+	*r = *c.blank
+	r.Method, r.RequestURI, r.Proto = usual(method), string(target), usual(version)
+	r.ProtoMajor, r.ProtoMinor = 1, int(version[len("HTTP/1.")]-'0')
+	r.Header, r.ContentLength, r.Body = message.Header(fields, h.fields), h.length, http.NoBody
+	u, err := url.ParseRequestURI(r.RequestURI)
+	if err != nil {
+		return nil, err
+	}
+	r.URL, r.Host = u, u.Host
+	if r.Host == "" {
+		r.Host = r.Header.Get("Host")
+	}
+	delete(r.Header, "Host")
+	connection := r.Header["Connection"]
+	r.Close = message.HasToken(connection, "close") || r.ProtoMinor == 0 && !message.HasToken(connection, "keep-alive")
+	if h.chunked {
+		r.ContentLength, r.TransferEncoding = -1, []string{"chunked"}
+		delete(r.Header, "Transfer-Encoding")
+		for name := range message.Members(r.Header["Trailer"]) {
+			if r.Trailer == nil {
+				r.Trailer = make(http.Header)
+			}
+			r.Trailer[http.CanonicalHeaderKey(name)] = nil
+		}
+		delete(r.Header, "Trailer")
+	}
+	return r, nil
+}
+
+// usual returns a method or a version, of those that are usual without allocating.
+func usual(b []byte) string {
+	for _, s := range [...]string{http.MethodGet, "HTTP/1.1", http.MethodPost, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodPatch, http.MethodOptions, "HTTP/1.0"} {
+		if string(b) == s {
+			return s
+		}
+	}
+	return string(b)
+}
+
 // body is that of a request. A nil one is none.
 type body struct {
 	io.Reader
 	w     *response
-	of    *http.Request // which gets the trailer
-	left  atomic.Int64  // bytes that were not read; negative if that is not known
-	ended atomic.Bool   // all of it was read
+	left  atomic.Int64 // bytes that were not read; negative if that is not known
+	ended atomic.Bool  // all of it was read
 
 	use    sync.Mutex // held while it is read
 	closed bool
@@ -129,6 +171,10 @@ func (b *body) drain() bool {
 }
 
 func (b *body) end() {
-	b.w.req.Trailer = b.of.Trailer
+	if trailer := b.w.c.chunk.Trailer(); b.w.req.Trailer == nil {
+		b.w.req.Trailer = trailer
+	} else {
+		maps.Copy(b.w.req.Trailer, trailer) // in the map that copies of the request have too
+	}
 	b.ended.Store(true)
 }

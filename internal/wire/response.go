@@ -20,10 +20,9 @@ import (
 type response struct {
 	c       *Conn
 	req     *http.Request
-	reader  *bufio.Reader // of the request
-	body    *body         // of the request, or nil
-	is11    bool          // the client speaks HTTP/1.1
-	keeps10 bool          // it speaks HTTP/1.0, and keeps the connection
+	body    *body // of the request, or nil
+	is11    bool  // the client speaks HTTP/1.1
+	keeps10 bool  // it speaks HTTP/1.0, and keeps the connection
 	isHead  bool
 	expects bool // the client waits to be asked for the body
 	duplex  bool // the handler reads while it writes
@@ -370,7 +369,7 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	w.endBody() // or two would read
 	w.c.hijack()
 	w.c.SetDeadline(time.Time{})
-	return w.c, bufio.NewReadWriter(w.reader, bufio.NewWriter(w.c)), nil
+	return w.c, bufio.NewReadWriter(bufio.NewReader(w.c), bufio.NewWriter(w.c)), nil
 }
 
 // leave gives back what the answer was written in.

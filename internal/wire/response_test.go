@@ -62,6 +62,7 @@ var differs = []struct{ handler, request, why string }{
 	{"duplex, body closed after a flush", "*", "Close returns no error"},
 	{"read deadline over", "POST, *", "we read what remains with a deadline of our own"},
 	{"body too large for http.MaxBytesReader", "*", "only net/http's own server is told by it"},
+	{"*", "POST, cut", "net/http takes the rest of a body that the client has cut for an empty one, and does not say that it closes the connection"},
 	{"echo", "POST*", "how much comes before the rest is read in the handler's place"},
 	{"copied from a reader that fails", "*", "net/http's error is that of a copy to the connection"},
 }

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bufio"
 	"context"
 	"net"
 	"net/http"
@@ -166,10 +165,6 @@ func (srv *Server) Connections() int {
 // Addr is where the server listens.
 func (srv *Server) Addr() net.Addr { return srv.tcp.Addr() }
 
-// readers hold what is being read of requests. One is as long as the trailer of a
-// body may be.
-var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4<<10) }}
-
 // serve answers the requests of a connection, one after the other.
 func (c *Conn) serve(ctx context.Context, h http.Handler, panicked func(error)) {
 	ctx = context.WithValue(ctx, http.LocalAddrContextKey, c.LocalAddr())
@@ -189,16 +184,12 @@ func (c *Conn) serve(ctx context.Context, h http.Handler, panicked func(error)) 
 
 // serveNext answers a request, and reports whether another is to be awaited.
 func (c *Conn) serveNext(h http.Handler, panicked func(error)) bool {
-	r := readers.Get().(*bufio.Reader)
-	r.Reset(c)
-	w := c.readRequest(r)
+	w := c.readRequest()
 	again := w != nil && w.serve(h, panicked)
-	if c.stage.Load() == hijacked {
+	switch {
+	case c.stage.Load() == hijacked:
 		return false
-	}
-	r.Reset(nil)
-	readers.Put(r)
-	if again {
+	case again:
 		c.wait()
 	}
 	return again && !c.server.over()

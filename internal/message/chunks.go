@@ -1,0 +1,202 @@
+package message
+
+import "net/http"
+
+// Chunks reads a body in chunks (RFC 9112 section 7.1). Every line must end in
+// CRLF: what others take for the end of a line is where requests are smuggled.
+// The zero value is at the beginning of a body.
+type Chunks struct {
+	MaxTrailer int  // bytes of it
+	Lenient    bool // spaces behind a size are taken, and extensions whatever they hold
+
+	part   chunkPart
+	size   int64  // that is left of the chunk, or read of its size
+	count  int    // bytes of the line
+	lines  []byte // of the trailer
+	begins int    // where the last of them does
+	fields int
+}
+
+type chunkPart byte
+
+const (
+	sizeStart chunkPart = iota
+	sizeDigits
+	sizeSpace
+	extension
+	sizeLF
+	payload
+	payloadCR
+	payloadLF
+	trailerLine
+	chunksOver
+)
+
+// maxExtension bounds what follows the size of a chunk, which nobody reads;
+// maxLenient where little is minded.
+const (
+	maxExtension = 256
+	maxLenient   = 4 << 10
+)
+
+// Decode reads src, and copies what is of the body to dst, which src may begin
+// with. It ends with either of them, with the body, or at what is wrong, a
+// [Malformed], and returns how many bytes it wrote and read.
+func (c *Chunks) Decode(dst, src []byte) (wrote, read int, err error) {
+	for read < len(src) && c.part != chunksOver {
+		if c.part != payload {
+			if err := c.step(src[read]); err != nil {
+				return wrote, read, err
+			}
+			read++
+			continue
+		}
+		if wrote == len(dst) {
+			return wrote, read, nil
+		}
+		n := copy(dst[wrote:], src[read:min(int64(len(src)), int64(read)+c.size)])
+		wrote, read = wrote+n, read+n
+		c.Skip(n)
+	}
+	return wrote, read, nil
+}
+
+// Over reports whether the body has ended, its trailer included.
+func (c *Chunks) Over() bool { return c.part == chunksOver }
+
+// Payload is how many of the bytes that come next are of the body, at least: as
+// many may be taken as they are, and told to Skip.
+func (c *Chunks) Payload() int64 {
+	if c.part != payload {
+		return 0
+	}
+	return c.size
+}
+
+// Skip notes that n bytes of the body were read.
+func (c *Chunks) Skip(n int) {
+	if c.size -= int64(n); c.size == 0 {
+		c.part = payloadCR
+	}
+}
+
+// Trailer returns the fields behind the body when that is over, or nil.
+func (c *Chunks) Trailer() http.Header {
+	if c.fields == 0 {
+		return nil
+	}
+	return Header(c.lines, c.fields)
+}
+
+var (
+	errNoSize   error = Malformed("A chunk of the body has no size.")
+	errSize     error = Malformed("The size of a chunk of the body is not a number.")
+	errLarge    error = Malformed("A chunk of the body is too large.")
+	errLonger   error = Malformed("A chunk of the body is longer than its size.")
+	errExtended error = Malformed("A chunk of the body has an extension that is none.")
+	errLine     error = Malformed("A line of the body's chunks does not end in CRLF.")
+	errTrailer  error = Malformed("The trailer of the body is too large.")
+)
+
+// step takes one byte of the framing.
+func (c *Chunks) step(b byte) error {
+	switch c.part {
+	case sizeStart:
+		c.size, c.count, c.part = 0, 0, sizeDigits
+		if !isHex(b) {
+			return errNoSize
+		}
+		return c.digit(b)
+	case sizeDigits, sizeSpace:
+		return c.afterDigit(b)
+	case extension:
+		c.count++
+		switch {
+		case b == '\r':
+			c.part = sizeLF
+		case b == '\n', c.count > maxLenient, !c.Lenient && (classes[b]&valueByte == 0 || c.count > maxExtension):
+			return errExtended
+		}
+	case sizeLF:
+		if b != '\n' {
+			return errLine
+		}
+		c.part = payload
+		if c.size == 0 {
+			c.part = trailerLine
+		}
+	case payloadCR:
+		if b != '\r' {
+			return errLonger
+		}
+		c.part = payloadLF
+	case payloadLF:
+		if b != '\n' {
+			return errLine
+		}
+		c.part = sizeStart
+	case trailerLine:
+		return c.trailer(b)
+	}
+	return nil
+}
+
+func (c *Chunks) afterDigit(b byte) error {
+	switch {
+	case b == '\r':
+		c.part = sizeLF
+	case c.Lenient && (b == ' ' || b == '\t') && c.count < maxLenient:
+		c.part = sizeSpace
+		c.count++
+	case c.part == sizeSpace:
+		return errSize
+	case isHex(b):
+		return c.digit(b)
+	case b == ';':
+		c.part, c.count = extension, 0
+	default:
+		return errSize
+	}
+	return nil
+}
+
+func (c *Chunks) digit(b byte) error {
+	if c.count++; c.count > 15 {
+		return errLarge
+	}
+	if isDigit(b) {
+		b -= '0'
+	} else {
+		b = b | 0x20 - 'a' + 10
+	}
+	c.size = c.size<<4 | int64(b)
+	return nil
+}
+
+// trailer collects the lines of the trailer and checks them as those of a header.
+func (c *Chunks) trailer(b byte) error {
+	if c.lines = append(c.lines, b); len(c.lines) > c.MaxTrailer {
+		return errTrailer
+	}
+	if b != '\n' {
+		return nil
+	}
+	line := c.lines[c.begins:]
+	c.begins = len(c.lines)
+	switch n := len(line) - len("\r\n"); {
+	case n < 0 || line[n] != '\r':
+		return Malformed("A line of the body's trailer does not end in CRLF.")
+	case n == 0:
+		c.part = chunksOver
+		return nil
+	case c.fields == MaxFields:
+		return TooMany
+	default:
+		c.fields++
+		_, _, err := SplitField(line[:n])
+		return err
+	}
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+func isHex(c byte) bool   { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'f' }

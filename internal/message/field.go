@@ -1,0 +1,128 @@
+package message
+
+import (
+	"bytes"
+	"net/http"
+	"strings"
+)
+
+// MaxFields is how many fields a header or a trailer may have. Programs send some
+// ten to fifty; each costs memory beside its bytes.
+const MaxFields = 256
+
+// Malformed is what is wrong with a message: a sentence for people.
+type Malformed string
+
+func (m Malformed) Error() string { return string(m) }
+
+// TooMany is wrong with a header of more than [MaxFields].
+const TooMany = Malformed("The header has too many fields.")
+
+// CutLine returns what stands before the first CRLF, and what after it.
+func CutLine(b []byte) (line, rest []byte) {
+	i := bytes.IndexByte(b, '\n')
+	return b[:i-1], b[i+1:]
+}
+
+// SplitField returns the name and the value in a line of a header or a trailer,
+// or a [Malformed] (RFC 9110 section 5, RFC 9112 section 5).
+func SplitField(line []byte) (name, value []byte, err error) {
+	colon := bytes.IndexByte(line, ':')
+	switch {
+	case len(line) > 0 && (line[0] == ' ' || line[0] == '\t'):
+		return nil, nil, Malformed("A line of the header is folded.")
+	case colon < 0 || !IsToken(line[:colon]):
+		return nil, nil, Malformed("The header holds a name that is none.")
+	}
+	name, value = line[:colon], bytes.Trim(line[colon+1:], " \t")
+	if !IsValue(value) {
+		return nil, nil, Malformed("The header holds a value with a control character.")
+	}
+	return name, value, nil
+}
+
+// Header returns the fields of a header whose lines were checked, n of them, as
+// net/http has them: names in canonical form, values as they came.
+func Header(lines []byte, n int) http.Header {
+	h := make(http.Header, n)
+	each := make([]string, n) // of those that come once, which most do
+	for range n {
+		var line []byte
+		line, lines = CutLine(lines)
+		name, value, _ := SplitField(line)
+		key := Name(name)
+		if values := h[key]; values != nil {
+			h[key] = append(values, string(value))
+			continue
+		}
+		each[0] = string(value)
+		h[key], each = each[:1:1], each[1:]
+	}
+	return h
+}
+
+// Name returns a name in canonical form.
+func Name(b []byte) string {
+	if name, ok := names[string(b)]; ok {
+		return name
+	}
+	return http.CanonicalHeaderKey(string(b))
+}
+
+// names are the forms in which usual names come, so that these cost no memory.
+var names = func() map[string]string {
+	forms := make(map[string]string)
+	for name := range strings.FieldsSeq(`
+		Accept Accept-Charset Accept-Encoding Accept-Language Accept-Ranges Access-Control-Allow-Origin Age Allow Alt-Svc Authorization
+		Cache-Control Connection Content-Disposition Content-Encoding Content-Language Content-Length Content-Range Content-Security-Policy
+		Content-Type Cookie Date DNT ETag Expect Expires Forwarded From Host If-Match If-Modified-Since If-None-Match If-Range Keep-Alive
+		Last-Modified Link Location Max-Forwards Origin Pragma Priority Range Referer Referrer-Policy Retry-After
+		Sec-CH-UA Sec-CH-UA-Mobile Sec-CH-UA-Platform Sec-Fetch-Dest Sec-Fetch-Mode Sec-Fetch-Site Sec-Fetch-User
+		Sec-WebSocket-Accept Sec-WebSocket-Extensions Sec-WebSocket-Key Sec-WebSocket-Protocol Sec-WebSocket-Version
+		Server Server-Timing Set-Cookie Strict-Transport-Security TE Traceparent Tracestate Trailer Transfer-Encoding
+		Upgrade Upgrade-Insecure-Requests User-Agent Vary Via WWW-Authenticate X-Content-Type-Options
+		X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Frame-Options X-Powered-By X-Real-IP X-Request-ID X-Requested-With`) {
+		canonical := http.CanonicalHeaderKey(name)
+		forms[name], forms[canonical], forms[strings.ToLower(name)] = canonical, canonical, canonical
+	}
+	return forms
+}()
+
+// The classes of bytes.
+const (
+	tokenByte = 1 << iota // RFC 9110 section 5.6.2
+	valueByte             // RFC 9110 section 5.5
+)
+
+var classes = func() (t [256]byte) {
+	for c := range t {
+		alnum := '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+		if alnum || strings.IndexByte("!#$%&'*+-.^_`|~", byte(c)) >= 0 {
+			t[c] |= tokenByte
+		}
+		if c >= ' ' && c != 0x7f || c == '\t' {
+			t[c] |= valueByte
+		}
+	}
+	return t
+}()
+
+// IsToken reports whether text is one, such as the name of a field.
+func IsToken[T string | []byte](text T) bool {
+	for i := range len(text) {
+		if classes[text[i]]&tokenByte == 0 {
+			return false
+		}
+	}
+	return len(text) > 0
+}
+
+// IsValue reports whether text may be the value of a field.
+func IsValue(text []byte) bool {
+	for _, c := range text {
+		if classes[c]&valueByte == 0 {
+			return false
+		}
+	}
+	return true
+}
