@@ -64,9 +64,10 @@ var roles = map[string]func(){
 		fmt.Println(startSelf("sleep", os.Stdout))
 	},
 	"estranged": func() { // a child that holds our output and left the group
-		cmd := exec.Command("setsid", os.Args[0])
+		cmd := exec.Command(os.Args[0])
 		cmd.Env = env("sleep")
 		cmd.Stdout = os.Stdout
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // it has left when Start returns
 		cmd.Start()
 		fmt.Println(cmd.Process.Pid)
 	},
