@@ -60,7 +60,7 @@ func main() {
 		fmt.Println("cannot start: there is no table customers")
 		os.Exit(1)
 	case "mute":
-		select {}
+		time.Sleep(time.Hour)
 	case "parent":
 		exec.Command("sleep", "600").Start()
 	}
@@ -107,7 +107,7 @@ func health(w http.ResponseWriter, r *http.Request) {
 func answer(w http.ResponseWriter, r *http.Request) {
 	if mode == "panic" {
 		go panic("boom")
-		select {}
+		time.Sleep(time.Hour)
 	}
 	if err := r.ParseForm(); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
