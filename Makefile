@@ -7,7 +7,7 @@ BENCHTOOLS  ?= $(HOME)/.cache/tqserver-bench
 DURATION    ?= 10m
 SEED        ?= 1
 
-.PHONY: help run build test chaos race lint e2e bench pgo figures figures-http figures-browser fuzz screens clean tmux chromium benchtools
+.PHONY: help run build test bare chaos race lint e2e bench pgo figures figures-http figures-browser fuzz screens clean tmux chromium benchtools
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ build: ## build bin/tqserver
 test: tmux ## run all tests, and break the server on purpose, 4 minutes
 	$(GO) test ./...
 	$(GO) run ./internal/chaos -short -seed $(SEED)
+
+bare: ## run make run and make test on a bare Debian: no C compiler, no tmux
+	.ci/bare
 
 chaos: tmux ## break the server on purpose, faults at random for DURATION (10m) by SEED; an hour; write docs/reliability.md
 	$(GO) run ./internal/chaos -for $(DURATION) -seed $(SEED) -write docs/reliability.md
