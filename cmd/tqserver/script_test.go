@@ -277,6 +277,7 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 	for _, key := range []string{"PATH", "HOME", "GOCACHE", "GOMODCACHE", "GORACE"} {
 		cmd.Env = append(cmd.Env, key+"="+ts.Getenv(key))
 	}
+	cmd.Env = append(cmd.Env, "PWD="+cmd.Dir) // as a shell does
 	ts.Check(cmd.Start())
 	w.cmd, w.exited = cmd, make(chan struct{})
 	go func() { cmd.Wait(); close(w.exited) }() // ends with the server

@@ -34,7 +34,7 @@ type project struct {
 	env        map[string]string // of the go command
 
 	mu      sync.Mutex
-	watched map[string]bool
+	watched map[string][]string // by page
 }
 
 const helloPage = "package main\n\nfunc main() { println(\"hello\") }\n"
@@ -47,7 +47,7 @@ func newProject(t *testing.T, files map[string]string) *project {
 
 func openProject(t *testing.T, root string, files map[string]string) *project {
 	t.Helper()
-	p := &project{T: t, root: root, page: filepath.Join(root, "pages", "a"), watched: make(map[string]bool)}
+	p := &project{T: t, root: root, page: filepath.Join(root, "pages", "a"), watched: make(map[string][]string)}
 	p.env = map[string]string{"GOFLAGS": "-mod=readonly", "GOPROXY": "off", "CGO_ENABLED": "0"}
 	p.write("go.mod", "module ex\n\ngo 1.26\n")
 	p.write("pages/a/main.go", helloPage)
@@ -61,12 +61,10 @@ func openProject(t *testing.T, root string, files map[string]string) *project {
 // server is a Builder as another start of the server would make it.
 func (p *project) server(temp, ldflags string) *Builder {
 	p.Helper()
-	b, err := New(Options{TempDir: temp, Root: p.root, LDFlags: ldflags, Env: p.env, Watch: func(dirs []string) {
+	b, err := New(Options{TempDir: temp, Root: p.root, LDFlags: ldflags, Env: p.env, Watch: func(page string, paths []string) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		for _, dir := range dirs {
-			p.watched[dir] = true
-		}
+		p.watched[page] = paths
 	}})
 	if err != nil {
 		p.Fatal(err)
@@ -145,14 +143,16 @@ func (p *project) prints(binary string) string {
 }
 
 // wantChange checks that the change of files is noticed: the page is affected
-// by it, the folder of one was watched, and the binary is not used again.
+// by it, one of them or its folder was watched, and the binary is not used again.
 func (p *project) wantChange(change func(), paths ...string) {
 	p.Helper()
 	p.mu.Lock()
 	seen := false
 	for _, path := range paths {
-		dir := p.path(path)
-		seen = seen || p.watched[dir] || p.watched[filepath.Dir(dir)] || below(dir, filepath.Join(p.root, "pages"))
+		path = p.path(path)
+		seen = seen || below(path, filepath.Join(p.root, "pages")) || slices.ContainsFunc(p.watched[p.page], func(watched string) bool {
+			return below(watched, path) || watched == filepath.Dir(path) // the way to it is watched too
+		})
 	}
 	p.mu.Unlock()
 	if !seen {
@@ -374,7 +374,7 @@ func TestAFolderThatAPatternWillTakeFromIsWatchedOnceItIsThere(t *testing.T) {
 		"lib/static/no":   "",
 	})
 	p.build()
-	if !p.watched[p.path("lib/static")] {
+	if !slices.Contains(p.watched[p.page], p.path("lib/static")) {
 		t.Errorf("watched is %v", p.watched)
 	}
 }

@@ -34,9 +34,10 @@ type Options struct {
 	// Guard has a process group killed should this process die before release
 	// is called. Optional.
 	Guard func(pgid int) (release func())
-	// Watch gets folders to watch because pages are built from them. It is
-	// called before they are looked at. Optional.
-	Watch func(dirs []string)
+	// Watch gets the files and folders that are to be watched because a page is
+	// built from them, in place of those before. It is called before they are
+	// looked at. Optional.
+	Watch func(page string, paths []string)
 }
 
 // Builder builds pages, named by their folder. Its methods may be called from
@@ -45,13 +46,17 @@ type Builder struct {
 	opts Options
 	dir  string // the project's own below TempDir
 
-	mu     sync.Mutex // guards all below and the fields of each page
+	watching sync.Mutex // held while Watch is called
+
+	mu     sync.Mutex // guards all below, and the fields of each page
 	pages  map[string]*page
+	index  index
 	chosen map[string]string // toolchains, by what chose them
 }
 
 // page is what is known of one page.
 type page struct {
+	dir     string
 	id      string
 	inputs  inputs  // what it is made of; only a guess until it was learned
 	learned bool    // inputs are of the newest build
@@ -222,8 +227,15 @@ func (b *Builder) Track(dir string) { b.page(dir) }
 // the sweep.
 func (b *Builder) Forget(dir string) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	p := b.pages[dir]
 	delete(b.pages, dir)
+	if p != nil {
+		b.index.remove(p)
+	}
+	b.mu.Unlock()
+	if p != nil {
+		b.watch(p)
+	}
 }
 
 // Configure changes how pages are built from the next build on.
@@ -245,14 +257,15 @@ func (b *Builder) page(dir string) *page {
 		return p
 	}
 	sum := sha256.Sum256([]byte(dir))
-	p = &page{id: slug(b.show(dir)) + "-" + hex.EncodeToString(sum[:5]), inputs: h.guess(dir)}
+	p = &page{dir: dir, id: slug(b.show(dir)) + "-" + hex.EncodeToString(sum[:5]), inputs: h.guess(dir)}
 	p.entries = b.readEntries(p.id)
 	if len(p.entries) > 0 {
 		p.inputs = p.entries[0].Inputs
 	}
 	b.pages[dir] = p
+	b.indexLocked(p)
 	b.mu.Unlock()
-	b.watch(p.inputs)
+	b.watch(p)
 	return p
 }
 
@@ -296,10 +309,25 @@ func (b *Builder) tempName(of string) string {
 	return filepath.Join(b.dir, of+"."+rand.Text()+".tmp")
 }
 
-func (b *Builder) watch(in inputs) {
-	if b.opts.Watch != nil {
-		b.opts.Watch(in.watched(b.opts.Root))
+// watch has all watched that a page is made of, and nothing if it is gone.
+func (b *Builder) watch(p *page) {
+	if b.opts.Watch == nil {
+		return
 	}
+	b.watching.Lock() // or what was is set after what is
+	defer b.watching.Unlock()
+	b.mu.Lock()
+	var all []inputs
+	if b.pages[p.dir] == p {
+		all = p.possible()
+	}
+	b.mu.Unlock()
+	var paths []string
+	for _, in := range all {
+		paths = append(paths, in.watched()...)
+	}
+	slices.Sort(paths)
+	b.opts.Watch(p.dir, slices.Compact(paths))
 }
 
 func (b *Builder) show(path string) string { return show(path, b.opts.Root) }

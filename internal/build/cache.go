@@ -31,33 +31,32 @@ type entry struct {
 func (b *Builder) reuse(p *page, flavour, tools string, r *reading) (binary string, ok bool) {
 	b.mu.Lock()
 	entries := p.entries
-	p.looking = entries
+	p.looking = slices.DeleteFunc(slices.Clone(entries), func(e entry) bool { return !b.usable(e, flavour, tools) })
+	looking := p.looking
+	b.indexLocked(p)
 	b.mu.Unlock()
-	e, ok := b.lookup(entries, flavour, tools, r)
+	b.watch(p)
+	i := slices.IndexFunc(looking, func(e entry) bool { return r.of(e.Inputs).fingerprint() == e.Content })
+	defer b.watch(p) // less again
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	p.looking = nil
-	if !ok || !b.useLocked(e.Binary) {
+	defer b.indexLocked(p)
+	if i < 0 || !b.useLocked(looking[i].Binary) {
 		return "", false
 	}
-	p.attempt, p.inputs, p.learned, p.blind = nil, e.Inputs, true, false
-	return filepath.Join(b.dir, e.Binary), true
+	p.attempt, p.inputs, p.learned, p.blind = nil, looking[i].Inputs, true, false
+	return filepath.Join(b.dir, looking[i].Binary), true
 }
 
-func (b *Builder) lookup(entries []entry, flavour, tools string, r *reading) (entry, bool) {
-	for _, e := range entries {
-		if e.Flavour != flavour || tools != "" && e.Toolchain != tools {
-			continue
-		}
-		if info, err := os.Lstat(filepath.Join(b.dir, e.Binary)); err != nil || !info.Mode().IsRegular() || info.Size() != e.Size {
-			continue
-		}
-		b.watch(e.Inputs)
-		if r.of(e.Inputs).fingerprint() == e.Content {
-			return e, true
-		}
+// usable reports whether a binary was built as one is to be built now, and is
+// there.
+func (b *Builder) usable(e entry, flavour, tools string) bool {
+	if e.Flavour != flavour || tools != "" && e.Toolchain != tools {
+		return false
 	}
-	return entry{}, false
+	info, err := os.Lstat(filepath.Join(b.dir, e.Binary))
+	return err == nil && info.Mode().IsRegular() && info.Size() == e.Size
 }
 
 // useLocked notes that a binary is wanted, for the sweep, and reports whether

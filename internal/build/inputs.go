@@ -122,36 +122,17 @@ func below(p, dir string) bool {
 	return p == dir || strings.HasPrefix(p, dir) && p[len(dir)] == filepath.Separator
 }
 
-// watched are the folders in which a change can concern the page. Those above
-// the project and its modules are left out while they hold nothing of them: far
-// too much happens there.
-func (in inputs) watched(root string) []string {
-	dirs := make(map[string]bool)
-	for _, d := range in.Dirs {
-		dirs[d] = true
-	}
-	homes := []string{root}
-	for _, f := range in.Files {
-		if _, err := os.Stat(f); err == nil {
-			homes = append(homes, filepath.Dir(f))
-		}
-	}
-	for _, f := range in.Files {
-		dir := filepath.Dir(f)
-		within := slices.ContainsFunc(homes, func(home string) bool { return below(dir, home) })
-		above := slices.ContainsFunc(in.Dirs, func(d string) bool { return below(d, dir) })
-		if within || !above {
-			dirs[dir] = true
-		}
-	}
+// watched are the files and folders in which a change can concern the page.
+func (in inputs) watched() []string {
+	paths := slices.Concat(in.Dirs, in.Files)
 	for _, e := range in.Embeds {
 		e.walk(func(path string, dir bool) {
 			if dir {
-				dirs[path] = true
+				paths = append(paths, path)
 			}
 		})
 	}
-	return slices.Sorted(maps.Keys(dirs))
+	return paths
 }
 
 // snapshot reads all of it.

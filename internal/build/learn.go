@@ -50,11 +50,11 @@ func (b *Builder) Learn(ctx context.Context, dir string) (stale bool, err error)
 	}
 	// Changes are heard of from here on, before anything is read.
 	failed := err != nil && ctx.Err() == nil
-	if !b.settle(p, a, func() { p.inputs, p.blind = in, failed }) || err != nil {
-		b.watch(in)
+	current := b.settle(p, a, func() { p.inputs, p.blind = in, failed })
+	b.watch(p)
+	if !current || err != nil {
 		return false, err
 	}
-	b.watch(in)
 	after := in.snapshot()
 	stale = a.changed(in, after) || b.mistaken(ctx, a.how, a.tools, dir)
 	if a.commands != nil && !stale && a.binary != "" {
@@ -63,7 +63,7 @@ func (b *Builder) Learn(ctx context.Context, dir string) (stale bool, err error)
 		}
 	}
 	var entries, before []entry
-	current := b.settle(p, a, func() {
+	current = b.settle(p, a, func() {
 		p.learned, before = true, p.entries
 		if stale || a.binary == "" {
 			return
@@ -87,6 +87,7 @@ func (b *Builder) settle(p *page, a *attempt, note func()) bool {
 		return false
 	}
 	note()
+	b.indexLocked(p)
 	return true
 }
 
@@ -199,32 +200,6 @@ func (m *module) immutable() bool {
 		return m.Replace.Version != ""
 	}
 	return m.Version != ""
-}
-
-// Affected returns the pages whose binary the change of a path can change,
-// each with the first such path. No path at all means that anything may have
-// changed. What a page is made of besides its Go files is known only when
-// Learn has ended, which then tells whether any of that has changed.
-func (b *Builder) Affected(paths []string) map[string]string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	affected := make(map[string]string)
-	for dir, p := range b.pages {
-		if paths == nil {
-			affected[dir] = ""
-		}
-		for _, path := range paths {
-			if p.concerns(path) || p.blind && below(path, dir) {
-				affected[dir] = path
-				break
-			}
-		}
-	}
-	return affected
-}
-
-func (p *page) concerns(path string) bool {
-	return p.inputs.concerns(path) || slices.ContainsFunc(p.looking, func(e entry) bool { return e.Inputs.concerns(path) })
 }
 
 func changeTime(info os.FileInfo) time.Time {

@@ -161,8 +161,8 @@ func TestWhatIsWatchedIsWatchedBeforeItIsRead(t *testing.T) {
 	p.write("pages/a/main.go", libPage) // of two binaries now the older is what is on disk
 	b := p.again()
 	lib := p.path("lib/x.go")
-	b.opts.Watch = func(dirs []string) {
-		if !slices.Contains(dirs, filepath.Dir(lib)) {
+	b.opts.Watch = func(_ string, paths []string) {
+		if !slices.Contains(paths, filepath.Dir(lib)) {
 			return
 		}
 		p.write("lib/x.go", "package lib\n\nvar X = 2\n") // a save just then

@@ -18,6 +18,7 @@ import (
 
 // A Config holds the settings of a server. It is not to be modified.
 type Config struct {
+	name string // of the file as the user gave it
 	File string // absolute path of the file, or nothing if there is none
 	Root string // absolute path of the project root
 
@@ -172,17 +173,27 @@ func Load(path string) (*Config, error) {
 //
 // The folder that holds the file is the project root, unless it is called
 // config: then its parent is. Relative paths in the file are relative to the
-// root.
+// root. What path means is settled here, once: see Reread.
 func Parse(path string, text []byte) (*Config, error) {
-	file := absolute(path)
+	return parseAt(path, absolute(path), text)
+}
+
+// Reread returns the settings that another content of the same file stands for,
+// as Parse does. The file is where it was, wherever the working directory of
+// this process is now: the folder may have been renamed.
+func (c *Config) Reread(text []byte) (*Config, error) {
+	return parseAt(c.name, c.File, text)
+}
+
+func parseAt(name, file string, text []byte) (*Config, error) {
 	root := filepath.Dir(file)
 	if filepath.Base(root) == "config" {
 		root = filepath.Dir(root)
 	}
 
 	c := Default(root)
-	c.File = file
-	if problems := decode(path, text, c); len(problems) > 0 {
+	c.name, c.File = name, file
+	if problems := decode(name, text, c); len(problems) > 0 {
 		return nil, problems
 	}
 	c.resolve(root)

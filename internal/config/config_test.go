@@ -347,7 +347,7 @@ func parse(t *testing.T, text string) *Config {
 func diffConfig(want, got *Config) string {
 	return cmp.Diff(want, got, cmp.FilterPath(func(p cmp.Path) bool {
 		switch p.Last().String() {
-		case ".standard", ".paths", ".routes":
+		case ".standard", ".paths", ".routes", ".name":
 			return true
 		}
 		return false
@@ -358,5 +358,27 @@ func wantWorker(t *testing.T, c *Config, route string, want WorkerSettings) {
 	t.Helper()
 	if diff := cmp.Diff(want, c.Worker(route)); diff != "" {
 		t.Errorf("settings for %s (-want +got):\n%s", route, diff)
+	}
+}
+
+// TestAFileIsReadAgainWhereItWas covers a process whose working directory was
+// renamed, or is another by now.
+func TestAFileIsReadAgainWhereItWas(t *testing.T) {
+	root := t.TempDir()
+	t.Chdir(root) // not parallel: the working directory is of the process
+	first, err := Parse("config/server.yaml", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	again, err := first.Reread(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.Root != root || again.File != filepath.Join(root, "config/server.yaml") {
+		t.Errorf("the project is %s, its configuration %s", again.Root, again.File)
+	}
+	if _, err := first.Reread([]byte("x: 1\n")); err == nil || !strings.HasPrefix(err.Error(), "config/server.yaml:1: ") {
+		t.Errorf("a mistake is told as %v", err)
 	}
 }

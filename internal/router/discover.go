@@ -76,6 +76,41 @@ func Discover(root string, ctx build.Context) (Discovery, error) {
 	return w.discovery(), nil
 }
 
+// IsPage reports whether Discover would find a folder below root. An error tells
+// that it could not be read.
+func IsPage(root, dir string, ctx build.Context) (bool, error) {
+	w := walk{ctx: ctx}
+	rel, err := filepath.Rel(root, dir)
+	if err != nil || rel == "." || !filepath.IsLocal(rel) {
+		return false, nil
+	}
+	at := root
+	for name := range strings.SplitSeq(rel, string(filepath.Separator)) {
+		if name == Public {
+			if page, err := w.readPage(at); page || err != nil {
+				return false, err
+			}
+		}
+		at = filepath.Join(at, name)
+		if info, err := os.Lstat(at); skipped(name) || err != nil || !info.IsDir() {
+			return false, nil
+		}
+	}
+	return w.readPage(dir)
+}
+
+// readPage reports whether a folder's Go files make it a page.
+func (w *walk) readPage(dir string) (bool, error) {
+	entries, err := os.ReadDir(dir)
+	if vanished(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return w.isPage(dir, entries)
+}
+
 // A walk collects what Discover meets.
 type walk struct {
 	ctx        build.Context

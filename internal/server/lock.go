@@ -4,15 +4,23 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"syscall"
 )
 
+// project is the folder that this server serves, by its path: whatever folder
+// that leads to is the project, a new release of it too.
+type project struct {
+	root string
+	dir  *os.File // the folder that was there last; it has the lock
+}
+
 // lockProject makes sure that no other server runs on the project. The lock
 // is on the folder itself: it leaves nothing behind, and the kernel gives it
 // back however the server ends.
-func lockProject(root string) (*os.File, error) {
+func lockProject(root string) (*project, error) {
 	dir, err := os.Open(root)
 	if err != nil {
 		return nil, fmt.Errorf("open the project folder: %w", err)
@@ -26,7 +34,34 @@ func lockProject(root string) (*os.File, error) {
 		}
 		return nil, fmt.Errorf("%s runs on %s already: stop it first", who, root)
 	}
-	return dir, nil // a file system without locks is no reason not to start
+	return &project{root, dir}, nil // a file system without locks is no reason not to start
+}
+
+func (p *project) Close() error { return p.dir.Close() }
+
+// follow reports whether the path leads to another folder than before. It takes
+// the lock of that, and works there if it worked in the one before.
+func (p *project) follow(tell func(slog.Level, string, ...slog.Attr)) (moved bool) {
+	before, err := p.dir.Stat()
+	if err != nil {
+		return false
+	}
+	now, err := os.Stat(p.root)
+	if err != nil || os.SameFile(before, now) {
+		return false // while there is none, nothing can be taken
+	}
+	next, err := lockProject(p.root)
+	if err != nil {
+		tell(slog.LevelError, "another folder is where the project was, and cannot be taken", slog.String("dir", p.root), slog.String("err", err.Error()))
+		return false
+	}
+	if here, err := os.Stat("."); err == nil && os.SameFile(here, before) {
+		os.Chdir(p.root) // it is there, or was until this moment
+	}
+	p.dir.Close()
+	p.dir = next.dir
+	tell(slog.LevelInfo, "another folder is the project now: its pages are built, and all workers are restarted", slog.String("dir", p.root))
+	return true
 }
 
 // lockHolder returns who holds the lock, where the kernel tells (proc(5),

@@ -4,13 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
-	"strings"
 	"time"
 
 	"tqserver/internal/config"
@@ -28,10 +25,10 @@ type reloader struct {
 
 func newReloader(s *Server) *reloader {
 	r := &reloader{server: s, wake: make(chan struct{}, 1), asked: make(chan chan error)}
-	r.watch()
 	cfg := s.cfg.Load()
+	s.watcher.Set("configuration", nil, []string{cfg.File})
 	text, _ := os.ReadFile(cfg.File)
-	if now, err := config.Parse(s.opts.ConfigFile, text); err == nil && reflect.DeepEqual(now, cfg) {
+	if now, err := cfg.Reread(text); err == nil && reflect.DeepEqual(now, cfg) {
 		r.text = text
 	}
 	r.wake <- struct{}{} // it may be saved before saves are heard of, or was since it was put in force
@@ -40,7 +37,7 @@ func newReloader(s *Server) *reloader {
 
 // changed tells of paths that have changed, nil for any. It never waits.
 func (r *reloader) changed(paths []string) {
-	if paths == nil || slices.ContainsFunc(paths, func(p string) bool { return !strings.HasSuffix(p, ".go") }) {
+	if paths == nil || slices.Contains(paths, r.server.cfg.Load().File) {
 		select {
 		case r.wake <- struct{}{}:
 		default:
@@ -92,21 +89,24 @@ func (r *reloader) run(ctx context.Context) {
 	}
 }
 
-// look reloads if the content of the file changed. A file that is gone is
-// waited for: it may be in the middle of being replaced.
+// look reloads if the content of the file changed, or the project's folder is
+// another. A file that is gone is waited for: it may be in the middle of being
+// replaced.
 func (r *reloader) look(ctx context.Context) {
-	r.watch()
+	moved := r.server.lock.follow(r.server.tell)
 	text, err := os.ReadFile(r.server.cfg.Load().File)
-	if err != nil || bytes.Equal(text, r.text) {
-		return
+	if err == nil && !bytes.Equal(text, r.text) {
+		r.server.tell(slog.LevelInfo, "Config file changed: "+r.server.opts.ConfigFile)
+		r.reload(ctx)
+	} else if moved {
+		r.server.supervise(ctx)
 	}
-	r.server.tell(slog.LevelInfo, "Config file changed: "+r.server.opts.ConfigFile)
-	r.reload(ctx)
 }
 
 // reload puts the file in force, or says what is wrong with it.
 func (r *reloader) reload(ctx context.Context) error {
 	s := r.server
+	moved := s.lock.follow(s.tell)
 	s.tell(slog.LevelInfo, "Reloading configuration...")
 	old := s.cfg.Load()
 	text, err := os.ReadFile(old.File)
@@ -118,13 +118,16 @@ func (r *reloader) reload(ctx context.Context) error {
 	}
 	var cfg *config.Config
 	if err == nil {
-		cfg, err = config.Parse(s.opts.ConfigFile, text)
+		cfg, err = old.Reread(text)
 	}
 	if err != nil {
 		s.store.Change(state.Event{
 			Level: slog.LevelError, Message: "the configuration is refused, the one before stays in force",
 			Attrs: []slog.Attr{slog.String("err", err.Error())},
 		}, func(srv *state.Server) { srv.ConfigError = err.Error() })
+		if moved {
+			s.supervise(ctx)
+		}
 		return err
 	}
 	s.cfg.Store(cfg)
@@ -142,51 +145,16 @@ func (r *reloader) reload(ctx context.Context) error {
 	s.store.Change(state.Event{Message: "✅ Configuration reloaded successfully"}, func(srv *state.Server) {
 		srv.ConfigError, srv.Development = "", dev
 	})
-	return s.supervisor.Configure(ctx, cfg, dev, func(workers int) {
+	return s.supervise(ctx)
+}
+
+// supervise has the supervisor take over the configuration in force, and the
+// folder that is the project now.
+func (s *Server) supervise(ctx context.Context) error {
+	cfg := s.cfg.Load()
+	return s.supervisor.Configure(ctx, cfg, s.development(cfg), func(workers int) {
 		if workers > 0 {
 			s.tell(slog.LevelInfo, "✅ All workers restarted with new configuration", slog.Int("count", workers))
 		}
 	})
-}
-
-// watch watches the file however it may be saved: every folder on the way to
-// it in which a link could be set to something else.
-func (r *reloader) watch() {
-	r.server.watcher.Add(linkFolders(r.server.cfg.Load().File))
-}
-
-// linkFolders returns the folder of path, and the folders of all links on the
-// way to what it stands for.
-func linkFolders(path string) []string {
-	dirs := []string{filepath.Dir(path)}
-	for range 40 { // as many links as the kernel follows (path_resolution(7))
-		link, rest := firstLink(path)
-		if link == "" {
-			break
-		}
-		dirs = append(dirs, filepath.Dir(link))
-		target, err := os.Readlink(link)
-		if err != nil {
-			break
-		}
-		if !filepath.IsAbs(target) {
-			target = filepath.Join(filepath.Dir(link), target)
-		}
-		path = filepath.Join(target, rest)
-		dirs = append(dirs, filepath.Dir(path))
-	}
-	slices.Sort(dirs)
-	return slices.Compact(dirs)
-}
-
-// firstLink finds the first part of a path that is a link.
-func firstLink(path string) (link, rest string) {
-	parts := strings.Split(filepath.Clean(path), string(filepath.Separator))
-	for i := range parts {
-		at := filepath.Join(string(filepath.Separator), filepath.Join(parts[:i+1]...))
-		if info, err := os.Lstat(at); err == nil && info.Mode()&fs.ModeSymlink != 0 {
-			return at, filepath.Join(parts[i+1:]...)
-		}
-	}
-	return "", ""
 }

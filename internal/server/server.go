@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,7 +48,7 @@ type Server struct {
 	front      *front
 	log        *logSink
 	access     *accesslog.Log
-	lock       io.Closer
+	lock       *project
 	reloads    *reloader
 	cfg        atomic.Pointer[config.Config] // in force
 	stop       context.CancelFunc            // set by Run
@@ -91,7 +90,7 @@ func New(cfg *config.Config, opts Options) (*Server, error) {
 	})
 	s.supervisor, err = supervisor.New(supervisor.Options{
 		Config: cfg, Store: s.store, Proxy: s.proxy, Development: dev,
-		OpenLog: s.openLog, Watch: s.watcher.Add, Pages: s.files.Pages,
+		OpenLog: s.openLog, Watch: func(page string, paths []string) { s.watcher.Set(page, nil, paths) }, Pages: s.files.Pages,
 	})
 	if err != nil {
 		s.front.Close()
@@ -234,17 +233,12 @@ func (s *Server) develop(cfg *config.Config) {
 // watch watches the pages, and in development what their answers may show
 // besides.
 func (s *Server) watch(cfg *config.Config) {
-	trees := []string{cfg.Pages.Directory}
+	s.watcher.Set("pages", []string{cfg.Pages.Directory}, nil)
 	if s.development(cfg) {
-		for _, path := range cfg.CommonFiles() {
-			if info, err := os.Stat(path); err == nil && !info.IsDir() {
-				s.watcher.Add([]string{filepath.Dir(path)})
-				continue
-			}
-			trees = append(trees, path)
-		}
+		s.watcher.Set("development", cfg.CommonFiles(), nil)
+	} else {
+		s.watcher.Set("development", nil, nil)
 	}
-	s.watcher.Trees(trees...)
 }
 
 // openLog opens a file for a page's output.
@@ -256,10 +250,12 @@ func (s *Server) openLog(template, page string) supervisor.Log {
 
 // mount serves the folders of files that the configuration names.
 func (s *Server) mount(cfg *config.Config) {
-	mounts := make([]static.Mount, len(cfg.Static))
+	mounts, dirs := make([]static.Mount, len(cfg.Static)), make([]string, len(cfg.Static))
 	for i, c := range cfg.Static {
-		mounts[i] = static.Mount{Path: c.Path, Dir: c.Dir, CacheControl: c.CacheControl}
-		s.watcher.Add(append(linkFolders(c.Dir), c.Dir)) // before it is looked for
+		mounts[i], dirs[i] = static.Mount{Path: c.Path, Dir: c.Dir, CacheControl: c.CacheControl}, c.Dir
+	}
+	s.watcher.Set("static", nil, dirs) // before they are looked for
+	for _, c := range cfg.Static {
 		if info, err := os.Stat(c.Dir); err != nil || !info.IsDir() {
 			s.tell(slog.LevelWarn, "there is no folder to serve files from: they are served when it comes", slog.String("dir", c.Dir))
 		}

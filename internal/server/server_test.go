@@ -114,26 +114,49 @@ func TestASecondServerIsToldWhoRuns(t *testing.T) {
 	lock.Close()
 }
 
-func TestEveryLinkOnTheWayToAFileIsKnown(t *testing.T) {
-	dir, err := filepath.EvalSymlinks(t.TempDir())
+func TestTheLockFollowsTheProjectsPath(t *testing.T) {
+	base := t.TempDir()
+	root, old := filepath.Join(base, "app"), filepath.Join(base, "old")
+	os.Mkdir(root, 0o755)
+	p, err := lockProject(root)
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := func(name string) string { return filepath.Join(dir, name) }
-	for _, d := range []string{"v1", "v2", "config"} {
-		os.Mkdir(at(d), 0o755)
+	defer func() { p.Close() }()
+	var told []string
+	tell := func(_ slog.Level, message string, attrs ...slog.Attr) {
+		told = append(told, message)
 	}
-	os.WriteFile(at("v1/server.yaml"), nil, 0o644)
-	os.Symlink("v1", at("current"))
-	os.Symlink("../current/server.yaml", at("config/server.yaml"))
-	want := []string{dir, at("config"), at("current"), at("v1")}
-	if diff := cmp.Diff(want, linkFolders(at("config/server.yaml"))); diff != "" {
-		t.Error(diff)
+	if p.follow(tell) {
+		t.Error("the same folder counts as another")
 	}
-	os.Symlink("loop", at("loop"))
-	if got := linkFolders(at("loop")); !slices.Contains(got, dir) {
-		t.Errorf("of a loop got %v", got)
+	os.Rename(root, old)
+	if p.follow(tell) {
+		t.Error("no folder counts as another")
 	}
+	if _, err := lockProject(old); err == nil {
+		t.Error("the folder was given up before there is another")
+	}
+	os.Mkdir(root, 0o755)
+	other, err := lockProject(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.follow(tell) || !strings.Contains(strings.Join(told, "\n"), "cannot be taken") {
+		t.Errorf("a folder that another server has is taken: %q", told)
+	}
+	other.Close()
+	if !p.follow(tell) || p.follow(tell) {
+		t.Error("another folder is not taken, or not once")
+	}
+	if _, err := lockProject(root); err == nil {
+		t.Error("the new folder has no lock")
+	}
+	free, err := lockProject(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	free.Close()
 }
 
 func TestTheLogFileHasWhatHappenedInItsFormat(t *testing.T) {

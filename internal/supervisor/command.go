@@ -24,7 +24,7 @@ func (p *page) configure(cfg settings, rebuild bool, done func(replaced bool)) {
 	}
 	p.lookIdle()
 	outdated := func(w *worker) bool {
-		return w.settings != cfg.worker || w.port != 0 && !p.ports.contains(w.port)
+		return p.outdated(w) || w.port != 0 && !p.ports.contains(w.port)
 	}
 	switch {
 	case rebuild:

@@ -113,7 +113,8 @@ type change struct {
 type settings struct {
 	worker  config.WorkerSettings
 	workers config.Workers
-	logFile string // of the worker, {path} replaced
+	project folderID // in which workers run; zero if it is not known
+	logFile string   // of the worker, {path} replaced
 
 	debounce time.Duration // changes that follow one another faster belong together
 }
@@ -456,12 +457,12 @@ func (p *page) goodBuild(a *buildAttempt, binary string, attempt state.Build) {
 		case coming != nil: // it was asked for otherwise
 		case p.redo != "":
 			p.replace(p.redo, p.good)
-		case p.serving != nil && p.serving.settings != p.cfg.worker:
+		case p.serving != nil && p.outdated(p.serving):
 			p.replace(configuration, p.good)
 		}
 		return
 	}
-	if coming != nil && coming.binary == binary {
+	if coming != nil && coming.binary == binary && (p.starting == nil || !p.outdated(&p.starting.worker)) {
 		p.good, p.shown = coming.version, attempt
 		p.shown.Number = coming.build
 		p.publish()

@@ -38,8 +38,9 @@ type Options struct {
 
 	// OpenLog opens the file that a worker's output goes to.
 	OpenLog func(template string, page string) Log
-	// Watch gets folders outside the pages directory that pages are made of.
-	Watch func(dirs []string)
+	// Watch gets what is to be watched because a page is made of it, in place of
+	// what was before.
+	Watch func(page string, paths []string)
 	// Pages gets the folders of all pages, by route.
 	Pages func(dirs map[string]string)
 }
@@ -69,7 +70,12 @@ type Supervisor struct {
 
 	// The rest belongs to Run.
 	cfg       *config.Config
+	project   folderID
+	gone      bool                // the project's folder is, and that was said
+	goneBy    time.Time           // when it counts as gone; zero while it is there
 	pages     map[string]*running // by route
+	byFolder  map[string]*running // the same
+	places    places
 	conflicts map[string][]string // folders by route
 	unread    map[string]error    // folders that cannot be read, and why
 	doomed    map[string]time.Time
@@ -153,7 +159,7 @@ func New(opts Options) (*Supervisor, error) {
 				return p, p.PID, nil
 			},
 		},
-		parent: parent, build: b, proxy: opts.Proxy, told: opts.Pages, sampler: newSampler(opts.Store), tempDir: cfg.Workers.TempDir, cfg: cfg,
+		parent: parent, build: b, proxy: opts.Proxy, told: opts.Pages, sampler: newSampler(opts.Store), tempDir: cfg.Workers.TempDir, cfg: cfg, project: identify(cfg.Root),
 		inbox: make(chan func()), begun: make(chan struct{}), ended: make(chan struct{}), wake: make(chan struct{}, 1),
 		pages: make(map[string]*running), conflicts: make(map[string][]string), doomed: make(map[string]time.Time),
 		removal: idleTimer(),
@@ -262,27 +268,24 @@ func (s *Supervisor) act(ctx context.Context) {
 		paths = nil
 	}
 	affected := s.build.Affected(paths)
-	for _, p := range s.pages {
-		if file, ok := affected[p.folder]; ok {
+	for folder, file := range affected {
+		if p := s.byFolder[folder]; p != nil {
 			p.change(change{file: file, at: saved.at})
 		}
 	}
 	if s.development() {
 		s.touch(saved, affected)
 	}
-	if saved.all || slices.ContainsFunc(paths, s.mayMovePages) {
+	if saved.all || s.mayMovePages(paths) {
 		s.discover(ctx)
 	}
 }
 
-// mayMovePages reports whether a change can make or unmake a page.
-func (s *Supervisor) mayMovePages(path string) bool {
-	dir := s.cfg.Pages.Directory
-	return strings.HasPrefix(path, dir+string(filepath.Separator)) || strings.HasPrefix(dir+string(filepath.Separator), path+string(filepath.Separator))
-}
-
 // discover compares the pages on disk with those that run.
 func (s *Supervisor) discover(ctx context.Context) {
+	if s.projectGone() {
+		return
+	}
 	found, err := router.Discover(s.cfg.Pages.Directory, s.build.Constraints())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.tell(slog.LevelError, "cannot read the pages directory: all pages stay as they are", slog.String("err", err.Error()))
@@ -292,6 +295,7 @@ func (s *Supervisor) discover(ctx context.Context) {
 	for _, p := range found.Pages {
 		wanted[p.Route] = p.Dir
 	}
+	s.places = placesOf(found)
 	s.complain(found.Unreadable)
 	changed := s.contest(found.Conflicts)
 	now := time.Now()
@@ -436,8 +440,9 @@ func (s *Supervisor) remove(route string) {
 func (s *Supervisor) route() {
 	routes := make(map[string]*proxy.Route, len(s.pages))
 	dirs := make(map[string]string, len(s.pages))
+	s.byFolder = make(map[string]*running, len(s.pages))
 	for route, p := range s.pages {
-		routes[route], dirs[route] = p.entry, p.folder
+		routes[route], dirs[route], s.byFolder[p.folder] = p.entry, p.folder, p
 	}
 	for route := range s.conflicts {
 		if routes[route] == nil {
@@ -453,10 +458,11 @@ func (s *Supervisor) route() {
 
 func (s *Supervisor) settings(route, dir string) settings {
 	w := s.cfg.Worker(route)
-	return settings{worker: w, workers: s.cfg.Workers, logFile: logPath(w.LogFile, dir, s.cfg.Pages.Directory), debounce: s.cfg.FileWatcher.Debounce}
+	return settings{worker: w, project: s.project, workers: s.cfg.Workers, logFile: logPath(w.LogFile, dir, s.cfg.Pages.Directory), debounce: s.cfg.FileWatcher.Debounce}
 }
 
-// Configure puts another configuration in force. It returns at once; replaced
+// Configure puts another configuration in force, and another folder that is the
+// project now. It returns at once; replaced
 // is called when every page has taken it over, with the number of workers that
 // were replaced for it.
 func (s *Supervisor) Configure(ctx context.Context, cfg *config.Config, development bool, replaced func(workers int)) error {
@@ -465,7 +471,11 @@ func (s *Supervisor) Configure(ctx context.Context, cfg *config.Config, developm
 		s.cfg = cfg
 		s.dev.Store(development)
 		s.ports.setRange(cfg.Workers.PortRangeStart, cfg.Workers.PortRangeEnd)
-		rebuild := cfg.Build.LDFlags != old.Build.LDFlags || !maps.Equal(cfg.Build.Env, old.Build.Env)
+		project := s.project
+		if there := identify(cfg.Root); there != (folderID{}) {
+			s.project = there
+		}
+		rebuild := s.project != project || cfg.Build.LDFlags != old.Build.LDFlags || !maps.Equal(cfg.Build.Env, old.Build.Env)
 		s.build.Configure(cfg.Build.LDFlags, cfg.Build.Env)
 		if dir := cfg.Workers.TempDir; dir != old.Workers.TempDir && dir != s.tempDir {
 			s.tell(slog.LevelWarn, "workers.temp_dir changed: it takes effect when the server is restarted")

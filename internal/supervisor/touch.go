@@ -116,13 +116,13 @@ func (s *Supervisor) commonDir(path string) string {
 }
 
 // nearest returns the page in whose folder a path lies.
-func (s *Supervisor) nearest(path string) (nearest *running) {
-	for _, p := range s.pages {
-		if strings.HasPrefix(path, p.folder+string(filepath.Separator)) && (nearest == nil || len(p.folder) > len(nearest.folder)) {
-			nearest = p
+func (s *Supervisor) nearest(path string) *running {
+	for dir := filepath.Dir(path); dir != s.cfg.Pages.Directory && below(dir, s.cfg.Pages.Directory); dir = filepath.Dir(dir) {
+		if p := s.byFolder[dir]; p != nil {
+			return p
 		}
 	}
-	return nearest
+	return nil
 }
 
 // lasting reports whether a path below dir is of a file that is meant to stay:

@@ -45,6 +45,7 @@ type worker struct {
 	socket    string // it was told to listen on; empty where there are none
 	onSocket  bool   // it does
 	settings  config.WorkerSettings
+	project   folderID // in which it runs
 	began     time.Time
 	ready     time.Time
 	swap      time.Duration // from began to the first request it could get
@@ -113,6 +114,7 @@ func (p *page) start(a *startAttempt) {
 	ctx, cancel := context.WithCancel(p.life) // ended by dropStart, at the latest in close
 	a.cancel = cancel
 	a.port, a.socket, a.settings, a.began = port, newSocket(), p.cfg.worker, time.Now()
+	a.project = identify(p.root)
 	cfg, spec := p.cfg, p.spec(a)
 	a.env = tellable(spec.Env)
 	p.starting = a
@@ -122,6 +124,12 @@ func (p *page) start(a *startAttempt) {
 		w, err := p.bring(ctx, a.worker, cfg, spec)
 		return func() { p.started(a, w, err) }
 	})
+}
+
+// outdated reports whether a worker was started with other settings than those
+// in force, or in a folder that is not the project any more.
+func (p *page) outdated(w *worker) bool {
+	return w.settings != p.cfg.worker || p.cfg.project != (folderID{}) && w.project != p.cfg.project
 }
 
 // coming is the start that is under way or waits for a port, nil if none is.
@@ -194,6 +202,7 @@ func (p *page) spec(a *startAttempt) process.Spec {
 		"TQ_LOG_FILE":                 p.out.path(),
 		"TQ_ROUTE":                    p.route,
 		"TQ_BUILD":                    strconv.Itoa(a.build),
+		"PWD":                         p.root, // as the project is called, links and all
 		"GOMAXPROCS":                  strconv.Itoa(procs),
 		"GOMEMLIMIT":                  w.GoMemLimit,
 	}

@@ -3,6 +3,7 @@ package watch
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,21 +11,29 @@ import (
 	"testing"
 )
 
-// wantWatched checks that exactly the folders are watched, by the kernel too.
+// wantWatched checks that exactly the folders are watched, and those on the way
+// to them, by the kernel too.
 func (w *Watcher) wantWatched(t *testing.T, dirs ...string) {
 	t.Helper()
+	want := map[string]bool{"/": true}
+	for _, dir := range dirs {
+		for ; !want[dir]; dir = filepath.Dir(dir) {
+			want[dir] = true
+		}
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	slices.Sort(dirs)
-	kernel := w.notify.WatchList()
-	slices.Sort(kernel)
-	var seen []string
-	for dir := range w.seen {
-		seen = append(seen, dir)
+	seen, kernel := make(map[string]bool), make(map[string]bool)
+	for _, n := range w.root.belowLocked(nil) {
+		if n.real != "" {
+			seen[n.real] = true
+		}
 	}
-	slices.Sort(seen)
-	if !slices.Equal(seen, dirs) || !slices.Equal(kernel, dirs) || len(w.names) != len(dirs) {
-		t.Errorf("watched are %v, by the kernel %v, want %v", seen, kernel, dirs)
+	for _, dir := range w.notify.WatchList() {
+		kernel[dir] = true
+	}
+	if !maps.Equal(seen, want) || !maps.Equal(kernel, want) || len(w.names) != len(want) {
+		t.Errorf("watched are %v, by the kernel %v, want %v", seen, kernel, want)
 	}
 }
 
@@ -52,7 +61,7 @@ func TestFoldersThatComeAndGoLeaveNoWatch(t *testing.T) {
 		}
 	}
 	s.caughtUp(t, root)
-	w.wantWatched(t, filepath.Dir(root), root)
+	w.wantWatched(t, root)
 }
 
 func TestAFolderThatIsReplacedAtOnceIsStillWatched(t *testing.T) {
@@ -78,7 +87,7 @@ func TestAFolderThatIsReplacedAtOnceIsStillWatched(t *testing.T) {
 	s.caughtUp(t, root)
 	write(t, filepath.Join(a, "main.go"))
 	s.want(t, filepath.Join(a, "main.go"))
-	w.wantWatched(t, filepath.Dir(root), root, a)
+	w.wantWatched(t, root, a)
 }
 
 func TestAFolderMovedOutIsNotWatchedAndMovedInItIs(t *testing.T) {
@@ -90,13 +99,13 @@ func TestAFolderMovedOutIsNotWatchedAndMovedInItIs(t *testing.T) {
 		rename(t, a, away)
 		s.want(t, a)
 		s.caughtUp(t, root)
-		w.wantWatched(t, filepath.Dir(root), root)
+		w.wantWatched(t, root)
 		rename(t, away, a)
 		s.want(t, a, filepath.Join(a, "b", "main.go"))
 		write(t, filepath.Join(a, "b", "main.go"))
 		s.want(t, filepath.Join(a, "b", "main.go"))
 	}
-	w.wantWatched(t, filepath.Dir(root), root, a, filepath.Join(a, "b"))
+	w.wantWatched(t, root, a, filepath.Join(a, "b"))
 }
 
 func TestAStormOfRenamesEndsWithWhatIsThere(t *testing.T) {
@@ -111,7 +120,7 @@ func TestAStormOfRenamesEndsWithWhatIsThere(t *testing.T) {
 	s.caughtUp(t, root)
 	write(t, filepath.Join(last, "sub", "main.go"))
 	s.want(t, filepath.Join(last, "sub", "main.go"))
-	w.wantWatched(t, filepath.Dir(root), root, last, filepath.Join(last, "sub"))
+	w.wantWatched(t, root, last, filepath.Join(last, "sub"))
 }
 
 func TestACheckoutIsFollowed(t *testing.T) {
@@ -146,7 +155,7 @@ func TestACheckoutIsFollowed(t *testing.T) {
 		git("checkout", "-q", []string{"one", "two"}[i%2])
 	}
 	s.caughtUp(t, root)
-	want := []string{filepath.Dir(root), root}
+	want := []string{root}
 	for i := range 20 {
 		a, b := filepath.Join(root, fmt.Sprint("a", i)), filepath.Join(root, fmt.Sprint("b", i))
 		want = append(want, a, b, filepath.Join(b, "y"))
@@ -165,7 +174,7 @@ func TestHiddenFoldersThatComeLaterAreNotWatched(t *testing.T) {
 	write(t, filepath.Join(root, "node_modules", "x", "y.js"))
 	write(t, filepath.Join(root, "a", "node_modules", "x", "y.js"))
 	s.caughtUp(t, root)
-	w.wantWatched(t, filepath.Dir(root), root, filepath.Join(root, "a"))
+	w.wantWatched(t, root, filepath.Join(root, "a"))
 }
 
 func TestWhatComesAboveATreeIsNotWatchedButForTheTree(t *testing.T) {
@@ -177,7 +186,7 @@ func TestWhatComesAboveATreeIsNotWatchedButForTheTree(t *testing.T) {
 	write(t, filepath.Join(elsewhere, "other", "deep", "x"))
 	rename(t, elsewhere, filepath.Join(base, "project"))
 	s.want(t, root, filepath.Join(root, "a", "main.go"))
-	w.wantWatched(t, base, filepath.Dir(root), root, filepath.Join(root, "a"))
+	w.wantWatched(t, base, root, filepath.Join(root, "a"))
 }
 
 func TestAFolderThatHasTwoNamesIsReportedUnderBoth(t *testing.T) {
@@ -185,7 +194,7 @@ func TestAFolderThatHasTwoNamesIsReportedUnderBoth(t *testing.T) {
 	real, link := filepath.Join(base, "real"), filepath.Join(base, "link")
 	write(t, filepath.Join(real, "p", "main.go"))
 	os.Symlink("real", link)
-	w, s := watchTree(t, link, func(w *Watcher) { w.Add([]string{filepath.Join(real, "p")}) })
+	w, s := watchTree(t, link, func(w *Watcher) { w.Set("paths", nil, []string{filepath.Join(real, "p")}) })
 	for range 2 {
 		write(t, filepath.Join(real, "p", "main.go"))
 		s.want(t, filepath.Join(real, "p", "main.go"), filepath.Join(link, "p", "main.go"))
@@ -195,8 +204,8 @@ func TestAFolderThatHasTwoNamesIsReportedUnderBoth(t *testing.T) {
 	s.caughtUp(t, link)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.seen[filepath.Join(link, "p")] != "" || slices.Contains(w.notify.WatchList(), filepath.Join(real, "p")) {
-		t.Errorf("watched are %v", w.seen)
+	if slices.Contains(w.notify.WatchList(), filepath.Join(real, "p")) {
+		t.Errorf("watched are %v", w.notify.WatchList())
 	}
 }
 
@@ -208,7 +217,7 @@ func TestALinkInATreeHidesNothing(t *testing.T) {
 	s.caughtUp(t, root)
 	write(t, filepath.Join(root, "a", "main.go"))
 	s.want(t, filepath.Join(root, "a", "main.go"))
-	w.wantWatched(t, filepath.Dir(root), root, filepath.Join(root, "a"))
+	w.wantWatched(t, root, filepath.Join(root, "a"))
 }
 
 func TestATreeThatIsALinkFollowsIt(t *testing.T) {
@@ -231,12 +240,12 @@ func TestAfterAnOverflowAReplacedFolderIsWatched(t *testing.T) {
 	write(t, filepath.Join(a, "main.go"))
 	w := New(func(err error) { t.Log(err) })
 	defer w.notify.Close()
-	w.Trees(root)
+	w.Set("trees", []string{root}, nil)
 	w.mu.Lock()
 	w.notify.Remove(a) // as the kernel does when the folder goes, and nobody hears of it
 	w.mu.Unlock()
 	w.rescan()
-	w.wantWatched(t, filepath.Dir(root), root, a)
+	w.wantWatched(t, root, a)
 }
 
 func TestWhereTheKernelCannotWatchWhatIsThereIsNoNews(t *testing.T) {
@@ -247,8 +256,8 @@ func TestWhereTheKernelCannotWatchWhatIsThereIsNoNews(t *testing.T) {
 	w.notify.Close()
 	w.notify = nil
 	w.goBlindLocked(errors.New("blind"))
-	w.Trees(root)
-	w.Add([]string{lib})
+	w.Set("trees", []string{root}, nil)
+	w.Set("paths", nil, []string{lib})
 	if got := w.compare(); len(got) != 0 {
 		t.Errorf("reported are %v", got)
 	}

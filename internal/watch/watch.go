@@ -10,6 +10,12 @@
 // sees only a part, as on a network mount, the folders are compared with what
 // they were, twice a second.
 //
+// A path means whatever it leads to at the moment. Each folder on the way to
+// it is watched too, and those on the way to what links on it lead to, but of
+// these only the names that the way goes through matter: nothing else that
+// happens there leaves this package. All of that is a tree of nodes by path
+// (node.go), so that an event costs what it touches, however much is watched.
+//
 // Events are handed on as they come: what belongs to one save is for the
 // reader to decide, because waiting would make every save late.
 package watch
@@ -19,11 +25,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -33,33 +37,32 @@ import (
 
 const pollEvery = 500 * time.Millisecond
 
-// Watcher watches folders. Its methods may be called from any goroutine.
+// Watcher watches files and folders. Its methods may be called from any
+// goroutine.
 type Watcher struct {
 	notify *fsnotify.Watcher // nil if the kernel has none to give
 	remote func(dir string) string
 	warn   func(error)
 
-	mu    sync.Mutex          // guards all below
-	trees []string            // watched with all below them
-	flat  map[string]bool     // watched by themselves
-	seen  map[string]string   // folders that are watched, and what notify knows them as: without links
-	names map[string][]string // the other way round: a folder may be watched under several names
-	blind bool                // the kernel cannot watch all of it: poll
+	mu    sync.Mutex // guards all below
+	asked map[string]request
+	root  *node              // of all paths that matter
+	names map[string][]*node // folders as notify knows them, without links: one may have several names
+	blind bool               // the kernel cannot watch all of it: poll
 	state map[string]stamp
 	poked chan struct{} // there is something to poll
 }
 
-// stamp tells one state of a file from another.
-type stamp struct {
-	changed time.Time
-	size    int64
-	mode    fs.FileMode
-}
+// request is what is watched for somebody.
+type request struct{ trees, paths []string }
 
 // New returns a Watcher that watches nothing yet. If the kernel cannot watch,
 // warn is told, once, and folders are polled.
 func New(warn func(error)) *Watcher {
-	w := &Watcher{remote: remote, warn: warn, flat: make(map[string]bool), seen: make(map[string]string), names: make(map[string][]string), poked: make(chan struct{}, 1)}
+	w := &Watcher{
+		remote: remote, warn: warn, asked: make(map[string]request), root: &node{path: string(filepath.Separator)},
+		names: make(map[string][]*node), poked: make(chan struct{}, 1),
+	}
 	var err error
 	if w.notify, err = fsnotify.NewWatcher(); err != nil {
 		w.goBlindLocked(fmt.Errorf("the kernel gives no watcher, raise fs.inotify.max_user_instances: %w", err))
@@ -67,35 +70,43 @@ func New(warn func(error)) *Watcher {
 	return w
 }
 
-// Trees sets the folders that are watched with all below them. They need not
-// exist: one that is missing is noticed when it comes.
-func (w *Watcher) Trees(roots ...string) {
+// Set sets what is watched for somebody, in place of what was before: trees are
+// folders with all below them, paths are files, and folders with what they hold.
+// All are absolute. They need not exist: what is missing is noticed when it
+// comes. What nobody wants any more is not watched.
+func (w *Watcher) Set(who string, trees, paths []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	before := w.trees
-	w.trees = slices.Clone(roots)
-	for _, root := range roots {
-		w.reachLocked(root)
-		w.addTreeLocked(root, nil)
-		if w.blind && !slices.Contains(before, root) {
-			noteTree(w.state, root) // what is there already is no news
-		}
+	before, now := w.asked[who], request{slices.Clone(trees), slices.Clone(paths)}
+	if slices.Equal(before.trees, now.trees) && slices.Equal(before.paths, now.paths) {
+		return
 	}
-}
-
-// Add watches folders by themselves too. One that is missing is watched for
-// where it would come.
-func (w *Watcher) Add(dirs []string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, dir := range dirs {
-		if !w.flat[dir] {
-			w.flat[dir] = true
-			w.reachLocked(dir)
-			if w.blind && !slices.ContainsFunc(w.trees, func(t string) bool { return below(dir, t) }) {
-				noteFolder(w.state, dir)
-			}
-		}
+	w.asked[who] = now
+	if len(trees)+len(paths) == 0 {
+		delete(w.asked, who)
+	}
+	for _, path := range trees {
+		n := w.nodeLocked(path)
+		n.trees++
+		w.reachLocked(n)
+		w.openLocked(n, nil)
+	}
+	for _, path := range paths {
+		n := w.nodeLocked(path)
+		n.paths++
+		w.reachLocked(n)
+		w.openLocked(n, nil)
+	}
+	if w.blind { // what is there already is no news
+		now.note(w.state)
+	}
+	for _, path := range before.trees {
+		w.nodeLocked(path).trees--
+		w.leaveLocked(path)
+	}
+	for _, path := range before.paths {
+		w.nodeLocked(path).paths--
+		w.leaveLocked(path)
 	}
 }
 
@@ -141,161 +152,75 @@ func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
 
 // batch takes all events that are there already.
 func (w *Watcher) batch(e fsnotify.Event) []string {
-	var paths []string
+	var r report
 	for {
-		paths = w.take(paths, e)
+		w.take(&r, e)
 		select {
 		case e = <-w.notify.Events:
 		default:
-			return paths
+			return r.paths
 		}
 	}
 }
 
-func (w *Watcher) take(paths []string, e fsnotify.Event) []string {
+// report collects paths that may have changed, each once.
+type report struct {
+	paths []string
+	known map[string]bool
+}
+
+func (r *report) add(path string) {
+	if r == nil || r.known[path] {
+		return
+	}
+	if r.known == nil {
+		r.known = make(map[string]bool)
+	}
+	r.known[path] = true
+	r.paths = append(r.paths, path)
+}
+
+func (w *Watcher) take(r *report, e fsnotify.Event) {
 	if e.Name == "" {
-		return paths
+		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, name := range w.namesLocked(e.Name) {
-		paths = w.noteLocked(paths, name, e.Op)
+	dir, name := filepath.Dir(e.Name), filepath.Base(e.Name)
+	for _, n := range slices.Clone(w.names[dir]) {
+		w.noteLocked(r, n, name, e.Op)
 	}
-	return paths
-}
-
-// namesLocked returns the names under which a path that notify knows is
-// watched.
-func (w *Watcher) namesLocked(path string) []string {
-	names := slices.Clone(w.names[path])
-	for _, dir := range w.names[filepath.Dir(path)] {
-		if name := filepath.Join(dir, filepath.Base(path)); !slices.Contains(names, name) {
-			names = append(names, name)
+	for _, n := range slices.Clone(w.names[e.Name]) { // who holds it may be watched under another name, or by nobody
+		if n.parent != nil {
+			w.noteLocked(r, n.parent, filepath.Base(n.path), e.Op)
 		}
 	}
-	return names
 }
 
-func (w *Watcher) noteLocked(paths []string, name string, op fsnotify.Op) []string {
+// noteLocked notes that something happened to a name in a folder.
+func (w *Watcher) noteLocked(r *report, dir *node, name string, op fsnotify.Op) {
+	n := dir.children[name]
+	if n == nil && !dir.open {
+		return // the folder is only on the way to something else
+	}
+	path := filepath.Join(dir.path, name)
 	if op == fsnotify.Chmod {
-		if info, err := os.Stat(name); err != nil || !info.IsDir() || w.seen[name] != "" {
-			return paths
+		if info, err := os.Stat(path); err != nil || !info.IsDir() || n != nil && n.real != "" {
+			return
 		}
 		op = fsnotify.Create // a folder that could not be read before
 	}
-	paths = append(paths, name)
-	if !op.Has(fsnotify.Create) && !op.Has(fsnotify.Remove) && !op.Has(fsnotify.Rename) {
-		return paths
-	}
-	// What has this name now need not be what had it when the event was made,
-	// nor what is watched under it.
-	w.dropLocked(name)
-	for _, wanted := range w.wantedLocked() {
-		if below(wanted, name) {
-			w.reachLocked(wanted)
-			if wanted != name {
-				paths = append(paths, wanted)
-			}
-			if w.flat[wanted] { // nobody watched it for a moment
-				entries, _ := os.ReadDir(wanted)
-				for _, d := range entries {
-					paths = append(paths, filepath.Join(wanted, d.Name()))
-				}
-			}
-		}
-	}
-	w.addTreeLocked(name, &paths) // last, or of a tree that came meanwhile only the root were watched
-	return paths
-}
-
-// wantedLocked are the folders that were asked for by name.
-func (w *Watcher) wantedLocked() []string {
-	return slices.AppendSeq(slices.Clone(w.trees), maps.Keys(w.flat))
-}
-
-// reachLocked watches a folder and the one that holds it, so that its going
-// and coming is seen, or as far down towards it as there is anything.
-func (w *Watcher) reachLocked(dir string) {
-	w.addLocked(existing(filepath.Dir(dir)))
-	for at := ""; at != existing(dir); {
-		at = existing(dir)
-		w.addLocked(at)
-	}
-}
-
-// addTreeLocked watches what is wanted of root and all below it, and appends
-// what that holds to found.
-func (w *Watcher) addTreeLocked(root string, found *[]string) {
-	for _, t := range w.trees {
-		switch {
-		case below(root, t) && !hidden(t, root):
-			w.addBelowLocked(root, root == t, found)
-			return
-		case below(t, root):
-			w.addBelowLocked(t, true, found)
-		}
-	}
-}
-
-// addBelowLocked watches top and all below it. Links are not followed, but top
-// may be one if it was asked for by name.
-func (w *Watcher) addBelowLocked(top string, named bool, found *[]string) {
-	if info, err := os.Lstat(top); err != nil || !info.IsDir() && !named {
-		return
-	}
-	w.addLocked(top)
-	fs.WalkDir(os.DirFS(top), ".", func(rel string, d fs.DirEntry, err error) error {
-		if rel == "." {
-			return nil
-		}
-		path := filepath.Join(top, rel)
-		if err == nil && found != nil {
-			*found = append(*found, path)
-		}
-		switch {
-		case err != nil || !d.IsDir():
-			return nil
-		case skipped(d.Name()):
-			return fs.SkipDir
-		}
-		w.addLocked(path)
-		return nil
-	})
-}
-
-func (w *Watcher) addLocked(dir string) {
-	if w.notify == nil || w.seen[dir] != "" {
-		return
-	}
-	real, err := filepath.EvalSymlinks(dir)
-	if err == nil && len(w.names[real]) == 0 {
-		err = w.notify.Add(real)
+	if dir.open || n.wanted() {
+		r.add(path)
 	}
 	switch {
-	case err == nil:
-		w.seen[dir] = real
-		w.names[real] = append(w.names[real], dir)
-		if on := w.remote(real); on != "" {
-			w.goBlindLocked(fmt.Errorf("%s lies on %s, and of what others change there the kernel says nothing", dir, on))
-		}
-	case errors.Is(err, syscall.ENOSPC):
-		w.goBlindLocked(fmt.Errorf("the kernel's limit of watched folders is reached, raise fs.inotify.max_user_watches: %w", err))
-	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission):
-		w.goBlindLocked(fmt.Errorf("watch %s: %w", dir, err))
-	}
-}
-
-// dropLocked forgets a folder that went, and all below it.
-func (w *Watcher) dropLocked(path string) {
-	for name, real := range w.seen {
-		if !below(name, path) {
-			continue
-		}
-		delete(w.seen, name)
-		w.names[real] = slices.DeleteFunc(w.names[real], func(n string) bool { return n == name })
-		if len(w.names[real]) == 0 {
-			delete(w.names, real)
-			w.notify.Remove(real)
+	case op.Has(fsnotify.Create) || op.Has(fsnotify.Remove) || op.Has(fsnotify.Rename):
+		// What has this name now need not be what had it when the event was made,
+		// nor what is watched under it.
+		w.renewLocked(r, dir, n, path)
+	case n != nil:
+		for _, link := range n.linkedLocked() {
+			r.add(link.path)
 		}
 	}
 }
@@ -305,17 +230,11 @@ func (w *Watcher) dropLocked(path string) {
 func (w *Watcher) rescan() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for real := range w.names {
-		w.notify.Remove(real)
+	all := w.root.affectedLocked()
+	for _, n := range slices.Backward(all) {
+		w.forgetLocked(n)
 	}
-	clear(w.seen)
-	clear(w.names)
-	for _, wanted := range w.wantedLocked() {
-		w.reachLocked(wanted)
-	}
-	for _, root := range w.trees {
-		w.addTreeLocked(root, nil)
-	}
+	w.restoreLocked(nil, all)
 }
 
 // goBlindLocked begins to poll.
@@ -329,94 +248,50 @@ func (w *Watcher) goBlindLocked(err error) {
 	w.poked <- struct{}{}
 }
 
-// compare returns what differs from the last time.
-func (w *Watcher) compare() []string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	now := w.statesLocked()
-	var paths []string
-	for path, s := range now {
-		if before, ok := w.state[path]; !ok || before != s {
-			paths = append(paths, path)
-		}
-	}
-	for path := range w.state {
-		if _, ok := now[path]; !ok {
-			paths = append(paths, path)
-		}
-	}
-	w.state = now
-	slices.Sort(paths)
-	return paths
-}
-
-func (w *Watcher) statesLocked() map[string]stamp {
-	states := make(map[string]stamp)
-	for _, root := range w.trees {
-		noteTree(states, root)
-	}
-	for dir := range w.flat {
-		noteFolder(states, dir)
-	}
-	return states
-}
-
-func noteTree(states map[string]stamp, root string) {
-	fs.WalkDir(os.DirFS(root), ".", func(rel string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return nil
-		}
-		if d.IsDir() && rel != "." && skipped(d.Name()) {
-			return fs.SkipDir
-		}
-		note(states, filepath.Join(root, rel), d)
-		return nil
-	})
-}
-
-func noteFolder(states map[string]stamp, dir string) {
-	entries, _ := os.ReadDir(dir)
-	for _, d := range entries {
-		note(states, filepath.Join(dir, d.Name()), d)
-	}
-}
-
-func note(states map[string]stamp, path string, d fs.DirEntry) {
-	info, err := d.Info()
-	if err != nil {
+// watchLocked has the kernel watch a folder.
+func (w *Watcher) watchLocked(n *node) {
+	if w.notify == nil || n.real != "" {
 		return
 	}
-	s := stamp{mode: info.Mode()}
-	if !d.IsDir() {
-		s.changed, s.size = info.ModTime(), info.Size()
-	}
-	states[path] = s
-}
-
-// skipped are folders in which nothing a page is made of can lie.
-func skipped(name string) bool { return name[0] == '.' || name == "node_modules" }
-
-// hidden reports whether path is a skipped folder below tree, or lies in one.
-func hidden(tree, path string) bool {
-	for ; path != tree; path = filepath.Dir(path) {
-		if skipped(filepath.Base(path)) {
-			return true
+	w.followLocked(n)
+	real, err := filepath.EvalSymlinks(n.path)
+	if err == nil {
+		var info fs.FileInfo
+		if info, err = os.Stat(real); err == nil && !info.IsDir() {
+			return
 		}
 	}
-	return false
-}
-
-// below reports whether path is dir or lies below it.
-func below(path, dir string) bool {
-	return path == dir || strings.HasPrefix(path, dir+string(filepath.Separator))
-}
-
-// existing returns dir, or the nearest folder above it that exists.
-func existing(dir string) string {
-	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		if info, err := os.Stat(dir); err == nil && info.IsDir() {
-			break
-		}
+	if err == nil && len(w.names[real]) == 0 {
+		err = w.notify.Add(real)
 	}
-	return dir
+	switch {
+	case err == nil:
+		n.real = real
+		w.names[real] = append(w.names[real], n)
+	case errors.Is(err, syscall.ENOSPC):
+		w.goBlindLocked(fmt.Errorf("the kernel's limit of watched folders is reached, raise fs.inotify.max_user_watches: %w", err))
+	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.ENOTDIR) && !errors.Is(err, syscall.ELOOP):
+		w.goBlindLocked(fmt.Errorf("watch %s: %w", n.path, err))
+	}
+}
+
+// unwatchLocked has the kernel watch a folder no more, unless that has another
+// name.
+func (w *Watcher) unwatchLocked(n *node) {
+	if n.real == "" {
+		return
+	}
+	w.names[n.real] = slices.DeleteFunc(w.names[n.real], func(other *node) bool { return other == n })
+	if len(w.names[n.real]) == 0 {
+		delete(w.names, n.real)
+		w.notify.Remove(n.real)
+	}
+	n.real = ""
+}
+
+// checkRemoteLocked polls if others change a folder too.
+func (w *Watcher) checkRemoteLocked(n *node) {
+	if on := w.remote(n.path); on != "" {
+		w.goBlindLocked(fmt.Errorf("%s lies on %s, and of what others change there the kernel says nothing", n.path, on))
+	}
 }

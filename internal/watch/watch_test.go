@@ -27,7 +27,7 @@ type seen struct {
 func watchTree(t *testing.T, root string, prepare func(*Watcher)) (*Watcher, *seen) {
 	t.Helper()
 	w := New(func(err error) { t.Log(err) })
-	w.Trees(root)
+	w.Set("trees", []string{root}, nil)
 	if prepare != nil {
 		prepare(w)
 	}
@@ -154,11 +154,7 @@ func TestARootThatGoesAndComesBackIsWatchedAgain(t *testing.T) {
 		write(t, filepath.Join(root, "a", "main.go"))
 		s.want(t, filepath.Join(root, "a", "main.go"))
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.seen) != 3 || len(w.notify.WatchList()) != 3 {
-		t.Errorf("watched are %v and %v", w.seen, w.notify.WatchList())
-	}
+	w.wantWatched(t, root, filepath.Join(root, "a"))
 }
 
 func TestARootThatDoesNotExistIsSeenToCome(t *testing.T) {
@@ -175,7 +171,7 @@ func TestARootThatDoesNotExistIsSeenToCome(t *testing.T) {
 func TestAFlatFolderIsWatchedByItself(t *testing.T) {
 	root, lib := t.TempDir(), filepath.Join(t.TempDir(), "lib")
 	write(t, filepath.Join(lib, "lib.go"))
-	_, s := watchTree(t, root, func(w *Watcher) { w.Add([]string{lib}) })
+	_, s := watchTree(t, root, func(w *Watcher) { w.Set("paths", nil, []string{lib}) })
 	write(t, filepath.Join(lib, "lib.go"))
 	s.want(t, filepath.Join(lib, "lib.go"))
 	rename(t, lib, lib+".away")
@@ -189,7 +185,7 @@ func TestAFlatFolderIsWatchedByItself(t *testing.T) {
 func TestAFlatFolderMayBeMissing(t *testing.T) {
 	base := t.TempDir()
 	lib := filepath.Join(base, "a", "b", "lib")
-	_, s := watchTree(t, t.TempDir(), func(w *Watcher) { w.Add([]string{lib}) })
+	_, s := watchTree(t, t.TempDir(), func(w *Watcher) { w.Set("paths", nil, []string{lib}) })
 	write(t, filepath.Join(lib, "lib.go"))
 	s.want(t, lib)
 	write(t, filepath.Join(lib, "lib.go"))
@@ -201,13 +197,7 @@ func TestHiddenFoldersAreNotWatched(t *testing.T) {
 	write(t, filepath.Join(root, ".git", "index"))
 	write(t, filepath.Join(root, "node_modules", "x", "y.js"))
 	w, _ := watchTree(t, root, nil)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for dir := range w.seen {
-		if below(dir, filepath.Join(root, ".git")) || below(dir, filepath.Join(root, "node_modules")) {
-			t.Errorf("%s is watched", dir)
-		}
-	}
+	w.wantWatched(t, root)
 }
 
 func TestAnOverflowMeansAnything(t *testing.T) {
@@ -229,7 +219,7 @@ func TestWhereTheKernelCannotWatchFoldersAreCompared(t *testing.T) {
 	root, lib := t.TempDir(), t.TempDir()
 	write(t, filepath.Join(root, "old.go"))
 	_, s := watchTree(t, root, func(w *Watcher) {
-		w.Add([]string{lib})
+		w.Set("paths", nil, []string{lib})
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.goBlindLocked(errors.New("blind"))
@@ -255,7 +245,7 @@ func TestAMountThatOthersChangeIsPolled(t *testing.T) {
 		}
 		return ""
 	}
-	w.Trees(root)
+	w.Set("trees", []string{root}, nil)
 	if want := []string{share + " lies on NFS, and of what others change there the kernel says nothing"}; !slices.Equal(warned, want) || !w.blind {
 		t.Errorf("warned of %q, want %q", warned, want)
 	}

@@ -1,0 +1,120 @@
+package build
+
+import (
+	"path/filepath"
+	"slices"
+)
+
+// index finds the pages that a path can concern without asking each: saves are
+// told from what else happens in the folders of hundreds of pages.
+type index struct {
+	leads map[string]map[*page]bool // by path: what a page is made of is there, or below
+	holds map[string]map[*page]bool // by folder: files below it can be what a page is made of
+	keys  map[*page][2][]string     // under which it is found
+}
+
+// indexLocked has a page found by what it can be made of now.
+func (b *Builder) indexLocked(p *page) {
+	b.index.remove(p)
+	if b.pages[p.dir] != p {
+		return
+	}
+	leads, holds := make(map[string]bool), map[string]bool{p.dir: true}
+	for _, in := range p.possible() {
+		for _, path := range slices.Concat(in.Dirs, in.Files) {
+			for at := path; !leads[at]; at = filepath.Dir(at) {
+				leads[at] = true
+			}
+		}
+		for _, dir := range in.Dirs {
+			holds[dir] = true
+		}
+		for _, e := range in.Embeds {
+			holds[e.Dir] = true
+		}
+	}
+	b.index.add(p, leads, holds)
+}
+
+func (x *index) add(p *page, leads, holds map[string]bool) {
+	if x.keys == nil {
+		x.leads, x.holds, x.keys = make(map[string]map[*page]bool), make(map[string]map[*page]bool), make(map[*page][2][]string)
+	}
+	var keys [2][]string
+	for i, of := range []struct {
+		paths map[string]bool
+		pages map[string]map[*page]bool
+	}{{leads, x.leads}, {holds, x.holds}} {
+		for path := range of.paths {
+			if of.pages[path] == nil {
+				of.pages[path] = make(map[*page]bool)
+			}
+			of.pages[path][p] = true
+			keys[i] = append(keys[i], path)
+		}
+	}
+	x.keys[p] = keys
+}
+
+func (x *index) remove(p *page) {
+	for i, pages := range []map[string]map[*page]bool{x.leads, x.holds} {
+		for _, path := range x.keys[p][i] {
+			if delete(pages[path], p); len(pages[path]) == 0 {
+				delete(pages, path)
+			}
+		}
+	}
+	delete(x.keys, p)
+}
+
+// candidates returns the pages that a path can concern, and maybe more.
+func (x *index) candidates(path string) map[*page]bool {
+	found := make(map[*page]bool)
+	for p := range x.leads[path] {
+		found[p] = true
+	}
+	for at := path; ; at = filepath.Dir(at) {
+		for p := range x.holds[at] {
+			found[p] = true
+		}
+		if at == filepath.Dir(at) {
+			return found
+		}
+	}
+}
+
+// Affected returns the pages whose binary the change of a path can change,
+// each with the first such path. No path at all means that anything may have
+// changed. What a page is made of besides its Go files is known only when
+// Learn has ended, which then tells whether any of that has changed.
+func (b *Builder) Affected(paths []string) map[string]string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	affected := make(map[string]string)
+	if paths == nil {
+		for dir := range b.pages {
+			affected[dir] = ""
+		}
+	}
+	for _, path := range paths {
+		for p := range b.index.candidates(path) {
+			if _, known := affected[p.dir]; !known && p.concerns(path) {
+				affected[p.dir] = path
+			}
+		}
+	}
+	return affected
+}
+
+// possible is what the page is made of, and what it may turn out to be made of.
+func (p *page) possible() []inputs {
+	all := []inputs{p.inputs}
+	for _, e := range p.looking {
+		all = append(all, e.Inputs)
+	}
+	return all
+}
+
+func (p *page) concerns(path string) bool {
+	return p.blind && below(path, p.dir) || slices.ContainsFunc(p.possible(), func(in inputs) bool { return in.concerns(path) })
+}

@@ -1,0 +1,133 @@
+package supervisor
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"tqserver/internal/router"
+)
+
+// places are the folders in which pages were found last. Most of what changes
+// below the pages directory is data and sources of pages that are known: to look
+// for pages each time would cost the more the more there are.
+type places struct {
+	pages map[string]bool
+	ways  map[string]bool // those, those that cannot be read, and all above them
+}
+
+func placesOf(found router.Discovery) places {
+	p := places{pages: make(map[string]bool), ways: make(map[string]bool)}
+	for _, page := range found.Pages {
+		p.pages[page.Dir] = true
+	}
+	for _, c := range found.Conflicts {
+		for _, dir := range c.Dirs {
+			p.pages[dir] = true
+		}
+	}
+	for dir := range p.pages {
+		p.addWay(dir)
+	}
+	for dir := range found.Unreadable {
+		p.addWay(dir)
+	}
+	return p
+}
+
+func (p places) addWay(path string) {
+	for ; !p.ways[path]; path = filepath.Dir(path) {
+		p.ways[path] = true
+	}
+}
+
+// mayMovePages reports whether changes can make or unmake a page.
+func (s *Supervisor) mayMovePages(paths []string) bool {
+	pages := s.cfg.Pages.Directory
+	asked := make(map[string]bool) // folders
+	for _, path := range paths {
+		if s.places.ways[path] || below(pages, path) {
+			return true
+		}
+		if !below(path, pages) {
+			continue
+		}
+		dir, isSource := filepath.Dir(path), strings.HasSuffix(path, ".go")
+		if isSource && !asked[dir] {
+			asked[dir] = true
+			page, err := router.IsPage(pages, dir, s.build.Constraints())
+			if err != nil || page != s.places.pages[dir] {
+				return true
+			}
+		}
+		if !isSource && closed(path) {
+			return true // what is in it cannot be told, which is said
+		}
+	}
+	return false
+}
+
+// closed reports whether a path is a folder that may not be read.
+func closed(path string) bool {
+	info, err := os.Lstat(path)
+	if err != nil || !info.IsDir() {
+		return false
+	}
+	dir, err := os.Open(path)
+	if err != nil {
+		return errors.Is(err, fs.ErrPermission)
+	}
+	dir.Close()
+	return false
+}
+
+// projectGone reports whether the project's folder is not there. It was renamed,
+// or another release of it comes in a moment: what runs goes on, as nobody has
+// removed a page. It is said once, if the folder stays away.
+func (s *Supervisor) projectGone() bool {
+	_, err := os.Stat(s.root)
+	missing, now := errors.Is(err, fs.ErrNotExist), time.Now()
+	switch {
+	case !missing:
+		if s.gone {
+			s.tell(slog.LevelInfo, "the project's folder is there again", slog.String("dir", s.root))
+		}
+		s.gone, s.goneBy = false, time.Time{}
+	case s.goneBy.IsZero():
+		s.goneBy = now.Add(s.cfg.FileWatcher.Debounce)
+		s.removal.Reset(s.cfg.FileWatcher.Debounce)
+	case s.gone:
+	case now.Before(s.goneBy):
+		s.removal.Reset(s.goneBy.Sub(now))
+	default:
+		s.gone = true
+		s.tell(slog.LevelWarn, "the project's folder is gone: pages serve on as they are until there is one again", slog.String("dir", s.root))
+	}
+	return missing
+}
+
+// folderID tells one folder from another that has its path later. The zero value
+// is none.
+type folderID struct{ device, inode uint64 }
+
+func identify(dir string) folderID {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return folderID{}
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return folderID{}
+	}
+	return folderID{uint64(stat.Dev), uint64(stat.Ino)}
+}
+
+// below reports whether path is dir or lies below it.
+func below(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
+}

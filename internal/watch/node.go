@@ -1,0 +1,261 @@
+package watch
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// node is a path that matters: somebody asked for it, it lies in a tree that
+// somebody asked for, or it is on the way to one that does.
+type node struct {
+	path     string
+	parent   *node            // nil for the root
+	children map[string]*node // by name
+
+	trees, paths int    // how often it was asked for, and as what
+	real         string // what the kernel watches it as; empty if it does not
+	open         bool   // all that it holds matters
+	deep         bool   // and what that holds
+	entry        bool   // it is known because its parent is open
+
+	target *node   // what it leads to, if it is a link
+	links  []*node // that lead to it
+}
+
+// wanted reports whether somebody asked for the path by name.
+func (n *node) wanted() bool { return n != nil && n.trees+n.paths > 0 }
+
+// nodeLocked returns the node of a path, which is new if there was none.
+func (w *Watcher) nodeLocked(path string) *node {
+	n := w.root
+	for name := range strings.SplitSeq(filepath.Clean(path), string(filepath.Separator)) {
+		if name == "" {
+			continue
+		}
+		child := n.children[name]
+		if child == nil {
+			child = &node{path: filepath.Join(n.path, name), parent: n}
+			if n.children == nil {
+				n.children = make(map[string]*node)
+			}
+			n.children[name] = child
+		}
+		n = child
+	}
+	return n
+}
+
+// reachLocked watches each folder on the way to a path, from the top, as far as
+// there is anything.
+func (w *Watcher) reachLocked(n *node) {
+	if n.parent == nil {
+		return
+	}
+	w.reachLocked(n.parent)
+	w.watchLocked(n.parent)
+	w.followLocked(n)
+}
+
+// followLocked watches the way to what a link leads to.
+func (w *Watcher) followLocked(n *node) {
+	if n.target != nil {
+		return
+	}
+	to, err := os.Readlink(n.path)
+	if err != nil {
+		return
+	}
+	if !filepath.IsAbs(to) {
+		dir, err := filepath.EvalSymlinks(filepath.Dir(n.path)) // .. in the link is seen from there
+		if err != nil {
+			return
+		}
+		to = filepath.Join(dir, to)
+	}
+	n.target = w.nodeLocked(to)
+	n.target.links = append(n.target.links, n)
+	w.reachLocked(n.target)
+}
+
+// openLocked watches what a wanted path holds, if that is a folder, and reports
+// it.
+func (w *Watcher) openLocked(n *node, r *report) {
+	w.openFolderLocked(n, n.inTree(), r)
+}
+
+// openFolderLocked watches a folder before it looks at what it holds. Of a deep
+// one all folders below are watched; links to folders are not followed.
+func (w *Watcher) openFolderLocked(n *node, deep bool, r *report) {
+	if n.open && (n.deep || !deep) {
+		return
+	}
+	w.watchLocked(n)
+	entries, err := os.ReadDir(n.path)
+	if err != nil {
+		return // it is a file, is not there or cannot be read
+	}
+	n.open, n.deep = true, deep
+	w.checkRemoteLocked(n)
+	for _, d := range entries {
+		r.add(filepath.Join(n.path, d.Name()))
+		w.entryLocked(n, d, r)
+	}
+}
+
+// entryLocked watches what an open folder holds, as far as it must be.
+func (w *Watcher) entryLocked(dir *node, d fs.DirEntry, r *report) {
+	link := d.Type()&fs.ModeSymlink != 0
+	if !link && (!d.IsDir() || !dir.deep || skipped(d.Name())) {
+		return
+	}
+	n := w.nodeLocked(filepath.Join(dir.path, d.Name()))
+	n.entry = true
+	if link {
+		w.followLocked(n)
+	} else {
+		w.openFolderLocked(n, true, r)
+	}
+}
+
+// leaveLocked stops watching what is not wanted any more of a path and all
+// below it.
+func (w *Watcher) leaveLocked(path string) {
+	n := w.nodeLocked(path)
+	deep := n.inTree()
+	if !n.open || n.open == (deep || n.wanted()) && n.deep == deep {
+		w.pruneLocked(n)
+		return
+	}
+	below := n.belowLocked(nil)
+	for _, b := range below {
+		b.open, b.deep = false, false
+	}
+	for _, b := range below {
+		b.entry = b.entry && b.parent.open
+	}
+	for _, b := range below {
+		if b.wanted() {
+			w.openLocked(b, nil)
+		}
+	}
+	for _, b := range slices.Backward(below) {
+		w.pruneLocked(b)
+	}
+}
+
+// inTree reports whether a path is the top of a tree, or lies in one.
+func (n *node) inTree() bool {
+	return n.trees > 0 || n.parent != nil && n.parent.deep && !skipped(filepath.Base(n.path))
+}
+
+// renewLocked looks anew at what has a name in a folder, n if it is known, and at
+// all that was watched by way of it.
+func (w *Watcher) renewLocked(r *report, dir, n *node, path string) {
+	if n == nil {
+		w.lookLocked(dir, path, r)
+		return
+	}
+	affected := n.affectedLocked()
+	for _, a := range slices.Backward(affected) {
+		w.forgetLocked(a)
+	}
+	w.restoreLocked(r, affected)
+}
+
+// affectedLocked returns a node and all below it, those that links lead there
+// from with all below them, and so on; each after those above it.
+func (n *node) affectedLocked() (all []*node) {
+	seen := make(map[*node]bool)
+	for queue := []*node{n}; len(queue) > 0; queue = queue[1:] {
+		if seen[queue[0]] {
+			continue
+		}
+		for _, b := range queue[0].belowLocked(nil) {
+			if !seen[b] {
+				seen[b] = true
+				all = append(all, b)
+				queue = append(queue, b.links...)
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b *node) int { return len(a.path) - len(b.path) })
+	return all
+}
+
+// belowLocked appends a node and all below it, from the top.
+func (n *node) belowLocked(all []*node) []*node {
+	all = append(all, n)
+	for _, child := range n.children {
+		all = child.belowLocked(all)
+	}
+	return all
+}
+
+// linkedLocked returns the links that lead to a node, directly or not, and
+// matter themselves.
+func (n *node) linkedLocked() (all []*node) {
+	for queue := slices.Clone(n.links); len(queue) > 0; queue = queue[1:] {
+		if link := queue[0]; link != n && !slices.Contains(all, link) {
+			all = append(all, link)
+			queue = append(queue, link.links...)
+		}
+	}
+	return slices.DeleteFunc(all, func(link *node) bool { return !link.wanted() && !link.entry })
+}
+
+// forgetLocked forgets what there was at a path, but not that it was asked for.
+func (w *Watcher) forgetLocked(n *node) {
+	w.unwatchLocked(n)
+	n.open, n.deep = false, false
+	if n.target != nil {
+		target := n.target
+		n.target = nil
+		target.links = slices.DeleteFunc(target.links, func(link *node) bool { return link == n })
+		w.pruneLocked(target)
+	}
+}
+
+// restoreLocked watches what is there now at paths that were forgotten, and
+// reports it, with what it holds.
+func (w *Watcher) restoreLocked(r *report, forgotten []*node) {
+	for _, n := range forgotten {
+		n.entry = false
+		if n.wanted() {
+			r.add(n.path)
+			w.reachLocked(n)
+			w.openLocked(n, r)
+		}
+		if n.parent != nil && n.parent.open {
+			r.add(n.path)
+			w.lookLocked(n.parent, n.path, r)
+		}
+	}
+	for _, n := range slices.Backward(forgotten) {
+		w.pruneLocked(n)
+	}
+}
+
+// lookLocked looks at one path of those that an open folder holds.
+func (w *Watcher) lookLocked(dir *node, path string, r *report) {
+	if info, err := os.Lstat(path); err == nil {
+		w.entryLocked(dir, fs.FileInfoToDirEntry(info), r)
+	}
+}
+
+// pruneLocked drops a node that has no reason to be known, and then those above
+// it.
+func (w *Watcher) pruneLocked(n *node) {
+	for ; n.parent != nil && !n.wanted() && !n.entry && len(n.children)+len(n.links) == 0; n = n.parent {
+		if n.parent.children[filepath.Base(n.path)] != n {
+			return // it is dropped already
+		}
+		delete(n.parent.children, filepath.Base(n.path))
+		w.forgetLocked(n)
+	}
+}
+
+// skipped are folders in which nothing a page is made of can lie.
+func skipped(name string) bool { return name[0] == '.' || name == "node_modules" }

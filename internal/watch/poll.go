@@ -1,0 +1,91 @@
+package watch
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// stamp tells one state of a file from another.
+type stamp struct {
+	changed time.Time
+	size    int64
+	mode    fs.FileMode
+}
+
+// compare returns what differs from the last time.
+func (w *Watcher) compare() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := w.statesLocked()
+	var paths []string
+	for path, s := range now {
+		if before, ok := w.state[path]; !ok || before != s {
+			paths = append(paths, path)
+		}
+	}
+	for path := range w.state {
+		if _, ok := now[path]; !ok {
+			paths = append(paths, path)
+		}
+	}
+	w.state = now
+	slices.Sort(paths)
+	return paths
+}
+
+func (w *Watcher) statesLocked() map[string]stamp {
+	states := make(map[string]stamp)
+	for _, asked := range w.asked {
+		asked.note(states)
+	}
+	return states
+}
+
+// note adds the states of all that is watched for somebody, unless they are
+// known.
+func (asked request) note(states map[string]stamp) {
+	for _, root := range asked.trees {
+		noteTree(states, root)
+	}
+	for _, path := range asked.paths {
+		note(states, path)
+		entries, _ := os.ReadDir(path)
+		for _, d := range entries {
+			note(states, filepath.Join(path, d.Name()))
+		}
+	}
+}
+
+func noteTree(states map[string]stamp, root string) {
+	fs.WalkDir(os.DirFS(root), ".", func(rel string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return nil
+		}
+		if d.IsDir() && rel != "." && skipped(d.Name()) {
+			return fs.SkipDir
+		}
+		note(states, filepath.Join(root, rel))
+		return nil
+	})
+}
+
+// note adds the state of what a path leads to.
+func note(states map[string]stamp, path string) {
+	if _, known := states[path]; known {
+		return
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		if info, err = os.Lstat(path); err != nil {
+			return
+		}
+	}
+	s := stamp{mode: info.Mode()}
+	if !info.IsDir() {
+		s.changed, s.size = info.ModTime(), info.Size()
+	}
+	states[path] = s
+}
