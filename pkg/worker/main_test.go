@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -92,6 +93,30 @@ func routes(runtime *worker.Runtime) http.Handler {
 			fmt.Fprintln(w, err)
 		}
 	})
+	mux.HandleFunc("/read", func(w http.ResponseWriter, r *http.Request) {
+		n, err := io.Copy(io.Discard, r.Body)
+		fmt.Fprintln(w, "read", n, err)
+	})
+	mux.HandleFunc("/drip", func(w http.ResponseWriter, r *http.Request) {
+		control := http.NewResponseController(w)
+		control.EnableFullDuplex()
+		var reading sync.WaitGroup
+		said := ""
+		if r.URL.RawQuery == "reads" {
+			reading.Go(func() {
+				n, err := io.Copy(io.Discard, r.Body)
+				said = fmt.Sprintln("read", n, err)
+			})
+		}
+		for range ticks {
+			<-time.After(200 * time.Millisecond)
+			io.WriteString(w, "x")
+			control.Flush()
+		}
+		reading.Wait()
+		io.WriteString(w, said)
+	})
+	mux.HandleFunc("/much", func(w http.ResponseWriter, r *http.Request) { w.Write(make([]byte, 16<<20)) })
 	// The others say begun, and then have something to wait for.
 	mux.HandleFunc("/body", begun(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)

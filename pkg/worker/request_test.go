@@ -23,7 +23,7 @@ func served(t testing.TB, next http.HandlerFunc) http.Handler {
 	t.Helper()
 	s := newService(&Runtime{}, next)
 	t.Cleanup(s.close)
-	return s.http.Handler
+	return s.handler(next)
 }
 
 // This test is not parallel: it changes slog.Default.

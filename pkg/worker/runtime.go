@@ -56,8 +56,8 @@ import (
 type Runtime struct {
 	Port            int    // to listen on, at 127.0.0.1 (TQ_PORT, 9000)
 	MaxRequests     int    // after which the server replaces the worker; 0 = never (TQ_MAX_REQUESTS, 0)
-	ReadTimeout     int    // seconds for reading a request; 0 = none (TQ_READ_TIMEOUT_SECONDS, 30)
-	WriteTimeout    int    // seconds from a request's header to the end of its response; 0 = none (TQ_WRITE_TIMEOUT_SECONDS, 30)
+	ReadTimeout     int    // seconds for reading a header, and between two parts of a body; 0 = none (TQ_READ_TIMEOUT_SECONDS, 30)
+	WriteTimeout    int    // seconds in which a handler must read or write something; 0 = none (TQ_WRITE_TIMEOUT_SECONDS, 30)
 	IdleTimeout     int    // seconds a connection waits for its next request; 0 = for ever (TQ_IDLE_TIMEOUT_SECONDS, 120)
 	ShutdownTimeout int    // milliseconds from being asked to end to being killed (TQ_SHUTDOWN_GRACE_PERIOD_MS, 500)
 	Socket          string // name of a Unix socket to listen on as well; empty = none (TQ_SOCKET)
@@ -164,10 +164,18 @@ func inherited(name, value string) (*os.File, error) {
 // time as others. When the server has gone, all that takes less than 500 ms,
 // however long ShutdownTimeout is. A second signal ends everything at once.
 //
-// A response that takes longer than WriteTimeout is cut off, a stream included.
-// A handler that means it to take longer extends its own time, as often as it
-// likes, with [http.ResponseController.SetWriteDeadline]; the zero [time.Time]
-// is no limit (https://pkg.go.dev/net/http#ResponseController.SetWriteDeadline).
+// A body may take as long as it moves: ReadTimeout and WriteTimeout begin anew with
+// what comes of it and what is taken. A response is cut off when its handler has
+// neither read nor written anything for WriteTimeout, a stream included. A handler
+// that means to be silent for longer extends its own time, as often as it likes, with
+// [http.ResponseController.SetWriteDeadline]; the zero [time.Time] is no limit
+// (https://pkg.go.dev/net/http#ResponseController.SetWriteDeadline). For the rest of
+// the request it is then the deadline it has set that counts; so it is with
+// SetReadDeadline.
+//
+// At the port a client that sends nothing of a body for ReadTimeout is given up, and
+// one that takes nothing of a response for WriteTimeout, or for 30 s if that is
+// longer. At the socket that is left to the server, which watches its own clients.
 //
 // The worker never ends by itself after MaxRequests: the server replaces it.
 //
@@ -203,10 +211,10 @@ func (r *Runtime) listen() ([]net.Listener, error) {
 	case err != nil:
 		return nil, err
 	}
-	listeners, said := []net.Listener{listener}, "r"
+	listeners, said := []net.Listener{atPort{listener, r}}, "r"
 	if r.Socket != "" {
 		if l, err := net.Listen("unix", r.Socket); err == nil {
-			listeners, said = append(listeners, socket{l, listener.Addr()}), "s"
+			listeners, said = append(listeners, atSocket{l, r, listener.Addr()}), "s"
 		}
 	}
 	if r.ready == nil {

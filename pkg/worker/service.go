@@ -53,14 +53,11 @@ func newService(r *Runtime, handler http.Handler) *service {
 	s.closing, s.closed = context.WithCancel(context.Background())
 	s.requests, s.cancel = context.WithCancel(s.closing)
 	s.http = &http.Server{
-		Handler:      s.handler(handler),
-		ReadTimeout:  time.Duration(r.ReadTimeout) * time.Second,
-		WriteTimeout: time.Duration(r.WriteTimeout) * time.Second,
-		IdleTimeout:  time.Duration(r.IdleTimeout) * time.Second,
-		BaseContext:  func(net.Listener) context.Context { return s.requests },
-	}
-	if r.IdleTimeout == 0 {
-		s.http.IdleTimeout = -1 // 0 would mean ReadTimeout
+		Handler:           timed(s.handler(handler)),
+		ReadHeaderTimeout: time.Duration(r.ReadTimeout) * time.Second, // conn has the others
+		IdleTimeout:       time.Duration(r.IdleTimeout) * time.Second, // 0 for ever, as there is no ReadTimeout
+		BaseContext:       func(net.Listener) context.Context { return s.requests },
+		ConnContext:       withConn,
 	}
 	signal.Notify(s.signals, syscall.SIGINT, syscall.SIGTERM)
 	if r.alive != nil {

@@ -1,0 +1,286 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	direct "tqserver/internal/socket"
+)
+
+// The timeouts of http.Server are absolute: they end what still moves. So it has
+// none for bodies, and a connection keeps its own, which begin anew when something
+// moved. It is the connection that does so, and no http.ResponseWriter around
+// net/http's, because handlers, and net/http itself, look for more in that than a
+// wrapper can have.
+//
+// At the socket there are no clients but the server. It watches its own clients
+// and closes the connection when one of them is too slow. So only the handler is
+// timed there.
+
+// takenWithin is the least time in which a client at the port must take something.
+// Its kernel takes much at once, and says nothing until the client has read most
+// of it.
+const takenWithin = 30 * time.Second
+
+// conn is a connection that moves its deadlines.
+type conn struct {
+	stream
+	local, remote net.Addr
+	silence       time.Duration // how long a handler may read and write nothing; 0 for ever
+	since         time.Time     // there is the connection
+	moved         atomic.Int64  // when a handler last did, in nanoseconds after that; 0 when none runs
+	in, out       deadline
+}
+
+// newConn returns a connection with the timeouts of a Runtime, at its port unless
+// that says otherwise.
+func newConn(c stream, r *Runtime) *conn {
+	read, write := time.Duration(r.ReadTimeout)*time.Second, time.Duration(r.WriteTimeout)*time.Second
+	n := &conn{stream: c, local: c.LocalAddr(), remote: c.RemoteAddr(), since: time.Now(), silence: write}
+	n.in.set, n.in.timeout = c.SetReadDeadline, read
+	if n.out.set = c.SetWriteDeadline; write > 0 {
+		n.out.timeout = max(write, takenWithin)
+	}
+	return n
+}
+
+// stream is a connection of which net/http closes one direction before the other.
+type stream interface {
+	net.Conn
+	CloseWrite() error
+}
+
+// deadline is that of one direction.
+type deadline struct {
+	timeout time.Duration // 0 for none
+
+	mu     sync.Mutex // guards set too
+	set    func(time.Time) error
+	theirs bool // a handler has set it, or net/http: it stays
+}
+
+// extend sets the deadline, and reports whether it is ours to set.
+func (d *deadline) extend(from time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.theirs || d.timeout <= 0 {
+		return false
+	}
+	d.set(from.Add(d.timeout))
+	return true
+}
+
+func (d *deadline) setTheirs(t time.Time) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.theirs = true
+	return d.set(t)
+}
+
+func (d *deadline) isTheirs() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.theirs
+}
+
+// release has a deadline be ours again.
+func (d *deadline) release() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.theirs = false
+}
+
+// begin is called before a handler.
+func (c *conn) begin(r *http.Request) {
+	now := time.Now()
+	c.moved.Store(int64(now.Sub(c.since)))
+	c.in.release()
+	c.out.release()
+	if r.Body != http.NoBody {
+		c.in.extend(now) // net/http reads what the handler leaves
+		r.Body = body{r.Body, c}
+	}
+}
+
+// end is called after a handler. One that was late is so for what net/http still
+// writes of its response.
+func (c *conn) end() {
+	if !c.late() {
+		c.moved.Store(0)
+	}
+}
+
+// late reports whether a handler has read and written nothing for too long.
+func (c *conn) late() bool {
+	moved, running := c.lastMove()
+	return running && c.silence > 0 && time.Since(moved) > c.silence && !c.out.isTheirs()
+}
+
+// moves notes that something moved.
+func (c *conn) moves() {
+	if _, running := c.lastMove(); running {
+		c.moved.Store(int64(time.Since(c.since)))
+	}
+}
+
+func (c *conn) lastMove() (at time.Time, running bool) {
+	moved := c.moved.Load()
+	return c.since.Add(time.Duration(moved)), moved != 0
+}
+
+// Read is that of [net.Conn]. A body is waited for as long as the response moves.
+func (c *conn) Read(p []byte) (int, error) {
+	for {
+		n, err := c.stream.Read(p)
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+		moved, running := c.lastMove()
+		if !running || time.Since(moved) >= c.in.timeout || !c.in.extend(moved) {
+			return n, err
+		}
+	}
+}
+
+// Write is that of [net.Conn]. It fails when nothing at all is taken in time, or
+// when the handler comes too late with it.
+func (c *conn) Write(p []byte) (n int, err error) {
+	err = c.send(func() (bool, error) {
+		k, err := c.stream.Write(p[n:])
+		n += k
+		return k > 0, err
+	})
+	return n, err
+}
+
+// send calls a function that writes, again and again while it is interrupted by a
+// deadline of ours and was able to write something.
+func (c *conn) send(write func() (some bool, err error)) error {
+	if c.late() {
+		return os.ErrDeadlineExceeded
+	}
+	for {
+		ours := c.out.extend(time.Now())
+		some, err := write()
+		c.moves()
+		if !ours || !some || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+	}
+}
+
+// SetDeadline is that of [net.Conn].
+func (c *conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// SetReadDeadline is that of [net.Conn].
+func (c *conn) SetReadDeadline(t time.Time) error { return c.in.setTheirs(t) }
+
+// SetWriteDeadline is that of [net.Conn].
+func (c *conn) SetWriteDeadline(t time.Time) error { return c.out.setTheirs(t) }
+
+// LocalAddr is that of the port.
+func (c *conn) LocalAddr() net.Addr { return c.local }
+
+// RemoteAddr is where the request comes from.
+func (c *conn) RemoteAddr() net.Addr { return c.remote }
+
+// portConn is a connection at the port, where the kernel can send files.
+type portConn struct{ *conn }
+
+// ReadFrom is that of [io.ReaderFrom].
+func (c portConn) ReadFrom(r io.Reader) (n int64, err error) {
+	source := r
+	if l, ok := r.(*io.LimitedReader); ok {
+		source = l.R
+	}
+	if _, ok := source.(*os.File); !ok {
+		return io.Copy(struct{ io.Writer }{c}, r)
+	}
+	err = c.send(func() (bool, error) {
+		k, err := c.stream.(io.ReaderFrom).ReadFrom(r) // goes on where it was
+		n += k
+		return k > 0, err
+	})
+	return n, err
+}
+
+// body is that of a request.
+type body struct {
+	io.ReadCloser
+	c *conn
+}
+
+func (b body) Read(p []byte) (int, error) {
+	b.c.in.extend(time.Now())
+	n, err := b.ReadCloser.Read(p)
+	b.c.moves()
+	return n, err
+}
+
+// atPort is a listener at the port.
+type atPort struct {
+	net.Listener
+	runtime *Runtime
+}
+
+func (l atPort) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return portConn{newConn(c.(stream), l.runtime)}, nil
+}
+
+// atSocket is a listener on a Unix socket whose connections have the addresses
+// that handlers expect.
+type atSocket struct {
+	net.Listener
+	runtime *Runtime
+	port    net.Addr
+}
+
+func (l atSocket) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	if d, err := direct.NewConn(c.(*net.UnixConn)); err == nil { // or it does as it is
+		c = d
+	}
+	n := newConn(c.(stream), l.runtime)
+	n.local, n.remote = l.port, theServer
+	n.in.timeout, n.out.timeout = 0, 0
+	return n, nil
+}
+
+// theServer is where the server is, as far as that has an address.
+var theServer = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}
+
+type connKey struct{}
+
+// withConn returns a context with the connection that requests come on.
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	if p, ok := c.(portConn); ok {
+		c = p.conn
+	}
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+// timed returns a handler whose connection keeps its time.
+func timed(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := r.Context().Value(connKey{}).(*conn)
+		c.begin(r)
+		defer c.end()
+		next.ServeHTTP(w, r)
+	})
+}
