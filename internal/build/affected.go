@@ -116,5 +116,8 @@ func (p *page) possible() []inputs {
 }
 
 func (p *page) concerns(path string) bool {
-	return p.blind && below(path, p.dir) || slices.ContainsFunc(p.possible(), func(in inputs) bool { return in.concerns(path) })
+	broken := p.attempt != nil && p.attempt.binary == ""
+	return p.blind && below(path, p.dir) || slices.ContainsFunc(p.possible(), func(in inputs) bool {
+		return in.concerns(path) || broken && isTest(filepath.Base(path)) && slices.Contains(in.Dirs, filepath.Dir(path))
+	})
 }

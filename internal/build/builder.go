@@ -75,6 +75,7 @@ type attempt struct {
 	tools   string
 	began   time.Time
 	before  snapshot // of the known inputs when it began
+	tests   snapshot // of the files of tests beside them
 	binary  string   // empty if it failed
 	size    int64
 
@@ -131,7 +132,7 @@ func (b *Builder) Build(ctx context.Context, dir string, force bool) (Result, er
 	p.asked = true
 	b.mu.Unlock()
 	known := b.readPlan(p.id)
-	a.before = r.of(in)
+	a.before, a.tests = r.of(in), in.tests()
 	tmp := b.tempName(p.id)
 	defer os.Remove(tmp)
 	var out output

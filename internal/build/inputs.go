@@ -56,6 +56,12 @@ func isSource(name string) bool {
 	return sourceKinds[filepath.Ext(name)] && name[0] != '.' && name[0] != '_' && !strings.HasSuffix(name, "_test.go")
 }
 
+// isTest reports whether name is one of a file of tests. It goes into no
+// binary, but the go command reads its head before it builds.
+func isTest(name string) bool {
+	return strings.HasSuffix(name, "_test.go") && name[0] != '.' && name[0] != '_'
+}
+
 // concerns reports whether the change of a path can change the binary.
 func (in inputs) concerns(changed string) bool {
 	dir, name := filepath.Split(changed)
@@ -172,6 +178,23 @@ func (s snapshot) add(file string) {
 	if content, err := digest(file); err == nil {
 		s[file] = stamp{content, changeTime(info)}
 	}
+}
+
+// tests returns what there is of files of tests.
+func (in inputs) tests() snapshot {
+	s := make(snapshot)
+	for _, dir := range in.Dirs {
+		files, _ := os.ReadDir(dir)
+		for _, f := range files {
+			if !isTest(f.Name()) {
+				continue
+			}
+			if info, err := f.Info(); err == nil {
+				s[filepath.Join(dir, f.Name())] = stamp{changed: changeTime(info)}
+			}
+		}
+	}
+	return s
 }
 
 // reading keeps the last snapshot: looking for a binary and making one mostly

@@ -56,7 +56,7 @@ func (b *Builder) Learn(ctx context.Context, dir string) (stale bool, err error)
 		return false, err
 	}
 	after := in.snapshot()
-	stale = a.changed(in, after) || b.mistaken(ctx, a.how, a.tools, dir)
+	stale = a.changed(in, after) || a.binary == "" && a.testsChanged(in) || b.mistaken(ctx, a.how, a.tools, dir)
 	if a.commands != nil && !stale && a.binary != "" {
 		if err := b.prove(ctx, a, dir, p.id, in, after); err != nil {
 			return false, err
@@ -106,6 +106,24 @@ func (a *attempt) changed(in inputs, after snapshot) bool {
 	}
 	for path := range a.before {
 		if _, still := after[path]; !still && in.concerns(path) {
+			return true
+		}
+	}
+	return false
+}
+
+// testsChanged reports whether there are other files of tests now than when the
+// build began.
+func (a *attempt) testsChanged(in inputs) bool {
+	after := in.tests()
+	for path, now := range after {
+		before, known := a.tests[path]
+		if known && !before.changed.Equal(now.changed) || !known && now.changed.After(a.began.Add(-time.Second)) {
+			return true
+		}
+	}
+	for path := range a.tests {
+		if _, still := after[path]; !still {
 			return true
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -274,5 +275,55 @@ func TestALinkedPageFolderIsLookedInto(t *testing.T) {
 	in := inputs{Embeds: []embed{{Dir: filepath.Join(dir, "link"), Patterns: []string{"*"}}}}
 	if got := in.snapshot(); len(got) != 1 {
 		t.Errorf("found are %v", got)
+	}
+}
+
+// The go command reads the heads of test files too, before it builds.
+func TestAFileOfTestsConcernsABuildThatFailed(t *testing.T) {
+	const test = "package main\n\nimport \"testing\"\n\nfunc TestX(t *testing.T) {}\n"
+	for name, c := range map[string]struct {
+		file, half, whole string
+		more              map[string]string
+	}{
+		"empty":           {"pages/a/main_test.go", "", test, nil},
+		"half":            {"pages/a/main_test.go", "packa", test, nil},
+		"another package": {"pages/a/main_test.go", "package other\n", test, nil},
+		"removed":         {"pages/a/main_test.go", "", "", nil},
+		"of a library": {"lib/x_test.go", "", strings.Replace(test, "main", "lib", 1), map[string]string{
+			"lib/x.go": "package lib\n\nvar X = 1\n", "pages/a/main.go": libPage,
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			parallel(t)
+			p := newProject(t, c.more)
+			p.write(c.file, c.half)
+			finish := func() {
+				if c.whole == "" {
+					p.remove(c.file)
+				} else {
+					p.write(c.file, c.whole)
+				}
+			}
+			if res := p.build(); res.Binary != "" {
+				t.Skip("this go command reads no tests")
+			}
+			if got := p.Affected([]string{p.path(c.file)}); got[p.page] == "" {
+				t.Error("a file of tests does not concern the build that it broke")
+			}
+			if !p.midway(finish) {
+				t.Error("a file of tests that was finished during the build does not make it stale")
+			}
+			if p.midway(func() {}) {
+				t.Error("nothing changed, and the build is stale")
+			}
+			p.good()
+			if got := p.Affected([]string{p.path(c.file)}); got[p.page] != "" {
+				t.Error("a file of tests concerns a build that is good")
+			}
+			p.write(c.file, c.half)
+			if res := p.build(); !res.Cached {
+				t.Errorf("what builds is built again for a file of tests: %+v", res)
+			}
+		})
 	}
 }
