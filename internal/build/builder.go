@@ -38,6 +38,9 @@ type Options struct {
 	// built from them, in place of those before. It is called before they are
 	// looked at. Optional.
 	Watch func(page string, paths []string)
+	// Await gets files that could not be read: it is to be told when they can
+	// be. Optional.
+	Await func(files []string)
 }
 
 // Builder builds pages, named by their folder. Its methods may be called from
@@ -133,6 +136,7 @@ func (b *Builder) Build(ctx context.Context, dir string, force bool) (Result, er
 	b.mu.Unlock()
 	known := b.readPlan(p.id)
 	a.before, a.tests = r.of(in), in.tests()
+	b.await(a.before)
 	tmp := b.tempName(p.id)
 	defer os.Remove(tmp)
 	var out output
@@ -329,6 +333,12 @@ func (b *Builder) watch(p *page) {
 	}
 	slices.Sort(paths)
 	b.opts.Watch(p.dir, slices.Compact(paths))
+}
+
+func (b *Builder) await(s snapshot) {
+	if files := s.denied(); len(files) > 0 && b.opts.Await != nil {
+		b.opts.Await(files)
+	}
 }
 
 func (b *Builder) show(path string) string { return show(path, b.opts.Root) }

@@ -3,6 +3,7 @@ package build
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -42,6 +43,7 @@ type stamp struct {
 const (
 	folder     = "folder"
 	unreadable = "unreadable"
+	denied     = "denied" // there, and not for us to read
 )
 
 // sourceKinds are the endings that the go command looks at (go help packages,
@@ -170,14 +172,29 @@ func (in inputs) snapshot() snapshot {
 }
 
 func (s snapshot) add(file string) {
-	s[file] = stamp{content: unreadable}
+	content := ""
 	info, err := os.Stat(file)
-	if err != nil || !info.Mode().IsRegular() { // opening a pipe would wait for who writes to it
-		return
+	if err == nil && info.Mode().IsRegular() { // opening a pipe would wait for who writes to it
+		content, err = digest(file)
 	}
-	if content, err := digest(file); err == nil {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		s[file] = stamp{content: denied}
+	case content == "":
+		s[file] = stamp{content: unreadable}
+	default:
 		s[file] = stamp{content, changeTime(info)}
 	}
+}
+
+// denied returns the files that must not be read.
+func (s snapshot) denied() (files []string) {
+	for file, stamp := range s {
+		if stamp.content == denied {
+			files = append(files, file)
+		}
+	}
+	return files
 }
 
 // tests returns what there is of files of tests.

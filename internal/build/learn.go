@@ -56,6 +56,7 @@ func (b *Builder) Learn(ctx context.Context, dir string) (stale bool, err error)
 		return false, err
 	}
 	after := in.snapshot()
+	b.await(after)
 	stale = a.changed(in, after) || a.binary == "" && a.testsChanged(in) || b.mistaken(ctx, a.how, a.tools, dir)
 	if a.commands != nil && !stale && a.binary != "" {
 		if err := b.prove(ctx, a, dir, p.id, in, after); err != nil {

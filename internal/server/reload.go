@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"reflect"
@@ -94,7 +95,11 @@ func (r *reloader) run(ctx context.Context) {
 // replaced.
 func (r *reloader) look(ctx context.Context) {
 	moved := r.server.lock.follow(r.server.tell)
-	text, err := os.ReadFile(r.server.cfg.Load().File)
+	file := r.server.cfg.Load().File
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrPermission) {
+		r.server.watcher.Await([]string{file})
+	}
 	if err == nil && !bytes.Equal(text, r.text) {
 		r.server.tell(slog.LevelInfo, "Config file changed: "+r.server.opts.ConfigFile)
 		r.reload(ctx)

@@ -90,7 +90,7 @@ func New(cfg *config.Config, opts Options) (*Server, error) {
 	})
 	s.supervisor, err = supervisor.New(supervisor.Options{
 		Config: cfg, Store: s.store, Proxy: s.proxy, Development: dev,
-		OpenLog: s.openLog, Watch: func(page string, paths []string) { s.watcher.Set(page, nil, paths) }, Pages: s.files.Pages,
+		OpenLog: s.openLog, Watch: func(page string, paths []string) { s.watcher.Set(page, nil, paths) }, Await: s.watcher.Await, Pages: s.files.Pages,
 	})
 	if err != nil {
 		s.front.Close()

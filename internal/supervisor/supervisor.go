@@ -41,6 +41,8 @@ type Options struct {
 	// Watch gets what is to be watched because a page is made of it, in place of
 	// what was before.
 	Watch func(page string, paths []string)
+	// Await gets files that could not be read, whose mode may change.
+	Await func(files []string)
 	// Pages gets the folders of all pages, by route.
 	Pages func(dirs map[string]string)
 }
@@ -58,6 +60,7 @@ type Supervisor struct {
 	build   *build.Builder
 	proxy   *proxy.Proxy
 	told    func(dirs map[string]string) // where the pages are
+	await   func(files []string)
 	sampler *sampler
 	tempDir string // in which the binaries are, whatever is configured since
 
@@ -139,7 +142,7 @@ func New(opts Options) (*Supervisor, error) {
 	}
 	b, err := build.New(build.Options{
 		TempDir: cfg.Workers.TempDir, Root: cfg.Root, LDFlags: cfg.Build.LDFlags, Env: cfg.Build.Env,
-		Guard: parent.Guard, Watch: opts.Watch,
+		Guard: parent.Guard, Watch: opts.Watch, Await: opts.Await,
 	})
 	if err != nil {
 		parent.Close()
@@ -159,7 +162,7 @@ func New(opts Options) (*Supervisor, error) {
 				return p, p.PID, nil
 			},
 		},
-		parent: parent, build: b, proxy: opts.Proxy, told: opts.Pages, sampler: newSampler(opts.Store), tempDir: cfg.Workers.TempDir, cfg: cfg, project: identify(cfg.Root),
+		parent: parent, build: b, proxy: opts.Proxy, told: opts.Pages, await: opts.Await, sampler: newSampler(opts.Store), tempDir: cfg.Workers.TempDir, cfg: cfg, project: identify(cfg.Root),
 		inbox: make(chan func()), begun: make(chan struct{}), ended: make(chan struct{}), wake: make(chan struct{}, 1),
 		pages: make(map[string]*running), conflicts: make(map[string][]string), doomed: make(map[string]time.Time),
 		removal: idleTimer(),
@@ -349,6 +352,9 @@ func (s *Supervisor) planRemoval(now time.Time) {
 // complain notes which folders cannot be read, and says once of each why.
 func (s *Supervisor) complain(unread map[string]error) {
 	for _, dir := range slices.Sorted(maps.Keys(unread)) {
+		if path, ok := errors.AsType[*fs.PathError](unread[dir]); ok {
+			s.await([]string{path.Path})
+		}
 		if s.unread[dir] == nil {
 			s.tell(slog.LevelWarn, "cannot read a folder of pages: what runs of it goes on, and nothing new starts", slog.String("dir", show(s.root, dir)), slog.String("err", unread[dir].Error()))
 		}

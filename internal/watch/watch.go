@@ -28,6 +28,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -44,13 +45,14 @@ type Watcher struct {
 	remote func(dir string) string
 	warn   func(error)
 
-	mu    sync.Mutex // guards all below
-	asked map[string]request
-	root  *node              // of all paths that matter
-	names map[string][]*node // folders as notify knows them, without links: one may have several names
-	blind bool               // the kernel cannot watch all of it: poll
-	state map[string]stamp
-	poked chan struct{} // there is something to poll
+	mu     sync.Mutex // guards all below
+	asked  map[string]request
+	root   *node              // of all paths that matter
+	names  map[string][]*node // folders as notify knows them, without links: one may have several names
+	closed map[string]bool    // files that could not be read
+	blind  bool               // the kernel cannot watch all of it: poll
+	state  map[string]stamp
+	poked  chan struct{} // there is something to poll
 }
 
 // request is what is watched for somebody.
@@ -61,7 +63,7 @@ type request struct{ trees, paths []string }
 func New(warn func(error)) *Watcher {
 	w := &Watcher{
 		remote: remote, warn: warn, asked: make(map[string]request), root: &node{path: string(filepath.Separator)},
-		names: make(map[string][]*node), poked: make(chan struct{}, 1),
+		names: make(map[string][]*node), closed: make(map[string]bool), poked: make(chan struct{}, 1),
 	}
 	var err error
 	if w.notify, err = fsnotify.NewWatcher(); err != nil {
@@ -109,6 +111,29 @@ func (w *Watcher) Set(who string, trees, paths []string) {
 		w.leaveLocked(path)
 	}
 }
+
+// Await has files reported when they can be read, which they could not: of all
+// others a change of their mode means nothing. They are below what is watched.
+func (w *Watcher) Await(files []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, file := range files {
+		w.closed[file] = true
+	}
+}
+
+// openedLocked reports the files that were awaited and can be read now, if it is
+// the mode of path that changed.
+func (w *Watcher) openedLocked(r *report, path string) {
+	for file := range w.closed {
+		if (file == path || strings.HasPrefix(file, path+string(filepath.Separator))) && syscall.Access(file, readable) == nil {
+			delete(w.closed, file)
+			r.add(file)
+		}
+	}
+}
+
+const readable = 4 // R_OK of access(2)
 
 // Run hands on what may have changed until the context ends: absolute paths,
 // or nil if that can be anything. A folder that came is followed by what it
@@ -200,10 +225,13 @@ func (w *Watcher) take(r *report, e fsnotify.Event) {
 // noteLocked notes that something happened to a name in a folder.
 func (w *Watcher) noteLocked(r *report, dir *node, name string, op fsnotify.Op) {
 	n := dir.children[name]
+	path := filepath.Join(dir.path, name)
+	if op == fsnotify.Chmod {
+		w.openedLocked(r, path)
+	}
 	if n == nil && !dir.open {
 		return // the folder is only on the way to something else
 	}
-	path := filepath.Join(dir.path, name)
 	if op == fsnotify.Chmod {
 		if info, err := os.Stat(path); err != nil || !info.IsDir() || n != nil && n.real != "" {
 			return

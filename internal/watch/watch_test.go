@@ -254,3 +254,48 @@ func TestAMountThatOthersChangeIsPolled(t *testing.T) {
 		t.Errorf("reported are %v", got)
 	}
 }
+
+func TestAChangeOfModeIsReportedOfWhatCouldNotBeRead(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	file, other, deep := filepath.Join(root, "main.go"), filepath.Join(root, "other.go"), filepath.Join(root, "dir", "deep.go")
+	for _, f := range []string{file, other, deep} {
+		write(t, f)
+	}
+	chmod := func(path string, mode os.FileMode) {
+		t.Helper()
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	chmod(file, 0)
+	chmod(filepath.Dir(deep), 0o600)
+	w, s := watchTree(t, root, nil)
+	w.Await([]string{file, deep})
+	chmod(other, 0)
+	chmod(other, 0o644)
+	chmod(file, 0o644)
+	s.want(t, file)
+	chmod(filepath.Dir(deep), 0o700)
+	s.want(t, deep)
+	// It is news once.
+	chmod(file, 0o600)
+	chmod(filepath.Dir(deep), 0o755)
+	write(t, other)
+	var got []string
+	for deadline := time.After(5 * time.Second); !slices.Contains(got, other); {
+		select {
+		case <-s.more:
+		case <-deadline:
+			t.Fatalf("not reported: %s", other)
+		}
+		s.mu.Lock()
+		got = slices.Clone(s.paths)
+		s.mu.Unlock()
+	}
+	for _, path := range got {
+		if path != other {
+			t.Errorf("reported: %s", path)
+		}
+	}
+}
