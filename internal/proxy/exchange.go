@@ -57,9 +57,9 @@ type errand struct {
 	body      *requestBody
 	attempt   upstream.Exchange
 	reply     responseBody
-	asked     string // the protocol that the client wants to switch to, or empty
-	unflushed bool   // something was written that may not have been sent
-	status    int    // of the answer, 0 until one begins
+	asked     []string // the protocols that the client would switch to
+	unflushed bool     // something was written that may not have been sent
+	status    int      // of the answer, 0 until one begins
 	stream    bool
 	upgraded  *upgradedConn
 	deadline  time.Time // until which it may wait for a worker

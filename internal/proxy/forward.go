@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"errors"
 	"io"
 	"maps"
 	"net/http"
@@ -16,10 +15,7 @@ import (
 
 // forward sends a request to the backend that it has, and hands on the answer.
 func (x *exchange) forward() {
-	if err := x.prepare(); err != nil {
-		x.fail(err)
-		return
-	}
+	x.prepare()
 	wire.WhenGone(x.request, x.cutNow)
 	resp, err := x.ask()
 	if err != nil {
@@ -59,14 +55,10 @@ func (x *exchange) ask() (*http.Response, error) {
 }
 
 // prepare makes the request that the worker sees.
-func (x *exchange) prepare() error {
+func (x *exchange) prepare() {
 	in, out := x.request, &x.attempt
-	x.asked = upgradeOf(in.Header)
-	switch {
-	case !isPrintable(x.asked):
-		return errors.New("the client asks for a protocol that has no name")
-	case x.http10, namesHTTP2(x.asked):
-		x.asked = ""
+	if x.asked = upgradeOf(in.Header); x.http10 || namesHTTP2(x.asked) {
+		x.asked = nil
 	}
 	out.Method, out.Host = in.Method, in.Host
 	out.Target = in.RequestURI               // byte for byte
@@ -80,7 +72,6 @@ func (x *exchange) prepare() error {
 	if x.body != nil {
 		out.Body, out.Length, out.Trailer = x.body, in.ContentLength, x.body.trailers()
 	}
-	return nil
 }
 
 // fields returns what the worker is told in the header: what the client said of
@@ -98,18 +89,24 @@ func (x *exchange) fields() []upstream.Field {
 			if !x.trusted {
 				continue
 			}
-		case message.IsHop(name), named[name], name == "Http2-Settings" && x.asked == "":
+		case message.IsHop(name), named[name], name == "Http2-Settings" && x.asked == nil:
 			continue
 		}
 		for _, value := range values {
 			fields = append(fields, upstream.Field{Name: name, Value: value})
 		}
 	}
+	connection := ""
+	if x.asked != nil {
+		connection = "Upgrade"
+		fields = append(fields, upstream.Field{Name: "Upgrade", Value: strings.Join(x.asked, ", ")})
+	}
 	if message.HasToken(in["Te"], "trailers") {
+		connection = join(connection, "TE") // RFC 9110 section 10.1.4
 		fields = append(fields, upstream.Field{Name: "Te", Value: "trailers"})
 	}
-	if x.asked != "" {
-		fields = append(fields, upstream.Field{Name: "Connection", Value: "Upgrade"}, upstream.Field{Name: "Upgrade", Value: x.asked})
+	if connection != "" {
+		fields = append(fields, upstream.Field{Name: "Connection", Value: connection})
 	}
 	fields = x.tell(x.request, fields)
 	slices.SortStableFunc(fields, func(a, b upstream.Field) int { return strings.Compare(a.Name, b.Name) })
@@ -133,8 +130,7 @@ func (x *exchange) interim(status int, fields http.Header) {
 // the client before more of it is waited for.
 func (x *exchange) answerBy(resp *http.Response) error {
 	h := x.headerOf(resp.Header)
-	announced := len(resp.Trailer)
-	if announced > 0 {
+	if len(resp.Trailer) > 0 {
 		h.Add("Trailer", strings.Join(slices.Sorted(maps.Keys(resp.Trailer)), ", "))
 	}
 	if h["Content-Type"] == nil {
@@ -152,12 +148,9 @@ func (x *exchange) answerBy(resp *http.Response) error {
 		return nil
 	}
 	x.flush() // or a short body would have a length, and no trailer
-	prefix := http.TrailerPrefix
-	if len(resp.Trailer) == announced {
-		prefix = ""
-	}
 	for name, values := range resp.Trailer {
-		h[prefix+name] = append(h[prefix+name], values...)
+		delete(h, name) // a field of the header, which was sent, is not of the trailer
+		h[http.TrailerPrefix+name] = values
 	}
 	return nil
 }
@@ -177,6 +170,14 @@ func (x *exchange) headerOf(from http.Header) http.Header {
 		to[name] = values
 	}
 	return to
+}
+
+// join appends a member to a list.
+func join(list, member string) string {
+	if list == "" {
+		return member
+	}
+	return list + ", " + member
 }
 
 var copyBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
@@ -216,32 +217,4 @@ func (x *exchange) flushCut() {
 	if x.answer.status != 0 {
 		x.answer.FlushError()
 	}
-}
-
-// upgradeOf returns the protocols that an Upgrade names, if Connection says that
-// it counts (RFC 9110 section 7.8).
-func upgradeOf(h http.Header) string {
-	if !message.HasToken(h["Connection"], "upgrade") {
-		return ""
-	}
-	return h.Get("Upgrade")
-}
-
-func isPrintable(s string) bool {
-	return !strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c > '~' })
-}
-
-// namesHTTP2 reports whether an Upgrade asks for HTTP/2 (RFC 7540 section 3.2,
-// which RFC 9113 section 3.1 takes back). With a worker that speaks it the
-// client would make further requests that nobody here reads. An upgrade may
-// always be ignored, as that of an HTTP/1.0 client must be (RFC 9110 section
-// 7.8).
-func namesHTTP2(upgrade string) bool {
-	for protocol := range strings.SplitSeq(strings.ToLower(upgrade), ",") {
-		name, _, _ := strings.Cut(strings.TrimSpace(protocol), "/")
-		if name == "h2c" || name == "h2" || name == "http" {
-			return true
-		}
-	}
-	return false
 }

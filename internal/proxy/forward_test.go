@@ -64,7 +64,7 @@ func TestTheWorkerSeesTheClientsHeaderAndOurs(t *testing.T) {
 	got.Del("Traceparent") // trace_test.go
 	want := textproto.MIMEHeader{
 		"Host": {"shop.example:8080"}, "X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Proto": {"http"}, "X-Forwarded-Host": {"shop.example:8080"},
-		"Te": {"trailers"}, "X-Request-Id": {"mine"}, "X-Many": {"1", "2"}, "Cookie": {"a=b"}, "Idempotency-Key": {"k"}, "Accept-Encoding": {"br"},
+		"Te": {"trailers"}, "Connection": {"TE"}, "X-Request-Id": {"mine"}, "X-Many": {"1", "2"}, "Cookie": {"a=b"}, "Idempotency-Key": {"k"}, "Accept-Encoding": {"br"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("header at the worker (-want +got):\n%s", diff)

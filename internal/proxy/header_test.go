@@ -116,12 +116,43 @@ func TestARequestsHeaderIsTheClients(t *testing.T) {
 	for name, want := range map[string][]string{
 		"Host": {"Shop.Example:80"}, "X-Empty": {""}, "X-Eight": {"\xe4\xff"}, "X-Two": {"a", "a"}, "X-List": {"a,  b"}, "Cookie": {"a=1", "b=2"},
 		"Te": {"trailers"}, "Range": {"bytes=0-1"}, "Content-Type": {"a/b"},
-		"Connection": nil, "X-Private": nil, "X-Other": nil, "Keep-Alive": nil, "Proxy-Authorization": nil, "Proxy-Connection": nil, "Upgrade": nil,
+		"Connection": {"TE"}, "X-Private": nil, "X-Other": nil, "Keep-Alive": nil, "Proxy-Authorization": nil, "Proxy-Connection": nil, "Upgrade": nil,
 		"Accept-Encoding": nil, "User-Agent": nil, "Transfer-Encoding": nil,
 	} {
 		if diff := cmp.Diff(want, got[name]); diff != "" {
 			t.Errorf("%s at the worker (-want +got):\n%s", name, diff)
 		}
+	}
+}
+
+// TestATrailerIsNotItsHeader has fields of one name in both.
+func TestATrailerIsNotItsHeader(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, generous)
+	for name, test := range map[string]struct {
+		announced, sent string
+		want            http.Header
+	}{
+		"announced":            {"Trailer: X-Sum\r\n", "X-Sum: t\r\n", http.Header{"X-Sum": {"t"}}},
+		"not announced":        {"", "X-Sum: t\r\n", http.Header{"X-Sum": {"t"}}},
+		"announced, not sent":  {"Trailer: X-Sum\r\n", "", http.Header{"X-Sum": nil}},
+		"announced and others": {"Trailer: X-Sum, X-More\r\n", "X-Late: l\r\nX-Sum: t\r\n", http.Header{"X-Sum": {"t"}, "X-More": nil, "X-Late": {"l"}}},
+		"several":              {"Trailer: X-Sum\r\n", "X-Sum: t\r\nX-Sum: u\r\n", http.Header{"X-Sum": {"t", "u"}}},
+	} {
+		f.route.Serve(answering(t, "HTTP/1.1 200 OK\r\nConnection: close\r\nX-Sum: h\r\nX-More: h\r\nX-Late: h\r\n"+test.announced+"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n"+test.sent+"\r\n"))
+		resp, _ := exchangeRaw(t, f.addr(), get)
+		if diff := cmp.Diff(test.want, resp.Trailer); diff != "" || resp.Header.Get("X-Sum") != "h" {
+			t.Errorf("%s: header %v, trailer (-want +got):\n%s", name, resp.Header, diff)
+		}
+	}
+	got := make(chan http.Header, 1)
+	f.route.Serve(newWorker(t, func(_ http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		got <- r.Trailer
+	}))
+	exchangeRaw(t, f.addr(), "POST / HTTP/1.1\r\nHost: x\r\nX-Sum: h\r\nTrailer: X-Sum, X-More\r\nX-More: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Sum: t\r\n\r\n")
+	if diff := cmp.Diff(http.Header{"X-Sum": {"t"}, "X-More": nil}, <-got); diff != "" {
+		t.Errorf("trailer of the request (-want +got):\n%s", diff)
 	}
 }
 

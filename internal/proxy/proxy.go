@@ -147,13 +147,17 @@ func (x *exchange) begin(resp *http.Response) {
 }
 
 // beginUpgraded notes that the worker's connection is another protocol's now.
-func (x *exchange) beginUpgraded(resp *http.Response) *upgradedConn {
-	x.name(resp.Header)
+func (x *exchange) beginUpgraded(resp *http.Response, protocols []string) *upgradedConn {
+	h := resp.Header
+	message.RemoveHops(h)
+	delete(h, "Content-Length") // RFC 9110 section 8.6
+	h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{strings.Join(protocols, ", ")}
+	x.name(h)
 	if x.develop != nil {
 		x.tellOrigin(resp.Header)
 	}
 	x.upgraded = &upgradedConn{Duplex: resp.Body.(*upstream.Duplex), x: x}
-	if strings.EqualFold(resp.Header.Get("Upgrade"), "websocket") {
+	if strings.EqualFold(h.Get("Upgrade"), "websocket") {
 		x.upgraded.frames = new(frames)
 	}
 	x.route.traffic.upgraded.Add(1)

@@ -7,15 +7,19 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+
+	"tqserver/internal/message"
 )
 
 // switchProtocols hands a client's connection and the worker's to one another,
 // behind the whole request, and returns when both directions have ended, or one of
 // them failed. If it returns an error the client was not answered.
 func (x *exchange) switchProtocols(resp *http.Response) error {
-	if got := upgradeOf(resp.Header); x.asked == "" || !strings.EqualFold(x.asked, got) {
-		return fmt.Errorf("the worker switched to %q when %q was asked for", got, x.asked)
+	protocols := upgradeOf(resp.Header)
+	if !offers(x.asked, protocols) {
+		return fmt.Errorf("the worker switched to %q when %q was asked for", protocols, x.asked)
 	}
 	x.attempt.Wait()
 	if x.body.pending() {
@@ -24,7 +28,7 @@ func (x *exchange) switchProtocols(resp *http.Response) error {
 		}
 		return &refusalError{&switchedEarly}
 	}
-	worker := x.beginUpgraded(resp)
+	worker := x.beginUpgraded(resp, protocols)
 	conn, rw, err := http.NewResponseController(x.w).Hijack()
 	if err != nil {
 		return fmt.Errorf("take the connection over: %w", err)
@@ -35,7 +39,7 @@ func (x *exchange) switchProtocols(resp *http.Response) error {
 		early, _ := rw.Reader.Peek(n)
 		client = &earlyConn{Conn: conn, all: io.MultiReader(bytes.NewReader(early), conn)}
 	}
-	if writeHead(rw.Writer, x.w.Header(), resp) != nil {
+	if writeHead(rw.Writer, x.w.Header(), resp.Header) != nil {
 		return nil // the client left
 	}
 	ended := make(chan error, 2)
@@ -54,15 +58,54 @@ func (x *exchange) switchProtocols(resp *http.Response) error {
 var switchedEarly = Refusal{Status: http.StatusBadGateway, Title: "Bad gateway", Detail: "The page switched to another protocol before it had the request."}
 
 // writeHead writes the answer after which the client's connection is no HTTP.
-func writeHead(w *bufio.Writer, ours http.Header, resp *http.Response) error {
-	fmt.Fprintf(w, "HTTP/1.1 %s\r\n", resp.Status)
-	for _, h := range []http.Header{ours, resp.Header} {
+func writeHead(w *bufio.Writer, headers ...http.Header) error {
+	w.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
+	for _, h := range headers {
 		if err := h.Write(w); err != nil {
 			return err
 		}
 	}
 	w.WriteString("\r\n")
 	return w.Flush()
+}
+
+// upgradeOf returns the protocols that an Upgrade names, if Connection says that
+// it counts and all of it can be read (RFC 9110 section 7.8).
+func upgradeOf(h http.Header) (protocols []string) {
+	if h["Upgrade"] == nil || !message.HasToken(h["Connection"], "upgrade") {
+		return nil
+	}
+	for protocol := range message.Members(h["Upgrade"]) {
+		name, version, versioned := strings.Cut(protocol, "/")
+		if !message.IsToken(name) || versioned && !message.IsToken(version) {
+			return nil
+		}
+		protocols = append(protocols, protocol)
+	}
+	return protocols
+}
+
+// offers reports whether a worker may switch to some protocols, all of which the
+// client must have asked for.
+func offers(asked, protocols []string) bool {
+	for _, protocol := range protocols {
+		if !slices.ContainsFunc(asked, func(a string) bool { return strings.EqualFold(a, protocol) }) {
+			return false
+		}
+	}
+	return len(protocols) > 0
+}
+
+// namesHTTP2 reports whether an Upgrade asks for HTTP/2 (RFC 7540 section 3.2,
+// which RFC 9113 section 3.1 takes back). With a worker that speaks it the
+// client would make further requests that nobody here reads. An upgrade may
+// always be ignored, as that of an HTTP/1.0 client must be (RFC 9110 section
+// 7.8).
+func namesHTTP2(protocols []string) bool {
+	return slices.ContainsFunc(protocols, func(protocol string) bool {
+		name, _, _ := strings.Cut(strings.ToLower(protocol), "/")
+		return name == "h2c" || name == "h2" || name == "http"
+	})
 }
 
 // transfer copies to its end what one side sends, and says so to the other.

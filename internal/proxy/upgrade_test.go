@@ -9,12 +9,14 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestWhatIsSentTogetherWithAnUpgradeIsNotLost(t *testing.T) {
@@ -38,6 +40,73 @@ func TestWhatIsSentTogetherWithAnUpgradeIsNotLost(t *testing.T) {
 		t.Errorf("%d bytes, %v: %.20q…", len(got), err, got)
 	}
 	drained(t, b)
+}
+
+// TestAWorkerPicksOneOfTheProtocols is RFC 9110 section 7.8. Of the worker's answer
+// only what says which reaches the client: a length or a connection that is kept
+// there is not.
+func TestAWorkerPicksOneOfTheProtocols(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, generous)
+	const extra = "Content-Length: 5\r\nTransfer-Encoding: chunked\r\nKeep-Alive: timeout=5\r\nX-Hop: 1\r\nTrailer: X\r\nX-Kept: 1\r\n"
+	for name, test := range map[string]struct{ asked, switches, want string }{
+		"the only one":          {"Upgrade: foo\r\n", "Upgrade: foo\r\n", "foo"},
+		"in another case":       {"Upgrade: WebSocket\r\n", "Upgrade: websocket\r\n", "websocket"},
+		"the second":            {"Upgrade: foo, websocket\r\n", "Upgrade: websocket\r\n", "websocket"},
+		"behind a tab":          {"Upgrade: websocket,\tfoo\r\n", "Upgrade: foo\r\n", "foo"},
+		"of a second line":      {"Upgrade: websocket\r\nUpgrade: foo/1.2\r\n", "Upgrade: foo/1.2\r\n", "foo/1.2"},
+		"among empty ones":      {"Upgrade: ,, foo ,\r\n", "Upgrade: foo\r\n", "foo"},
+		"two of three":          {"Upgrade: foo, bar, websocket\r\n", "Upgrade: foo, websocket\r\n", "foo, websocket"},
+		"another":               {"Upgrade: foo, websocket\r\n", "Upgrade: bar\r\n", ""},
+		"one and another":       {"Upgrade: foo\r\n", "Upgrade: foo, bar\r\n", ""},
+		"none":                  {"Upgrade: foo\r\n", "", ""},
+		"nobody asked":          {"", "Upgrade: foo\r\n", ""},
+		"with a name like it":   {"Upgrade: foo\r\n", "Upgrade: fo\r\n", ""},
+		"a CR after its status": {"Upgrade: foo\r\n", "Upgrade: foo\r\n\x00", "foo"},
+	} {
+		f.route.Serve(newRawWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {
+			readHead(r)
+			switches, odd := strings.CutSuffix(test.switches, "\x00")
+			reason := "Odd"
+			if odd {
+				reason = "Odd\rX-Injected: 1"
+			}
+			io.WriteString(c, "HTTP/1.1 101 "+reason+"\r\nConnection: Upgrade, X-Hop\r\n"+switches+extra+"\r\n")
+		}))
+		_, r := dial(t, f.addr(), "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"+test.asked+"\r\n")
+		head := readHead(r)
+		if test.want == "" {
+			if !strings.HasPrefix(head, "HTTP/1.1 502 ") {
+				t.Errorf("%s: %q", name, head)
+			}
+			continue
+		}
+		lines := strings.Split(strings.TrimSuffix(head, "\r\n\r\n"), "\r\n")
+		lines = slices.DeleteFunc(lines, func(l string) bool {
+			return strings.HasPrefix(l, "X-Request-Id: ") || strings.HasPrefix(l, "Traceparent: ")
+		})
+		slices.Sort(lines)
+		want := []string{"Connection: Upgrade", "HTTP/1.1 101 Switching Protocols", "Upgrade: " + test.want, "X-Kept: 1"}
+		if diff := cmp.Diff(want, lines); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// An upgrade may always be ignored, and one that cannot be read is.
+func TestAnUpgradeThatNamesNoProtocolIsLeftOut(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, generous)
+	for _, asked := range []string{"", ",", "foo bar", "foo, \xe4", "foo/", "/1", "foo/1/2", "foo;q=1", "\"foo\""} {
+		_, got := seenBy(t, f, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: "+asked+"\r\n\r\n")
+		if got["Upgrade"] != nil || got["Connection"] != nil {
+			t.Errorf("%q: the worker sees %v", asked, got)
+		}
+	}
+	_, got := seenBy(t, f, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: foo,\tbar\r\nUpgrade: baz/1.0\r\n\r\n")
+	if got.Get("Upgrade") != "foo, bar, baz/1.0" || got.Get("Connection") != "Upgrade" {
+		t.Errorf("the worker sees %v", got)
+	}
 }
 
 // TestTheWorkersHalfCloseIsKept has the client talk on after it.
