@@ -44,21 +44,35 @@ func SplitField(line []byte) (name, value []byte, err error) {
 // Header returns the fields of a header whose lines were checked, n of them, as
 // net/http has them: names in canonical form, values as they came.
 func Header(lines []byte, n int) http.Header {
-	h := make(http.Header, n)
-	each := make([]string, n) // of those that come once, which most do
+	fields := NewFields(n)
 	for range n {
 		var line []byte
 		line, lines = CutLine(lines)
 		name, value, _ := SplitField(line)
-		key := Name(name)
-		if values := h[key]; values != nil {
-			h[key] = append(values, string(value))
-			continue
-		}
-		each[0] = string(value)
-		h[key], each = each[:1:1], each[1:]
+		fields.Add(name, value)
 	}
-	return h
+	return fields.Header
+}
+
+// Fields collects those of a header.
+type Fields struct {
+	http.Header
+	each []string // for those that come once, which most do
+}
+
+// NewFields returns one for about n fields.
+func NewFields(n int) Fields { return Fields{make(http.Header, n), make([]string, n)} }
+
+// Add adds a field that was checked.
+func (f *Fields) Add(name, value []byte) {
+	key := Name(name)
+	values := f.Header[key]
+	if values != nil || len(f.each) == 0 {
+		f.Header[key] = append(values, string(value))
+		return
+	}
+	f.each[0] = string(value)
+	f.Header[key], f.each = f.each[:1:1], f.each[1:]
 }
 
 // Name returns a name in canonical form.

@@ -66,6 +66,18 @@ func TestAnAnswersHeaderIsTheWorkers(t *testing.T) {
 		"hop by hop": {get,
 			"200 OK|" + date + "|Content-Length: 0|Connection: X-One|Connection: x-two, , keep-alive|X-One: 1|X-Two: 1|X-Three: 1|Keep-Alive: 5|Proxy-Connection: a|Proxy-Authenticate: a|TE: a|Upgrade: h2c||",
 			"200 OK|Content-Length: 0|" + date + "|X-Three: 1"},
+		"hop by hop beside close": {get,
+			"200 OK|" + date + "|Content-Length: 0|Connection: close, X-One|Connection: x-two|X-One: 1|X-Two: 1|X-Three: 1||",
+			"200 OK|Content-Length: 0|" + date + "|X-Three: 1"},
+		"hop by hop that frames": {get,
+			"200 OK|" + date + "|Content-Length: 2|Connection: Content-Length, Transfer-Encoding||ok",
+			"200 OK|Content-Length: 2|" + date},
+		"no caching is invented": {get,
+			"200 OK|" + date + "|Content-Length: 0|Pragma: no-cache||",
+			"200 OK|Content-Length: 0|" + date + "|Pragma: no-cache"},
+		"a space before the colon": {get,
+			"200 OK|" + date + "|Content-Length : 2|X-One : 1||ok",
+			"200 OK|Content-Length: 2|" + date + "|X-One: 1"},
 		"of a HEAD": {"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n",
 			"200 OK|" + date + "|Content-Length: 123456|Content-Type: a/b||",
 			"200 OK|Content-Length: 123456|Content-Type: a/b|" + date},
@@ -122,6 +134,16 @@ func TestARequestsHeaderIsTheClients(t *testing.T) {
 		if diff := cmp.Diff(want, got[name]); diff != "" {
 			t.Errorf("%s at the worker (-want +got):\n%s", name, diff)
 		}
+	}
+}
+
+// net/http makes a Cache-Control of it.
+func TestNoCachingIsInventedForTheWorker(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, generous)
+	_, got := seenBy(t, f, "GET / HTTP/1.1\r\nHost: x\r\nPragma: no-cache\r\nConnection: close, X-Private\r\nX-Private: 1\r\n\r\n")
+	if got.Get("Pragma") != "no-cache" || got["Cache-Control"] != nil || got["X-Private"] != nil {
+		t.Errorf("the worker sees %v", got)
 	}
 }
 

@@ -4,8 +4,8 @@
 // net/http's Transport hands every exchange between three goroutines. Here the
 // goroutine that asks also writes the request and reads the answer; a second one
 // is there only while a body is being sent, and [Exchange.Wait] waits for it.
-// Answers are parsed by net/http ([http.ReadResponse]), as Transport does, so
-// that what is taken for an answer is the same.
+// What is taken for an answer is what net/http's Transport takes for one, but for
+// what a test lists.
 //
 // A connection is used again only when both messages on it have ended where
 // they said they would, and nothing follows: whatever a worker says beyond its

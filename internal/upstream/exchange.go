@@ -143,8 +143,8 @@ func (c *conn) roundTrip(x *Exchange) (*http.Response, error) {
 		resp.Body = &Duplex{c}
 		return resp, nil
 	}
-	x.answer = body{ReadCloser: resp.Body, c: c, x: x, last: resp.Close}
-	if resp.Body == http.NoBody {
+	x.answer = newBody(c, x, resp)
+	if x.answer.framing == noBody {
 		x.answer.end(true)
 	}
 	resp.Body = &x.answer
@@ -160,17 +160,15 @@ func (c *conn) exchange(x *Exchange) (*http.Response, error) {
 		return nil, err
 	}
 	x.began = true
-	var asked *http.Request // for a GET
-	if x.Method == http.MethodHead {
-		asked = askedHead
-	}
 	for {
-		resp, err := http.ReadResponse(c.r, asked)
+		b, err := c.readHead()
+		if err != nil {
+			return nil, err
+		}
+		resp, err := parseResponse(b, x.Method)
 		switch {
 		case err != nil:
 			return nil, err
-		case resp.StatusCode < 100:
-			return nil, fmt.Errorf("the worker's answer has the status %d", resp.StatusCode)
 		case resp.StatusCode >= 200, resp.StatusCode == http.StatusSwitchingProtocols:
 			return resp, nil
 		}
@@ -182,9 +180,6 @@ func (c *conn) exchange(x *Exchange) (*http.Response, error) {
 		}
 	}
 }
-
-// askedHead says to [http.ReadResponse] that an answer has no body.
-var askedHead = &http.Request{Method: http.MethodHead}
 
 // frames reports whether a field is one that Exchange.Fields does not decide on.
 func frames(name string) bool {
@@ -226,8 +221,8 @@ func (c *conn) compose(x *Exchange, b []byte) ([]byte, error) {
 		b = appendField(b, "Content-Length", strconv.FormatInt(x.Length, 10))
 	default:
 		b = appendField(b, "Transfer-Encoding", "chunked")
-		for _, name := range slices.Sorted(maps.Keys(x.Trailer)) {
-			b = appendField(b, "Trailer", name)
+		if len(x.Trailer) > 0 {
+			b = appendField(b, "Trailer", strings.Join(slices.Sorted(maps.Keys(x.Trailer)), ", "))
 		}
 	}
 	for _, f := range x.Fields {
@@ -252,44 +247,4 @@ func appendField(b []byte, name, value string) []byte {
 // sound reports whether text stays in its line.
 func sound(text string) bool {
 	return strings.IndexByte(text, '\n') < 0 && strings.IndexByte(text, '\r') < 0 && strings.IndexByte(text, 0) < 0
-}
-
-// body is that of an answer.
-type body struct {
-	io.ReadCloser
-	c     *conn
-	x     *Exchange
-	last  bool // the connection ends with it
-	ended bool
-}
-
-func (b *body) Read(p []byte) (int, error) {
-	if b.ended {
-		return 0, io.EOF
-	}
-	n, err := b.ReadCloser.Read(p)
-	if err != nil {
-		b.end(err == io.EOF)
-	}
-	return n, err
-}
-
-// Close gives the connection up, unless the body was read to its end.
-func (b *body) Close() error {
-	b.end(false)
-	return nil
-}
-
-func (b *body) end(whole bool) {
-	if b.ended {
-		return
-	}
-	b.ended = true
-	c := b.c
-	c.block = nil
-	if b.x.leave() && whole && !b.last && b.x.sending.over() && c.r.Buffered() == 0 {
-		c.pool.put(c)
-	} else {
-		c.close()
-	}
 }

@@ -1,0 +1,333 @@
+package upstream
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"tqserver/internal/message"
+)
+
+// Answers are read here and not by net/http, which drops all of Connection when
+// that says close, so that the fields which it names reach the client; adds a
+// Cache-Control to Pragma; and bounds trailers and extensions by the size of a
+// buffer. Lines may end in a bare LF and may be folded, as a page need not be
+// written in Go; what net/http takes for an answer is one here, but for what a
+// test lists.
+
+// readHead waits for a whole header, takes it from the reader and returns it, its
+// empty line included. It is good until the next read.
+func (c *conn) readHead() ([]byte, error) {
+	var large []byte // the beginning of one that does not fit the reader
+	seen := 0
+	for {
+		b, _ := c.r.Peek(c.r.Buffered())
+		all := b
+		if len(large) > 0 {
+			all = append(large, b...)
+		}
+		if end := endOfHead(all, max(0, seen-len("\n\r"))); end > 0 {
+			c.r.Discard(end - len(large))
+			return all[:end], nil
+		}
+		seen = len(all)
+		switch {
+		case len(large) > 0:
+			large = all
+			c.r.Discard(len(b))
+		case len(b) == c.r.Size():
+			large = bytes.Clone(b)
+			c.r.Discard(len(b))
+		}
+		if _, err := c.r.Peek(c.r.Buffered() + 1); err == io.EOF {
+			return nil, io.ErrUnexpectedEOF
+		} else if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// endOfHead looks for the empty line that ends a header, from a place on, and
+// returns what is behind it, or 0.
+func endOfHead(b []byte, from int) int {
+	for {
+		i := bytes.IndexByte(b[from:], '\n')
+		if i < 0 {
+			return 0
+		}
+		from += i + 1
+		switch after := b[from:]; {
+		case bytes.HasPrefix(after, []byte("\n")):
+			return from + 1
+		case bytes.HasPrefix(after, []byte("\r\n")):
+			return from + 2
+		}
+	}
+}
+
+// cutLine returns what stands before the end of a line, and what after it.
+func cutLine(b []byte) (line, rest []byte) {
+	line, rest, _ = bytes.Cut(b, []byte("\n"))
+	return bytes.TrimSuffix(line, []byte("\r")), rest
+}
+
+// parseResponse reads a header, its empty line included. What the worker calls
+// its status nobody needs.
+func parseResponse(b []byte, method string) (*http.Response, error) {
+	line, rest := cutLine(b)
+	version, status, _ := bytes.Cut(line, []byte(" "))
+	code, _, _ := bytes.Cut(bytes.TrimLeft(status, " "), []byte(" "))
+	if len(version) != len("HTTP/1.1") || !bytes.HasPrefix(version, []byte("HTTP/1.")) || !isDigit(version[7]) {
+		return nil, fmt.Errorf("the worker's answer begins with %.40q", line)
+	}
+	if len(code) != 3 || code[0] < '1' || !isDigit(code[0]) || !isDigit(code[1]) || !isDigit(code[2]) {
+		return nil, fmt.Errorf("the worker's answer has the status %.40q", status)
+	}
+	h, err := parseFields(rest)
+	if err != nil {
+		return nil, err
+	}
+	resp := &http.Response{ProtoMajor: 1, ProtoMinor: int(version[7] - '0'), Header: h}
+	for _, digit := range code {
+		resp.StatusCode = 10*resp.StatusCode + int(digit-'0')
+	}
+	return resp, frame(resp, method)
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+// parseFields reads the fields of a header and the empty line behind them.
+func parseFields(b []byte) (http.Header, error) {
+	fields := message.NewFields(min(bytes.Count(b, []byte("\n"))-1, message.MaxFields))
+	for n := 0; ; n++ {
+		var line []byte
+		if line, b = cutLine(b); len(line) == 0 {
+			return fields.Header, nil
+		}
+		line, b = unfold(line, b)
+		name, value, found := bytes.Cut(line, []byte(":"))
+		name, value = bytes.TrimRight(name, " \t"), bytes.Trim(value, " \t") // RFC 9112 section 5.1
+		switch {
+		case n == message.MaxFields:
+			return nil, message.TooMany
+		case !found, !message.IsToken(name), !message.IsValue(value):
+			return nil, fmt.Errorf("the worker's answer has the field %.40q", line)
+		}
+		fields.Add(name, value)
+	}
+}
+
+// unfold joins a line with those that continue it (RFC 9112 section 5.2), in their
+// place, as it takes no more there.
+func unfold(line, rest []byte) ([]byte, []byte) {
+	for len(rest) > 0 && (rest[0] == ' ' || rest[0] == '\t') {
+		var more []byte
+		more, rest = cutLine(rest)
+		line = append(append(bytes.TrimRight(line, " \t"), ' '), bytes.Trim(more, " \t")...)
+	}
+	return line, rest
+}
+
+// frame notes what a header says about the body (RFC 9112 sections 6.3 and 9.3),
+// and removes what does not hold.
+func frame(resp *http.Response, method string) error {
+	h := resp.Header
+	resp.Close = message.HasToken(h["Connection"], "close") || resp.ProtoMinor == 0 && !message.HasToken(h["Connection"], "keep-alive")
+	codings, coded := h["Transfer-Encoding"]
+	delete(h, "Transfer-Encoding")
+	switch {
+	case !coded:
+	case resp.ProtoMinor == 0: // which knows none: the rest cannot be trusted
+		resp.Close = true
+	case len(codings) != 1 || !strings.EqualFold(codings[0], "chunked"):
+		return fmt.Errorf("the worker's answer has the transfer coding %.40q", codings)
+	default:
+		resp.TransferEncoding = []string{"chunked"}
+	}
+	var err error
+	if resp.ContentLength, err = lengthOf(h); err != nil {
+		return err
+	}
+	if chunked(resp) {
+		delete(h, "Content-Length")
+		resp.ContentLength = -1
+		if resp.Trailer, err = announced(h); err != nil {
+			return err
+		}
+	}
+	switch bodiless := resp.StatusCode < 200 || resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified; {
+	case method == http.MethodHead:
+	case bodiless:
+		resp.ContentLength = 0
+	case resp.ContentLength < 0 && !chunked(resp):
+		resp.Close = true
+	}
+	return nil
+}
+
+func chunked(resp *http.Response) bool { return resp.TransferEncoding != nil }
+
+// lengthOf returns the Content-Length, or -1. Several that are equal are one.
+func lengthOf(h http.Header) (int64, error) {
+	lines := h["Content-Length"]
+	if len(lines) == 0 {
+		return -1, nil
+	}
+	for _, line := range lines {
+		if line != lines[0] {
+			return 0, fmt.Errorf("the worker's answer has the lengths %.40q", lines)
+		}
+	}
+	h["Content-Length"] = lines[:1]
+	n, err := strconv.ParseUint(lines[0], 10, 63)
+	if err != nil {
+		return 0, fmt.Errorf("the worker's answer has the length %.40q", lines[0])
+	}
+	return int64(n), nil
+}
+
+// announced takes the names of trailers out of a header.
+func announced(h http.Header) (http.Header, error) {
+	var trailer http.Header
+	for name := range message.Members(h["Trailer"]) {
+		switch name = http.CanonicalHeaderKey(name); name {
+		case "Content-Length", "Transfer-Encoding", "Trailer":
+			return nil, fmt.Errorf("the worker's answer announces %s behind its body", name)
+		}
+		if trailer == nil {
+			trailer = make(http.Header)
+		}
+		if trailer[name] = nil; len(trailer) > message.MaxFields {
+			return nil, message.TooMany
+		}
+	}
+	delete(h, "Trailer")
+	return trailer, nil
+}
+
+// body is that of an answer.
+type body struct {
+	c       *conn
+	x       *Exchange
+	resp    *http.Response // which gets the trailer
+	framing framing
+	left    int64 // that are to come, if it has a length
+	chunks  message.Chunks
+	ended   bool
+}
+
+// framing is how a body ends.
+type framing byte
+
+const (
+	noBody framing = iota
+	sized
+	inChunks
+	untilClose
+)
+
+func newBody(c *conn, x *Exchange, resp *http.Response) body {
+	b := body{c: c, x: x, resp: resp, left: resp.ContentLength}
+	switch {
+	case x.Method == http.MethodHead, resp.ContentLength == 0, resp.StatusCode == http.StatusNoContent, resp.StatusCode == http.StatusNotModified:
+	case chunked(resp):
+		b.framing, b.chunks = inChunks, message.Chunks{MaxTrailer: maxHeader, Lenient: true}
+	case resp.ContentLength > 0:
+		b.framing = sized
+	default:
+		b.framing = untilClose
+	}
+	return b
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	if b.ended {
+		return 0, io.EOF
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	n, err := b.read(p)
+	if err != nil {
+		b.end(err == io.EOF)
+	}
+	return n, err
+}
+
+// read returns io.EOF where the body says that it ends.
+func (b *body) read(p []byte) (n int, err error) {
+	switch b.framing {
+	case sized:
+		n, err = b.c.r.Read(p[:min(int64(len(p)), b.left)])
+		b.left -= int64(n)
+		switch {
+		case b.left == 0:
+			return n, io.EOF
+		case err == io.EOF:
+			err = io.ErrUnexpectedEOF
+		}
+		return n, err
+	case inChunks:
+		return b.readChunks(p)
+	}
+	return b.c.r.Read(p)
+}
+
+func (b *body) readChunks(p []byte) (n int, err error) {
+	r := b.c.r
+	for n == 0 {
+		if k := b.chunks.Payload(); k > 0 && r.Buffered() == 0 && len(p) >= r.Size() { // past the buffer
+			n, err = r.Read(p[:min(int64(len(p)), k)])
+			b.chunks.Skip(n)
+		} else if _, err = r.Peek(1); err == nil {
+			come, _ := r.Peek(r.Buffered())
+			var read int
+			n, read, err = b.chunks.Decode(p, come)
+			r.Discard(read)
+		}
+		switch {
+		case b.chunks.Over():
+			b.addTrailer()
+			return n, io.EOF
+		case err == io.EOF:
+			return n, io.ErrUnexpectedEOF
+		case err != nil:
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+func (b *body) addTrailer() {
+	trailer := b.chunks.Trailer()
+	if b.resp.Trailer == nil {
+		b.resp.Trailer = trailer
+		return
+	}
+	for name, values := range trailer {
+		b.resp.Trailer[name] = values
+	}
+}
+
+// Close gives the connection up, unless the body was read to its end.
+func (b *body) Close() error {
+	b.end(false)
+	return nil
+}
+
+func (b *body) end(whole bool) {
+	if b.ended {
+		return
+	}
+	b.ended = true
+	c := b.c
+	c.block = nil
+	if b.x.leave() && whole && !b.resp.Close && b.x.sending.over() && c.r.Buffered() == 0 {
+		c.pool.put(c)
+	} else {
+		c.close()
+	}
+}
