@@ -1,11 +1,11 @@
 package live
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/andybalholm/brotli"
+	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
 
 	"tqserver/internal/state"
@@ -22,64 +23,9 @@ import (
 
 var root = state.Page{Route: "/", Dir: "pages/index", Phase: state.Serving, ServingOn: 7}
 
-func TestWhereADocumentEnds(t *testing.T) {
-	t.Parallel()
-	for document, end := range map[string]string{
-		"":                                     "",
-		"<p>text":                              "",
-		"<p>text</p>":                          "",
-		"<body>x</body>":                       "</body>",
-		"<body>x</BODY >\n</hTmL>\n":           "</BODY >\n</hTmL>\n",
-		"x</body><!-- a > b --> \n<!-- c -->":  "</body><!-- a > b --> \n<!-- c -->",
-		"x</body></html><script>1</script>":    "",
-		"<script>'</body>'</script>":           "",
-		`<iframe srcdoc="<body></body>">x`:     "",
-		`<iframe srcdoc="<body></body>">x</bo`: "</bo",
-		"x</body></ht":                         "</body></ht",
-		"x</body><!-- not ended":               "</body><!-- not ended",
-		"x<":                                   "<",
-		"x</body></html><":                     "</body></html><",
-		"</bodyguard>":                         "",
-		"a </body> b </body>":                  "</body>",
-		"x</html>":                             "",
-	} {
-		if at := closing([]byte(document)); document[at:] != end {
-			t.Errorf("%q ends with %q, want %q", document, document[at:], end)
-		}
-	}
-}
-
 var tagged = regexp.MustCompile(`<script async src="/_tqserver/live-[0-9a-f]+\.js"[^>]*></script>`)
 
-func FuzzATagIsAddedAndNothingElse(f *testing.F) {
-	f.Add("<body>x</body></html>", int64(1))
-	f.Add("x</body></body><!-- ", int64(2))
-	f.Fuzz(func(t *testing.T, document string, seed int64) {
-		var whole, pieces bytes.Buffer
-		p := put{w: &whole, tag: "\x00TAG\x00"}
-		p.Write([]byte(document))
-		p.finish()
-		rest, r := document, rand.New(rand.NewPCG(uint64(seed), 0))
-		p = put{w: &pieces, tag: "\x00TAG\x00"}
-		for len(rest) > 0 {
-			n := 1 + r.IntN(min(len(rest), 9))
-			p.Write([]byte(rest[:n]))
-			rest = rest[n:]
-		}
-		p.finish()
-		for _, got := range []string{whole.String(), pieces.String()} {
-			before, after, found := strings.Cut(got, "\x00TAG\x00")
-			if !found || !strings.Contains(document, "\x00TAG\x00") && before+after != document {
-				t.Fatalf("%q becomes %q", document, got)
-			}
-		}
-		if len(document) < maxTail && whole.String() != pieces.String() {
-			t.Fatalf("whole %q, in pieces %q", whole.String(), pieces.String())
-		}
-	})
-}
-
-const document = "<!doctype html><html><body><p>Tea &amp; more</p></body></html>\n"
+const document = "<!doctype html><html lang=en><head><title>Tea</title></head><body><p>Tea &amp; more</p></body></html>\n"
 
 func compressed(t *testing.T, coding string) []byte {
 	t.Helper()
@@ -129,8 +75,8 @@ func TestDocumentsGetTheScriptWhateverTheirCoding(t *testing.T) {
 				if err != nil || resp.Header.Get("Content-Encoding") != "" {
 					t.Errorf("%s: %v, %v", name, err, resp.Header)
 				}
-				tag := `<script async src="/_tqserver/` + scriptName + `" data-page="/" data-face="10.s7.0" data-way="shared" data-method="` + method + `"></script>`
-				want := strings.Replace(document, "</body>", tag+"</body>", 1)
+				tag := `<script async src="/_tqserver/` + scriptName + `" data-page="/" data-face="10.s7.0" data-way="shared"></script>`
+				want := strings.Replace(document, "<head>", "<head>"+tag, 1)
 				if coding == "" && length != "" && resp.ContentLength != int64(len(want)) {
 					t.Errorf("%s: %d bytes are announced, want %d", name, resp.ContentLength, len(want))
 				}
@@ -147,8 +93,8 @@ func TestEverythingElseIsLeftAsItIs(t *testing.T) {
 	type h = map[string]string
 	l := newLive(t, root)
 	for name, c := range map[string]struct {
-		request, answer h
-		status          int
+		answer h
+		status int
 	}{
 		"JSON":                 {answer: h{"Content-Type": "application/json"}},
 		"XHTML":                {answer: h{"Content-Type": "application/xhtml+xml"}},
@@ -159,12 +105,10 @@ func TestEverythingElseIsLeftAsItIs(t *testing.T) {
 		"no transformation":    {answer: h{"Cache-Control": "private, No-Transform"}},
 		"an unknown coding":    {answer: h{"Content-Encoding": "compress"}},
 		"two codings":          {answer: h{"Content-Encoding": "gzip, br"}},
-		"fetch":                {request: h{"Sec-Fetch-Dest": "empty"}},
-		"an image":             {request: h{"Sec-Fetch-Dest": "image"}},
-		"htmx":                 {request: h{"HX-Request": "true"}},
-		"a turbo frame":        {request: h{"Turbo-Frame": "x"}},
-		"a turbo stream":       {request: h{"Accept": "text/vnd.turbo-stream.html, text/html"}},
-		"jQuery":               {request: h{"X-Requested-With": "XMLHttpRequest"}},
+		"a redirection":        {answer: h{"Location": "/x"}, status: 302},
+		"no gzip":              {answer: h{"Content-Encoding": "gzip"}},
+		"no brotli":            {answer: h{"Content-Encoding": "br"}},
+		"no zstd":              {answer: h{"Content-Encoding": "zstd"}},
 		"a policy of nothing":  {answer: h{"Content-Security-Policy": "default-src 'none'"}},
 		"a policy of hashes":   {answer: h{"Content-Security-Policy": "script-src 'sha256-x'"}},
 		"a sandbox of scripts": {answer: h{"Content-Security-Policy": "sandbox allow-forms"}},
@@ -180,11 +124,7 @@ func TestEverythingElseIsLeftAsItIs(t *testing.T) {
 			w.WriteHeader(max(200, c.status))
 			io.WriteString(w, document)
 		}))
-		req, _ := http.NewRequest("GET", srv.URL, nil)
-		for k, v := range c.request {
-			req.Header.Set(k, v)
-		}
-		resp, err := srv.Client().Do(req)
+		resp, err := srv.Client().Transport.RoundTrip(httptest.NewRequest("GET", srv.URL, nil))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -209,7 +149,8 @@ func TestAStreamIsNotHeldBack(t *testing.T) {
 				defer z.Close()
 				to, flush = z, func() error { z.Flush(); return http.NewResponseController(w).Flush() }
 			}
-			io.WriteString(to, "<body>first")
+			flush()
+			io.WriteString(to, "<!doctype html>first")
 			flush()
 			<-more
 			io.WriteString(to, " second</body>")
@@ -218,14 +159,21 @@ func TestAStreamIsNotHeldBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		start := make([]byte, len("<body>first"))
-		if _, err := io.ReadFull(resp.Body, start); err != nil || string(start) != "<body>first" {
-			t.Errorf("%q: %q, %v", coding, start, err)
+		in, start := bufio.NewReader(resp.Body), ""
+		for !strings.HasSuffix(start, "first") {
+			c, err := in.ReadByte()
+			if err != nil {
+				t.Fatalf("%q: %q, %v", coding, start, err)
+			}
+			start += string(c)
+		}
+		if tagged.ReplaceAllString(start, "TAG") != "<!doctype html>TAGfirst" {
+			t.Errorf("%q: %q", coding, start)
 		}
 		close(more)
-		rest, err := io.ReadAll(resp.Body)
+		rest, err := io.ReadAll(in)
 		resp.Body.Close()
-		if err != nil || tagged.ReplaceAllString(string(rest), "TAG") != " secondTAG</body>" {
+		if err != nil || string(rest) != " second</body>" {
 			t.Errorf("%q: %q, %v", coding, rest, err)
 		}
 	}
@@ -245,8 +193,10 @@ func TestAnAnswerThatIsCutShortIsNotEndedWell(t *testing.T) {
 			w.Header().Set("Content-Encoding", "gzip")
 			w.Write(half)
 		},
-		"no such coding": func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Content-Encoding", "zstd")
+		"a coding that changes": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			w.Write(half)
+			http.NewResponseController(w).Flush()
 			for range 100 {
 				if _, err := io.WriteString(w, document); err != nil {
 					panic(http.ErrAbortHandler)
@@ -271,6 +221,124 @@ func TestAnAnswerThatIsCutShortIsNotEndedWell(t *testing.T) {
 		resp.Body.Close()
 		if err == nil {
 			t.Errorf("%s: it ends well, after %q", name, body)
+		}
+	}
+}
+
+func TestADocumentWithTheScriptHasNoValidatorsOfTheOneWithout(t *testing.T) {
+	t.Parallel()
+	fields := []string{"Etag", "Last-Modified", "Accept-Ranges", "Content-Md5", "Digest", "Content-Digest", "Repr-Digest"}
+	srv := serve(t, newLive(t, root).door("/", func(w http.ResponseWriter, r *http.Request) {
+		for _, name := range conditions {
+			if r.Header.Get(name) != "" && r.Method != "POST" {
+				t.Errorf("%s: the page is asked with %s", r.Method, name)
+			}
+		}
+		for _, name := range fields {
+			w.Header().Set(name, "x")
+		}
+		w.Header().Set("Content-Type", r.FormValue("type"))
+		w.Header().Set("Trailer", "X-Sum, repr-digest")
+		io.WriteString(w, document)
+		w.Header().Set("X-Sum", "1")
+		w.Header().Set("Repr-Digest", "x")
+		w.Header().Set(http.TrailerPrefix+"Content-Digest", "x")
+	}))
+	for _, c := range []struct {
+		method, kind string
+		kept         bool
+	}{{"GET", "text/html", false}, {"HEAD", "text/html", false}, {"POST", "text/html", false}, {"GET", "image/png", true}} {
+		req, _ := http.NewRequest(c.method, srv.URL+"?type="+c.kind, nil)
+		for _, name := range conditions {
+			req.Header.Set(name, "x")
+		}
+		resp, err := srv.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+		for _, name := range fields {
+			if kept := resp.Header.Get(name) != ""; kept != c.kept {
+				t.Errorf("%s %s: %s is kept: %v", c.method, c.kind, name, kept)
+			}
+		}
+		sums := len(resp.Trailer["Repr-Digest"]) + len(resp.Trailer["Content-Digest"])
+		if c.method != "HEAD" && (resp.Trailer.Get("X-Sum") != "1" || (sums > 0) != c.kept) {
+			t.Errorf("%s %s: the trailer is %v", c.method, c.kind, resp.Trailer)
+		}
+	}
+}
+
+func TestHEADTellsOfWhatGETGets(t *testing.T) {
+	t.Parallel()
+	srv := serve(t, newLive(t, root).door("/", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		w.Header().Set("Content-Length", strconv.Itoa(len(document)))
+		io.WriteString(w, document)
+	}))
+	get, err := srv.Client().Get(srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(get.Body)
+	get.Body.Close()
+	head, err := srv.Client().Head(srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	get.Header.Del("Date")
+	head.Header.Del("Date")
+	if head.ContentLength != int64(len(body)) || !cmp.Equal(head.Header, get.Header) {
+		t.Errorf("%d bytes are told of %d: %s", head.ContentLength, len(body), cmp.Diff(get.Header, head.Header))
+	}
+}
+
+func TestUTF16IsKnownByItsBytes(t *testing.T) {
+	t.Parallel()
+	const text = "\xff\xfe<\x00p\x00>\x00"
+	srv := serve(t, newLive(t, root).door("/", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		w.Header().Set("Content-Length", strconv.Itoa(len(text)))
+		w.Header().Set("Etag", `"x"`)
+		for i := range len(text) {
+			io.WriteString(w, text[i:i+1])
+			http.NewResponseController(w).Flush()
+		}
+	}))
+	resp, err := srv.Client().Get(srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if err != nil || string(body) != text || resp.Header.Get("Etag") == "" {
+		t.Errorf("%q, %v, %v", body, resp.Header, err)
+	}
+}
+
+func TestWhatCameBeforeACutReachesTheClient(t *testing.T) {
+	t.Parallel()
+	for _, coding := range []string{"", "br"} {
+		const part = "<!-- the beginn"
+		srv := serve(t, newLive(t, root).door("/", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			w.Header().Set("Content-Length", "1000")
+			if coding != "" {
+				w.Header().Set("Content-Encoding", coding)
+			}
+			w.WriteHeader(http.StatusCreated)
+			io.WriteString(w, part)
+			panic(http.ErrAbortHandler)
+		}))
+		resp, err := srv.Client().Get(srv.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err == nil || resp.StatusCode != http.StatusCreated || !strings.HasSuffix(string(body), part) {
+			t.Errorf("%q: %d, %q, %v", coding, resp.StatusCode, body, err)
 		}
 	}
 }

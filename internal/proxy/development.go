@@ -18,10 +18,10 @@ type Development struct {
 	Reserved     http.Handler
 	ReservedPath string
 
-	// Dress may change an answer on its way to the client: it returns what the
-	// answer is written to, and end, which is called when it was written, or
-	// was cut short, and after which w is not used. The route is empty if there is
-	// none.
+	// Dress may change the request for a document, and the answer on its way to
+	// the client: it returns what the answer is written to, and end, which is
+	// called when it was written, or was cut short, and after which w is not used.
+	// The route is empty if there is none.
 	Dress func(w http.ResponseWriter, r *http.Request, route string) (dressed http.ResponseWriter, end func(whole bool))
 
 	// Explain writes the body of an answer that is given in a page's place, in
@@ -58,7 +58,26 @@ func (x *exchange) patience() time.Duration {
 
 // navigates reports whether a tab waits for its new content, in development.
 func (x *exchange) navigates() bool {
-	return x.develop != nil && x.request.Header.Get("Sec-Fetch-Mode") == "navigate" // W3C Fetch Metadata section 2.2
+	return x.develop != nil && isForDocument(x.request.Header)
+}
+
+// isForDocument reports whether a request is for what a tab or a frame is to show.
+//
+// Browsers say so in Sec-Fetch-Mode (W3C Fetch Metadata section 2.2), also if a
+// service worker passes the request on, which changes Sec-Fetch-Dest; what they
+// fetch ahead may be shown later. To an insecure origin that is not this machine,
+// as to a phone's browser in the local network, they do not say it. Navigations
+// ask for HTML and for upgraded connections there, and no script's request does
+// both: fetch asks for anything, and libraries that ask for HTML ask for no
+// upgrade.
+func isForDocument(h http.Header) bool {
+	switch h.Get("Sec-Fetch-Mode") {
+	case "navigate":
+		return true
+	case "":
+		return h.Get("Upgrade-Insecure-Requests") == "1" && preferred(strings.Join(h["Accept"], ",")) == "text/html"
+	}
+	return strings.HasPrefix(h.Get("Sec-Purpose"), "prefetch")
 }
 
 // awaitNewer waits for the version that is on its way, so that who saves and

@@ -158,13 +158,58 @@ func TestAnAnswerIsDressedAndItsEndIsTold(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		}
 	}))
-	if resp, body := askWith(t, f, "/"); body != "page" || resp.Header.Get("Dressed") != "yes" || !<-ended {
+	if resp, body := askWith(t, f, "/", navigates...); body != "page" || resp.Header.Get("Dressed") != "yes" || !<-ended {
 		t.Errorf("%q, %v", body, resp.Header)
 	}
-	if _, _, err := try(f.Client(), "GET", f.URL+"/cut", ""); err == nil || <-ended {
-		t.Errorf("the end of an answer that is cut short: %v", err)
+	cut, _ := http.NewRequest("GET", f.URL+"/cut", nil)
+	cut.Header.Set("Sec-Fetch-Mode", "navigate")
+	if resp, err := f.Client().Do(cut); err == nil {
+		if _, err := io.ReadAll(resp.Body); err == nil {
+			t.Error("an answer that is cut short ends well")
+		}
+		resp.Body.Close()
+	}
+	if <-ended {
+		t.Error("an answer that is cut short is told as whole")
 	}
 	if resp, body := askWith(t, f, "/_tqserver/x"); body != "reserved /_tqserver/x" || resp.Header.Get("X-Request-Id") == "" || resp.Header.Get("Dressed") != "" {
 		t.Errorf("%q, %v", body, resp.Header)
+	}
+}
+
+func TestWhatATabWillShowIsKnown(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, generous)
+	f.proxy.Develop(&Development{
+		Dress: func(w http.ResponseWriter, r *http.Request, route string) (http.ResponseWriter, func(bool)) {
+			w.Header().Set("Dressed", "yes")
+			return w, func(bool) {}
+		},
+	})
+	f.route.Serve(version(t, "1"))
+	const html = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+	for name, c := range map[string]struct {
+		header []string
+		want   string
+	}{
+		"a navigation":                          {[]string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Accept", html}, "yes"},
+		"one by a service worker":               {[]string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "empty", "Accept", html}, "yes"},
+		"one of a frame":                        {[]string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe", "Accept", html}, "yes"},
+		"one ahead of its time":                 {[]string{"Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "empty", "Sec-Purpose", "prefetch"}, "yes"},
+		"one at an insecure origin":             {[]string{"Upgrade-Insecure-Requests", "1", "Accept", html}, "yes"},
+		"fetch":                                 {[]string{"Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty", "Accept", "*/*"}, ""},
+		"fetch of a document":                   {[]string{"Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty", "Accept", html}, ""},
+		"an image":                              {[]string{"Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "image"}, ""},
+		"fetch at an insecure origin":           {[]string{"Accept", "*/*"}, ""},
+		"Turbo at an insecure origin":           {[]string{"Accept", "text/html, application/xhtml+xml"}, ""},
+		"htmx at an insecure origin":            {[]string{"Accept", "*/*", "HX-Request", "true"}, ""},
+		"an image at an insecure origin":        {[]string{"Accept", "image/avif,image/webp,*/*;q=0.8"}, ""},
+		"what asks for an upgrade and no HTML":  {[]string{"Upgrade-Insecure-Requests", "1", "Accept", "*/*"}, ""},
+		"what says nothing, as programs do":     {nil, ""},
+		"a script that says it is a navigation": {[]string{"Sec-Fetch-Mode", "same-origin", "Upgrade-Insecure-Requests", "1", "Accept", html}, ""},
+	} {
+		if resp, _ := askWith(t, f, "/", c.header...); resp.Header.Get("Dressed") != c.want {
+			t.Errorf("%s: %q", name, resp.Header.Get("Dressed"))
+		}
 	}
 }

@@ -77,7 +77,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if route, ok := (*p.match.Load())(r.URL.Path); ok {
 		x.route = route
 	}
-	if x.develop != nil && x.develop.Dress != nil {
+	if x.navigates() && x.develop.Dress != nil {
 		dressed, end := x.develop.Dress(x.w, r, x.routeName())
 		x.w = dressed
 		whole, ended := false, false
