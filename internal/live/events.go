@@ -42,6 +42,7 @@ type report struct {
 	Face    string       `json:"face"`
 	Was     string       `json:"was,omitempty"`    // the face before
 	Styles  []string     `json:"styles,omitempty"` // style sheets that are all that changed since then
+	Files   []string     `json:"files,omitempty"`  // that changed since then, if nothing was built
 	Phase   state.Phase  `json:"phase"`
 	Dir     string       `json:"dir"`
 	Serving int          `json:"serving,omitempty"` // number of the build
@@ -72,7 +73,7 @@ func (l *Live) since(after uint64) (n news, next uint64, more <-chan struct{}) {
 }
 
 func (l *Live) report(p page) report {
-	r := report{Page: p.Route, Face: p.face, Was: p.was, Phase: p.Phase, Dir: p.Dir, Serving: p.ServingOn, Gone: p.gone, Trouble: p.trouble.short(p.ServingOn)}
+	r := report{Page: p.Route, Face: p.face, Was: p.was, Phase: p.Phase, Dir: p.Dir, Serving: p.ServingOn, Gone: p.gone, Trouble: p.trouble.short(p.ServingOn), Files: p.files}
 	if strings.HasPrefix(r.Was, l.epoch+".s") && r.Was == l.served(fmt.Sprint(p.ServingOn), p.Assets-1) {
 		r.Styles = p.styles()
 	}

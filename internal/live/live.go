@@ -37,8 +37,9 @@ type page struct {
 	state.Page
 	trouble *trouble // what keeps its newest version from serving, also while it is being mended
 	face    string
-	was     string // the face before the present one
-	seq     uint64 // of its newest change
+	was     string   // the face before the present one
+	files   []string // that made the difference, if nothing was built
+	seq     uint64   // of its newest change
 	gone    bool
 }
 
@@ -97,9 +98,12 @@ func (l *Live) take(u state.Update) {
 
 func (l *Live) noteLocked(before page, now state.Page) {
 	l.seq++
-	p := page{Page: now, seq: l.seq, trouble: l.troubleOf(before, now), was: before.was}
+	p := page{Page: now, seq: l.seq, trouble: l.troubleOf(before, now), was: before.was, files: before.files}
 	if p.face = l.faceOf(p); p.face != before.face {
-		p.was = before.face
+		p.was, p.files = before.face, nil
+		if now.ServingOn == before.ServingOn {
+			p.files = now.AssetFiles
+		}
 	}
 	l.pages[now.Route] = p
 	l.wakeLocked()

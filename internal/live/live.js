@@ -1,7 +1,7 @@
 // The script of a tab, and of the worker that all tabs of a browser share.
 (() => {
   'use strict';
-  const base = '/_tqserver/';
+  const base = location.origin + '/_tqserver/'; // whatever <base> a document has
 
   // follow listens to the server's one stream and keeps what it told.
   function follow(tell) {
@@ -44,14 +44,15 @@
     return;
   }
 
-  const me = document.currentScript;
+  const me = document.currentScript, path = me.getAttribute('src');
   const { page = '', way, method } = me.dataset;
-  let face = document.documentElement.dataset.tqFace || me.dataset.face || '';
-  const name = 'tqserver ' + new URL(me.src).pathname;
+  const name = 'tqserver ' + path;
   const pages = new Map();
+  let face = document.documentElement.dataset.tqFace || me.dataset.face || '';
   let bye = () => {};
 
   function hear(news) {
+    if (pages.size) follows();
     if (news.all) pages.clear();
     for (const p of news.pages) {
       p.began ??= Date.now() - (p.for || 0);
@@ -62,7 +63,7 @@
 
   function connect() {
     if (way !== 'shared' || !window.SharedWorker) return lead();
-    const worker = new SharedWorker(me.src, { name });
+    const worker = new SharedWorker(location.origin + path, { name });
     worker.onerror = () => { bye(); lead(); };
     worker.port.onmessage = e => hear(e.data);
     bye = () => { worker.port.postMessage('bye'); worker.port.close(); };
@@ -97,16 +98,29 @@
     bye = () => { over.abort(); release(); source?.stop(); channel.close(); };
   }
 
-  addEventListener('pagehide', () => bye());
+  addEventListener('pagehide', () => bye()); // or the page could not be kept for the way back
   addEventListener('pageshow', e => { if (e.persisted) connect(); });
 
-  // mine finds the page that this tab shows, or would show if it asked again.
-  function mine() {
-    if (page) return pages.get(page);
-    let best;
-    for (const p of pages.values()) {
-      const below = p.page === '/' || location.pathname === p.page || location.pathname.startsWith(p.page + '/');
-      if (below && (!best || p.page.length > best.page.length)) best = p;
+  // at is the page that this tab shows: the one it was loaded from, until a script
+  // changes the address. What that put in place was requested just now, so that
+  // its face is the present one; but who goes back is shown what was there before.
+  const home = location.pathname, faces = new Map();
+  let at = page;
+  function follows(back) {
+    const now = location.pathname === home ? page : atAddress();
+    if (now === at) return;
+    faces.set(at, face);
+    face = back && faces.get(now) || pages.get(now)?.face || '';
+    at = now;
+  }
+  addEventListener('popstate', () => { if (pages.size) { follows(true); act(); } });
+
+  // atAddress finds the page that answers at the tab's address.
+  function atAddress() {
+    let best = '';
+    for (const name of pages.keys()) {
+      const path = encodeURI(name), below = path === '/' || location.pathname === path || location.pathname.startsWith(path + '/');
+      if (below && name.length > best.length) best = name;
     }
     return best;
   }
@@ -116,12 +130,17 @@
   const kind = face => (face.split('.')[1] || ' ')[0];
   const build = face => face.split('.', 2).join('.');
 
+  let current; // since when this document is known to be the newest, or was
   function act() {
-    const p = mine();
+    follows();
+    const p = pages.get(at || atAddress());
     if (!p) return;
-    if (!page) return reload(p);
+    if (!at) return reload(p);
     const now = kind(p.face), shows = kind(face);
-    if (p.face !== face) {
+    if (p.face === face) {
+      if (!current) reached();
+      current ||= performance.now();
+    } else {
       if (now === 's') {
         if (p.was === face && p.styles?.length && restyle(p.styles)) face = p.face;
         else return reload(p);
@@ -132,28 +151,47 @@
     if (shows === 's') notice(p.trouble);
     if (shows !== 's') progress();
   }
+  document.addEventListener('DOMContentLoaded', act);
 
-  let leaving = false;
+  let leaving = false, stopped;
   function reload(p) {
     if (leaving) return;
-    if (method && method !== 'GET') {
+    if (method && at === page) {
       return notice({ id: p.face, title: 'A newer version is ready', message: 'This is the answer to a form: reload it yourself to see the newer one.' });
     }
-    if (build(p.face) === build(face) && restless()) {
-      return notice({ id: 'restless', title: 'Not reloaded any more', message: 'Files of this page change whenever it is asked for.' });
-    }
+    const files = (p.files || []).join(', ');
+    if (stopped && (stopped.face === p.face || stopped.files === files && performance.now() - stopped.since < moment)) stopped.face = p.face;
+    else stopped = restless(p.face, files);
+    if (stopped) return notice(p.trouble || stopped);
     leaving = true;
     keep('tqserver-scroll', { url: location.href, x: scrollX, y: scrollY });
     location.reload();
   }
 
-  // restless reports whether this tab was reloaded ten times in ten seconds
-  // though nothing was built.
-  function restless() {
-    const since = Date.now() - 10000;
-    const times = (recall('tqserver-reloads') || []).filter(t => t > since);
-    keep('tqserver-reloads', [...times, Date.now()]);
-    return times.length >= 10;
+  // restless says why it does not help to reload, if it does not: the document
+  // stayed as it was, or it is its own request that changes files of the page, which
+  // is seen a moment after it was loaded. A person takes longer.
+  const moment = 1000, reloads = 'tqserver-reloads ' + home;
+  function restless(to, files) {
+    const last = recall(reloads) || {}, quick = !(performance.now() - current > moment);
+    const vain = last.to === to ? last.vain + 1 : 0;
+    const own = quick && last.files === files && build(to) === build(face) ? last.own + 1 : 0;
+    keep(reloads, { to, files, vain, own });
+    const why = { id: 'restless', title: 'is not reloaded until the next save', face: to, since: performance.now() };
+    if (vain === 3) {
+      why.message = `Reloading ${home} brings the same older document: a cache, a service worker or the page itself answers with a copy. With Cache-Control: no-transform it is left alone.`;
+    } else if (own === 5) {
+      why.message = `${files || 'A file of this page'} changes whenever ${home} is requested. Write it to a folder that is not watched, or begin its name with a dot.`;
+      why.files = files;
+    } else return null;
+    keep(reloads, null);
+    return why;
+  }
+
+  // reached notes that it did help.
+  function reached() {
+    const last = recall(reloads);
+    if (last) keep(reloads, { ...last, to: '' });
   }
 
   function keep(key, value) {
@@ -170,6 +208,7 @@
   if (scrolled?.url === location.href) {
     const back = () => { if (scrollX !== scrolled.x || scrollY !== scrolled.y) scrollTo({ left: scrolled.x, top: scrolled.y, behavior: 'instant' }); };
     back();
+    document.addEventListener('DOMContentLoaded', back);
     if (document.readyState !== 'complete') addEventListener('load', back, { once: true });
   }
 
@@ -193,6 +232,7 @@
   // notice shows what is wrong in the corner, or takes it away.
   let corner, dismissed;
   function notice(what) {
+    if (!document.body) return; // it is told when there is one
     if (!what || what.id === dismissed || window.top !== window) {
       corner?.remove();
       corner = null;
@@ -215,7 +255,7 @@
     const box = add('div', '', root);
     box.setAttribute('role', 'status');
     const top = add('header', '', box);
-    add('b', [page, what.title].filter(Boolean).join(' '), top);
+    add('b', [at, what.title].filter(Boolean).join(' '), top);
     const close = add('button', '×', top);
     close.setAttribute('aria-label', 'Dismiss');
     close.onclick = () => { dismissed = what.id; notice(); };
@@ -246,7 +286,7 @@
   let ticking;
   function progress() {
     const bar = document.querySelector('[data-tq-bar]'), now = document.querySelector('[data-tq-now]'), count = document.querySelector('[data-tq-count]');
-    if (!bar) return;
+    if (!bar) return; // the document is not there yet, or has none
     const all = [...pages.values()];
     const busy = all.filter(p => p.phase === 'building' || p.phase === 'starting');
     bar.firstElementChild.style.width = 100 * (all.length - busy.length) / all.length + '%';

@@ -88,8 +88,13 @@ func TestTheStreamTellsAllAndThenWhatChanges(t *testing.T) {
 	}
 	styled.Assets, styled.AssetFiles = 2, []string{"pages/index/public/a.css", "pages/index/x.html"}
 	l.follow(styled)
-	if n := next(); n.Pages[0].Styles != nil {
+	if n := next(); n.Pages[0].Styles != nil || !cmp.Equal(n.Pages[0].Files, styled.AssetFiles) {
 		t.Errorf("after more than a style sheet %+v", n)
+	}
+	styled.ServingOn = 8
+	l.follow(styled)
+	if n := next(); n.Pages[0].Files != nil {
+		t.Errorf("after a build %+v", n)
 	}
 	l.take(state.Update{Events: []state.Event{{Page: &state.Page{Route: "/gone"}, Removed: true}}})
 	if n := next(); len(n.Pages) != 1 || !n.Pages[0].Gone {
