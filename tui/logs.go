@@ -396,7 +396,7 @@ func (p logPane) facts() (facts []string) {
 // between them.
 func (l look) rule(w int, title, facts string, focused bool) string {
 	title = cut(title, w-6)
-	facts = cut(facts, w-6-width(title)-6)
+	facts = cut(facts, factsRoom(w, title))
 	if title == "" {
 		return l.dim.Render(strings.Repeat("─", max(0, w)))
 	}
@@ -412,3 +412,6 @@ func (l look) rule(w int, title, facts string, focused bool) string {
 	}
 	return l.dim.Render("── ") + name + l.dim.Render(" "+strings.Repeat("─", line)) + tail
 }
+
+// factsRoom is the room that a pane's title leaves.
+func factsRoom(w int, title string) int { return w - 12 - width(title) }

@@ -192,11 +192,19 @@ func (m *model) drawBuild(s screen, put func(int, ...string)) {
 		return
 	}
 	if s.titles {
-		keys := fmt.Sprintf("%s edit  %s copy  %s rebuild", m.keys.key("edit"), m.keys.key("copy"), m.keys.key("rebuild"))
-		if m.width < wideFooter {
-			keys = fmt.Sprintf("%s edit", m.keys.key("edit"))
+		title = "[3] " + title
+		for i, a := range []action{"edit", "copy", "rebuild"} {
+			gap := "  "
+			if i == 0 && facts != "" {
+				gap = "   "
+			}
+			key := gap + m.keys.key(a) + " " + string(a)
+			if width(facts+key) > factsRoom(m.width, title) || i > 0 && m.width < wideFooter {
+				break
+			}
+			facts += key
 		}
-		put(s.build.y-1, m.look.rule(m.width, "[3] "+title, strings.TrimSpace(facts+"   "+keys), m.focus == inBuild))
+		put(s.build.y-1, m.look.rule(m.width, title, strings.TrimSpace(facts), m.focus == inBuild))
 	}
 	put(s.build.y, p.render(s.build.w, s.build.h)...)
 }
@@ -364,30 +372,37 @@ func (m *model) footer(h int) []string {
 		return fill([]string{m.look.warn.Render(left(" "+oneLine(m.toast), m.width))}, h, m.width)
 	}
 	words, last := m.hints()
-	lines := []string{""}
-	for _, word := range words {
-		at := len(lines) - 1
-		room := m.width - width(lines[at])
-		if at == h-1 {
-			room -= width(last)
-		}
-		switch {
-		case width(word) <= room:
-			lines[at] += word
-		case at < h-1:
-			lines = append(lines, word)
-		}
+	for len(last) > 1 && width(strings.Join(last, "")) > m.width {
+		last = last[1:]
 	}
-	lines[len(lines)-1] += last
+	lines := flow(append(words, last...), m.width)
+	for len(lines) > h && len(words) > 0 {
+		words = words[:len(words)-1]
+		lines = flow(append(words[:len(words):len(words)], last...), m.width)
+	}
 	for i, l := range lines {
 		lines[i] = m.look.dim.Render(left(l, m.width))
 	}
 	return fill(lines, h, m.width)
 }
 
+// flow puts words on lines of w cells.
+func flow(words []string, w int) (lines []string) {
+	used := w
+	for _, word := range words {
+		if used += width(word); used > w {
+			lines = append(lines, "")
+			used = width(word)
+		}
+		lines[len(lines)-1] += word
+	}
+	return lines
+}
+
 // hints are the keys for the footer: those of the focused pane, first of all
-// what the selected page may need. The last ones are always there.
-func (m *model) hints() (words []string, last string) {
+// what the selected page may need, the least important last. Those that stay
+// to the end come after them.
+func (m *model) hints() (words, last []string) {
 	hint := func(b binding) string {
 		key := b.keys[0]
 		if b.action == "down" {
@@ -403,7 +418,7 @@ func (m *model) hints() (words []string, last string) {
 			words = slices.Insert(words, 0, hint(b))
 		case b.short == "" || b.where&m.focus == 0 || b.action == "build":
 		case b.action == "help" || b.action == "quit":
-			last += hint(b)
+			last = append(last, hint(b))
 		default:
 			words = append(words, hint(b))
 		}
