@@ -155,6 +155,11 @@ func (m *model) facts(route string) (lines []string) {
 	add("health", r.health(m.now))
 	add("restarts", fmt.Sprint(r.Restarts))
 	add("requests", fmt.Sprintf("%d, %d with status 5xx, %d under way, p50 %s, p95 %s", r.load.Requests, r.load.Errors, r.load.InFlight, took(r.load.P50), took(r.load.P95)))
+	for _, w := range r.Workers {
+		lines = append(lines, "", fmt.Sprintf("   worker       %s, pid %d, port %d, build %d, since %s", w.Role, w.PID, w.Port, w.Build, w.Since.Local().Format("15:04:05")))
+		add("binary", w.Binary)
+		lines = append(lines, listed("environment", slices.DeleteFunc(slices.Clone(w.Env), inherited))...)
+	}
 	lines = append(lines, "", "   health")
 	for _, h := range slices.Backward(m.healths[route]) {
 		how := "ok"
@@ -174,16 +179,22 @@ func (m *model) facts(route string) (lines []string) {
 		}
 		lines = append(lines, fmt.Sprintf("     #%-4d %s  %7s  %-10s %s", b.Number, b.Began.Local().Format("15:04:05"), took(b.Took), what, cmp.Or(clean(b.Trigger), "start")))
 	}
-	for _, w := range r.Workers {
-		lines = append(lines, "", fmt.Sprintf("   worker       %s, pid %d, port %d, build %d, since %s", w.Role, w.PID, w.Port, w.Build, w.Since.Local().Format("15:04:05")))
-		add("binary", w.Binary)
-		for i, kv := range w.Env {
-			name := ""
-			if i == 0 {
-				name = "environment"
-			}
-			lines = append(lines, fmt.Sprintf("   %-12s %s", name, clean(kv)))
-		}
+	if w := r.present(); w != nil {
+		lines = append(lines, "")
+		lines = append(lines, listed("inherited", slices.DeleteFunc(slices.Clone(w.Env), func(kv string) bool { return !inherited(kv) }))...)
+	}
+	return lines
+}
+
+// inherited reports whether a variable comes from the environment of the
+// server: it is none of those that the server sets.
+func inherited(kv string) bool { return !strings.HasPrefix(kv, "TQ_") && !strings.HasPrefix(kv, "GO") }
+
+// listed are values below each other, behind a name.
+func listed(name string, values []string) (lines []string) {
+	for _, value := range values {
+		lines = append(lines, fmt.Sprintf("   %-12s %s", name, clean(value)))
+		name = ""
 	}
 	return lines
 }

@@ -88,7 +88,7 @@ func (s *shop) scenes() []scene {
 		{"", press("q"), `\[1\] Routes`},
 		{"palette", press(":", "r", "e"), `: re`},
 		{"", press("Escape"), `\[1\] Routes`},
-		{"inspect", press("i"), `   builds\n(.*\n)+.*environment`},
+		{"inspect", press("i"), `environment(.*\n)+   builds\n`},
 		{"", press("q"), `\[1\] Routes`},
 
 		{"", press("Enter"), `\A.*\n.*\[2\] Logs`},
