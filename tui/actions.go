@@ -13,8 +13,8 @@ import (
 
 func (m *model) down() cmd     { return m.move(1) }
 func (m *model) up() cmd       { return m.move(-1) }
-func (m *model) pageDown() cmd { return m.move(max(1, m.screen().focusRows(m.focus)-1)) }
-func (m *model) pageUp() cmd   { return m.move(-max(1, m.screen().focusRows(m.focus)-1)) }
+func (m *model) pageDown() cmd { return m.turn(1) }
+func (m *model) pageUp() cmd   { return m.turn(-1) }
 func (m *model) top() cmd      { return m.move(-kept) }
 
 func (m *model) bottom() cmd {
@@ -28,7 +28,7 @@ func (m *model) move(by int) cmd {
 	switch m.focus {
 	case inLogs:
 		v, _ := m.view()
-		v.move(by, m.screen().logs.h)
+		v.move(by, m.logRows())
 	case inBuild:
 		return m.stepError(by)
 	default:
@@ -39,6 +39,17 @@ func (m *model) move(by int) cmd {
 		at := slices.IndexFunc(rows, func(r row) bool { return r.Route == m.selected })
 		m.selected = rows[max(0, min(at+by, len(rows)-1))].Route
 	}
+	return nil
+}
+
+// turn moves by what the focused pane shows, but for a line.
+func (m *model) turn(pages int) cmd {
+	by := pages * max(1, m.screen().focusRows(m.focus)-1)
+	if m.focus != inLogs {
+		return m.move(by)
+	}
+	v, _ := m.view()
+	v.scroll(by, m.logRows())
 	return nil
 }
 
@@ -107,7 +118,7 @@ func (m *model) pause() cmd {
 func (m *model) search() cmd {
 	if m.focus == inLogs {
 		v, r := m.view()
-		rows := m.screen().logs.h
+		rows := m.logRows()
 		m.ask("/", v.query, func(text string) {
 			v.query = text
 			v.seek(r, false, true, rows)
@@ -141,7 +152,7 @@ func (m *model) hit(forward bool) cmd {
 	switch {
 	case v.query == "":
 		return m.say(fmt.Sprintf("nothing to look for: %s first", m.keys.key("search")))
-	case !v.seek(r, forward, false, m.screen().logs.h):
+	case !v.seek(r, forward, false, m.logRows()):
 		return m.say("not found: " + v.query)
 	}
 	return nil
@@ -183,7 +194,7 @@ func (m *model) follow() cmd {
 	if v.scrolled {
 		v.follow()
 	} else {
-		v.stand(m.screen().logs.h)
+		v.stand(m.logRows())
 	}
 	return nil
 }
@@ -217,7 +228,7 @@ func (m *model) selectLines() cmd {
 		v.anchor = -1
 		return nil
 	}
-	v.stand(m.screen().logs.h)
+	v.stand(m.logRows())
 	if v.scrolled {
 		v.anchor = v.cursor
 	}
@@ -295,7 +306,7 @@ func (m *model) pointed(msg tea.MouseMsg) cmd {
 		}
 		if s.logs.holds(msg.X, msg.Y) {
 			v, _ := m.view()
-			v.move(by, s.logs.h)
+			v.scroll(by, m.logRows())
 		} else if s.routes.holds(msg.X, msg.Y) {
 			m.focus = inRoutes
 			return m.move(by / 3)

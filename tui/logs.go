@@ -19,6 +19,7 @@ type logView struct {
 
 	scrolled bool // not at the end: the view stands still
 	top      int  // number of the first entry on the screen, when scrolled
+	above    int  // rows of it that are above the screen
 	cursor   int  // number of the entry that y copies, when scrolled
 	anchor   int  // where a selection began, or -1
 	query    string
@@ -79,38 +80,132 @@ func (v *logView) index(n int) int {
 // follow goes back to the end.
 func (v *logView) follow() { v.scrolled, v.anchor = false, -1 }
 
-// stand leaves the end; the cursor is on the last line then.
-func (v *logView) stand(rows int) {
+// screenful is how much of a log fits on the screen.
+type screenful struct {
+	rows int
+	of   func(n int) int // rows that an entry takes
+}
+
+// window are the places of the first and of the last line on the screen, and
+// how many rows of the first are above it. The cursor is in the window, and
+// there is no room below the last line while there are lines above the first.
+func (v *logView) window(s screenful) (first, above, last int) {
+	end := len(v.shown) - 1
+	if !v.scrolled {
+		first, above = v.upTo(end, s)
+		return first, above, end
+	}
+	first, above = v.index(v.top), v.above
+	above = min(above, s.of(v.shown[first])-1)
+	if c := v.index(v.cursor); c < first || c == first && above > 0 {
+		first, above = c, 0
+	} else if last, whole := v.downFrom(first, above, s); c > last || c == last && !whole {
+		first, above = v.upTo(c, s)
+	}
+	last, whole := v.downFrom(first, above, s)
+	if last == end && whole {
+		if f, a := v.upTo(end, s); f < first || f == first && a < above {
+			first, above = f, a
+		}
+	}
+	return first, above, last
+}
+
+// upTo is the top of a window that ends with a line. One that is longer than
+// the window begins it.
+func (v *logView) upTo(last int, s screenful) (first, above int) {
+	rows := s.rows
+	for first = last; first >= 0; first-- {
+		if rows -= s.of(v.shown[first]); rows <= 0 {
+			break
+		}
+	}
+	if first == last && v.scrolled {
+		return first, 0
+	}
+	return max(0, first), max(0, -rows)
+}
+
+// downFrom is the last line in a window, and whether all of it is.
+func (v *logView) downFrom(first, above int, s screenful) (last int, whole bool) {
+	rows := s.rows + above
+	for last = first; last < len(v.shown)-1; last++ {
+		if rows -= s.of(v.shown[last]); rows <= 0 {
+			return last, rows == 0
+		}
+	}
+	return last, rows >= s.of(v.shown[last])
+}
+
+// stand leaves the end; the cursor is on the last line then, and nothing on
+// the screen moves.
+func (v *logView) stand(s screenful) {
 	if v.scrolled || len(v.shown) == 0 {
 		return
 	}
+	first, above, last := v.window(s)
 	v.scrolled = true
-	v.cursor = v.shown[len(v.shown)-1]
-	v.top = v.shown[max(0, len(v.shown)-max(1, rows))]
+	v.top, v.above, v.cursor = v.shown[first], above, v.shown[last]
 }
 
-// move moves the cursor by some lines, on a screen of some rows.
-func (v *logView) move(by, rows int) {
+// move moves the cursor by some lines; the window follows it.
+func (v *logView) move(by int, s screenful) {
 	if len(v.shown) == 0 {
 		return
 	}
-	v.stand(rows)
+	v.stand(s)
 	to := v.index(v.cursor) + by
 	if to >= len(v.shown) && v.anchor < 0 {
 		v.follow()
 		return
 	}
-	v.goTo(max(0, min(to, len(v.shown)-1)), rows)
+	v.goTo(max(0, min(to, len(v.shown)-1)), s)
 }
 
 // goTo puts the cursor on one of the lines shown and has it on the screen.
-func (v *logView) goTo(i, rows int) {
-	v.stand(rows)
+func (v *logView) goTo(i int, s screenful) {
+	v.stand(s)
 	v.cursor = v.shown[i]
-	top := v.index(v.top)
-	top = min(top, i)
-	top = max(top, i-max(1, rows)+1)
-	v.top = v.shown[max(0, top)]
+	first, above, _ := v.window(s)
+	v.top, v.above = v.shown[first], above
+}
+
+// scroll moves the window by some rows; the cursor stays in it. At the end it
+// follows again.
+func (v *logView) scroll(by int, s screenful) {
+	if len(v.shown) == 0 {
+		return
+	}
+	v.stand(s)
+	first, above, _ := v.window(s)
+	top := first
+	for above += by; above < 0 && first > 0; {
+		first--
+		above += s.of(v.shown[first])
+	}
+	for above >= s.of(v.shown[first]) && first < len(v.shown)-1 {
+		above -= s.of(v.shown[first])
+		first++
+	}
+	above = max(0, min(above, s.of(v.shown[first])-1))
+	last, whole := v.downFrom(first, above, s)
+	switch end := len(v.shown) - 1; {
+	case by > 0 && last == end && whole && v.anchor < 0:
+		v.follow()
+		return
+	case by > 0 && last == end && whole:
+		v.cursor = v.shown[end]
+	case by < 0 && top == 0 && first == 0:
+		v.cursor = v.shown[0]
+	}
+	v.top, v.above = v.shown[first], above
+	if above > 0 && first < last {
+		first++
+	}
+	if !whole && last > first {
+		last--
+	}
+	v.cursor = v.shown[max(first, min(v.index(v.cursor), last))]
 }
 
 // hits are the places of the lines that hold the query.
@@ -127,12 +222,12 @@ func (v *logView) hits(r *ring) (all []int) {
 }
 
 // seek goes to the next hit from the cursor on in a direction, around the end.
-func (v *logView) seek(r *ring, forward, stay bool, rows int) bool {
+func (v *logView) seek(r *ring, forward, stay bool, s screenful) bool {
 	hits := v.hits(r)
 	if len(hits) == 0 {
 		return false
 	}
-	v.stand(rows)
+	v.stand(s)
 	at := v.index(v.cursor)
 	pick := hits[0]
 	if forward {
@@ -151,7 +246,7 @@ func (v *logView) seek(r *ring, forward, stay bool, rows int) bool {
 			}
 		}
 	}
-	v.goTo(pick, rows)
+	v.goTo(pick, s)
 	return true
 }
 
@@ -193,19 +288,12 @@ func (p logPane) render(w, h int) []string {
 		return nil
 	}
 	var rows []string
-	if p.view.scrolled {
-		for i := p.view.index(p.view.top); i < len(p.view.shown) && len(rows) < h; i++ {
-			rows = append(rows, p.lines(p.view.shown[i], w)...)
+	if len(p.view.shown) > 0 {
+		first, above, last := p.view.window(p.screenful(w, h))
+		for _, n := range p.view.shown[first : last+1] {
+			rows = append(rows, p.lines(n, w)...)
 		}
-		rows = rows[:min(h, len(rows))]
-	} else {
-		for _, n := range slices.Backward(p.view.shown) {
-			if len(rows) >= h {
-				break
-			}
-			rows = append(p.lines(n, w), rows...)
-		}
-		rows = rows[max(0, len(rows)-h):]
+		rows = rows[above:min(above+h, len(rows))]
 	}
 	if len(rows) == 0 && p.empty != "" {
 		rows = append(rows, p.look.dim.Render(left("  "+p.empty, w)))
@@ -222,35 +310,8 @@ func (p logPane) lines(n, w int) []string {
 	if e.mark {
 		return []string{p.look.dim.Render(left("── "+e.text+" "+strings.Repeat("─", max(0, w)), w))}
 	}
-	prefix := " "
-	if p.times {
-		layout := "15:04:05 "
-		if w >= 100 {
-			layout = "15:04:05.000 "
-		}
-		prefix += e.at.Local().Format(layout)
-	}
-	who := ""
-	switch {
-	case p.merged && (e.page != "" || e.access): // a request may belong to no page
-		who = left(e.page, 12) + " "
-	case p.merged:
-		who = left("tqserver", 12) + " "
-	case e.ours:
-		who = "tqserver "
-	}
-	text := clean(e.text)
-	if e.ours && e.level >= slog.LevelWarn {
-		text = e.level.String() + " " + text
-	}
+	prefix, who, pieces := p.parts(e, w)
 	room := w - width(prefix) - width(who)
-	if room < 8 {
-		prefix, who, room = "", "", w
-	}
-	pieces := []string{cutRequest(text, e.sign(), room)}
-	if p.wrap {
-		pieces = wrapped(text, room)
-	}
 	selected := p.selected(n)
 	rows := make([]string, len(pieces))
 	for i, piece := range pieces {
@@ -266,6 +327,50 @@ func (p logPane) lines(n, w int) []string {
 		rows[i] = p.look.dim.Render(head) + p.look.from.Render(from) + p.coloured(e, piece) + fill
 	}
 	return rows
+}
+
+// parts are the time of an entry, who says it, and its text, piece by piece.
+func (p logPane) parts(e *entry, w int) (prefix, who string, pieces []string) {
+	prefix = " "
+	if p.times {
+		layout := "15:04:05 "
+		if w >= 100 {
+			layout = "15:04:05.000 "
+		}
+		prefix += e.at.Local().Format(layout)
+	}
+	switch {
+	case p.merged && (e.page != "" || e.access): // a request may belong to no page
+		who = left(clean(e.page), 12) + " "
+	case p.merged:
+		who = left("tqserver", 12) + " "
+	case e.ours:
+		who = "tqserver "
+	}
+	text := clean(e.text)
+	if e.ours && e.level >= slog.LevelWarn {
+		text = e.level.String() + " " + text
+	}
+	room := w - width(prefix) - width(who)
+	if room < 8 {
+		prefix, who, room = "", "", w
+	}
+	if p.wrap {
+		return prefix, who, wrapped(text, room)
+	}
+	return prefix, who, []string{cutRequest(text, e.sign(), room)}
+}
+
+// screenful is how much fits into a pane of w by h cells.
+func (p logPane) screenful(w, h int) screenful {
+	return screenful{rows: max(1, h), of: func(n int) int {
+		e := p.ring.at(n)
+		if !p.wrap || e.mark {
+			return 1
+		}
+		_, _, pieces := p.parts(e, w)
+		return len(pieces)
+	}}
 }
 
 func (p logPane) selected(n int) bool {
@@ -358,11 +463,11 @@ func indexOf(text, query string) int {
 }
 
 // facts say how the log is looked at, for the pane's title.
-func (p logPane) facts() (facts []string) {
+func (p logPane) facts(s screenful) (facts []string) {
 	v := p.view
-	if v.scrolled {
-		below := len(v.shown) - 1 - v.index(v.cursor)
-		facts = append(facts, fmt.Sprintf("SCROLLED  %s below", count(below)))
+	if v.scrolled && len(v.shown) > 0 {
+		_, _, last := v.window(s)
+		facts = append(facts, fmt.Sprintf("SCROLLED  %s below", count(len(v.shown)-1-last)))
 	} else {
 		facts = append(facts, "FOLLOW")
 	}

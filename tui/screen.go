@@ -338,7 +338,7 @@ func (m *model) logTitle(w int) string {
 	}
 	title := "[2] Logs  " + name
 	p := m.logPane()
-	facts := strings.Join(p.facts(), "  ")
+	facts := strings.Join(p.facts(m.logRows()), "  ")
 	if file := m.pages[m.shownLog()].Log; file != "" && width(title)+2+width(file)+width(facts)+10 <= w {
 		title += "  " + clean(file)
 	}
@@ -360,6 +360,12 @@ func (m *model) logPane() logPane {
 		empty = "no line passes the filters"
 	}
 	return logPane{look: m.look, view: v, ring: r, merged: m.merged, wrap: m.wrapping, times: m.timing, focused: m.focus == inLogs, empty: empty}
+}
+
+// logRows is how much of the log the screen shows.
+func (m *model) logRows() screenful {
+	at := m.screen().logs
+	return m.logPane().screenful(at.w, at.h)
 }
 
 // footer is the keys, as many as there is room for, or what is being asked or
