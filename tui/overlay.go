@@ -122,7 +122,7 @@ func (m *model) urls() cmd {
 	}
 	var lines []string
 	for _, host := range hosts {
-		lines = append(lines, "   "+strings.Replace(m.url(page.Route), "localhost", host, 1))
+		lines = append(lines, "   "+clean(strings.Replace(m.url(page.Route), "localhost", host, 1)))
 	}
 	m.overlay = &text{title: "URLs of " + clean(page.Route), lines: func(*model) []string { return lines }}
 	return nil

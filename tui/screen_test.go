@@ -19,6 +19,7 @@ import (
 // terminal would obey but what the screen itself writes.
 func FuzzScreen(f *testing.F) {
 	f.Add(uint64(1), 120, 35, "hello\x1b[2J\x07\u202e世界e\u0301\t", "j2k?iz:")
+	f.Add(uint64(103), 40, 10, "\u200d", "0")
 	f.Add(uint64(85), 120, 35, "\x1b", "0")
 	f.Add(uint64(2), 0, 0, "", "q")
 	f.Add(uint64(3), 1, 1, "\x9b31m", "\r")
