@@ -27,12 +27,18 @@ type entry struct {
 	status int  // of that, or 0
 }
 
+// late is how late what happened may be told: requests are written down many
+// at a time, and what a worker prints is read in pieces.
+const late = 50 * time.Millisecond
+
 // ring holds the newest entries, each under a number that never changes.
 type ring struct {
 	entries []entry
 	first   int // number of the oldest entry
 	next    int // number of the next entry
 	bytes   int // of text
+	moved   int // number of the first entry that is not where it was when a view looked; beyond the last if all are
+	fixed   int // entries before this number do not move: somebody reads them
 }
 
 func (r *ring) add(e entry) {
@@ -47,6 +53,11 @@ func (r *ring) add(e entry) {
 		*r.at(r.next) = e
 	}
 	r.next++
+	n := r.next - 1
+	for ; n > max(r.first, r.fixed) && r.at(n-1).at.After(e.at) && r.at(n-1).at.Sub(e.at) <= late; n-- {
+		*r.at(n), *r.at(n - 1) = *r.at(n - 1), *r.at(n)
+	}
+	r.moved = min(r.moved, n)
 }
 
 func (r *ring) at(n int) *entry { return &r.entries[n%kept] }

@@ -29,6 +29,14 @@ func newLogView() *logView { return &logView{min: slog.LevelDebug, anchor: -1} }
 
 // refresh looks at what came since and forgets what is kept no more.
 func (v *logView) refresh(r *ring) {
+	if r.moved < v.seen {
+		i, _ := slices.BinarySearch(v.shown, r.moved)
+		v.shown, v.seen = v.shown[:i], r.moved
+	}
+	r.moved, r.fixed = r.next, 0
+	if v.scrolled {
+		r.fixed = r.next
+	}
 	for n := max(v.seen, r.first, v.cleared); n < r.next; n++ {
 		if v.passes(r.at(n)) {
 			v.shown = append(v.shown, n)

@@ -501,3 +501,47 @@ func TestTheInspectorBeginsWithWhatTheServerSets(t *testing.T) {
 		at = i
 	}
 }
+
+func TestLinesStandInTheOrderOfTheirTime(t *testing.T) {
+	at := func(ms int, text string, access bool) state.Line {
+		return state.Line{Time: noon.Add(time.Duration(ms) * time.Millisecond), Page: "/", Text: text, Access: access}
+	}
+	texts := func(m *model) (all []string) {
+		v, r := m.view()
+		for _, n := range v.shown {
+			all = append(all, r.at(n).text)
+		}
+		return all
+	}
+	page := serving("/", 1, 1, 1, ms, ms, ms)
+	for _, keys := range [][]string{{"2"}, {"2", "a"}} {
+		m, _ := screenOf(t, 120, 40, false, state.Update{Events: []state.Event{{Page: &page}}})
+		press(m, keys...)
+		m.take(state.Update{Lines: []state.Line{at(0, "first", false), at(30, "third", false), at(20, "GET second", true)}})
+		if diff := cmp.Diff([]string{"first", "GET second", "third"}, texts(m)); diff != "" {
+			t.Errorf("within an update (-want +got):\n%s", diff)
+		}
+		m.take(state.Update{Lines: []state.Line{at(60, "fifth", false), at(64, "sixth", false)}})
+		texts(m)
+		m.take(state.Update{Lines: []state.Line{at(31, "GET fourth", true), at(64, "GET seventh", true)},
+			Events: []state.Event{{Time: noon.Add(62 * ms), Message: "an event", Attrs: []slog.Attr{slog.String("page", "/")}}}})
+		want := []string{"first", "GET second", "third", "GET fourth", "fifth", "an event", "sixth", "GET seventh", "GET a long time ago"}
+		m.take(state.Update{Lines: []state.Line{at(1, "GET a long time ago", true)}})
+		if diff := cmp.Diff(want, texts(m)); diff != "" {
+			t.Errorf("in later ones (-want +got):\n%s", diff)
+		}
+		press(m, "&", "G", "E", "T", "enter")
+		m.take(state.Update{Lines: []state.Line{at(100, "no", false), at(110, "GET no", true)}})
+		texts(m)
+		m.take(state.Update{Lines: []state.Line{at(90, "GET before", true), at(80, "no", false)}})
+		want = []string{"GET second", "GET fourth", "GET seventh", "GET a long time ago", "GET before", "GET no"}
+		if diff := cmp.Diff(want, texts(m)); diff != "" {
+			t.Errorf("with a filter (-want +got):\n%s", diff)
+		}
+		press(m, "k")
+		m.take(state.Update{Lines: []state.Line{at(85, "GET late", true)}})
+		if all := texts(m); all[len(all)-1] != "GET late" {
+			t.Errorf("what is read moved: %q", all)
+		}
+	}
+}
