@@ -539,6 +539,7 @@ func TestLinesStandInTheOrderOfTheirTime(t *testing.T) {
 			t.Errorf("with a filter (-want +got):\n%s", diff)
 		}
 		press(m, "k")
+		m.View()
 		m.take(state.Update{Lines: []state.Line{at(85, "GET late", true)}})
 		if all := texts(m); all[len(all)-1] != "GET late" {
 			t.Errorf("what is read moved: %q", all)
