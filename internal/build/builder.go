@@ -149,7 +149,7 @@ func (b *Builder) Build(ctx context.Context, dir string, force bool) (Result, er
 		}
 	}
 	if a.followed == nil {
-		out, err = b.compile(ctx, &a, dir, tmp, again && !fits)
+		out, err = b.compile(ctx, &a, dir, tmp, in.editorFiles(), again && !fits)
 	}
 	if ctx.Err() != nil {
 		return Result{}, ctx.Err()
@@ -175,10 +175,33 @@ func (b *Builder) Build(ctx context.Context, dir string, force bool) (Result, er
 	return Result{Binary: filepath.Join(b.dir, a.binary), Took: time.Since(began)}, nil
 }
 
-// compile has the go command make the binary. If it is to be planned how to do
-// without, that is asked for too.
-func (b *Builder) compile(ctx context.Context, a *attempt, dir, tmp string, plan bool) (output, error) {
+// compile has the go command make the binary, without the files of editors. If
+// one that was not known is what it blames, it is asked again without that.
+func (b *Builder) compile(ctx context.Context, a *attempt, dir, tmp string, hidden []string, plan bool) (output, error) {
+	out, err := b.compileWithout(ctx, a, dir, tmp, hidden, plan)
+	if exit, ok := errors.AsType[*exitError](err); !ok || exit == nil || ctx.Err() != nil {
+		return out, err
+	}
+	blamed, any := blames(out.text(), dir)
+	if !any {
+		return out, err
+	}
+	os.Remove(tmp)
+	return b.compileWithout(ctx, a, dir, tmp, append(blamed, hidden...), false)
+}
+
+// compileWithout has the go command make the binary as if files were not there.
+// If it is to be planned how to do without the go command, that is asked for
+// too.
+func (b *Builder) compileWithout(ctx context.Context, a *attempt, dir, tmp string, hidden []string, plan bool) (output, error) {
 	args := []string{"build", "-json", "-buildvcs=false", "-ldflags=" + a.how.linkerFlags(), "-o", tmp, "."}
+	if len(hidden) > 0 {
+		overlay := b.tempName(filepath.Base(tmp))
+		defer os.Remove(overlay)
+		if err := a.how.hide(hidden, dir, overlay); err == nil { // or else the build says what is wrong with that of GOFLAGS
+			args = slices.Insert(args, 1, "-overlay="+overlay)
+		}
+	}
 	if plan {
 		out, err := b.run(ctx, a.how, dir, slices.Insert(slices.Clone(args), 1, "-x")...)
 		if err == nil {

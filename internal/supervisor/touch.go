@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"tqserver/internal/build"
 	"tqserver/internal/proxy"
 )
 
@@ -126,8 +127,7 @@ func (s *Supervisor) nearest(path string) *running {
 }
 
 // lasting reports whether a path below dir is of a file that is meant to stay:
-// no dot-file, nor what editors write besides (vim's 4913 and .swp, the ~ of
-// many, Emacs's #x#, JetBrains' ___jb_tmp___).
+// no dot-file, nor what editors write besides.
 func lasting(dir, path string) bool {
 	rel, err := filepath.Rel(dir, path)
 	if err != nil {
@@ -138,7 +138,5 @@ func lasting(dir, path string) bool {
 			return false
 		}
 	}
-	name := filepath.Base(path)
-	return name != "4913" && !strings.HasSuffix(name, "~") && !strings.HasSuffix(name, "___") &&
-		!(strings.HasPrefix(name, "#") && strings.HasSuffix(name, "#"))
+	return !build.EditorFile(filepath.Base(path))
 }
