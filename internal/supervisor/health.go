@@ -44,7 +44,10 @@ func (p *page) checked(w *worker, err error) {
 	if p.serving != w {
 		return
 	}
-	if err == nil {
+	switch {
+	case scarce(err): // that is not the worker's
+		return
+	case err == nil:
 		if w.unhealthy > 0 {
 			w.unhealthy = 0
 			p.publish()
@@ -57,7 +60,8 @@ func (p *page) checked(w *worker, err error) {
 		p.publish()
 		return
 	}
-	if p.starting == nil && p.portless == nil && p.building == nil && p.next.IsZero() {
+	if p.starting == nil && p.portless == nil && p.building == nil && p.next.IsZero() && time.Since(w.ready) >= pauseBefore(p.crashes+1) {
+		p.crashes++
 		p.tell(slog.LevelError, "unhealthy: a replacement is started", slog.Int("pid", w.pid), slog.Int("port", w.port), slog.String("err", err.Error()))
 		p.replace(lostHealth, w.version)
 	}

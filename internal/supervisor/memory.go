@@ -10,8 +10,9 @@ import (
 const weighEvery = 500 * time.Millisecond
 
 // weigh has a worker replaced that takes more memory than it may, and looks
-// again later. Should the limit be too low for the page, so that no worker is
-// ever seen below it, the pauses between its replacements grow.
+// again later. Should the limit be too low for the page, so that workers exceed it
+// whether anybody asks them for something or not, the pauses between its
+// replacements grow.
 func (p *page) weigh() {
 	p.scales.Stop()
 	w := p.serving
@@ -27,7 +28,9 @@ func (p *page) weigh() {
 	case err != nil:
 		return // it has just ended, or this system does not tell
 	case u.Memory <= w.settings.MaxMemory:
-		p.heavy = 0
+		if time.Since(w.ready) >= calmAfter || p.entry.Traffic().Requests > w.requests {
+			p.heavy = 0
+		}
 		return
 	}
 	p.heavy++

@@ -52,9 +52,17 @@ func TestWorkersThatGrowAreReplacedAsOftenAsTheyDo(t *testing.T) {
 			return process.Usage{Memory: 50*mebibyte + int64(40*time.Since(seen[pid]).Seconds()*mebibyte)}, nil
 		}
 		s.page.ask(func() { s.page.usage = usage })
-		s.after(time.Minute)
+		for range 240 {
+			s.request()
+			s.after(time.Minute / 240)
+		}
 		if n := s.starts() - before; n < 25 || n > 40 {
-			t.Errorf("in a minute %d of workers were replaced that were too large after 1.25 s each", n)
+			t.Errorf("in a minute %d workers were replaced that were too large after 1.25 s of requests each", n)
+		}
+		before = s.starts()
+		s.after(10 * time.Minute)
+		if n := s.starts() - before; n < 10 || n > 35 {
+			t.Errorf("in 10 minutes without a request %d were replaced", n)
 		}
 	})
 }

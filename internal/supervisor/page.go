@@ -78,22 +78,27 @@ type page struct {
 	serving  *worker
 	draining map[*worker]bool
 
-	crashes  int // in a row
-	heavy    int // replacements in a row for max_memory, of workers that never took less
-	restarts int
-	next     time.Time
-	retry    *time.Timer // next start
-	retrying func()
-	unbuilt  int         // builds in a row that could not be made
-	rebuild  *time.Timer // next of them; only while none runs
-	calm     *time.Timer // a minute of health
-	recheck  *time.Timer // of ports
-	touching *time.Timer // until touched files count
-	health   *time.Timer
-	probing  bool
-	scales   *time.Timer // until it is looked what memory the worker takes
-	idle     *time.Timer // until it is looked whether anybody asks; on demand only
-	lull     lull
+	crashes    int // in a row, of workers that end or lose their health
+	heavy      int // replacements in a row for max_memory, of workers that nobody asked for anything
+	missing    int // starts in a row whose binary was gone
+	scarce     int // starts in a row that the system had no means for
+	evicted    int // starts in a row whose port was taken
+	superseded int // builds in a row that had missed a save
+	own        ownWrites
+	restarts   int
+	next       time.Time
+	retry      *time.Timer // next start
+	retrying   func()
+	unbuilt    int         // builds in a row that could not be made
+	rebuild    *time.Timer // next of them; only while none runs
+	calm       *time.Timer // a minute of health
+	recheck    *time.Timer // of ports
+	touching   *time.Timer // until touched files count
+	health     *time.Timer
+	probing    bool
+	scales     *time.Timer // until it is looked what memory the worker takes
+	idle       *time.Timer // until it is looked whether anybody asks; on demand only
+	lull       lull
 
 	touched    []string // files that need no build and were not told of yet
 	assets     int      // how often there were some
@@ -107,6 +112,7 @@ type change struct {
 	file  string // empty at start
 	at    time.Time
 	stale bool // nobody saved: the build before may have missed a save
+	again bool // nobody saved: what could not be done is tried again
 }
 
 // settings are what a page needs of the configuration.
@@ -181,7 +187,9 @@ func (p *page) run(ctx context.Context) {
 	for !p.closing || p.outstanding > 0 {
 		select {
 		case c := <-p.changed:
-			p.save(c)
+			if !p.writesItself(c) {
+				p.save(c)
+			}
 		case f := <-p.inbox:
 			f()
 		case f := <-p.results:
@@ -198,7 +206,7 @@ func (p *page) run(ctx context.Context) {
 		case <-p.retry.C:
 			p.tryAgain()
 		case <-p.rebuild.C:
-			p.build(p.lastSave, false)
+			p.buildUnlessPaused(p.lastSave)
 		case <-p.calm.C:
 			p.crashes = 0
 		case <-p.health.C:
@@ -264,19 +272,34 @@ func (p *page) save(c change) {
 	}
 	p.calmDown()
 	starves := p.burst.starves(time.Now())
+	if p.building != nil && !starves {
+		p.building.cancel()
+	}
+	p.buildNow(c)
+}
+
+// buildUnlessPaused has what nobody saved just now built. While saves are to wait,
+// it waits with them, as it would build them too.
+func (p *page) buildUnlessPaused(c change) {
+	if p.paused.Load() {
+		p.missed.Store(true)
+	} else {
+		p.buildNow(c)
+	}
+}
+
+// buildNow builds, or does so when the build has ended that runs.
+func (p *page) buildNow(c change) {
 	if p.building == nil {
 		p.build(c, false)
-		return
-	}
-	p.again = &c
-	if !starves {
-		p.building.cancel()
+	} else {
+		p.again = &c
 	}
 }
 
 // calmDown forgets crashes: somebody did something about them.
 func (p *page) calmDown() {
-	p.crashes, p.heavy, p.unbuilt = 0, 0, 0
+	p.crashes, p.heavy, p.unbuilt, p.missing, p.scarce, p.evicted, p.superseded = 0, 0, 0, 0, 0, 0, 0
 	p.next = time.Time{}
 	p.retry.Stop()
 }
@@ -285,13 +308,17 @@ func (p *page) calmDown() {
 func (p *page) build(c change, force bool) {
 	p.again = nil
 	p.rebuild.Stop()
+	if p.own.waiting {
+		p.own.waiting, p.own.waited = false, true
+	}
+	p.own.stopped = false
 	if p.learning != nil {
 		p.learning()
 	}
 	ctx, cancel := context.WithCancel(p.life) // ended by the actor, at the latest in close
 	a := &buildAttempt{change: c, force: force, began: time.Now(), cancel: cancel}
 	p.building = a
-	if p.serving == nil {
+	if p.serving == nil && !c.again {
 		p.entry.Hold()
 	}
 	if c.file == "" && p.number == 0 {
@@ -386,7 +413,7 @@ func (p *page) built(a *buildAttempt, res build.Result, err error) {
 		p.buildFailed()
 		if !errors.Is(err, build.ErrNoGo) { // a full disk has space again some day
 			p.unbuilt++
-			p.rebuild.Reset(max(time.Second, pauseBefore(p.unbuilt)))
+			p.buildIn(max(time.Second, pauseBefore(p.unbuilt)), change{file: a.change.file, at: a.change.at, stale: a.change.stale, again: true})
 		}
 	case res.Binary == "":
 		p.number, p.shown = number, attempt
@@ -420,11 +447,21 @@ func (p *page) buildFailed() {
 	case p.serving != nil && p.serving.settings != p.cfg.worker:
 		p.replace(configuration, p.serving.version)
 	case p.serving != nil, p.asleep != nil:
+	case !p.next.IsZero() && p.missing == 0:
+		p.entry.Refuse(keepsEnding(p.next))
+	case !p.next.IsZero():
+		p.entry.Refuse(brokenPage)
 	case p.live.binary != "":
 		p.replace(crash, p.live) // it had ended by itself
 	default:
 		p.entry.Refuse(brokenPage)
 	}
+}
+
+// buildIn plans a build.
+func (p *page) buildIn(pause time.Duration, c change) {
+	p.lastSave = c
+	p.rebuild.Reset(pause)
 }
 
 var brokenPage = proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "This page is out of order", Detail: "Its newest version cannot be built, and there is no older one."}
@@ -468,7 +505,7 @@ func (p *page) goodBuild(a *buildAttempt, binary string, attempt state.Build) {
 		p.publish()
 		return
 	}
-	if a.change.stale && p.good.binary == binary && (p.serving != nil || coming != nil) {
+	if a.change.stale && p.good.binary == binary && (p.serving != nil || coming != nil || !p.next.IsZero()) {
 		p.failed, p.words = failed, last // if it does not start, that was told
 		p.publish()
 		return
@@ -515,8 +552,11 @@ func (p *page) learn() {
 			case ctx.Err() == context.Canceled && err != nil, errors.Is(err, build.ErrNoGo), p.closing:
 			case err != nil:
 				p.tell(slog.LevelWarn, "cannot tell what the page is made of", slog.String("err", err.Error()))
-			case stale && p.building == nil: // or else one is under way that will tell of itself
-				p.save(change{at: time.Now(), stale: true})
+			case !stale:
+				p.superseded = 0
+			case p.building == nil && !p.stopped: // or else one is under way that will tell of itself
+				p.superseded++
+				p.buildIn(pauseBefore(p.superseded), change{at: time.Now(), stale: true})
 			}
 		}
 	})
@@ -561,10 +601,7 @@ func (p *page) close(refusal proxy.Refusal) {
 // quiet gives up whatever is under way but for drains.
 func (p *page) quiet() {
 	p.calmDown()
-	p.again = nil
-	if p.building != nil {
-		p.building.cancel()
-	}
+	p.cancelBuild()
 	if p.learning != nil {
 		p.learning()
 	}

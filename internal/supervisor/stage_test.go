@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -44,6 +45,7 @@ type stage struct {
 	took     time.Duration
 	content  string // what is on disk: binaries are named after it, "broken" does not compile
 	children []*actor
+	refused  int           // starts that were no process
 	ready    time.Duration // from start to ready; negative for never
 	dies     time.Duration // from start to the end; negative for never
 	last     string        // printed before that
@@ -56,6 +58,18 @@ type stage struct {
 	foreign  map[int]bool  // ports that turn out to be taken when a worker starts
 	onDemand bool          // from the beginning
 	memory   int64         // that workers take
+	swells   bool          // that is none for a moment
+
+	full      bool          // no port is free
+	vanishes  bool          // binaries, whatever is built
+	noProbe   error         // of every health check that fails
+	unbound   error         // of every start
+	unknown   error         // of every attempt to learn
+	everStale bool          // every build has missed a save
+	fresh     bool          // every build makes another program
+	writes    []string      // what every worker saves as it starts; %d is its number
+	writesAt  time.Duration // after its start
+	written   int
 }
 
 // actor plays a worker's process.
@@ -70,6 +84,8 @@ type actor struct {
 	deaf   bool
 	stops  int
 	cancel context.CancelFunc
+
+	weighed bool
 }
 
 func (a *actor) Ready() <-chan struct{} { return a.ready }
@@ -130,7 +146,7 @@ func perform(t *testing.T, prepare func(*stage), test func(*stage)) {
 			owns:  func(int, int) bool { return true },
 			taken: func(port int) bool { s.mu.Lock(); defer s.mu.Unlock(); return s.foreign[port] },
 		}
-		h.ports.taken = func(int) bool { return false }
+		h.ports.taken = func(int) bool { s.mu.Lock(); defer s.mu.Unlock(); return s.full }
 		s.page = newPage(h, "/", root, settings{worker: cfg.Worker("/"), workers: cfg.Workers, debounce: cfg.FileWatcher.Debounce})
 		ctx, cancel := context.WithCancel(t.Context())
 		s.stop = cancel
@@ -179,13 +195,20 @@ func (s *stage) Build(ctx context.Context, _ string, force bool) (build.Result, 
 		time.Sleep(lingers)
 		return build.Result{}, ctx.Err()
 	}
-	s.set(func() { s.deleted = false })
+	s.set(func() { s.deleted = s.vanishes })
 	switch content {
+	case "no go":
+		return build.Result{}, build.ErrNoGo
 	case "broken":
 		return build.Result{Problems: []state.Problem{{File: "pages/index/main.go", Line: 3, Message: "broken"}}}, nil
 	case "disk full":
 		return build.Result{}, errors.New("no space left on device")
 	}
+	s.set(func() {
+		if s.fresh {
+			content = fmt.Sprint(content, "-", s.builds)
+		}
+	})
 	return build.Result{Binary: "/bin/" + content, Took: took}, nil
 }
 
@@ -193,8 +216,8 @@ func (s *stage) Learn(context.Context, string) (stale bool, err error) {
 	var learns time.Duration
 	s.set(func() { learns = s.learns })
 	time.Sleep(learns)
-	s.set(func() { stale, s.stale = s.stale, false })
-	return stale, nil
+	s.set(func() { stale, s.stale, err = s.stale || s.everStale, false, s.unknown })
+	return stale, err
 }
 
 func (s *stage) Keep(string, ...string) {}
@@ -202,12 +225,20 @@ func (s *stage) Keep(string, ...string) {}
 func (s *stage) spawn(spec process.Spec) (child, int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.deleted {
+	switch {
+	case s.unbound != nil:
+		s.refused++
+		return nil, 0, s.unbound
+	case s.deleted:
+		s.refused++
 		return nil, 0, fs.ErrNotExist
 	}
 	ctx, cancel := context.WithCancel(s.t.Context())
 	a := &actor{stage: s, pid: 100 + len(s.children), spec: spec, ready: make(chan struct{}), done: make(chan struct{}), deaf: s.deaf, cancel: cancel}
 	s.children = append(s.children, a)
+	if len(s.writes) > 0 {
+		go s.write(ctx, s.writes, s.writesAt, len(s.children)) // ends with the worker
+	}
 	ready, dies, last := s.ready, s.dies, s.last
 	if s.foreign[a.port()] {
 		a.exit.PortTaken = true
@@ -236,6 +267,24 @@ func (s *stage) spawn(spec process.Spec) (child, int, error) {
 	return a, a.pid, nil
 }
 
+// write saves files as a worker does.
+func (s *stage) write(ctx context.Context, files []string, at time.Duration, n int) {
+	for _, file := range files {
+		if at > 0 {
+			select {
+			case <-time.After(at):
+			case <-ctx.Done():
+				return
+			}
+		}
+		if strings.Contains(file, "%d") {
+			file = fmt.Sprintf(file, n)
+		}
+		s.set(func() { s.content, s.written = fmt.Sprint("w", s.written+1), s.written+1 })
+		s.page.change(change{file: file, at: time.Now()})
+	}
+}
+
 func (a *actor) port() (port int) {
 	for _, kv := range a.spec.Env {
 		fmt.Sscanf(kv, "TQ_PORT=%d", &port)
@@ -259,12 +308,19 @@ func (s *stage) probe(_ context.Context, port int) error {
 		}
 		break
 	}
+	if s.noProbe != nil {
+		return s.noProbe
+	}
 	return errors.New("no answer")
 }
 
-func (s *stage) usage(int) (process.Usage, error) {
+func (s *stage) usage(pid int) (process.Usage, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.swells && !s.children[pid-100].weighed {
+		s.children[pid-100].weighed = true
+		return process.Usage{}, nil
+	}
 	return process.Usage{Memory: s.memory}, nil
 }
 

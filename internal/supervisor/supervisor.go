@@ -83,8 +83,6 @@ type Supervisor struct {
 	unread    map[string]error    // folders that cannot be read, and why
 	doomed    map[string]time.Time
 	removal   *time.Timer
-	paused    bool
-	missed    bool // changes while paused
 	actors    sync.WaitGroup
 }
 
@@ -110,6 +108,8 @@ type house struct {
 	ports   *ports
 	slots   *slots
 	dev     atomic.Bool
+	paused  atomic.Bool // nothing is built because files changed
+	missed  atomic.Bool // some did meanwhile
 	openLog func(template, page string) Log
 
 	spawn func(process.Spec) (c child, pid int, err error)
@@ -262,8 +262,8 @@ func (s *Supervisor) act(ctx context.Context) {
 	if saved.at.IsZero() {
 		return
 	}
-	if s.paused {
-		s.missed = true
+	if s.paused.Load() {
+		s.missed.Store(true)
 		return
 	}
 	paths := saved.paths
@@ -523,14 +523,14 @@ func (s *Supervisor) Do(ctx context.Context, cmd state.Command) error {
 func (s *Supervisor) do(cmd state.Command) error {
 	switch cmd.Verb {
 	case state.Pause, state.Resume:
-		s.paused = cmd.Verb == state.Pause
+		paused := cmd.Verb == state.Pause
+		s.paused.Store(paused)
 		message := "watching is paused: saves are built when it resumes"
-		if !s.paused {
+		if !paused {
 			message = "watching resumes"
 		}
-		s.store.Change(state.Event{Message: message}, func(srv *state.Server) { srv.Paused = s.paused })
-		if !s.paused && s.missed {
-			s.missed = false
+		s.store.Change(state.Event{Message: message}, func(srv *state.Server) { srv.Paused = paused })
+		if !paused && s.missed.Swap(false) {
 			s.Changed(nil)
 		}
 		return nil

@@ -51,6 +51,7 @@ type worker struct {
 	swap      time.Duration // from began to the first request it could get
 	env       []string      // as it may be told
 	backend   *proxy.Backend
+	requests  uint64 // that had been answered when it began to serve
 	unhealthy int
 	hurry     context.CancelFunc // ends it at once; nil while it serves
 }
@@ -69,8 +70,10 @@ type startAttempt struct {
 	buildTook time.Duration
 	before    version // that served until this one was on its way
 	cancel    context.CancelFunc
-	taken     int  // ports that were
 	told      bool // that there is no port
+
+	hidden  time.Duration // from ready until it may serve,
+	noticed chan struct{} // or until this is closed; nil for at once
 }
 
 var (
@@ -78,8 +81,8 @@ var (
 	errAbandoned = errors.New("not wanted any more")
 )
 
-// tooManyPorts is how many ports may turn out to be taken before that counts
-// as a crash, so that a page which takes no port at all ends up in a pause.
+// tooManyPorts is how many ports in a row may turn out to be taken before that
+// counts as a crash, so that a page which takes no port at all ends up in a pause.
 const tooManyPorts = 20
 
 // replace starts a worker of a version.
@@ -117,11 +120,16 @@ func (p *page) start(a *startAttempt) {
 	a.project = identify(p.root)
 	cfg, spec := p.cfg, p.spec(a)
 	a.env = tellable(spec.Env)
+	p.noteStart(a)
+	hidden, noticed := a.hidden, a.noticed
 	p.starting = a
 	p.publish()
 	p.aside(func() func() {
 		defer cancel()
 		w, err := p.bring(ctx, a.worker, cfg, spec)
+		if err == nil && noticed != nil {
+			w.pause(ctx, hidden, noticed)
+		}
 		return func() { p.started(a, w, err) }
 	})
 }
@@ -169,9 +177,7 @@ func (p *page) waitForPort(a *startAttempt) {
 	if !a.told {
 		a.told = true
 		p.tell(slog.LevelWarn, "waits for a port", slog.String("err", "every port from workers.port_range_start to port_range_end is in use: widen the range"))
-		return
 	}
-	p.publish()
 }
 
 // seekPort asks again for a port.
@@ -339,15 +345,16 @@ func (p *page) started(a *startAttempt, w *worker, err error) {
 // startFailed decides what becomes of a page whose newest worker did not come
 // up.
 func (p *page) startFailed(a *startAttempt, w *worker, err error) {
-	if errors.Is(err, errPortTaken) && a.taken < tooManyPorts {
-		a.taken++
+	switch {
+	case errors.Is(err, errPortTaken) && p.evicted < tooManyPorts:
+		p.evicted++
 		p.start(a)
 		return
-	}
-	if w == nil && errors.Is(err, fs.ErrNotExist) && gone(a.binary) && p.building == nil {
-		p.tell(slog.LevelWarn, "the binary was deleted: the page is built again", slog.Int("build", a.build), slog.String("file", a.binary))
-		p.redo = a.reason
-		p.build(change{at: time.Now()}, false)
+	case w == nil && errors.Is(err, fs.ErrNotExist) && gone(a.binary) && p.building == nil:
+		p.lacksBinary(a)
+		return
+	case scarce(err):
+		p.postpone(a, err)
 		return
 	}
 	attrs := []slog.Attr{slog.Int("build", a.build), slog.String("reason", string(a.reason)), slog.String("err", err.Error())}
@@ -410,17 +417,24 @@ func (p *page) down(what string, attrs []slog.Attr, v version) {
 		return
 	}
 	p.retryIn(pause, crash, v)
-	p.entry.Refuse(proxy.Refusal{
-		Status: http.StatusServiceUnavailable, Title: "This page is out of order", Detail: "It keeps ending and is started again in a moment.", Until: p.next,
-	})
+	p.entry.Refuse(keepsEnding(p.next))
 	p.tell(slog.LevelError, what, append(attrs, slog.Duration("retry", pause))...)
+}
+
+func keepsEnding(next time.Time) proxy.Refusal {
+	return proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "This page is out of order", Detail: "It keeps ending and is started again in a moment.", Until: next}
 }
 
 // retryIn plans a start.
 func (p *page) retryIn(pause time.Duration, why reason, v version) {
+	p.planIn(pause, func() { p.replace(why, v) })
+}
+
+// planIn plans what is to be tried again.
+func (p *page) planIn(pause time.Duration, retrying func()) {
 	p.next = time.Now().Add(pause)
 	p.retry.Reset(pause)
-	p.retrying = func() { p.replace(why, v) }
+	p.retrying = retrying
 }
 
 // tryAgain is the end of a pause.
@@ -442,7 +456,10 @@ func (p *page) swap(a *startAttempt, w *worker) {
 	p.entry.Serve(w.backend)
 	swapped := time.Now()
 	w.swap = swapped.Sub(w.began)
+	p.noteSwap(a)
 	p.serving = w
+	w.requests = p.entry.Traffic().Requests
+	p.missing, p.scarce, p.evicted = 0, 0, 0
 	p.serves(w.version, a.reason)
 	if w.version == p.good && len(p.shown.Problems) == 0 {
 		p.failed, p.words = "", words{}

@@ -1,0 +1,176 @@
+package supervisor
+
+import (
+	"log/slog"
+	"slices"
+	"time"
+
+	"tqserver/internal/state"
+)
+
+// A page that writes a file that it is built from, whenever it starts, would be
+// built and replaced for ever. A save says nothing of who made it, so what tells
+// is when it comes:
+//
+//   - shortly after a worker was started, start after start,
+//   - before anybody could see that worker serve, and so wait for it to save,
+//   - and not once while there is no start.
+//
+// Somebody who saves often does the first for a while, and not the others.
+const (
+	followWithin = 2 * time.Second // of its start a worker's own writes come
+	fewRounds    = 3
+	quietTime    = time.Second // after that, in which somebody who saves often would
+	manyRounds   = 20          // until it is looked again at who was found to be somebody
+	forgetAfter  = 10 * longPause
+)
+
+// ownWrites is what tells whether a page writes what it is built from.
+type ownWrites struct {
+	began    time.Time     // the newest start
+	followed bool          // by a save
+	rounds   int           // starts in a row that were
+	unseen   int           // the last of them, each before its worker served
+	served   time.Time     // when its worker began to serve
+	lag      time.Duration // the longest from there to the first save
+	span     time.Duration // from the newest start to the last save
+	files    []string
+
+	waiting bool          // the next build waits, for whether there is a save without a start
+	quiet   time.Duration // after a start, when its own saves are over
+	waited  bool          // it did, and there was none
+	cleared int           // how often there was
+	known   bool          // the page does
+	stopped bool          // so it is not built
+	resumed int           // how often it was nevertheless
+	last    time.Time
+}
+
+// noteStart notes a start. If somebody may be waiting for workers to save again,
+// the next is not shown until one who writes as it starts would have done so.
+func (p *page) noteStart(a *startAttempt) {
+	o := &p.own
+	if !o.followed && a.began.Sub(o.began) > followWithin {
+		*o = ownWrites{rounds: min(o.rounds, 0)}
+	}
+	o.began, o.followed, o.span = a.began, false, 0
+	if a.noticed = nil; o.rounds >= fewRounds || o.known {
+		a.noticed = make(chan struct{})
+		a.hidden = o.lag + o.lag/2 + 100*time.Millisecond
+	}
+}
+
+// noteSwap notes that a worker begins to serve.
+func (p *page) noteSwap(a *startAttempt) {
+	switch {
+	case a.noticed == nil, p.own.followed:
+	case p.own.known:
+		p.own = ownWrites{began: a.began} // not any more
+	default:
+		p.own = ownWrites{began: a.began, rounds: -manyRounds, cleared: p.own.cleared} // who saved had seen the workers
+	}
+	p.own.served = time.Now()
+}
+
+// writesItself notes a save and reports whether it is one that the page made
+// itself, and is not to be built, or not yet.
+func (p *page) writesItself(c change) bool {
+	if p.stopped || p.closing {
+		return false
+	}
+	o := &p.own
+	follows := !o.began.IsZero() && !c.at.Before(o.began) && c.at.Sub(o.began) <= followWithin
+	repeated := follows && o.followed
+	if follows {
+		p.noteWrite(c)
+	}
+	switch {
+	case o.stopped:
+		return !p.resume(c, follows)
+	case o.waiting && c.at.Sub(o.began) > o.quiet:
+		*o = ownWrites{began: o.began, followed: true, rounds: -manyRounds, cleared: o.cleared + 1}
+	case o.waiting:
+		return true
+	case !follows:
+		o.rounds, o.unseen, o.lag, o.waited = min(o.rounds, 0), 0, 0, false
+		if !o.known {
+			o.files = nil
+		}
+	case repeated:
+	case o.known, o.waited && o.unseen >= fewRounds:
+		p.stopBuilding(c)
+		return true
+	case o.rounds >= fewRounds && o.unseen >= fewRounds-1:
+		p.cancelBuild()
+		o.waiting = true
+		o.quiet = min((2*o.span+300*time.Millisecond)<<o.cleared, followWithin)
+		p.buildIn(time.Until(o.began.Add(o.quiet+quietTime)), c)
+		p.publish()
+		return true
+	}
+	return false
+}
+
+// cancelBuild gives up what is built, and what would be next.
+func (p *page) cancelBuild() {
+	if p.again = nil; p.building != nil {
+		p.building.cancel()
+	}
+}
+
+// noteWrite notes a save that follows a start.
+func (p *page) noteWrite(c change) {
+	o := &p.own
+	if !o.stopped && !slices.Contains(o.files, c.file) {
+		o.files = append(o.files, c.file)
+	}
+	if !o.waiting {
+		o.span = c.at.Sub(o.began)
+	}
+	if o.followed {
+		return
+	}
+	o.followed = true
+	o.rounds++
+	o.unseen++
+	switch a := p.starting; {
+	case a == nil || a.began != o.began:
+		o.unseen, o.lag = 0, max(o.lag, min(c.at.Sub(o.served), followWithin))
+	case a.noticed != nil:
+		close(a.noticed)
+	}
+}
+
+// stopBuilding leaves the page as it is.
+func (p *page) stopBuilding(c change) {
+	p.cancelBuild()
+	p.own.known, p.own.stopped = true, true
+	const message = "the page seems to write this file itself whenever it starts, and is built from it: it is not built again until another file is saved, or a rebuild asked for. Let it write to where it is not built from, and read the file as it runs"
+	p.number++
+	p.failed = p.show(c.file) + ": " + message
+	p.shown = state.Build{Number: p.number, Trigger: p.show(c.file), Began: c.at, Problems: []state.Problem{{File: p.show(c.file), Message: message}}}
+	p.tell(slog.LevelWarn, "the page is built from a file that it writes itself", slog.String("file", p.show(c.file)), slog.String("err", message))
+}
+
+// resume has a page built that writes its own files, if a save is of another, or
+// does not come with a start, and reports whether it is an ordinary one.
+func (p *page) resume(c change, follows bool) bool {
+	o := &p.own
+	own := slices.Contains(o.files, c.file)
+	switch {
+	case follows && own:
+		return false
+	case !follows && !own:
+		return true
+	case c.at.Sub(o.last) > forgetAfter:
+		o.resumed = 0
+	}
+	o.last = c.at
+	o.resumed++
+	if pause := pauseBefore(o.resumed); pause > 0 { // files that have another name each time
+		p.buildIn(pause, c)
+	} else {
+		p.buildNow(c)
+	}
+	return false
+}
