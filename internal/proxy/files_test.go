@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -131,6 +132,52 @@ func TestAFileThatMovesIsNotCut(t *testing.T) {
 		<-tick.C
 		if n, err := io.ReadFull(resp.Body, part); err != nil || !bytes.Equal(part, content[got:got+n]) {
 			t.Fatalf("after %d bytes: %v", got+n, err)
+		}
+	}
+}
+
+// countedFile is a file for those that ask for its descriptor. It counts what is
+// read of it through this process.
+type countedFile struct {
+	*os.File
+	read *atomic.Int64
+}
+
+func (f countedFile) Read(p []byte) (int, error) {
+	n, err := f.File.Read(p)
+	f.read.Add(int64(n))
+	return n, err
+}
+
+func TestTheKernelSendsFilesThroughTheProxy(t *testing.T) {
+	t.Parallel()
+	content := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
+	name := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(name, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var read atomic.Int64
+	f := withFile(t, generous, func(w http.ResponseWriter, r *http.Request) {
+		file, err := os.Open(name)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer file.Close()
+		w.Header().Set("Content-Type", "text/plain")
+		http.ServeContent(w, r, "", time.Time{}, countedFile{file, &read})
+	})
+	for _, ask := range []struct {
+		header string
+		want   []byte
+	}{{"", content}, {"Range: bytes=100000-\r\n", content[100000:]}, {"Range: bytes=0-\r\n", content}} {
+		read.Store(0)
+		_, body := exchangeRaw(t, f.addr(), "GET /file HTTP/1.1\r\nHost: x\r\n"+ask.header+"\r\n")
+		if body != string(ask.want) {
+			t.Errorf("%s: %d bytes came, or others", ask.header, len(body))
+		}
+		if n := read.Load(); n > 512 { // what goes out together with the header
+			t.Errorf("%s: %d bytes were copied", ask.header, n)
 		}
 	}
 }

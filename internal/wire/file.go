@@ -2,8 +2,9 @@ package wire
 
 import (
 	"io"
+	"io/fs"
 	"net/http"
-	"os"
+	"syscall"
 )
 
 // ReadFrom has the kernel send a file, and copies anything else.
@@ -41,11 +42,16 @@ func (w *response) ReadFrom(src io.Reader) (n int64, err error) {
 // writer is a writer and nothing more.
 type writer struct{ io.Writer }
 
+// isFile reports whether a reader is a regular file, or a type that embeds one:
+// package net asks for the descriptor and looks no further.
 func isFile(r io.Reader) bool {
 	if l, ok := r.(*io.LimitedReader); ok {
 		r = l.R
 	}
-	f, ok := r.(*os.File)
+	f, ok := r.(interface {
+		syscall.Conn
+		Stat() (fs.FileInfo, error)
+	})
 	if !ok {
 		return false
 	}
