@@ -38,13 +38,22 @@ func (a *answer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.Set("Content-Encoding", a.encoding.token)
 		w = &encoded{w, a.info.Size()}
 	}
-	if r.Method == http.MethodHead && r.Header.Get("Range") != "" {
-		whole := *r // ranges are for GET only (RFC 9110 section 14.2)
-		whole.Header = maps.Clone(r.Header)
-		whole.Header.Del("Range")
-		r = &whole
+	http.ServeContent(w, a.withRanges(r), "", a.info.ModTime(), content{a.file, a.info.Size()})
+}
+
+// withRanges returns a request with the ranges that count.
+func (a *answer) withRanges(r *http.Request) *http.Request {
+	field := r.Header.Get("Range")
+	if field == "" {
+		return r
 	}
-	http.ServeContent(w, r, "", a.info.ModTime(), content{a.file, a.info.Size()})
+	ranged := *r
+	ranged.Header = maps.Clone(r.Header)
+	ranged.Header.Del("Range")
+	if ranges := rangesOf(field, a.info.Size()); ranges != "" && r.Method == http.MethodGet { // RFC 9110 section 14.2
+		ranged.Header.Set("Range", ranges)
+	}
+	return &ranged
 }
 
 // etag is one of what is sent: the encoded file has its own.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -107,8 +108,15 @@ func TestConditionsAndRanges(t *testing.T) {
 		{[]string{"Range", "bytes=-2"}, 206, "89"},
 		{[]string{"Range", "bytes=5-100"}, 206, "56789"},
 		{[]string{"Range", "bytes=10-"}, 416, "invalid range: failed to overlap\n"},
-		{[]string{"Range", "bytes=4-2"}, 416, "invalid range\n"},
-		{[]string{"Range", "lines=1-2"}, 416, "invalid range\n"},
+		{[]string{"Range", "bytes=-0"}, 416, "invalid range: failed to overlap\n"},
+		{[]string{"Range", "bytes=4-2"}, 416, "invalid range: failed to overlap\n"},
+		{[]string{"Range", "bytes=-0", "If-None-Match", tag}, 304, ""},
+		{[]string{"Range", "bytes=-0", "If-Range", `"x"`}, 200, text},
+		{[]string{"Range", "lines=1-2"}, 200, text}, // an unknown unit
+		{[]string{"Range", "BYTES=2-4"}, 206, "234"},
+		{[]string{"Range", "bytes=-0,2-4,10-"}, 206, "234"},
+		{[]string{"Range", "bytes=5-99999999999999999999"}, 206, "56789"},
+		{[]string{"Range", "bytes=-99999999999999999999"}, 206, text},
 		{[]string{"Range", "bytes=0-8,0-8,0-8"}, 200, text}, // more than all
 		{[]string{"Range", "bytes=2-4", "If-Range", tag}, 206, "234"},
 		{[]string{"Range", "bytes=2-4", "If-Range", `"x"`}, 200, text},
@@ -120,6 +128,9 @@ func TestConditionsAndRanges(t *testing.T) {
 		got, _ := io.ReadAll(resp.Body)
 		if resp.StatusCode != c.status || string(got) != c.body {
 			t.Errorf("%q is answered with %d %q, want %d %q", c.header, resp.StatusCode, got, c.status, c.body)
+		}
+		if c.status == 416 && resp.Header.Get("Content-Range") != "bytes */10" {
+			t.Errorf("%q is answered with %v", c.header, resp.Header)
 		}
 		if c.status == 416 && (resp.Header.Get("Etag") != "" || resp.Header.Get("Cache-Control") != "") {
 			t.Errorf("%q is answered with %v", c.header, resp.Header)
@@ -311,4 +322,92 @@ func appendTo(t *testing.T, file, text string) {
 	}
 	defer f.Close()
 	f.WriteString(text)
+}
+
+func TestRangesAreReadAsTheyAreDefined(t *testing.T) {
+	t.Parallel()
+	for field, want := range map[string]string{
+		"bytes=0-0":                    "bytes=0-0",
+		"bytes=0-":                     "bytes=0-",
+		"bytes=-3":                     "bytes=-3",
+		"bytes= 1-2 ,, 3-4\t":          "bytes=1-2,3-4",
+		"bytes=1-20":                   "bytes=1-20",
+		"bytes=10-,0-0":                "bytes=0-0",
+		"bytes=-0, -1":                 "bytes=-1",
+		"bytes=00-09":                  "bytes=0-9",
+		"bytes=-0":                     "bytes=10-",
+		"bytes=-00":                    "bytes=10-",
+		"bytes=10-":                    "bytes=10-",
+		"bytes=99999999999999999999-":  "bytes=10-",
+		"bytes=0-99999999999999999999": "bytes=0-4611686018427387903",
+		// Invalid sets.
+		"bytes=-":       "bytes=10-",
+		"bytes=x":       "bytes=10-",
+		"bytes=1":       "bytes=10-",
+		"bytes=+1-2":    "bytes=10-",
+		"bytes=1-+2":    "bytes=10-",
+		"bytes=-+2":     "bytes=10-",
+		"bytes=--2":     "bytes=10-",
+		"bytes=1 - 2":   "bytes=10-",
+		"bytes=1-2-3":   "bytes=10-",
+		"bytes=3-2":     "bytes=10-",
+		"bytes=0-1,3-2": "bytes=10-",
+		// What is ignored.
+		"":                                     "",
+		"bytes":                                "",
+		"bytes=":                               "",
+		"bytes=,":                              "",
+		"bytes =0-1":                           "",
+		"octets=0-1":                           "",
+		"bytes=" + strings.Repeat("0-0,", 100): "",
+	} {
+		if got := rangesOf(field, 10); got != want {
+			t.Errorf("%q is read as %q, want %q", field, got, want)
+		}
+	}
+	for field, want := range map[string]int{"bytes=0-": 200, "bytes=-5": 200, "bytes=3-4": 200, "bytes=-0": 416} {
+		f := serving(t, map[string]string{"/": tree(t, map[string]string{"empty.txt": ""})})
+		if resp := ask(f, http.MethodGet, "/empty.txt", "Range", field); resp.StatusCode != want {
+			t.Errorf("%q of nothing is answered with %d %v", field, resp.StatusCode, resp.Header)
+		}
+	}
+}
+
+// taker is a client's end that takes a file whole.
+type taker struct {
+	*httptest.ResponseRecorder
+	from io.Reader
+}
+
+func (w *taker) ReadFrom(r io.Reader) (int64, error) {
+	w.from = r
+	return io.Copy(w.ResponseRecorder, r)
+}
+
+// A file reaches its writer in a form in which package net has the kernel send it.
+func TestAFileIsHandedOverWithItsDescriptor(t *testing.T) {
+	t.Parallel()
+	root := tree(t, map[string]string{"a.css": "as it is", "a.css.gz": "gz"})
+	for _, entry := range []string{"a.css", "a.css.gz"} {
+		date(t, filepath.Join(root, entry), changed)
+	}
+	f := serving(t, map[string]string{"/": root})
+	for _, header := range []string{"", "Range", "Accept-Encoding"} {
+		r := httptest.NewRequest(http.MethodGet, "/a.css", nil)
+		r.Header.Set(header, map[string]string{"Range": "bytes=1-3", "Accept-Encoding": "gzip"}[header])
+		h, found := f.Find(r)
+		if !found {
+			t.Fatal("there is no file")
+		}
+		w := &taker{ResponseRecorder: httptest.NewRecorder()}
+		h.ServeHTTP(w, r)
+		limited, ok := w.from.(*io.LimitedReader)
+		if !ok {
+			t.Errorf("%s: the file comes as %T", header, w.from)
+			continue
+		}
+		if _, ok := limited.R.(syscall.Conn); !ok {
+			t.Errorf("%s: the file comes as %T in a limited reader", header, limited.R)
+		}
+	}
 }
