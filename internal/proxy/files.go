@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"io"
+	"maps"
 	"net/http"
 )
 
@@ -28,8 +29,25 @@ func (p *Proxy) serveFile(x *exchange) bool {
 		closeAfter(x.w.Header())
 	}
 	x.watch(true)
-	file.ServeHTTP(&fileWriter{x.w, x}, x.request)
+	w := &fileWriter{ResponseWriter: x.w, x: x}
+	file.ServeHTTP(w, x.request)
+	if w.refused != 0 {
+		h := x.w.Header()
+		maps.DeleteFunc(h, func(name string, _ []string) bool { return name != "Content-Range" && name != "Vary" })
+		x.fail(&refusalError{refusalOfFile(w.refused)})
+	}
 	return true
+}
+
+// refusalOfFile is what a client is told of a status that there is no file with.
+func refusalOfFile(status int) *Refusal {
+	switch status {
+	case http.StatusPreconditionFailed:
+		return &Refusal{Status: status, Title: "Precondition failed", Detail: "The file is not what the conditions of the request ask for."}
+	case http.StatusRequestedRangeNotSatisfiable:
+		return &Refusal{Status: status, Title: "Range not satisfiable", Detail: "The file has no such part."}
+	}
+	return &Refusal{Status: status, Title: http.StatusText(status)}
 }
 
 // piece is how much of a file is sent before it counts as moved.
@@ -38,10 +56,15 @@ const piece = 64 << 10
 // fileWriter sees a file on its way to the client.
 type fileWriter struct {
 	http.ResponseWriter
-	x *exchange
+	x       *exchange
+	refused int // the status, if it is an error: then the answer is ours
 }
 
 func (w *fileWriter) WriteHeader(status int) {
+	if status >= http.StatusBadRequest {
+		w.refused = status
+		return
+	}
 	w.x.status = status
 	w.x.answered.Store(true)
 	w.x.moved()
@@ -49,6 +72,9 @@ func (w *fileWriter) WriteHeader(status int) {
 }
 
 func (w *fileWriter) Write(p []byte) (int, error) {
+	if w.refused != 0 {
+		return len(p), nil
+	}
 	n, err := w.ResponseWriter.Write(p)
 	w.x.moved()
 	return n, err
@@ -58,7 +84,7 @@ func (w *fileWriter) Write(p []byte) (int, error) {
 // limited readers of what is to be sent, and not of other limited readers.
 func (w *fileWriter) ReadFrom(r io.Reader) (sent int64, err error) {
 	all, ok := r.(*io.LimitedReader)
-	if !ok {
+	if !ok || w.refused != 0 {
 		return io.Copy(writer{w}, r)
 	}
 	for all.N > 0 {
