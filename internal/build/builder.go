@@ -41,13 +41,17 @@ type Options struct {
 	// Await gets files that could not be read: it is to be told when they can
 	// be. Optional.
 	Await func(files []string)
+	// Say is told, once each, what people should know of how pages are built.
+	// Optional.
+	Say func(text string)
 }
 
 // Builder builds pages, named by their folder. Its methods may be called from
 // any goroutine, but for one page only one at a time.
 type Builder struct {
 	opts Options
-	dir  string // the project's own below TempDir
+	temp string // TempDir without links
+	dir  string // the project's own below it
 
 	watching sync.Mutex // held while Watch is called
 
@@ -55,6 +59,7 @@ type Builder struct {
 	pages  map[string]*page
 	index  index
 	chosen map[string]string // toolchains, by what chose them
+	said   map[string]bool
 }
 
 // page is what is known of one page.
@@ -106,7 +111,7 @@ func New(opts Options) (*Builder, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of the project's binaries: %w", err)
 	}
-	return &Builder{opts: opts, dir: dir, pages: make(map[string]*page), chosen: make(map[string]string)}, nil
+	return &Builder{opts: opts, temp: temp, dir: dir, pages: make(map[string]*page), chosen: make(map[string]string), said: make(map[string]bool)}, nil
 }
 
 // Build makes the binary of the page in dir. Compiler errors are the result's
@@ -356,6 +361,17 @@ func (b *Builder) watch(p *page) {
 	}
 	slices.Sort(paths)
 	b.opts.Watch(p.dir, slices.Compact(paths))
+}
+
+// sayOnce tells people something that it has not told them yet.
+func (b *Builder) sayOnce(text string) {
+	b.mu.Lock()
+	known := b.said[text]
+	b.said[text] = true
+	b.mu.Unlock()
+	if !known && b.opts.Say != nil {
+		b.opts.Say(text)
+	}
 }
 
 func (b *Builder) await(s snapshot) {

@@ -31,6 +31,9 @@ func (b *Builder) run(ctx context.Context, h how, dir string, args ...string) (o
 		return out, fmt.Errorf("make a work folder for the go command: %w", err)
 	}
 	defer os.RemoveAll(work)
+	if len(h.cacheEnv) > 0 {
+		b.sayOnce(fmt.Sprintf("the go command finds no home folder to keep what it compiles in, and keeps it in workers.temp_dir: set HOME, or GOCACHE and GOMODCACHE, to choose another place (%s)", strings.Join(h.cacheEnv, " ")))
+	}
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Dir = dir
 	cmd.Env = append(h.environ(), "PWD="+dir, "GOTMPDIR="+work)

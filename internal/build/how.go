@@ -20,6 +20,7 @@ type how struct {
 	settings  settings          // of the user
 	toolchain settings          // of the go command's own file
 	standIn   bool              // the go command is not a toolchain's own
+	cacheEnv  []string          // for caches that have no place in a home
 }
 
 func (b *Builder) how() how {
@@ -28,6 +29,7 @@ func (b *Builder) how() how {
 	b.mu.Unlock()
 	h.settings, h.toolchain = h.readSettings()
 	h.standIn = standIn()
+	h.cacheEnv = h.caches(b.temp)
 	return h
 }
 
@@ -36,7 +38,7 @@ func (h how) environ() []string {
 	for key, value := range h.env {
 		env = append(env, key+"="+value)
 	}
-	return env
+	return append(env, h.cacheEnv...)
 }
 
 func (h how) getenv(key string) string {

@@ -143,6 +143,7 @@ func New(opts Options) (*Supervisor, error) {
 	b, err := build.New(build.Options{
 		TempDir: cfg.Workers.TempDir, Root: cfg.Root, LDFlags: cfg.Build.LDFlags, Env: cfg.Build.Env,
 		Guard: parent.Guard, Watch: opts.Watch, Await: opts.Await,
+		Say: func(text string) { opts.Store.Publish(state.Event{Level: slog.LevelWarn, Message: text}) },
 	})
 	if err != nil {
 		parent.Close()
