@@ -9,7 +9,7 @@ import (
 // another where that may be done without running anything twice.
 func (x *exchange) roundTrip() (*http.Response, error) {
 	out := &x.attempt
-	repeats, pause := 0, time.Millisecond
+	tries, repeats, pause := 0, 0, time.Millisecond
 	for {
 		resp, err := x.backend.pool.RoundTrip(x.leaving, out)
 		if err == nil || x.why() != nil {
@@ -18,13 +18,14 @@ func (x *exchange) roundTrip() (*http.Response, error) {
 		switch {
 		case !out.Wrote():
 			// Nothing was sent. Who ended will be noticed in a moment.
-			if refusal := x.waitAgain(pause); refusal != nil {
+			tries++
+			if refusal := x.waitAgain(pause, tries > freeTries); refusal != nil {
 				return nil, &refusalError{refusal}
 			}
 			pause = min(2*pause, 50*time.Millisecond)
 		case x.body == nil && repeatable[out.Method] && !out.Began() && repeats < maxRepeats:
 			repeats++
-			if refusal := x.waitAgain(beforeRepeat); refusal != nil {
+			if refusal := x.waitAgain(beforeRepeat, false); refusal != nil {
 				return nil, &refusalError{refusal}
 			}
 		default:
@@ -38,17 +39,32 @@ func (x *exchange) roundTrip() (*http.Response, error) {
 	}
 }
 
-// waitAgain gives the backend back and waits like one that is held, until another
-// serves or the pause is over. The time of the exchange stands still.
-func (x *exchange) waitAgain(pause time.Duration) *Refusal {
+// waitAgain gives the backend back and waits until another serves or the pause is
+// over; like one that is held, or whatever may be. The time of the exchange stands
+// still.
+func (x *exchange) waitAgain(pause time.Duration, held bool) *Refusal {
 	left := x.route.current().left
 	x.release()
 	x.watch(false)
-	if refusal := x.join(); refusal != nil {
-		return refusal
+	if held {
+		if refusal := x.join(); refusal != nil {
+			return refusal
+		}
+		return x.wait(left, pause)
 	}
-	return x.wait(left, pause)
+	select {
+	case <-left:
+	case <-time.After(pause):
+	case <-x.leaving.Done():
+		panic(http.ErrAbortHandler) // the client left
+	}
+	return nil
 }
+
+// freeTries is how many attempts follow one that could not be sent before the
+// request counts as held: with their pauses, 63 ms, they outlast the moment until
+// it is noticed that a worker has ended.
+const freeTries = 6
 
 // maxRepeats bounds how often a request that reached a worker is repeated: it
 // may be what kills them.

@@ -2,13 +2,17 @@ package proxy
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
+
+	"tqserver/internal/upstream"
 )
 
 func TestWhatCouldNotBeSentGoesToTheWorkerThatServesThen(t *testing.T) {
@@ -122,6 +126,50 @@ func TestOnlyWhatIsSafeIsRepeated(t *testing.T) {
 			if resp.StatusCode != want || runs.Load() != wantRuns {
 				t.Errorf("%s, connection reused: %v: %d, run %d times; want %d, %d times", tt.name, reused, resp.StatusCode, runs.Load(), want, wantRuns)
 			}
+		}
+	}
+}
+
+// TestAnotherAttemptNeedsNoLeaveToWait is of servers that let no request wait for
+// a worker.
+func TestAnotherAttemptNeedsNoLeaveToWait(t *testing.T) {
+	t.Parallel()
+	noTime, noRoom := generous, generous
+	noTime.HoldTimeout = 0
+	noRoom.MaxHeld = 0
+	for name, s := range map[string]Settings{"hold_timeout_seconds: 0": noTime, "max_held: 0": noRoom} {
+		f := newFront(t, s)
+		f.route.Serve(newRawWorker(t, func(n int, c net.Conn, r *bufio.Reader) {
+			if readHead(r); n == maxRepeats {
+				io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+			}
+		}))
+		if resp, _ := do(t, f.Client(), "GET", f.URL, ""); resp.StatusCode != 200 {
+			t.Errorf("%s: closed without a byte: %d", name, resp.StatusCode)
+		}
+		if resp, _ := do(t, f.Client(), "POST", f.URL, ""); resp.StatusCode != 502 {
+			t.Errorf("%s: a POST, closed without a byte: %d", name, resp.StatusCode)
+		}
+		worker := newWorker(t, say("ok"))
+		var dialled atomic.Int64
+		worker.pool = upstream.NewPool(patience, func(ctx context.Context) (net.Conn, error) {
+			if dialled.Add(1) == 1 {
+				return nil, syscall.ECONNREFUSED
+			}
+			return new(net.Dialer).DialContext(ctx, "tcp", worker.Addr)
+		})
+		f.route.Serve(worker)
+		if resp, _ := do(t, f.Client(), "POST", f.URL, "body"); resp.StatusCode != 200 {
+			t.Errorf("%s: refused by the kernel: %d", name, resp.StatusCode)
+		}
+		dead := NewBackend(deadAddr(t), BackendOptions{})
+		f.route.Serve(dead)
+		if resp, _ := do(t, f.Client(), "GET", f.URL, ""); resp.StatusCode != 503 || dead.Requests() != 1+freeTries {
+			t.Errorf("%s: nobody there: %d, after %d attempts", name, resp.StatusCode, dead.Requests())
+		}
+		f.route.Hold()
+		if resp, _ := do(t, f.Client(), "GET", f.URL, ""); resp.StatusCode != 503 {
+			t.Errorf("%s: held: %d", name, resp.StatusCode)
 		}
 	}
 }
