@@ -116,6 +116,7 @@ func (x *exchange) fields() []upstream.Field {
 
 // interim hands on an answer of 1xx.
 func (x *exchange) interim(status int, fields http.Header) {
+	x.moved()
 	if x.http10 { // RFC 9110 section 15.2
 		return
 	}

@@ -6,8 +6,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -51,6 +53,34 @@ func TestABodyThatKeepsComingIsNotTimed(t *testing.T) {
 	}
 	if body, _ := io.ReadAll(resp.Body); resp.StatusCode != 200 || len(body) != 10 {
 		t.Errorf("%d %q", resp.StatusCode, body)
+	}
+}
+
+// TestInterimAnswersShowThatTheWorkerIsAtIt has a worker that says so for ten times
+// as long as it may say nothing.
+func TestInterimAnswersShowThatTheWorkerIsAtIt(t *testing.T) {
+	t.Parallel()
+	for _, proto := range []string{"HTTP/1.1", "HTTP/1.0"} { // whose clients see none of them
+		synctest.Test(t, func(t *testing.T) {
+			s := generous
+			s.WriteTimeout = hasty
+			r := httptest.NewRequest("GET", "/", nil)
+			r.Proto, r.ProtoMajor, r.ProtoMinor = proto, 1, int(proto[7]-'0')
+			x := newExchange()
+			x.start(httptest.NewRecorder(), r, New(s))
+			x.watch(true)
+			for range 20 {
+				<-time.After(hasty / 2)
+				x.interim(http.StatusProcessing, make(http.Header))
+			}
+			if cause := x.why(); cause != nil {
+				t.Errorf("%s: while they came: %v", proto, cause)
+			}
+			<-time.After(2 * hasty)
+			if cause := x.why(); cause != errSlowWorker {
+				t.Errorf("%s: after the last of them: %v", proto, cause)
+			}
+		})
 	}
 }
 
