@@ -1,8 +1,10 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"tqserver/internal/wire"
@@ -32,6 +34,15 @@ func (x *exchange) admit() bool {
 		x.fail(&refusalError{&Refusal{Status: http.StatusOK, Title: "This is tqserver"}})
 		return false
 	}
+	if (r.Method == http.MethodOptions || r.Method == http.MethodTrace) && lastForward(r.Header) {
+		refusal := Refusal{Status: http.StatusOK, Title: "This is tqserver"}
+		if r.Method == http.MethodTrace {
+			refusal = Refusal{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "The server itself answers no TRACE."}
+		}
+		w.Header().Set("Allow", methods)
+		x.fail(&refusalError{&refusal})
+		return false
+	}
 	dropUnderscores(r.Header)
 	if r.URL.Path == "" { // http://host
 		r.URL.Path = "/"
@@ -52,6 +63,28 @@ func (x *exchange) admit() bool {
 	default:
 		x.fail(&refusalError{&Refusal{Status: http.StatusBadRequest, Title: "Bad request", Detail: "The path holds . or .. as a segment."}})
 	}
+	return false
+}
+
+// lastForward takes one from Max-Forwards, and reports whether nothing was left of
+// it: then the request is for the server itself (RFC 9110 section 7.6.2).
+func lastForward(h http.Header) bool {
+	if len(h["Max-Forwards"]) != 1 {
+		return false
+	}
+	const bits = 31
+	left, err := strconv.ParseUint(h.Get("Max-Forwards"), 10, bits)
+	switch {
+	case err == nil && left == 0:
+		return true
+	case err == nil:
+		left--
+	case errors.Is(err, strconv.ErrRange):
+		left = 1<<bits - 1
+	default:
+		return false // it is no number
+	}
+	h.Set("Max-Forwards", strconv.FormatUint(left, 10))
 	return false
 }
 

@@ -181,6 +181,36 @@ func TestABodyInBadChunksIsTheClientsFault(t *testing.T) {
 	}
 }
 
+// TestMaxForwardsIsSpent is RFC 9110 section 7.6.2.
+func TestMaxForwardsIsSpent(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, generous)
+	f.route.Serve(newWorker(t, func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s %q", r.Method, r.Header["Max-Forwards"])
+	}))
+	for _, tt := range []struct {
+		method, fields string
+		status         int
+		want           string // that the worker saw
+	}{
+		{"OPTIONS", "Max-Forwards: 0\r\n", 200, ""},
+		{"OPTIONS", "Max-Forwards: 000\r\n", 200, ""},
+		{"TRACE", "Max-Forwards: 0\r\n", 405, ""},
+		{"OPTIONS", "Max-Forwards: 1\r\n", 200, `OPTIONS ["0"]`},
+		{"TRACE", "Max-Forwards: 10\r\n", 200, `TRACE ["9"]`},
+		{"OPTIONS", "Max-Forwards: 99999999999999999999\r\n", 200, `OPTIONS ["2147483647"]`},
+		{"OPTIONS", "Max-Forwards: x\r\n", 200, `OPTIONS ["x"]`},
+		{"OPTIONS", "", 200, `OPTIONS []`},
+		{"GET", "Max-Forwards: 0\r\n", 200, `GET ["0"]`},
+		{"BREW", "Max-Forwards: 3\r\n", 200, `BREW ["3"]`},
+	} {
+		resp, body := exchangeRaw(t, f.addr(), tt.method+" / HTTP/1.1\r\nHost: h\r\n"+tt.fields+"\r\n")
+		if resp.StatusCode != tt.status || tt.want != "" && body != tt.want || tt.want == "" && (strings.HasPrefix(body, tt.method) || resp.Header.Get("Allow") == "") {
+			t.Errorf("%s, %q: %d %q, Allow %q", tt.method, tt.fields, resp.StatusCode, body, resp.Header.Get("Allow"))
+		}
+	}
+}
+
 // With a worker that speaks HTTP/2 the client would ask further than anybody
 // here looks.
 func TestNoClientGetsHTTP2WithAWorker(t *testing.T) {

@@ -108,6 +108,9 @@ func TestAnAnswersHeaderIsTheWorkers(t *testing.T) {
 		"an upgrade that is required": {get,
 			"426 Upgrade Required|" + date + "|Connection: Upgrade|Upgrade: websocket|Content-Length: 0||",
 			"426 Upgrade Required|Connection: Upgrade|Content-Length: 0|" + date + "|Upgrade: websocket"},
+		"an upgrade that is required, at the end of the connection": {"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+			"426 Upgrade Required|" + date + "|Connection: Upgrade|Upgrade: websocket|Content-Length: 0||",
+			"426 Upgrade Required|Connection: Upgrade, close|Content-Length: 0|" + date + "|Upgrade: websocket"},
 	} {
 		f.route.Serve(answering(t, "HTTP/1.1 "+strings.ReplaceAll(tt.answer, "|", "\r\n")))
 		got := headOf(t, f, tt.request)

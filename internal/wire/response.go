@@ -209,11 +209,24 @@ func (w *response) frame(sample []byte, whole bool) (connection []string) {
 		w.closes = true
 	}
 	if w.closes && !message.HasToken(connection, "close") && !(w.status == http.StatusSwitchingProtocols && message.HasToken(connection, "upgrade")) {
-		if connection = nil; w.is11 {
-			connection = []string{"close"}
-		}
+		connection = w.closing(connection)
 	}
 	return connection
+}
+
+// closing returns what Connection says when the connection ends: that, and what
+// it says of fields.
+func (w *response) closing(connection []string) []string {
+	if !w.is11 {
+		return nil
+	}
+	options := "close"
+	for option := range message.Members(connection) {
+		if message.IsToken(option) && !strings.EqualFold(option, "keep-alive") {
+			options = option + ", " + options
+		}
+	}
+	return []string{options}
 }
 
 // compose ends the header, with which what came early of the body is ready to be

@@ -50,6 +50,7 @@ var differs = []struct{ handler, request, why string }{
 	{"length that is n*", "*", "net/http sends it"},
 	{"Connection: close in a list", "*", "net/http leaves the connection open"},
 	{"Connection: Close", "*", "we send it as it was said"},
+	{"Connection: other", "*", "net/http says nothing else when it closes the connection"},
 	{"Connection nil", "*1.0, keep-alive", "net/http closes the connection and does not say so"},
 	{"chunked, length", "*1.0, keep-alive", "net/http closes a connection that it says it keeps"},
 	{"coding gzip", "*", "we send what we code, and no other coding"},
