@@ -67,7 +67,7 @@ func (r *Record) size() int {
 
 // Settings say what becomes of the requests of a path.
 type Settings struct {
-	File   string // as [logfile.Open] takes it; empty for none
+	File   logfile.Template
 	Format string // "common", "combined", "json", or "off": not even the screen
 }
 
@@ -97,7 +97,7 @@ type Log struct {
 func New(opts Options) *Log {
 	l := &Log{opts: opts, wake: make(chan struct{}, 1)}
 	l.settings.Store(&opts.Settings)
-	l.out = writer{opts: opts, files: make(map[string]*file), shares: make(map[string]*share)}
+	l.out = writer{opts: opts, files: make(map[logfile.Template]*file), shares: make(map[string]*share)}
 	return l
 }
 
@@ -187,10 +187,23 @@ type file struct {
 	*logfile.File
 	path   string // of a request that belongs there
 	buffer []byte
+	day    time.Time // of the lines in the buffer
+}
+
+// add puts a request's line into the buffer, which is for one day.
+func (f *file) add(r *Record, format string) {
+	if at := r.Time.Local(); at.YearDay() != f.day.YearDay() || at.Year() != f.day.Year() {
+		f.flush()
+		f.day = at
+	}
+	f.buffer = appendLine(f.buffer, r, format)
+	if len(f.buffer) >= flushAt {
+		f.flush()
+	}
 }
 
 func (f *file) flush() {
-	f.Write(f.buffer)
+	f.WriteLines(f.day, f.buffer)
 	if f.buffer = f.buffer[:0]; cap(f.buffer) > 2*flushAt {
 		f.buffer = nil
 	}
@@ -200,7 +213,7 @@ func (f *file) flush() {
 type writer struct {
 	opts     Options
 	settings *func(path string) Settings // as they were at the last batch
-	files    map[string]*file            // by the setting that names them
+	files    map[logfile.Template]*file  // by the setting that names them
 	shares   map[string]*share           // of the screen, by page
 	lines    []state.Line                // of one page, for the screen
 }
@@ -220,12 +233,8 @@ func (w *writer) write(batch []Record, settings *func(path string) Settings, now
 		if r.Status == 0 {
 			r.Status = gone
 		}
-		if s.File != "" {
-			f := w.file(s.File, r.Path)
-			f.buffer = appendLine(f.buffer, r, s.Format)
-			if len(f.buffer) >= flushAt {
-				f.flush()
-			}
+		if s.File.Name != "" {
+			w.file(s.File, r.Path).add(r, s.Format)
 		}
 		w.show(r, now)
 	}
@@ -236,7 +245,7 @@ func (w *writer) write(batch []Record, settings *func(path string) Settings, now
 }
 
 // file returns an open file.
-func (w *writer) file(name, path string) *file {
+func (w *writer) file(name logfile.Template, path string) *file {
 	f := w.files[name]
 	if f == nil {
 		f = &file{File: logfile.Open(name, w.opts.Warn), path: path}

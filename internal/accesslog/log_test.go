@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"tqserver/internal/logfile"
 	"tqserver/internal/state"
 )
 
@@ -60,7 +61,7 @@ func content(t *testing.T, file string) string {
 
 func TestWhatWasRecordedIsWrittenBeforeTheEnd(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "logs", "access.log")
-	l := run(t, only(Settings{file, "combined"}))
+	l := run(t, only(Settings{logfile.Template{Name: file}, "combined"}))
 	for range 1000 {
 		l.Record(sample())
 	}
@@ -75,13 +76,13 @@ func TestEveryPathHasItsOwnSettings(t *testing.T) {
 	l := run(t, func(path string) Settings {
 		switch path {
 		case "/off":
-			return Settings{filepath.Join(dir, "off"), "off"}
+			return Settings{logfile.Template{Name: filepath.Join(dir, "off")}, "off"}
 		case "/json":
-			return Settings{filepath.Join(dir, "json"), "json"}
+			return Settings{logfile.Template{Name: filepath.Join(dir, "json")}, "json"}
 		case "/none":
-			return Settings{"", "json"}
+			return Settings{logfile.Template{Name: ""}, "json"}
 		}
-		return Settings{filepath.Join(dir, "rest"), "common"}
+		return Settings{logfile.Template{Name: filepath.Join(dir, "rest")}, "common"}
 	})
 	for _, path := range []string{"/", "/off", "/json", "/none", "/x"} {
 		r := sample()
@@ -103,17 +104,33 @@ func TestEveryPathHasItsOwnSettings(t *testing.T) {
 	}
 }
 
+func TestARequestIsWrittenToTheFileOfTheDayOnWhichItCame(t *testing.T) {
+	dir := t.TempDir()
+	l := run(t, only(Settings{logfile.Template{Root: dir, Name: "{date}.log"}, "common"}))
+	midnight := time.Date(2026, 1, 1, 0, 0, 0, 0, time.Local) // of which the last request of a year waits beyond
+	for _, at := range []time.Duration{-time.Hour, -time.Second, 0, -time.Millisecond, time.Hour} {
+		r := sample()
+		r.Time = midnight.Add(at)
+		l.Record(r)
+	}
+	l.end()
+	old, young := content(t, filepath.Join(dir, "2025-12-31.log")), content(t, filepath.Join(dir, "2026-01-01.log"))
+	if strings.Count(old, "[31/Dec/2025:23:") != 3 || strings.Count(old, "\n") != 3 || strings.Count(young, "[01/Jan/2026:0") != 2 || strings.Count(young, "\n") != 2 {
+		t.Errorf("the old year has\n%sthe new one\n%s", old, young)
+	}
+}
+
 func TestAFileThatNoSettingsNameIsClosed(t *testing.T) {
 	dir := t.TempDir()
 	first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
 	synctest.Test(t, func(t *testing.T) {
-		l := run(t, only(Settings{first, "common"}))
+		l := run(t, only(Settings{logfile.Template{Name: first}, "common"}))
 		l.Record(sample())
 		synctest.Wait()
-		l.Configure(only(Settings{second, "json"}))
+		l.Configure(only(Settings{logfile.Template{Name: second}, "json"}))
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if open := l.out.files[first]; open != nil {
+		if open := l.out.files[logfile.Template{Name: first}]; open != nil {
 			t.Error("it is open")
 		}
 		l.Record(sample())

@@ -49,7 +49,7 @@ type Server struct {
 	MaxConnections    int            // 0: as many as there can be
 	TrustedProxies    []netip.Prefix // masked; nil: none
 
-	LogFile   string // absolute path, with {date}; nothing: no file
+	LogFile   LogFile
 	LogFormat string // "text" or "json"
 }
 
@@ -62,8 +62,17 @@ type PathSettings struct {
 
 // AccessLog says how requests are written down.
 type AccessLog struct {
-	File   string // absolute path, with {date}; nothing: no file
+	File   LogFile
 	Format string // "common", "combined", "json" or "off"
+}
+
+// LogFile names a log file for each day. Name may hold {date}, and that of a
+// worker {path}; these are no placeholders in the project's own path. It is
+// comparable.
+type LogFile struct {
+	Root string // of the project, if Name is relative to it
+	Name string // empty: no file
+	Page string // what {path} stands for; set by who knows the page
 }
 
 // Static is a folder whose files are served under a path.
@@ -108,7 +117,7 @@ type WorkerSettings struct {
 	IdleTimeout         time.Duration // 0: none
 	ShutdownGracePeriod time.Duration
 	GoMemLimit          string // as GOMEMLIMIT wants it; nothing: no limit
-	LogFile             string // absolute path, with {path} and {date}; nothing: no file
+	LogFile             LogFile
 }
 
 // FileWatcher holds the settings for noticing changes.
@@ -236,16 +245,16 @@ func (c *Config) resolve(root string) {
 	c.Root = root
 	c.Pages.Directory = under(root, c.Pages.Directory)
 	c.Workers.TempDir = under(root, c.Workers.TempDir)
-	c.Server.LogFile = under(root, c.Server.LogFile)
-	c.Workers.standard.LogFile = under(root, c.Workers.standard.LogFile)
+	c.Server.LogFile.resolve(root)
+	c.Workers.standard.LogFile.resolve(root)
 	for route, s := range c.Workers.paths {
-		s.LogFile = under(root, s.LogFile)
+		s.LogFile.resolve(root)
 		c.Workers.paths[route] = s
 	}
 	c.Workers.routes = router.NewTable(c.Workers.paths)
-	c.standard.AccessLog.File = under(root, c.standard.AccessLog.File)
+	c.standard.AccessLog.File.resolve(root)
 	for path, s := range c.paths {
-		s.AccessLog.File = under(root, s.AccessLog.File)
+		s.AccessLog.File.resolve(root)
 		c.paths[path] = s
 	}
 	c.routes = router.NewTable(c.paths)
@@ -254,6 +263,14 @@ func (c *Config) resolve(root string) {
 	}
 	for i, path := range c.Dev.Watch {
 		c.Dev.Watch[i] = under(root, path)
+	}
+}
+
+// resolve sets from where the name is seen.
+func (f *LogFile) resolve(root string) {
+	f.Root = ""
+	if f.Name != "" && !filepath.IsAbs(f.Name) {
+		f.Root = root
 	}
 }
 

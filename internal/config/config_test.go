@@ -27,7 +27,7 @@ func TestDefaultsAreTheDocumentedOnes(t *testing.T) {
 			MinBodyRate:       240,
 			MaxHeaderBytes:    65536,
 
-			LogFile:   "/srv/site/logs/server_{date}.log",
+			LogFile:   LogFile{Root: "/srv/site", Name: "logs/server_{date}.log"},
 			LogFormat: "text",
 		},
 		Workers: Workers{
@@ -59,9 +59,9 @@ func TestDefaultsAreTheDocumentedOnes(t *testing.T) {
 		WriteTimeout:        30 * time.Second,
 		IdleTimeout:         120 * time.Second,
 		ShutdownGracePeriod: 500 * time.Millisecond,
-		LogFile:             "/srv/site/logs/{path}/worker_{date}.log",
+		LogFile:             LogFile{Root: "/srv/site", Name: "logs/{path}/worker_{date}.log"},
 	})
-	everywhere := PathSettings{AccessLog: AccessLog{File: "/srv/site/logs/access_{date}.log", Format: "combined"}}
+	everywhere := PathSettings{AccessLog: AccessLog{File: LogFile{Root: "/srv/site", Name: "logs/access_{date}.log"}, Format: "combined"}}
 	if diff := cmp.Diff(everywhere, got.Path("/any")); diff != "" {
 		t.Error(diff)
 	}
@@ -78,11 +78,11 @@ server: {max_body_bytes: 1000}
 access_log: {file: ~}
 `)
 	for path, want := range map[string]PathSettings{
-		"/":             {1000, AccessLog{"", "combined"}},
-		"/uploads":      {1000, AccessLog{"", "combined"}},
-		"/upload/a":     {1000000, AccessLog{"", "combined"}},
-		"/upload/raw/a": {1000, AccessLog{"", "off"}},
-		"/json":         {1000, AccessLog{"/srv/site/json.log", "json"}},
+		"/":             {1000, AccessLog{LogFile{}, "combined"}},
+		"/uploads":      {1000, AccessLog{LogFile{}, "combined"}},
+		"/upload/a":     {1000000, AccessLog{LogFile{}, "combined"}},
+		"/upload/raw/a": {1000, AccessLog{LogFile{}, "off"}},
+		"/json":         {1000, AccessLog{LogFile{Root: "/srv/site", Name: "json.log"}, "json"}},
 	} {
 		if diff := cmp.Diff(want, c.Path(path)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", path, diff)
@@ -162,7 +162,7 @@ build:
 	want.File = "/srv/site/config/server.yaml"
 	want.Server.Port = 80
 	want.Server.ReadTimeout = 0
-	want.Server.LogFile = ""
+	want.Server.LogFile = LogFile{}
 	want.Server.LogFormat = "json"
 	want.Workers.TempDir = "/srv/site/bin"
 	want.Workers.PortRangeStart = 4096
@@ -182,11 +182,11 @@ func TestALogFileIsSwitchedOffInThreeWays(t *testing.T) {
 	t.Parallel()
 	for _, off := range []string{"~", "null", `""`, ""} {
 		c := parse(t, "server:\n  log_file: "+off+"\nworkers:\n  default:\n    log_file: "+off+"\n  paths:\n    /a:\n      log_file: a.log\n")
-		if c.Server.LogFile != "" || c.Worker("/").LogFile != "" {
-			t.Errorf("log_file: %s gives %q and %q", off, c.Server.LogFile, c.Worker("/").LogFile)
+		if c.Server.LogFile != (LogFile{}) || c.Worker("/").LogFile != (LogFile{}) {
+			t.Errorf("log_file: %s gives %+v and %+v", off, c.Server.LogFile, c.Worker("/").LogFile)
 		}
-		if got := c.Worker("/a").LogFile; got != "/srv/site/a.log" {
-			t.Errorf("log_file: a.log gives %q", got)
+		if got := c.Worker("/a").LogFile; got != (LogFile{Root: "/srv/site", Name: "a.log"}) {
+			t.Errorf("log_file: a.log gives %+v", got)
 		}
 	}
 }
@@ -210,7 +210,7 @@ workers:
 	api := standard
 	api.GoMaxProcs, api.MaxRequests = 2, 5000
 	reports := standard
-	reports.GoMemLimit, reports.MaxMemory, reports.LogFile = "2GiB", 3<<30, ""
+	reports.GoMemLimit, reports.MaxMemory, reports.LogFile = "2GiB", 3<<30, LogFile{}
 
 	for route, want := range map[string]WorkerSettings{
 		"/":                standard,

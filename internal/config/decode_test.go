@@ -201,7 +201,7 @@ func wantSound(t *testing.T, c *Config) {
 	for _, route := range []string{"/", "/a", "/a/b"} {
 		s := c.Worker(route)
 		if s.GoMaxProcs < 0 || s.MaxRequests < 0 || min(s.ReadTimeout, s.WriteTimeout, s.IdleTimeout, s.ShutdownGracePeriod) < 0 ||
-			s.LogFile != "" && !filepath.IsAbs(s.LogFile) {
+			s.LogFile.Name != "" && filepath.IsAbs(s.LogFile.Name) != (s.LogFile.Root == "") {
 			t.Errorf("settings of a worker are impossible: %+v", s)
 		}
 	}

@@ -51,7 +51,7 @@ var options = slices.Concat([]option[Config]{
 	as("server.max_body_bytes", "max_body_bytes", pathOptions, everyPath),
 	integer("server.max_connections", 0, 0, math.MaxInt32, func(c *Config) *int { return &c.Server.MaxConnections }),
 	{key: "server.trusted_proxies", kind: wantList},
-	logFile("server.log_file", "logs/server_{date}.log", func(c *Config) *string { return &c.Server.LogFile }, "{date}"),
+	logFile("server.log_file", "logs/server_{date}.log", func(c *Config) *string { return &c.Server.LogFile.Name }, "{date}"),
 	text("server.log_format", "text", func(c *Config) *string { return &c.Server.LogFormat }, oneOf("text", "json")),
 
 	text("workers.temp_dir", "/tmp/tqserver/bin", func(c *Config) *string { return &c.Workers.TempDir }, notEmpty),
@@ -93,13 +93,13 @@ var workerOptions = []option[WorkerSettings]{
 	seconds("idle_timeout_seconds", 120, 0, func(s *WorkerSettings) *time.Duration { return &s.IdleTimeout }),
 	size("max_memory", func(s *WorkerSettings) *int64 { return &s.MaxMemory }),
 	text("go_mem_limit", "", func(s *WorkerSettings) *string { return &s.GoMemLimit }, memoryLimit),
-	logFile("log_file", "logs/{path}/worker_{date}.log", func(s *WorkerSettings) *string { return &s.LogFile }, "{path}", "{date}"),
+	logFile("log_file", "logs/{path}/worker_{date}.log", func(s *WorkerSettings) *string { return &s.LogFile.Name }, "{path}", "{date}"),
 }
 
 // pathOptions are the keys of every path in paths.
 var pathOptions = []option[PathSettings]{
 	integer("max_body_bytes", 0, 0, math.MaxInt, func(s *PathSettings) *int { return &s.MaxBodyBytes }),
-	logFile("access_log.file", "logs/access_{date}.log", func(s *PathSettings) *string { return &s.AccessLog.File }, "{date}"),
+	logFile("access_log.file", "logs/access_{date}.log", func(s *PathSettings) *string { return &s.AccessLog.File.Name }, "{date}"),
 	text("access_log.format", "combined", func(s *PathSettings) *string { return &s.AccessLog.Format }, oneOf("common", "combined", "json", "off")),
 }
 

@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -34,16 +35,36 @@ const (
 // errBehind is the reason given for lines that found the queue full.
 var errBehind = errors.New("the disk does not keep up")
 
+// errGone is the reason while the folder that the file lies in is not there.
+var errGone = errors.New("the project's folder is gone")
+
+// A Template names a log file for each day. It is comparable.
+type Template struct {
+	Root string // the folder that Name is seen from; empty if Name is absolute
+	Name string // may hold {path} and {date}; empty for no file
+	Page string // what {path} stands for
+}
+
+// On returns the path of a day, or nothing for no file. Only placeholders of
+// Name are replaced: Root and Page are names of people's folders.
+func (t Template) On(day time.Time) string {
+	if t.Name == "" {
+		return ""
+	}
+	name := strings.NewReplacer("{path}", t.Page, "{date}", day.Format(time.DateOnly)).Replace(t.Name)
+	return filepath.Join(t.Root, name)
+}
+
 // A File is an io.WriteCloser for log lines. Its methods may be called from
 // any goroutine.
 type File struct {
-	template string
+	template Template
 	warn     func(lost uint64, err error)
 	open     func(path string) (handle, error)
 
 	mu      sync.Mutex // guards the fields below
 	closed  bool
-	queue   []byte        // whole lines that nobody has taken yet
+	queue   []batch       // that nobody has taken yet
 	waiting int           // bytes in the queue or on their way to the disk
 	stalled bool          // a Write has waited in vain since the disk last took something
 	room    chan struct{} // closed when there may be room again; nil if nobody waits
@@ -53,6 +74,17 @@ type File struct {
 	done    chan struct{} // closed when run has returned
 
 	disk disk // owned by run
+}
+
+// A batch is whole lines of one day.
+type batch struct {
+	day   time.Time // any time of it
+	lines []byte
+}
+
+// sameDay reports whether two times are of one local day.
+func sameDay(a, b time.Time) bool {
+	return a.Local().YearDay() == b.Local().YearDay() && a.Local().Year() == b.Local().Year()
 }
 
 // A disk is what only the goroutine that writes needs to know.
@@ -73,15 +105,16 @@ type handle interface {
 	Fd() uintptr
 }
 
-// Open returns a File that writes to the path that template becomes when each
-// {date} in it is replaced by the local day. It touches nothing: folders and
-// files are made, and trouble is met, when lines are written. An empty template
-// gives a File that discards.
+// Open returns a File that writes each line to the path of its local day. It
+// touches nothing: folders and files are made, and trouble is met, when lines
+// are written. While the template's root is not there nothing is made: the
+// folder was renamed, and lines go to the file that was open, wherever it is by
+// now. A template without a name gives a File that discards.
 //
 // Lines that were lost are reported to warn, from the File's own goroutine and
 // at most once a minute, with their number since the last report and the reason
 // for the newest loss. Warn may be nil, and may write to the File.
-func Open(template string, warn func(lost uint64, err error)) *File {
+func Open(template Template, warn func(lost uint64, err error)) *File {
 	if warn == nil {
 		warn = func(uint64, error) {}
 	}
@@ -99,18 +132,17 @@ func openFile(path string) (handle, error) {
 
 // Path returns the path that a line written now goes to, or nothing if lines
 // are discarded.
-func (f *File) Path() string { return f.pathAt(time.Now()) }
+func (f *File) Path() string { return f.template.On(time.Now()) }
 
-func (f *File) pathAt(now time.Time) string {
-	return strings.ReplaceAll(f.template, "{date}", now.Format(time.DateOnly))
-}
+// Write is WriteLines for lines of this moment.
+func (f *File) Write(p []byte) (int, error) { return f.WriteLines(time.Now(), p) }
 
-// Write queues p, which must be whole lines, each with its newline. It never
-// returns an error. If the queue is full it waits for at most 50 ms, and if the
+// WriteLines queues p, which must be whole lines, each with its newline, for the
+// file of the day on which they were made. It never returns an error. If the queue is full it waits for at most 50 ms, and if the
 // disk has taken nothing since somebody waited in vain it does not wait at all;
 // then the lines count as lost. After Close they are discarded.
-func (f *File) Write(p []byte) (int, error) {
-	if f.template == "" || len(p) == 0 {
+func (f *File) WriteLines(made time.Time, p []byte) (int, error) {
+	if f.template.Name == "" || len(p) == 0 {
 		return len(p), nil
 	}
 	f.mu.Lock()
@@ -124,7 +156,11 @@ func (f *File) Write(p []byte) (int, error) {
 	case f.fullLocked(len(p)):
 		f.loseLocked(p, errBehind)
 	default:
-		f.queue = append(f.queue, p...)
+		if last := len(f.queue) - 1; last >= 0 && (len(f.queue[last].lines) == 0 || sameDay(f.queue[last].day, made)) {
+			f.queue[last] = batch{made, append(f.queue[last].lines, p...)}
+		} else {
+			f.queue = append(f.queue, batch{made, slices.Clone(p)})
+		}
 		f.waiting += len(p)
 		f.wakeLocked()
 	}
@@ -226,13 +262,18 @@ func (f *File) run() {
 			f.restore(time.Now())
 		}
 
-		lines, closed := f.take(spare)
+		batches, closed := f.take(spare)
 		spare = nil
-		if len(lines) > 0 {
-			f.write(lines, time.Now())
-			f.taken(len(lines))
-			if cap(lines) <= spareSize {
-				spare = lines[:0]
+		wrote := false
+		for _, b := range batches {
+			if len(b.lines) == 0 {
+				continue
+			}
+			wrote = true
+			f.write(b, time.Now())
+			f.taken(len(b.lines))
+			if cap(b.lines) <= spareSize {
+				spare = b.lines[:0]
 			}
 		}
 		unreported := f.report(time.Now())
@@ -241,7 +282,7 @@ func (f *File) run() {
 		}
 		switch {
 		case tick != nil:
-		case len(lines) > 0 || unreported:
+		case wrote || unreported:
 			tick = time.After(checkEvery)
 		case f.disk.file != nil:
 			tick = time.After(checkIdle)
@@ -251,11 +292,14 @@ func (f *File) run() {
 
 // take returns what is queued, leaves the empty buffer spare in its place, and
 // tells whether nothing can follow.
-func (f *File) take(spare []byte) (lines []byte, closed bool) {
+func (f *File) take(spare []byte) (batches []batch, closed bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	lines, f.queue = f.queue, spare
-	return lines, f.closed
+	batches, f.queue = f.queue, nil
+	if spare != nil {
+		f.queue = []batch{{lines: spare}}
+	}
+	return batches, f.closed
 }
 
 // taken makes room for as many bytes as have left the queue for good.
@@ -268,8 +312,9 @@ func (f *File) taken(n int) {
 }
 
 // write takes lines to the disk, or counts them as lost.
-func (f *File) write(lines []byte, now time.Time) {
-	err := f.ready(now)
+func (f *File) write(b batch, now time.Time) {
+	lines := b.lines
+	err := f.ready(f.template.On(b.day), now)
 	if err == nil {
 		var n int
 		n, err = f.disk.file.Write(lines)
@@ -285,13 +330,19 @@ func (f *File) write(lines []byte, now time.Time) {
 }
 
 // ready sees to it that the right file is open.
-func (f *File) ready(now time.Time) error {
+func (f *File) ready(path string, now time.Time) error {
 	d := &f.disk
 	if d.err != nil && now.Sub(d.refused) < retryAfter {
 		return d.err
 	}
-	path := f.pathAt(now)
-	if d.file != nil && (path != d.path || now.Sub(d.checked) >= checkEvery && !d.there(now)) {
+	if d.file != nil && path == d.path && now.Sub(d.checked) < checkEvery {
+		return nil
+	}
+	if d.file != nil && (path != d.path || !d.there(now)) {
+		if f.gone() && d.kept() {
+			d.checked = now
+			return nil
+		}
 		f.closeFile()
 	}
 	if d.file != nil {
@@ -309,13 +360,25 @@ func (f *File) ready(now time.Time) error {
 // restore makes the open file again if it has been deleted or moved away.
 func (f *File) restore(now time.Time) {
 	d := &f.disk
-	if d.file == nil || d.there(now) {
+	if d.err == errGone && !f.gone() {
+		d.err = nil // what was lost can be told
+	}
+	if d.file == nil || d.there(now) || f.gone() {
 		return
 	}
 	f.closeFile()
 	if err := f.openFile(d.path, now); err != nil {
 		f.refuse(err, now)
 	}
+}
+
+// gone reports whether the folder is away in which the file is to lie.
+func (f *File) gone() bool {
+	if f.template.Root == "" {
+		return false
+	}
+	_, err := os.Stat(f.template.Root)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // refuse notes that the disk answered with an error. The file is closed, so
@@ -326,7 +389,10 @@ func (f *File) refuse(err error, now time.Time) {
 }
 
 func (f *File) openFile(path string, now time.Time) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if f.gone() {
+		return errGone
+	}
+	if err := makeFolder(f.template.Root, filepath.Dir(path)); err != nil {
 		return err
 	}
 	file, err := f.open(path)
@@ -343,6 +409,25 @@ func (f *File) openFile(path string, now time.Time) error {
 	return nil
 }
 
+// makeFolder makes a folder with those above it, but never root itself: it may
+// be renamed this moment.
+func makeFolder(root, dir string) error {
+	rel, err := filepath.Rel(root, dir)
+	if root == "" || err != nil || !filepath.IsLocal(rel) {
+		return os.MkdirAll(dir, 0o755)
+	}
+	for name := range strings.SplitSeq(rel, string(filepath.Separator)) {
+		root = filepath.Join(root, name)
+		if info, err := os.Stat(root); err == nil && info.IsDir() {
+			continue
+		}
+		if err := os.Mkdir(root, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return nil
+}
+
 func (f *File) closeFile() {
 	if f.disk.file != nil {
 		f.disk.file.Close() // every line was handed over with its own error
@@ -355,7 +440,8 @@ func (f *File) closeFile() {
 func (f *File) report(now time.Time) (unreported bool) {
 	f.mu.Lock()
 	lost, cause := f.lost, f.cause
-	due := f.disk.warned.IsZero() || now.Sub(f.disk.warned) >= warnEvery
+	// That the project is gone is said for all its files, by others.
+	due := f.disk.err != errGone && (f.disk.warned.IsZero() || now.Sub(f.disk.warned) >= warnEvery)
 	if lost > 0 && due {
 		f.lost = 0
 	}
@@ -376,6 +462,16 @@ func (d *disk) there(now time.Time) bool {
 	}
 	d.checked = now
 	return true
+}
+
+// kept reports whether the open file has a name somewhere.
+func (d *disk) kept() bool {
+	info, err := d.file.Stat()
+	if err != nil {
+		return false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return !ok || stat.Nlink > 0
 }
 
 // endHalfLine ends the last line of the file, unless somebody else has the file

@@ -38,6 +38,118 @@ func TestLinesGoToTheFileOfTheirDay(t *testing.T) {
 	})
 }
 
+func TestALineGoesToTheFileOfTheDayOnWhichItWasMade(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		disk := &fakeDisk{space: 1 << 20, hang: make(chan struct{})}
+		f := open(t, filepath.Join(dir, "{date}.log"))
+		f.open = disk.open
+		at(t, "2000-01-01 23:59:58")
+		write(t, f, "first\n") // the disk has it, and hangs
+		synctest.Wait()
+		write(t, f, "today\n")
+		made := time.Now()
+		at(t, "2000-01-02 00:00:01")
+		write(t, f, "tomorrow\n")
+		f.WriteLines(made, []byte("today, told late\n"))
+		close(disk.hang)
+		synctest.Wait()
+		f.WriteLines(made, []byte("today, told later\n"))
+		write(t, f, "and on\n")
+		closeFile(t, f)
+		wantFile(t, filepath.Join(dir, "2000-01-01.log"), "first\ntoday\ntoday, told late\ntoday, told later\n")
+		wantFile(t, filepath.Join(dir, "2000-01-02.log"), "tomorrow\nand on\n")
+	})
+}
+
+func TestOnlyPlaceholdersOfTheNameAreReplaced(t *testing.T) {
+	t.Parallel()
+	day := time.Date(2000, 1, 2, 3, 4, 5, 0, time.Local)
+	for want, template := range map[string]Template{
+		"": {Root: "/srv"},
+		"/srv/{date}/{path}/logs/shop/2000-01-02.log":    {Root: "/srv/{date}/{path}", Name: "logs/{path}/{date}.log", Page: "shop"},
+		"/srv/logs/{date}/{path}/2000-01-02.log":         {Root: "/srv", Name: "logs/{path}/{date}.log", Page: "{date}/{path}"},
+		"/var/log/2000-01-02/2000-01-02/shop/cart/a.log": {Name: "/var/log/{date}/{date}/{path}/a.log", Page: "shop/cart"},
+		"/srv/logs/a.log": {Root: "/srv", Name: "logs/a.log"},
+	} {
+		if got := template.On(day); got != want {
+			t.Errorf("%+v is %s; want %s", template, got, want)
+		}
+	}
+}
+
+// TestNothingIsMadeWhereTheProjectWas renames the folder of a project, and puts
+// another in its place.
+func TestNothingIsMadeWhereTheProjectWas(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := t.TempDir()
+		root, away := filepath.Join(base, "app"), filepath.Join(base, "away")
+		os.Mkdir(root, 0o755)
+		f := Open(Template{Root: root, Name: "logs/{date}.log"}, func(lost uint64, err error) { t.Errorf("%d lines lost: %v", lost, err) })
+		at(t, "2000-01-01 12:00:00")
+		write(t, f, "one\n")
+		synctest.Wait()
+		os.Rename(root, away)
+		for range 3 {
+			wait(10 * time.Second)
+			write(t, f, "two\n")
+		}
+		at(t, "2000-01-02 12:00:00") // there is nowhere else for the next day
+		write(t, f, "three\n")
+		synctest.Wait()
+		if _, err := os.Stat(root); err == nil {
+			t.Error("the folder is made again under its old name")
+		}
+		wantFile(t, filepath.Join(away, "logs/2000-01-01.log"), "one\ntwo\ntwo\ntwo\nthree\n")
+		os.Mkdir(root, 0o755)
+		wait(10 * time.Second)
+		write(t, f, "four\n")
+		synctest.Wait()
+		wantFile(t, filepath.Join(root, "logs/2000-01-02.log"), "four\n")
+		remove(t, filepath.Join(root, "logs"))
+		wait(10 * time.Second)
+		wantFile(t, filepath.Join(root, "logs/2000-01-02.log"), "")
+		closeFile(t, f)
+	})
+}
+
+// TestLinesOfAProjectThatWasDeletedAreCounted tells of them when there is one
+// again.
+func TestLinesOfAProjectThatWasDeletedAreCounted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		root := filepath.Join(t.TempDir(), "app")
+		os.Mkdir(root, 0o755)
+		var warned warnings
+		f := Open(Template{Root: root, Name: "a/b/x.log"}, warned.add)
+		write(t, f, "one\n")
+		synctest.Wait()
+		remove(t, root)
+		wait(time.Hour)
+		for range 5 {
+			write(t, f, "lost\n")
+			wait(time.Hour)
+		}
+		if len(warned.got) > 0 {
+			t.Errorf("warned of %v while there is no project", warned.got)
+		}
+		if _, err := os.Stat(root); err == nil {
+			t.Error("the folder is made again")
+		}
+		os.Mkdir(root, 0o755)
+		wait(time.Minute)
+		write(t, f, "two\n")
+		wait(time.Minute)
+		wantFile(t, f.Path(), "two\n")
+		if diff := cmp.Diff([]warning{{Lost: 5}}, warned.got); diff != "" {
+			t.Errorf("warned (-want +got):\n%s", diff)
+		}
+		closeFile(t, f)
+	})
+}
+
 func TestLinesFollowWhatTheFileHolds(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ before, want string }{
@@ -167,7 +279,7 @@ func TestNothingHappensBeforeTheFirstLine(t *testing.T) {
 
 func TestAnEmptyTemplateDiscards(t *testing.T) {
 	t.Parallel()
-	f := Open("", nil)
+	f := Open(Template{Name: ""}, nil)
 	write(t, f, "line\n")
 	if f.wake != nil || f.Path() != "" {
 		t.Errorf("a File that discards runs a goroutine or has the path %q", f.Path())
@@ -257,7 +369,7 @@ func TestLostLinesAreReportedOnceAMinute(t *testing.T) {
 			t.Fatal(err)
 		}
 		var warnings warnings
-		f := Open(filepath.Join(blocker, "a.log"), warnings.add)
+		f := Open(Template{Name: filepath.Join(blocker, "a.log")}, warnings.add)
 		for range 90 {
 			write(t, f, "a\nb\n")
 			wait(time.Second)
@@ -290,7 +402,7 @@ func TestWarnMayWriteToItsFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		var f *File
-		f = Open(filepath.Join(blocker, "a.log"), func(lost uint64, err error) {
+		f = Open(Template{Name: filepath.Join(blocker, "a.log")}, func(lost uint64, err error) {
 			fmt.Fprintf(f, "%d lost\n", lost)
 		})
 		write(t, f, "a\n")
@@ -307,7 +419,7 @@ func TestADiskThatFillsUpLeavesWholeLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := &fakeDisk{space: 1 << 20}
 		var warnings warnings
-		f := Open(filepath.Join(t.TempDir(), "a.log"), warnings.add)
+		f := Open(Template{Name: filepath.Join(t.TempDir(), "a.log")}, warnings.add)
 		f.open = disk.open
 
 		write(t, f, "one\n")
@@ -338,7 +450,7 @@ func TestAFullDeviceStopsNobody(t *testing.T) {
 		t.Skip(err)
 	}
 	var warnings warnings
-	f := Open("/dev/full", warnings.add)
+	f := Open(Template{Name: "/dev/full"}, warnings.add)
 	write(t, f, "a\nb\n")
 	closeFile(t, f)
 	if warnings.total() != 2 || !errors.Is(warnings.err, syscall.ENOSPC) {
@@ -351,7 +463,7 @@ func TestADiskThatHangsDelaysOneWriteAndNoMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := &fakeDisk{space: 1 << 30, hang: make(chan struct{})}
 		var warnings warnings
-		f := Open(filepath.Join(t.TempDir(), "a.log"), warnings.add)
+		f := Open(Template{Name: filepath.Join(t.TempDir(), "a.log")}, warnings.add)
 		f.open = disk.open
 
 		line := strings.Repeat("x", 1<<20-1) + "\n"
@@ -400,7 +512,7 @@ func TestCloseDoesNotWaitForADiskThatHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		disk := &fakeDisk{space: 1 << 20, hang: make(chan struct{})}
-		f := Open(filepath.Join(t.TempDir(), "a.log"), nil)
+		f := Open(Template{Name: filepath.Join(t.TempDir(), "a.log")}, nil)
 		f.open = disk.open
 		write(t, f, "a\n")
 		start := time.Now()
@@ -447,7 +559,7 @@ func TestAnIdleFileHoldsNoBuffer(t *testing.T) {
 }
 
 func BenchmarkWrite(b *testing.B) {
-	f := Open(filepath.Join(b.TempDir(), "a.log"), nil)
+	f := Open(Template{Name: filepath.Join(b.TempDir(), "a.log")}, nil)
 	defer f.Close()
 	line := []byte(strings.Repeat("x", 99) + "\n")
 	b.SetBytes(int64(len(line)))
@@ -515,7 +627,7 @@ func (w *warnings) total() (lost uint64) {
 
 // open returns a File that must lose no line.
 func open(t *testing.T, template string) *File {
-	return Open(template, func(lost uint64, err error) { t.Errorf("%d lines lost: %v", lost, err) })
+	return Open(Template{Name: template}, func(lost uint64, err error) { t.Errorf("%d lines lost: %v", lost, err) })
 }
 
 func write(t *testing.T, f *File, lines string) {

@@ -242,8 +242,8 @@ func (s *Server) watch(cfg *config.Config) {
 }
 
 // openLog opens a file for a page's output.
-func (s *Server) openLog(template, page string) supervisor.Log {
-	return logfile.Open(template, func(lost uint64, err error) {
+func (s *Server) openLog(name config.LogFile, page string) supervisor.Log {
+	return logfile.Open(logfile.Template(name), func(lost uint64, err error) {
 		s.tell(slog.LevelWarn, "lines of a log file are lost", slog.String("page", page), slog.Uint64("lines", lost), slog.String("err", err.Error()))
 	})
 }
@@ -281,7 +281,7 @@ func proxySettings(cfg *config.Config) proxy.Settings {
 func accessSettings(cfg *config.Config) func(path string) accesslog.Settings {
 	return func(path string) accesslog.Settings {
 		s := cfg.Path(path).AccessLog
-		return accesslog.Settings{File: s.File, Format: s.Format}
+		return accesslog.Settings{File: logfile.Template(s.File), Format: s.Format}
 	}
 }
 

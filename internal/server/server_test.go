@@ -162,7 +162,7 @@ func TestTheLockFollowsTheProjectsPath(t *testing.T) {
 func TestTheLogFileHasWhatHappenedInItsFormat(t *testing.T) {
 	dir := t.TempDir()
 	store := state.NewStore(state.Server{})
-	sink := newLogSink(store, config.Server{LogFile: filepath.Join(dir, "a.log"), LogFormat: "text"})
+	sink := newLogSink(store, config.Server{LogFile: config.LogFile{Name: filepath.Join(dir, "a.log")}, LogFormat: "text"})
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { sink.run(ctx) })
@@ -172,7 +172,7 @@ func TestTheLogFileHasWhatHappenedInItsFormat(t *testing.T) {
 		text, _ := os.ReadFile(filepath.Join(dir, "a.log"))
 		return bytes.Contains(text, []byte("msg=one"))
 	})
-	sink.configure(config.Server{LogFile: filepath.Join(dir, "b.log"), LogFormat: "json"})
+	sink.configure(config.Server{LogFile: config.LogFile{Name: filepath.Join(dir, "b.log")}, LogFormat: "json"})
 	store.Publish(state.Event{Level: slog.LevelError, Message: "two"})
 	cancel()
 	running.Wait()
@@ -187,10 +187,26 @@ func TestTheLogFileHasWhatHappenedInItsFormat(t *testing.T) {
 	}
 }
 
+func TestAnEventIsWrittenToTheFileOfItsDay(t *testing.T) {
+	dir := t.TempDir()
+	store := state.NewStore(state.Server{})
+	sink := newLogSink(store, config.Server{LogFile: config.LogFile{Root: dir, Name: "{date}.log"}, LogFormat: "text"})
+	yesterday := time.Now().AddDate(0, 0, -1)
+	store.Publish(state.Event{Message: "late", Time: yesterday})
+	store.Publish(state.Event{Message: "now"})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	sink.run(ctx)
+	sink.close()
+	if text, _ := os.ReadFile(filepath.Join(dir, yesterday.Format(time.DateOnly)+".log")); !bytes.Contains(text, []byte("msg=late")) || bytes.Contains(text, []byte("msg=now")) {
+		t.Errorf("yesterday's file has %q", text)
+	}
+}
+
 func TestNoLineIsLostWhenTheLogFileChanges(t *testing.T) {
 	dir := t.TempDir()
 	settings := func(i int) config.Server {
-		return config.Server{LogFile: filepath.Join(dir, fmt.Sprintf("%d.log", i)), LogFormat: "text"}
+		return config.Server{LogFile: config.LogFile{Name: filepath.Join(dir, fmt.Sprintf("%d.log", i))}, LogFormat: "text"}
 	}
 	store := state.NewStore(state.Server{})
 	sink := newLogSink(store, settings(0))

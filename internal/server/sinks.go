@@ -24,7 +24,13 @@ type logSink struct {
 	settings config.Server
 	file     *logfile.File
 	handler  slog.Handler
+	at       time.Time // of the event that is written
 }
+
+// eventFile writes lines of an event to the file of its day.
+type eventFile struct{ sink *logSink }
+
+func (f eventFile) Write(p []byte) (int, error) { return f.sink.file.WriteLines(f.sink.at, p) }
 
 func newLogSink(store *state.Store, cfg config.Server) *logSink {
 	s := &logSink{store: store}
@@ -41,13 +47,13 @@ func (s *logSink) configure(cfg config.Server) {
 		return
 	}
 	s.settings = cfg
-	s.file = logfile.Open(cfg.LogFile, func(lost uint64, err error) {
+	s.file = logfile.Open(logfile.Template(cfg.LogFile), func(lost uint64, err error) {
 		s.store.Publish(state.Event{Level: slog.LevelWarn, Message: "lines of a log file are lost", Attrs: []slog.Attr{slog.Uint64("lines", lost), slog.String("err", err.Error())}})
 	})
 	if cfg.LogFormat == "json" {
-		s.handler = slog.NewJSONHandler(s.file, nil)
+		s.handler = slog.NewJSONHandler(eventFile{s}, nil)
 	} else {
-		s.handler = slog.NewTextHandler(s.file, nil)
+		s.handler = slog.NewTextHandler(eventFile{s}, nil)
 	}
 	s.mu.Unlock()
 	if old != nil {
@@ -66,6 +72,7 @@ func (s *logSink) run(ctx context.Context) {
 		s.mu.Lock()
 		for _, e := range u.Events {
 			if e.Message != "" {
+				s.at = e.Time
 				r := slog.NewRecord(e.Time, e.Level, e.Message, 0)
 				r.AddAttrs(e.Attrs...)
 				s.handler.Handle(ctx, r)

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"tqserver/internal/config"
 	"tqserver/internal/state"
 )
 
@@ -14,24 +15,24 @@ type output struct {
 	house *house
 	route string
 
-	mu       sync.RWMutex // guards all below; held to read while lines are written, so that the file is not closed before
-	template string
-	log      Log
+	mu   sync.RWMutex // guards all below; held to read while lines are written, so that the file is not closed before
+	name config.LogFile
+	log  Log
 }
 
-func newOutput(h *house, route, template string) *output {
-	return &output{house: h, route: route, template: template, log: h.openLog(template, route)}
+func newOutput(h *house, route string, name config.LogFile) *output {
+	return &output{house: h, route: route, name: name, log: h.openLog(name, route)}
 }
 
 // open changes the file.
-func (o *output) open(template string) {
+func (o *output) open(name config.LogFile) {
 	o.mu.Lock()
-	if template == o.template {
+	if name == o.name {
 		o.mu.Unlock()
 		return
 	}
 	old := o.log
-	o.template, o.log = template, o.house.openLog(template, o.route)
+	o.name, o.log = name, o.house.openLog(name, o.route)
 	o.mu.Unlock()
 	old.Close()
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"tqserver/internal/config"
 	"tqserver/internal/state"
 )
 
@@ -28,7 +29,7 @@ func (l *slowLog) Path() string { return "" }
 
 func TestNoLineIsWrittenToAFileThatWasClosed(t *testing.T) {
 	var late atomic.Int64
-	out := newOutput(&house{store: state.NewStore(state.Server{}), openLog: func(string, string) Log { return &slowLog{late: &late} }}, "/", "a")
+	out := newOutput(&house{store: state.NewStore(state.Server{}), openLog: func(config.LogFile, string) Log { return &slowLog{late: &late} }}, "/", config.LogFile{Name: "a"})
 	var writing sync.WaitGroup
 	for range 2 {
 		writing.Go(func() {
@@ -39,7 +40,7 @@ func TestNoLineIsWrittenToAFileThatWasClosed(t *testing.T) {
 	}
 	for _, template := range []string{"b", "c", "d", "e"} {
 		<-time.After(3 * time.Millisecond)
-		out.open(template)
+		out.open(config.LogFile{Name: template})
 	}
 	writing.Wait()
 	out.close()

@@ -120,7 +120,7 @@ type settings struct {
 	worker  config.WorkerSettings
 	workers config.Workers
 	project folderID // in which workers run; zero if it is not known
-	logFile string   // of the worker, {path} replaced
+	logFile config.LogFile
 
 	debounce time.Duration // changes that follow one another faster belong together
 }

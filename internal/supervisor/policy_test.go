@@ -5,13 +5,13 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"tqserver/internal/config"
 	"tqserver/internal/state"
 )
 
@@ -186,11 +186,11 @@ func TestAPortHeldOnAnotherAddressIsSkipped(t *testing.T) {
 
 func TestLogsOfAPageLieWhereItsFolderSays(t *testing.T) {
 	for dir, want := range map[string]string{
-		"/site/pages/shop/cart": "/site/logs/shop/cart/a.log",
-		"/site/old/shop":        "/site/logs/shop/a.log", // pages.directory was changed, and it is about to go
+		"/site/pages/shop/cart": "shop/cart",
+		"/site/old/shop":        "shop", // pages.directory was changed, and it is about to go
 	} {
-		if got := logPath("/site/logs/{path}/a.log", dir, "/site/pages"); filepath.Clean(got) != want {
-			t.Errorf("%s: %s", dir, got)
+		if got := logOf(config.LogFile{Root: "/site", Name: "logs/{path}/a.log"}, dir, "/site/pages"); got.Page != want {
+			t.Errorf("%s: %+v", dir, got)
 		}
 	}
 }

@@ -141,7 +141,7 @@ func perform(t *testing.T, prepare func(*stage), test func(*stage)) {
 		h := &house{
 			root: root, store: state.NewStore(state.Server{}), builder: s,
 			ports: newPorts(cfg.Workers.PortRangeStart, cfg.Workers.PortRangeStart+3), slots: newSlots(2),
-			openLog: func(string, string) Log { return nowhere{} },
+			openLog: func(config.LogFile, string) Log { return nowhere{} },
 			spawn:   s.spawn, probe: s.probe, usage: s.usage,
 			owns:  func(int, int) bool { return true },
 			taken: func(port int) bool { s.mu.Lock(); defer s.mu.Unlock(); return s.foreign[port] },

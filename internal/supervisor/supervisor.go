@@ -37,7 +37,7 @@ type Options struct {
 	Development bool
 
 	// OpenLog opens the file that a worker's output goes to.
-	OpenLog func(template string, page string) Log
+	OpenLog func(name config.LogFile, page string) Log
 	// Watch gets what is to be watched because a page is made of it, in place of
 	// what was before.
 	Watch func(page string, paths []string)
@@ -110,7 +110,7 @@ type house struct {
 	dev     atomic.Bool
 	paused  atomic.Bool // nothing is built because files changed
 	missed  atomic.Bool // some did meanwhile
-	openLog func(template, page string) Log
+	openLog func(name config.LogFile, page string) Log
 
 	spawn func(process.Spec) (c child, pid int, err error)
 	probe func(ctx context.Context, port int) error
@@ -465,7 +465,7 @@ func (s *Supervisor) route() {
 
 func (s *Supervisor) settings(route, dir string) settings {
 	w := s.cfg.Worker(route)
-	return settings{worker: w, project: s.project, workers: s.cfg.Workers, logFile: logPath(w.LogFile, dir, s.cfg.Pages.Directory), debounce: s.cfg.FileWatcher.Debounce}
+	return settings{worker: w, project: s.project, workers: s.cfg.Workers, logFile: logOf(w.LogFile, dir, s.cfg.Pages.Directory), debounce: s.cfg.FileWatcher.Debounce}
 }
 
 // Configure puts another configuration in force, and another folder that is the

@@ -510,11 +510,14 @@ func (c change) latency() time.Duration {
 	return 0
 }
 
-// logPath puts the page's folder into a template.
-func logPath(template, dir, pages string) string {
+// logOf is the log file of the page in a folder.
+func logOf(name config.LogFile, dir, pages string) config.LogFile {
 	rel, err := filepath.Rel(pages, dir)
 	if err != nil || !filepath.IsLocal(rel) {
 		rel = filepath.Base(dir)
 	}
-	return strings.ReplaceAll(template, "{path}", rel)
+	if name.Name != "" {
+		name.Page = rel
+	}
+	return name
 }
