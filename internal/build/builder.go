@@ -102,16 +102,11 @@ type Result struct {
 // New returns a Builder. It makes TempDir if need be, and refuses one that
 // others could put binaries into.
 func New(opts Options) (*Builder, error) {
-	temp, err := secureDir(opts.TempDir)
+	dir, err := makeFolder(opts.TempDir, opts.Root)
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256([]byte(opts.Root))
-	dir := filepath.Join(temp, slug(filepath.Base(opts.Root))+"-"+hex.EncodeToString(sum[:5]))
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the folder of the project's binaries: %w", err)
-	}
-	return &Builder{opts: opts, temp: temp, dir: dir, pages: make(map[string]*page), chosen: make(map[string]string), said: make(map[string]bool)}, nil
+	return &Builder{opts: opts, temp: filepath.Dir(dir), dir: dir, pages: make(map[string]*page), chosen: make(map[string]string), said: make(map[string]bool)}, nil
 }
 
 // Build makes the binary of the page in dir. Compiler errors are the result's
@@ -119,6 +114,9 @@ func New(opts Options) (*Builder, error) {
 // context's. With force it compiles although nothing changed.
 func (b *Builder) Build(ctx context.Context, dir string, force bool) (Result, error) {
 	began := time.Now()
+	if err := b.keepFolder(); err != nil {
+		return Result{}, fmt.Errorf("build %s: %w", b.show(dir), err)
+	}
 	p := b.page(dir)
 	a := attempt{how: b.how(), began: began}
 	a.flavour = a.how.flavour()

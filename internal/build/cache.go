@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -120,7 +121,10 @@ func (b *Builder) remember(file string, text []byte) error {
 // newest of each page that was built or looked up.
 func (b *Builder) Sweep() (removed int, err error) {
 	files, err := os.ReadDir(b.dir)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return 0, nil // it is made again when there is something to put there
+	case err != nil:
 		return 0, fmt.Errorf("sweep old binaries: %w", err)
 	}
 	keep := make(map[string]bool)
@@ -133,12 +137,23 @@ func (b *Builder) Sweep() (removed int, err error) {
 		}
 	}
 	b.mu.Unlock()
+	b.freshen(keep)
 	for _, f := range files {
 		if !keep[f.Name()] && b.sweepFile(f.Name()) && f.Type().IsRegular() && filepath.Ext(f.Name()) == "" {
 			removed++
 		}
 	}
 	return removed, nil
+}
+
+// freshen makes files young: there are cleaners of temporary files that remove
+// what was not used for days, though it is executed at the moment.
+func (b *Builder) freshen(names map[string]bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for name := range names {
+		b.useLocked(name)
+	}
 }
 
 // sweepFile removes what was not used for long. It holds the lock, or a

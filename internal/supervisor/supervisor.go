@@ -140,11 +140,11 @@ func New(opts Options) (*Supervisor, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := build.New(build.Options{
+	b, instead, err := newBuilder(build.Options{
 		TempDir: cfg.Workers.TempDir, Root: cfg.Root, LDFlags: cfg.Build.LDFlags, Env: cfg.Build.Env,
 		Guard: parent.Guard, Watch: opts.Watch, Await: opts.Await,
 		Say: func(text string) { opts.Store.Publish(state.Event{Level: slog.LevelWarn, Message: text}) },
-	})
+	}, cfg.Workers.TempDir == config.Default(cfg.Root).Workers.TempDir)
 	if err != nil {
 		parent.Close()
 		return nil, err
@@ -169,6 +169,9 @@ func New(opts Options) (*Supervisor, error) {
 		removal: idleTimer(),
 	}
 	s.dev.Store(opts.Development)
+	if instead != nil {
+		s.tell(slog.LevelWarn, "the default of workers.temp_dir cannot be used: binaries lie below your cache folder", slog.String("err", instead.Error()))
+	}
 	return s, nil
 }
 

@@ -1,0 +1,98 @@
+package build
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestAFolderOfBinariesThatIsGoneIsMadeAgain(t *testing.T) {
+	parallel(t)
+	p := newProject(t, nil)
+	binary := p.good()
+	for name, gone := range map[string]string{"the project's": p.dir, "all projects'": p.opts.TempDir} {
+		if err := os.RemoveAll(gone); err != nil {
+			t.Fatal(err)
+		}
+		if removed, err := p.Sweep(); removed != 0 || err != nil {
+			t.Errorf("%s: Sweep is %d, %v", name, removed, err)
+		}
+		if res := p.build(); res.Cached || res.Binary != binary || p.prints(binary) != "hello" {
+			t.Errorf("%s: Build is %+v", name, res)
+		}
+		for _, dir := range []string{p.dir, p.opts.TempDir} {
+			if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+				t.Errorf("%s: %s is %v, %v", name, dir, info, err)
+			}
+		}
+		if res := p.build(); !res.Cached {
+			t.Errorf("%s: it was not written down what was built", name)
+		}
+	}
+}
+
+func TestAFolderOfBinariesIsMadeAgainOnlyWhereItMayBe(t *testing.T) {
+	parallel(t)
+	for name, test := range map[string]struct {
+		spoil func(temp string) error
+		want  string
+	}{
+		"others may write above it": {func(temp string) error {
+			return os.Chmod(filepath.Dir(temp), 0o777)
+		}, "which everybody may write to"},
+		"others may write to it": {func(temp string) error {
+			if err := os.Mkdir(temp, 0o777); err != nil {
+				return err
+			}
+			return os.Chmod(temp, 0o777)
+		}, "may be written to by others"},
+		"it leads elsewhere": {func(temp string) error {
+			other := filepath.Join(filepath.Dir(temp), "other")
+			if err := os.Mkdir(other, 0o700); err != nil {
+				return err
+			}
+			return os.Symlink(other, temp)
+		}, "leads to"},
+	} {
+		p := newProject(t, nil)
+		parent := filepath.Join(t.TempDir(), "parent")
+		os.Mkdir(parent, 0o700)
+		temp := filepath.Join(parent, "bin")
+		b := p.server(temp, "")
+		if err := os.RemoveAll(temp); err != nil {
+			t.Fatal(err)
+		}
+		if err := test.spoil(temp); err != nil {
+			t.Fatal(err)
+		}
+		if res, err := b.Build(t.Context(), p.page, false); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: Build is %+v, %v", name, res, err)
+		}
+	}
+}
+
+func TestWhatIsInUseIsKeptYoung(t *testing.T) {
+	parallel(t)
+	p := newProject(t, nil)
+	binary := p.good()
+	id := p.pages[p.page].id
+	running := filepath.Join(p.dir, "running")
+	if err := os.WriteFile(running, nil, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	p.Keep(p.page, running)
+	used := []string{binary, running, p.entriesFile(id)}
+	for _, path := range used {
+		p.age(path, 9*24*time.Hour)
+	}
+	if _, err := p.Sweep(); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range used {
+		if info, err := os.Stat(path); err != nil || time.Since(info.ModTime()) > time.Hour {
+			t.Errorf("%s: %v, %v", filepath.Base(path), info, err)
+		}
+	}
+}
