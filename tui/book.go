@@ -23,6 +23,10 @@ type entry struct {
 	ours  bool // said by the server, not by a worker
 	mark  bool
 
+	from state.Stream // of a worker's line
+	open bool         // it has not ended: the next of its stream takes its place
+	gone bool         // another one has taken its place
+
 	access bool // it tells of a request
 	status int  // of that, or 0
 }
@@ -47,7 +51,7 @@ func (r *ring) add(e entry) {
 		r.bytes -= len(oldest.text)
 		*oldest = entry{}
 	}
-	if len(r.entries) < kept {
+	if len(r.entries) == r.next && r.next < kept {
 		r.entries = append(r.entries, e)
 	} else {
 		*r.at(r.next) = e
@@ -60,12 +64,30 @@ func (r *ring) add(e entry) {
 	r.moved = min(r.moved, n)
 }
 
+// end takes away the line of a stream that had not ended.
+func (r *ring) end(from state.Stream) {
+	for n := r.next - 1; n >= r.first; n-- {
+		e := r.at(n)
+		if !e.open || e.from != from {
+			continue
+		}
+		r.bytes -= len(e.text)
+		*e = entry{at: e.at, gone: true}
+		r.moved = min(r.moved, n)
+		if n == r.next-1 {
+			r.next--
+		}
+		return
+	}
+}
+
 func (r *ring) at(n int) *entry { return &r.entries[n%kept] }
 
 // book is all logs: one for each page, and one of all together.
 type book struct {
 	pages map[string]*ring
 	all   ring
+	open  map[state.Stream]bool // streams whose last line has not ended
 }
 
 // of returns a page's log; the empty route is all pages.
@@ -86,6 +108,18 @@ func (b *book) add(e entry) {
 	}
 }
 
+// end makes room for a line of a worker where the last one has not ended.
+func (b *book) end(e entry) {
+	if b.open[e.from] {
+		b.all.end(e.from)
+		b.of(e.page).end(e.from)
+		delete(b.open, e.from)
+	}
+	if e.open {
+		b.open[e.from] = true
+	}
+}
+
 // take adds what an update brings, in the order in which it happened.
 func (b *book) take(u state.Update) {
 	events, lines := u.Events, u.Lines
@@ -98,6 +132,10 @@ func (b *book) take(u state.Update) {
 		} else {
 			l := lines[0]
 			e := entry{at: l.Time, page: l.Page, text: l.Text, access: l.Access, status: l.Status}
+			if !l.Access {
+				e.from, e.open = l.Stream(), l.Open
+				b.end(e)
+			}
 			if e.level = levelOf(l.Text); l.Access {
 				e.level = levelOfStatus(l.Status)
 			}

@@ -58,6 +58,8 @@ func (v *logView) again(r *ring) {
 
 func (v *logView) passes(e *entry) bool {
 	switch {
+	case e.gone:
+		return false
 	case e.mark:
 		return true
 	case e.level < v.min, e.access && v.quiet:

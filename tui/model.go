@@ -96,7 +96,7 @@ func newModel(ctx context.Context, src state.Source, keys keymap, look look, fra
 	return &model{
 		ctx: ctx, src: src, keys: keys, look: look, frame: frame, out: out, now: time.Now(), cursor: state.Beginning,
 		pages: make(map[string]state.Page), loads: make(map[string]state.Load), history: make(map[string][]state.Build), healths: make(map[string][]health),
-		book: book{pages: make(map[string]*ring)}, views: make(map[string]*logView),
+		book: book{pages: make(map[string]*ring), open: make(map[state.Stream]bool)}, views: make(map[string]*logView),
 		focus: inRoutes, timing: true,
 	}
 }

@@ -546,3 +546,45 @@ func TestLinesStandInTheOrderOfTheirTime(t *testing.T) {
 		}
 	}
 }
+
+func TestALineThatHasNotEndedIsShownAndReplaced(t *testing.T) {
+	page := serving("/", 1, 1, 1, ms, ms, ms)
+	for _, keys := range [][]string{{"2"}, {"2", "a"}} {
+		m, _ := screenOf(t, 120, 40, false, state.Update{Events: []state.Event{{Page: &page}}})
+		press(m, keys...)
+		say := func(pid int, text string, open bool) {
+			m.take(state.Update{Lines: []state.Line{{Time: noon, Page: "/", PID: pid, Text: text, Open: open}}})
+		}
+		check := func(want ...string) {
+			t.Helper()
+			v, r := m.view()
+			var got []string
+			for _, n := range v.shown {
+				got = append(got, r.at(n).text)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Fatalf("(-want +got):\n%s", diff)
+			}
+		}
+		say(1, "progress 10%", true)
+		check("progress 10%")
+		say(1, "progress 20%", true)
+		check("progress 20%")
+		say(2, "another", false)
+		say(1, "progress 30%", true)
+		check("another", "progress 30%")
+		m.take(state.Update{Lines: []state.Line{{Time: noon, Page: "/", Text: "GET / 200", Access: true}}})
+		say(1, "progress 100%", false)
+		say(1, "next", false)
+		check("another", "GET / 200", "progress 100%", "next")
+		say(1, "hanging", true)
+		for n := range kept {
+			say(2, strconv.Itoa(n), false)
+		}
+		say(1, "hanging no more", false)
+		v, r := m.view()
+		if len(v.shown) != kept || r.at(v.shown[kept-1]).text != "hanging no more" || len(m.book.open) > 0 {
+			t.Errorf("%d lines, the last is %q, open: %v", len(v.shown), r.at(v.shown[kept-1]).text, m.book.open)
+		}
+	}
+}

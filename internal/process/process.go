@@ -1,26 +1,13 @@
 package process
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"sync"
 	"syscall"
 	"time"
-)
-
-// pieceSize is the longest piece of output that is handed on as one line.
-const pieceSize = 64 << 10
-
-// A process that prints without end is read at readPace bytes a second, in
-// bursts. It waits two milliseconds again and again, and the processors are left
-// to others.
-const (
-	readPace  = 16 << 20
-	readBurst = 32 << 10
 )
 
 // linger is how long output is read after a process ended: a child of its own
@@ -40,6 +27,11 @@ type Spec struct {
 	// a line longer than 64 KiB in pieces of that size. The bytes are valid
 	// until it returns, and while it runs the stream is not read.
 	Output func(pid int, stderr bool, lines []byte)
+
+	// Unended gets what there is of a line that has not ended, without a
+	// newline, when the process has printed nothing for a while. When it ends,
+	// Output gets the whole line. It may be nil.
+	Unended func(pid int, stderr bool, line []byte)
 }
 
 // Process is a child, the leader of its own process group.
@@ -99,8 +91,16 @@ func (p *Parent) Start(spec Spec) (*Process, error) {
 	p.guardian.add(child.Pid)
 
 	var readers sync.WaitGroup // each ends with its pipe, at the latest linger after the process
-	readers.Go(func() { readLines(stdout, func(b []byte) { spec.Output(child.Pid, false, b) }) })
-	readers.Go(func() { readLines(stderr, func(b []byte) { spec.Output(child.Pid, true, b) }) })
+	pipes := []*pipe{{file: stdout}, {file: stderr}}
+	for i, p := range pipes {
+		readers.Go(func() {
+			p.readLines(func(b []byte) { spec.Output(child.Pid, i == 1, b) }, func(b []byte) {
+				if spec.Unended != nil {
+					spec.Unended(child.Pid, i == 1, b)
+				}
+			})
+		})
+	}
 	readers.Go(func() { proc.hear(ready) })
 	go func() { // ends with the process
 		state := awaitExit(child, pidfd)
@@ -115,9 +115,11 @@ func (p *Parent) Start(spec Spec) (*Process, error) {
 		if state != nil {
 			proc.exit.How = state.String()
 		}
-		for _, f := range ours {
-			f.SetReadDeadline(time.Now().Add(linger))
+		end := time.Now().Add(linger)
+		for _, p := range pipes {
+			p.endAt(end)
 		}
+		ready.SetReadDeadline(end)
 		readers.Wait()
 		closeAll(ours)
 		close(proc.done)
@@ -193,35 +195,6 @@ func (p *Process) hear(r *os.File) {
 		close(p.ready)
 	case 'x':
 		p.exit.PortTaken = true
-	}
-}
-
-// readLines hands on what r has, in whole lines where they are short enough.
-func readLines(r io.Reader, hand func([]byte)) {
-	buf, n := make([]byte, 1<<10), 0
-	began, read := time.Now(), 0
-	for {
-		m, err := r.Read(buf[n : len(buf)-1])
-		n += m
-		if read += m; read >= readBurst {
-			<-time.After(time.Until(began.Add(time.Duration(read) * time.Second / readPace)))
-			began, read = time.Now(), 0
-		}
-		if end := bytes.LastIndexByte(buf[:n], '\n') + 1; end > 0 {
-			hand(buf[:end])
-			n = copy(buf, buf[end:n])
-		}
-		switch full := n == len(buf)-1; {
-		case full && len(buf) < pieceSize:
-			buf = append(buf, make([]byte, len(buf))...)
-		case full, err != nil && n > 0:
-			buf[n] = '\n'
-			hand(buf[:n+1])
-			n = 0
-		}
-		if err != nil {
-			return
-		}
 	}
 }
 

@@ -255,7 +255,8 @@ func TestAFloodIsReadAtAPace(t *testing.T) {
 	for size, want := range map[int]time.Duration{len(flood): 4 * time.Second, 30_000: 0} {
 		synctest.Test(t, func(t *testing.T) {
 			began, got := time.Now(), 0
-			readLines(strings.NewReader(flood[:size]), func(b []byte) { got += len(b) })
+			p := pipe{file: untimed{strings.NewReader(flood[:size])}}
+			p.readLines(func(b []byte) { got += len(b) }, func([]byte) {})
 			if took := time.Since(began); got != size || took < want-100*time.Millisecond || took > want+100*time.Millisecond {
 				t.Errorf("%d of %d bytes were read in %v, want %v", got, size, took, want)
 			}
@@ -427,12 +428,13 @@ func FuzzReadLines(f *testing.F) {
 	f.Add([]byte("a\nb"), 3)
 	f.Fuzz(func(t *testing.T, data []byte, step int) {
 		var got []byte
-		readLines(&stepReader{data: data, step: max(1, step%5000)}, func(b []byte) {
+		p := pipe{file: untimed{&stepReader{data: data, step: max(1, step%5000)}}}
+		p.readLines(func(b []byte) {
 			if len(b) == 0 || len(b) > pieceSize || b[len(b)-1] != '\n' {
 				t.Fatalf("handed %d bytes", len(b))
 			}
 			got = append(got, b...)
-		})
+		}, func([]byte) {})
 		if len(data) < 1000 {
 			want := string(data)
 			if want != "" && !strings.HasSuffix(want, "\n") {
@@ -444,6 +446,11 @@ func FuzzReadLines(f *testing.F) {
 		}
 	})
 }
+
+// untimed is a reader that never waits.
+type untimed struct{ io.Reader }
+
+func (untimed) SetReadDeadline(time.Time) error { return nil }
 
 type stepReader struct {
 	data []byte

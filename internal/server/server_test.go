@@ -11,10 +11,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -368,4 +370,31 @@ func waitFor(t *testing.T, holds func() bool) {
 			t.Fatal("waited 10 s in vain")
 		}
 	}
+}
+
+func TestALineThatHasNotEndedIsAPlainLineToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := state.NewStore(state.Server{})
+		ctx, cancel := context.WithCancel(t.Context())
+		var out strings.Builder
+		done := make(chan struct{})
+		go func() { // ends with ctx
+			runConsole(ctx, store, &out)
+			close(done)
+		}()
+		for _, l := range []state.Line{
+			{Text: "connecting ... ", Open: true}, {Text: "connecting ... "}, {Text: "connecting ... "},
+			{Text: "progress 20%", Open: true}, {Text: "progress 40%", Open: true}, {Text: "progress 100%"},
+		} {
+			l.Page, l.PID = "/", 1
+			store.Append([]state.Line{l})
+			synctest.Wait()
+		}
+		cancel()
+		<-done
+		got := regexp.MustCompile(`(?m)^.* \| `).ReplaceAllString(out.String(), "")
+		if want := "connecting ... \nconnecting ... \nprogress 20%\nprogress 40%\nprogress 100%\n"; got != want {
+			t.Errorf("got\n%swant\n%s", got, want)
+		}
+	})
 }

@@ -91,6 +91,7 @@ func (s *logSink) close() {
 // runConsole writes events and workers' output as plain lines, until the
 // context ends or nobody takes them any more.
 func runConsole(ctx context.Context, store *state.Store, w io.Writer) {
+	open := make(map[state.Stream]string) // lines that were shown and had not ended
 	for after := uint64(state.Beginning); ; {
 		u, err := store.Next(ctx, after)
 		if err != nil {
@@ -108,7 +109,7 @@ func runConsole(ctx context.Context, store *state.Store, w io.Writer) {
 				events = events[1:]
 			} else {
 				l := lines[0]
-				if !l.Access { // a service's journal would drown in them
+				if !l.Access && isNews(open, l) { // a service's journal would drown in requests
 					fmt.Fprintf(&text, "%s %-12s | %s\n", clock(l.Time), l.Page, plain(l.Text))
 				}
 				lines = lines[1:]
@@ -121,6 +122,18 @@ func runConsole(ctx context.Context, store *state.Store, w io.Writer) {
 			return
 		}
 	}
+}
+
+// isNews reports whether a line is to be shown: when it ends it may be what it
+// was before.
+func isNews(open map[state.Stream]string, l state.Line) bool {
+	before, shown := open[l.Stream()]
+	if l.Open {
+		open[l.Stream()] = l.Text
+	} else {
+		delete(open, l.Stream())
+	}
+	return !shown || before != l.Text
 }
 
 // writeEvent writes an event as a line, and what takes several lines below it.

@@ -27,10 +27,21 @@ type Line struct {
 	Page   string // route; empty for a request that belongs to none
 	PID    int
 	Stderr bool
+	Open   bool // it has not ended: the next line of the same process and stream is to be shown in its place
 	Access bool // it tells of a request, and no worker printed it
 	Status int  // of that request; 0 if the line is about several
 	Text   string
 }
+
+// Stream is what lines come from.
+type Stream struct {
+	Page   string
+	PID    int
+	Stderr bool
+}
+
+// Stream returns what a line of output comes from.
+func (l Line) Stream() Stream { return Stream{l.Page, l.PID, l.Stderr} }
 
 // Update is what happened since a cursor. Its slices are the reader's.
 type Update struct {

@@ -44,7 +44,8 @@ type source struct {
 type lines struct {
 	kept  []Line // the end of room
 	room  []Line
-	bytes int // of text
+	bytes int               // of text
+	open  map[Stream]uint64 // seq of lines that have not ended
 }
 
 // grow makes room for n more lines: where dropped ones were if these are many,
@@ -63,9 +64,33 @@ func (l *lines) grow(n int) {
 }
 
 func (l *lines) add(line Line) {
+	if !line.Access {
+		l.replace(line)
+	}
 	l.room = append(l.room, line)
 	l.kept = l.room[len(l.room)-len(l.kept)-1:]
 	l.bytes += len(line.Text)
+}
+
+// replace forgets the line in whose place this one is to be shown.
+func (l *lines) replace(line Line) {
+	from := line.Stream()
+	if seq, open := l.open[from]; open {
+		i, kept := slices.BinarySearchFunc(l.kept, seq, func(l Line, seq uint64) int { return cmp.Compare(l.Seq, seq) })
+		if kept {
+			l.bytes -= len(l.kept[i].Text)
+			copy(l.kept[1:i+1], l.kept[:i])
+			l.kept[0] = Line{}
+			l.kept = l.kept[1:]
+		}
+		delete(l.open, from)
+	}
+	if line.Open {
+		if l.open == nil {
+			l.open = make(map[Stream]uint64)
+		}
+		l.open[from] = line.Seq
+	}
 }
 
 // measured is the newest load of a page.

@@ -366,3 +366,47 @@ func BenchmarkPublish(b *testing.B) {
 		s.Publish(Event{Page: &page})
 	}
 }
+
+func TestALineTakesThePlaceOfTheOneThatHadNotEnded(t *testing.T) {
+	s := NewStore(Server{})
+	from := func(pid int, text string, open bool) { s.Append([]Line{{Page: "/", PID: pid, Text: text, Open: open}}) }
+	texts := func(lines []Line) (all []string) {
+		for _, l := range lines {
+			all = append(all, l.Text)
+		}
+		return all
+	}
+	check := func(want ...string) {
+		t.Helper()
+		u, err := s.Next(t.Context(), Beginning)
+		if err != nil || u.Gap || !slices.Equal(texts(u.Lines), want) || !slices.Equal(texts(s.Lines("/", 100)), want) {
+			t.Fatalf("kept %q and %q, gap %v, want %q", texts(u.Lines), texts(s.Lines("/", 100)), u.Gap, want)
+		}
+	}
+	from(1, "a", false)
+	from(1, "half", true)
+	check("a", "half")
+	before, _ := s.Next(t.Context(), Beginning)
+	from(2, "another", true)
+	from(2, "another's end", false)
+	from(1, "half and more", true)
+	check("a", "another's end", "half and more")
+	s.Append([]Line{{Page: "/", PID: 1, Stderr: true, Text: "stderr"}, {Page: "/", PID: 1, Stderr: true, Text: "too"}})
+	from(1, "the whole", false)
+	from(1, "next", false)
+	check("a", "another's end", "stderr", "too", "the whole", "next")
+	if u, _ := s.Next(t.Context(), before.Seq); u.Gap || !slices.Equal(texts(u.Lines), []string{"another's end", "stderr", "too", "the whole", "next"}) {
+		t.Errorf("who saw what had not ended gets %q, gap %v", texts(u.Lines), u.Gap)
+	}
+	from(3, "open for long", true)
+	for range keptLines + 10 {
+		from(1, "x", false)
+	}
+	from(3, "ended", false)
+	if kept := texts(s.Lines("/", 2*keptLines)); len(kept) != keptLines || kept[0] != "x" || kept[keptLines-1] != "ended" {
+		t.Errorf("%d lines are kept, from %q to %q", len(kept), kept[0], kept[len(kept)-1])
+	}
+	if l := s.lines[source{page: "/"}]; len(l.open) > 0 || l.bytes != keptLines-1+len("ended") {
+		t.Errorf("%d bytes, open %v", l.bytes, l.open)
+	}
+}

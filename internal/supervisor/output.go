@@ -57,9 +57,24 @@ func (o *output) write(pid int, stderr bool, b []byte) {
 	now, text := time.Now(), string(b)
 	batch := make([]state.Line, 0, strings.Count(text, "\n"))
 	for line := range strings.Lines(text) {
-		batch = append(batch, state.Line{Time: now, Page: o.route, PID: pid, Stderr: stderr, Text: strings.TrimRight(line, "\r\n")})
+		batch = append(batch, state.Line{Time: now, Page: o.route, PID: pid, Stderr: stderr, Text: lastState(line)})
 	}
 	o.house.store.Append(batch)
+}
+
+// show takes what there is of a line that has not ended. It goes to the file
+// when it does.
+func (o *output) show(pid int, stderr bool, b []byte) {
+	if text := lastState(string(b)); text != "" {
+		o.house.store.Append([]state.Line{{Time: time.Now(), Page: o.route, PID: pid, Stderr: stderr, Text: text, Open: true}})
+	}
+}
+
+// lastState is what a line is in the end: what follows a carriage return takes
+// the place of what came before.
+func lastState(line string) string {
+	line = strings.TrimRight(line, "\r\n")
+	return line[strings.LastIndexByte(line, '\r')+1:]
 }
 
 // lastWords is the end of what a process printed.

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"tqserver/internal/config"
 	"tqserver/internal/state"
 )
@@ -46,5 +48,35 @@ func TestNoLineIsWrittenToAFileThatWasClosed(t *testing.T) {
 	out.close()
 	if n := late.Load(); n > 0 {
 		t.Errorf("%d of 40 lines", n)
+	}
+}
+
+// textLog keeps what is written to it.
+type textLog struct{ text []byte }
+
+func (l *textLog) Write(b []byte) (int, error) { l.text = append(l.text, b...); return len(b), nil }
+func (l *textLog) Close() error                { return nil }
+func (l *textLog) Path() string                { return "" }
+
+func TestTheFileHasWhatWasPrintedAndPeopleSeeItsLastState(t *testing.T) {
+	store, log := state.NewStore(state.Server{}), new(textLog)
+	out := newOutput(&house{store: store, openLog: func(config.LogFile, string) Log { return log }}, "/", config.LogFile{Name: "a"})
+	printed := "plain\nprogress 0%\rprogress 50%\rdone \x1b[K\nover\rthere\r\n\r\nwindows\r\n"
+	out.write(1, false, []byte(printed))
+	out.show(1, false, []byte("connecting ...\rconnected, waiting ...\r"))
+	out.show(1, true, []byte("\r"))
+	want := []string{"plain", "done \x1b[K", "there", "", "windows", "connected, waiting ..."}
+	var got []string
+	for _, line := range store.Lines("/", 100) {
+		got = append(got, line.Text)
+		if line.Open != (line.Text == "connected, waiting ...") {
+			t.Errorf("%q is open: %v", line.Text, line.Open)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("people see (-want +got):\n%s", diff)
+	}
+	if string(log.text) != printed {
+		t.Errorf("the file has %q, want %q", log.text, printed)
 	}
 }

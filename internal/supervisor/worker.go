@@ -237,7 +237,7 @@ func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Sec
 // bring starts a worker and returns it when it may have traffic. With an error,
 // which says why not, it is reaped if it ever ran.
 func (p *page) bring(ctx context.Context, w worker, cfg settings, spec process.Spec) (*worker, error) {
-	spec.Output = p.out.write
+	spec.Output, spec.Unended = p.out.write, p.out.show
 	c, pid, err := p.spawn(spec)
 	if err != nil {
 		return nil, err
