@@ -304,7 +304,8 @@ func (b *Builder) page(dir string) *page {
 var errLibrary = errors.New("not a program")
 
 // place gives a binary its name, made from its content, so that the same
-// program is the same file and a name never changes its meaning.
+// program is the same file and a name never changes its meaning. A file of that
+// name is replaced: it may be damaged.
 func (b *Builder) place(tmp, id string) (name string, size int64, err error) {
 	f, err := os.Open(tmp)
 	if err != nil {
@@ -322,9 +323,6 @@ func (b *Builder) place(tmp, id string) (name string, size int64, err error) {
 	final := filepath.Join(b.dir, name)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if info, err := os.Lstat(final); err == nil && info.Mode().IsRegular() && info.Size() == size && b.useLocked(name) {
-		return name, size, nil
-	}
 	if err := os.Rename(tmp, final); err != nil {
 		return "", 0, err
 	}

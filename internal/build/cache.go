@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -65,6 +66,19 @@ func (b *Builder) usable(e entry, flavour, tools string) bool {
 func (b *Builder) useLocked(name string) bool {
 	now := time.Now()
 	return os.Chtimes(filepath.Join(b.dir, name), now, now) == nil
+}
+
+// Damaged reports whether a binary is not what its name says, as after a power
+// failure, and removes it then: the next build makes it again.
+func (b *Builder) Damaged(binary string) bool {
+	made, err := digest(binary)
+	named := binary[strings.LastIndexByte(binary, '-')+1:]
+	if err != nil || strings.HasPrefix(made, named) {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return os.Remove(binary) == nil
 }
 
 func (b *Builder) entriesFile(id string) string { return filepath.Join(b.dir, id+".json") }

@@ -236,3 +236,60 @@ func TestServersThatShareATempFolderKeepEachOthersBinaries(t *testing.T) {
 		}
 	}
 }
+
+func TestADamagedBinaryIsMadeAgain(t *testing.T) {
+	parallel(t)
+	p := newProject(t, nil)
+	binary := p.good()
+	if p.Damaged(binary) {
+		t.Fatal("a good binary is taken for a damaged one")
+	}
+	if p.Damaged(binary + "x") {
+		t.Error("a binary that is not there is taken for a damaged one")
+	}
+	size := func() int64 {
+		t.Helper()
+		info, err := os.Stat(binary)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	for name, damage := range map[string]func() error{
+		"zeros": func() error { return os.WriteFile(binary, make([]byte, size()), 0o755) },
+		"zeros within": func() error {
+			f, err := os.OpenFile(binary, os.O_WRONLY, 0)
+			if err != nil {
+				return err
+			}
+			_, err = f.WriteAt(make([]byte, 4096), size()/8192*4096)
+			return errors.Join(err, f.Close())
+		},
+	} {
+		if err := damage(); err != nil {
+			t.Fatal(err)
+		}
+		b := p.again()
+		if res, err := b.Build(t.Context(), p.page, false); err != nil || res.Binary != binary || !res.Cached {
+			t.Fatalf("%s: the binary is not that of before: %+v, %v", name, res, err)
+		}
+		if !b.Damaged(binary) {
+			t.Errorf("%s: a damaged binary is taken for a good one", name)
+		}
+		if res, err := b.Build(t.Context(), p.page, false); err != nil || res.Cached || res.Binary != binary {
+			t.Errorf("%s: it is not made again: %+v, %v", name, res, err)
+		}
+		if got := p.prints(binary); got != "hello" {
+			t.Errorf("%s: it prints %q", name, got)
+		}
+		if err := damage(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Build(t.Context(), p.page, true); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.prints(binary); got != "hello" {
+			t.Errorf("%s: built anew it prints %q", name, got)
+		}
+	}
+}

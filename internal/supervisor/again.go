@@ -3,6 +3,7 @@ package supervisor
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"slices"
 	"syscall"
@@ -13,10 +14,42 @@ import (
 // the system has no means for a process at the moment. Both are tried again, with
 // pauses that grow.
 
-// lacksBinary has the page built again whose binary is gone: cleaners of temporary
-// files remove what was not used for long. If there is none then either, for it
+var errDamaged = errors.New("the binary is damaged")
+
+// judge says that a start failed because the binary is damaged, if it is.
+func (p *page) judge(binary string, err error) error {
+	for _, other := range []error{errAbandoned, errPortTaken, fs.ErrNotExist} {
+		if errors.Is(err, other) {
+			return err
+		}
+	}
+	if scarce(err) || !p.builder.Damaged(binary) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errDamaged, err)
+}
+
+// inspect looks whether the worker that served ended because its binary is
+// damaged. The next start finds none then.
+func (p *page) inspect(v version) {
+	p.aside(func() func() {
+		damaged := p.builder.Damaged(v.binary)
+		return func() {
+			if damaged {
+				p.tell(slog.LevelWarn, "the binary is damaged and was removed: the page is built again when its worker ends", slog.Int("build", v.build), slog.String("file", v.binary))
+			}
+		}
+	})
+}
+
+// lacksBinary has the page built again whose binary is gone, or was damaged and is
+// gone now: cleaners of temporary files remove what was not used for long. If there is none then either, for it
 // cannot be built, who asks for the page is told at once.
-func (p *page) lacksBinary(a *startAttempt) {
+func (p *page) lacksBinary(a *startAttempt, err error) {
+	what := "the binary was deleted: the page is built again"
+	if errors.Is(err, errDamaged) {
+		what = "the binary is damaged: the page is built again"
+	}
 	p.missing++
 	pause := pauseBefore(p.missing)
 	attrs := []slog.Attr{slog.Int("build", a.build), slog.String("file", a.binary)}
@@ -25,7 +58,7 @@ func (p *page) lacksBinary(a *startAttempt) {
 		p.build(change{at: time.Now(), again: again}, false)
 	}
 	if pause == 0 {
-		p.tell(slog.LevelWarn, "the binary was deleted: the page is built again", attrs...)
+		p.tell(slog.LevelWarn, what, attrs...)
 		rebuild(false)
 		return
 	}
@@ -33,7 +66,7 @@ func (p *page) lacksBinary(a *startAttempt) {
 	if p.serving == nil {
 		p.entry.Refuse(brokenPage)
 	}
-	p.tell(slog.LevelWarn, "the binary was deleted: the page is built again", append(attrs, slog.Duration("retry", pause))...)
+	p.tell(slog.LevelWarn, what, append(attrs, slog.Duration("retry", pause))...)
 }
 
 // scarcities are what the system says that has no means for a process now.

@@ -708,6 +708,29 @@ func TestABinaryThatWasDeletedIsBuiltAgain(t *testing.T) {
 	})
 }
 
+func TestABinaryThatIsDamagedIsBuiltAgain(t *testing.T) {
+	perform(t, nil, func(s *stage) {
+		s.after(time.Second)
+		old := s.serves("v1")
+		s.set(func() { s.damaged = true })
+		if err := s.command(state.Restart); err != nil {
+			t.Fatal(err)
+		}
+		s.after(time.Second)
+		if s.serves("v1") == old || s.built() != 2 {
+			t.Errorf("%d builds", s.built())
+		}
+		s.wantSaid("the binary is damaged: the page is built again")
+		s.set(func() { s.damaged = true })
+		s.serves("v1").end("signal: killed")
+		s.after(time.Second)
+		s.serves("v1")
+		if s.built() != 3 {
+			t.Errorf("%d builds", s.built())
+		}
+	})
+}
+
 func TestARemovedPageIsNotPublishedAgain(t *testing.T) {
 	perform(t, nil, func(s *stage) {
 		s.after(time.Second)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -52,6 +53,7 @@ type stage struct {
 	deaf     bool          // to SIGTERM
 	sick     bool          // health checks fail
 	deleted  bool          // binaries, until the next build
+	damaged  bool          // they are, until somebody looks
 	lingers  time.Duration // of a build after it was cancelled
 	stale    bool          // the next build turns out to have missed a save
 	learns   time.Duration // until that is known, whatever happens meanwhile
@@ -222,6 +224,14 @@ func (s *stage) Learn(context.Context, string) (stale bool, err error) {
 
 func (s *stage) Keep(string, ...string) {}
 
+func (s *stage) Damaged(string) (damaged bool) {
+	s.set(func() {
+		damaged, s.damaged = s.damaged, false
+		s.deleted = s.deleted || damaged
+	})
+	return damaged
+}
+
 func (s *stage) spawn(spec process.Spec) (child, int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -232,6 +242,9 @@ func (s *stage) spawn(spec process.Spec) (child, int, error) {
 	case s.deleted:
 		s.refused++
 		return nil, 0, fs.ErrNotExist
+	case s.damaged:
+		s.refused++
+		return nil, 0, syscall.ENOEXEC
 	}
 	ctx, cancel := context.WithCancel(s.t.Context())
 	a := &actor{stage: s, pid: 100 + len(s.children), spec: spec, ready: make(chan struct{}), done: make(chan struct{}), deaf: s.deaf, cancel: cancel}

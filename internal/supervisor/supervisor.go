@@ -124,6 +124,7 @@ type builder interface {
 	Build(ctx context.Context, dir string, force bool) (build.Result, error)
 	Learn(ctx context.Context, dir string) (stale bool, err error)
 	Keep(dir string, binaries ...string)
+	Damaged(binary string) bool
 }
 
 func (h *house) development() bool { return h.dev.Load() }

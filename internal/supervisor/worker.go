@@ -240,7 +240,7 @@ func (p *page) bring(ctx context.Context, w worker, cfg settings, spec process.S
 	spec.Output, spec.Unended = p.out.write, p.out.show
 	c, pid, err := p.spawn(spec)
 	if err != nil {
-		return nil, err
+		return nil, p.judge(w.binary, err)
 	}
 	w.child, w.pid = c, pid
 	if err := p.await(ctx, &w, cfg.workers.StartTimeout); err != nil {
@@ -252,7 +252,7 @@ func (p *page) bring(ctx context.Context, w worker, cfg settings, spec process.S
 		if how := c.Exit(); how.PortTaken {
 			err = errPortTaken
 		}
-		return &w, err
+		return &w, p.judge(w.binary, err)
 	}
 	w.ready = time.Now()
 	if wait := cfg.workers.StartupDelay - time.Since(w.began); wait > 0 {
@@ -350,8 +350,8 @@ func (p *page) startFailed(a *startAttempt, w *worker, err error) {
 		p.evicted++
 		p.start(a)
 		return
-	case w == nil && errors.Is(err, fs.ErrNotExist) && gone(a.binary) && p.building == nil:
-		p.lacksBinary(a)
+	case p.building == nil && (errors.Is(err, errDamaged) || w == nil && errors.Is(err, fs.ErrNotExist) && gone(a.binary)):
+		p.lacksBinary(a, err)
 		return
 	case scarce(err):
 		p.postpone(a, err)
@@ -394,6 +394,7 @@ func (p *page) crashed() {
 	p.ports.release(w.port)
 	p.restarts++
 	p.words = words{version: w.version, text: p.out.lastWords(w.pid)}
+	p.inspect(w.version)
 	attrs := []slog.Attr{slog.Int("build", w.build), slog.Int("pid", w.pid), slog.Int("port", w.port), slog.String("err", w.Exit().How)}
 	if c := p.coming(); c != nil {
 		c.before = w.version
