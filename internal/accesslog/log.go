@@ -16,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"tqserver/internal/logfile"
 	"tqserver/internal/state"
@@ -28,7 +29,7 @@ import (
 
 const (
 	queueLen   = 8192
-	queueBytes = 16 << 20              // of strings that the queue keeps alive
+	queueBytes = 16 << 20              // that are kept of requests, those of a batch that is being written too
 	spareLen   = 1024                  // the largest queue that is used again
 	gather     = 20 * time.Millisecond // between two batches
 	flushAt    = 256 << 10             // bytes that are formatted before they are written
@@ -60,9 +61,10 @@ type Record struct {
 	Bytes              int64 // of the answer's body
 }
 
-// size is what a record keeps alive, roughly.
+// size is what a record keeps alive.
 func (r *Record) size() int {
-	return len(r.Target) + len(r.Path) + len(r.Host) + len(r.Referer) + len(r.UserAgent)
+	return int(unsafe.Sizeof(*r)) + len(r.Client) + len(r.Method) + len(r.Target) + len(r.Path) + len(r.Proto) + len(r.Host) +
+		len(r.Referer) + len(r.UserAgent) + len(r.Route) + len(r.Upstream) + len(r.RequestID) + len(r.TraceID)
 }
 
 // Settings say what becomes of the requests of a path.
@@ -87,7 +89,7 @@ type Log struct {
 
 	mu    sync.Mutex // guards all below
 	queue []Record
-	bytes int // that the queue keeps alive
+	bytes int // that the queue keeps alive, and the batch under way
 	lost  uint64
 
 	out writer // owned by Run
@@ -151,7 +153,7 @@ func (l *Log) Run(ctx context.Context) {
 		case <-ctx.Done():
 			ended = true
 		}
-		batch, more := l.take(spare)
+		batch, bytes, more := l.take(spare)
 		lost += more
 		now := time.Now()
 		l.out.write(batch, l.settings.Load(), now)
@@ -161,6 +163,7 @@ func (l *Log) Run(ctx context.Context) {
 		}
 		written := len(batch) > 0
 		clear(batch)
+		l.written(bytes)
 		if spare = batch[:0]; cap(spare) > spareLen {
 			spare = nil
 		}
@@ -173,13 +176,21 @@ func (l *Log) Run(ctx context.Context) {
 	}
 }
 
-// take returns what is queued and leaves an empty queue in its place.
-func (l *Log) take(spare []Record) (batch []Record, lost uint64) {
+// take returns what is queued, with the bytes that are kept, and leaves an empty
+// queue in its place.
+func (l *Log) take(spare []Record) (batch []Record, bytes int, lost uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	batch, lost = l.queue, l.lost
-	l.queue, l.bytes, l.lost = spare, 0, 0
-	return batch, lost
+	batch, bytes, lost = l.queue, l.bytes, l.lost
+	l.queue, l.lost = spare, 0
+	return batch, bytes, lost
+}
+
+// written notes that a batch is not kept any more.
+func (l *Log) written(bytes int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.bytes -= bytes
 }
 
 // file is an open file and what is to be written to it.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -174,15 +175,47 @@ func TestWhatFindsTheQueueFullIsCountedAndToldOnceAMinute(t *testing.T) {
 	})
 }
 
-func TestTheQueueIsBoundedInBytes(t *testing.T) {
+// Whatever part of a record a client makes long, what is kept of it stays bounded.
+func TestWhatIsKeptIsBoundedInBytes(t *testing.T) {
+	t.Parallel()
+	const long = 60 << 10
+	kinds := reflect.TypeFor[Record]()
+	for i := range kinds.NumField() {
+		if kinds.Field(i).Type.Kind() != reflect.String {
+			continue
+		}
+		l := New(Options{Settings: only(Settings{Format: "json"})})
+		r := sample()
+		reflect.ValueOf(&r).Elem().Field(i).SetString(strings.Repeat("x", long))
+		for range queueBytes/long + 10 {
+			l.Record(r)
+		}
+		if kept := len(l.queue) * long; kept > queueBytes || l.lost == 0 {
+			t.Errorf("with a long %s %d bytes are kept, %d records lost", kinds.Field(i).Name, kept, l.lost)
+		}
+	}
+}
+
+// What is being written is kept too.
+func TestABatchCountsUntilItIsWritten(t *testing.T) {
+	t.Parallel()
 	l := New(Options{Settings: only(Settings{Format: "json"})})
 	r := sample()
 	r.UserAgent = strings.Repeat("x", 60<<10)
-	for range 1000 {
-		l.Record(r)
+	fill := func() (n int) {
+		for before := l.lost; l.lost == before; n++ {
+			l.Record(r)
+		}
+		return n - 1
 	}
-	if l.bytes > queueBytes || l.lost == 0 {
-		t.Errorf("%d bytes are kept, %d records lost", l.bytes, l.lost)
+	first := fill()
+	batch, bytes, _ := l.take(nil)
+	if len(batch) != first || fill() != 0 {
+		t.Errorf("a batch of %d and %d more are kept", first, len(l.queue))
+	}
+	l.written(bytes)
+	if again := fill(); again != first {
+		t.Errorf("%d fit after %d were written", again, first)
 	}
 }
 
@@ -220,6 +253,15 @@ func TestTheScreenGetsASampleOfABusyPageAndAllOfAQuietOne(t *testing.T) {
 	})
 }
 
+func TestTheShortFormIsShort(t *testing.T) {
+	t.Parallel()
+	long := Record{Method: strings.Repeat("M", 60<<10), Target: strings.Repeat("/t", 30<<10), Status: 200}
+	want := strings.Repeat("M", shownMethod) + "… " + strings.Repeat("/t", shownTarget/2) + "… 200 0.0 ms 0 B"
+	if got := short(&long); got != want {
+		t.Errorf("%d bytes are shown", len(got))
+	}
+}
+
 func TestTheShortForm(t *testing.T) {
 	r := sample()
 	for _, tt := range []struct {
@@ -249,7 +291,8 @@ func BenchmarkRecord(b *testing.B) {
 				l.Record(r)
 				if n%1000 == 0 { // one that is lost would cost nothing
 					mu.Lock()
-					batch, _ := l.take(spare)
+					batch, bytes, _ := l.take(spare)
+					l.written(bytes)
 					clear(batch)
 					spare = batch[:0]
 					mu.Unlock()

@@ -17,6 +17,7 @@ const (
 	shareBurst = 200 // lines of a page that may come at once
 	shareRate  = 20  // a second after that
 
+	shownMethod = 20  // bytes of a method
 	shownTarget = 300 // bytes of a target
 )
 
@@ -82,23 +83,27 @@ func (w *writer) flushLines() {
 	}
 }
 
-// short is a request in a few words, of which only the first two can be long,
-// and none has a space in it.
+// short is a request in a few words, none of which has a space in it.
 func short(r *Record) string {
-	target := mask(r.Target)
 	b := make([]byte, 0, 128)
-	b = appendWord(b, r.Method)
+	b = appendShort(b, r.Method, shownMethod)
 	b = append(b, ' ')
-	b = appendWord(b, target[:min(len(target), shownTarget)])
-	if len(target) > shownTarget {
-		b = append(b, "…"...)
-	}
+	b = appendShort(b, mask(r.Target), shownTarget)
 	b = append(b, ' ')
 	b = strconv.AppendInt(b, int64(r.Status), 10)
 	b = append(b, ' ')
 	b = append(b, duration(r.Took)...)
 	b = append(b, ' ')
 	return string(append(b, size(r.Bytes)...))
+}
+
+// appendShort appends so many bytes of a word at most.
+func appendShort(b []byte, s string, most int) []byte {
+	b = appendWord(b, s[:min(len(s), most)])
+	if len(s) > most {
+		b = append(b, "…"...)
+	}
+	return b
 }
 
 func duration(d time.Duration) string {
