@@ -88,30 +88,28 @@ func lower(c byte) byte {
 	return c
 }
 
-// separates reports whether a program may take a character of a query for the
-// end of a parameter.
-func separates(r rune) bool { return r <= ' ' || strings.ContainsRune("&;?#,+", r) }
+// separators are what a program may take for the end of a parameter.
+const separators = "&;?#,+ \x00\x01\x02\x03\x04\x05\x06\x07\b\t\n\v\f\r\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f"
+
+// maxLooks is how many names and hosts are looked at in a text: each costs as much
+// as some hundred bytes cost that are read. Who has more of them hides something.
+const maxLooks = 1000
+
+// looks are those that are left.
+type looks int
+
+// spent counts one, and reports whether there was none left.
+func (l *looks) spent() bool {
+	*l--
+	return *l < 0
+}
 
 // tells reports whether text has a secret in it, however it is encoded: a
 // parameter with such a name, or the credentials of a URL.
-func tells(s string) bool {
+func (l *looks) tells(s string) bool {
 	for range maxDecodings {
-		for part := range strings.FieldsFuncSeq(s, separates) {
-			for name, rest, ok := strings.Cut(part, "="); ok; name, rest, ok = strings.Cut(rest, "=") {
-				if secretName(lastWord(name)) {
-					return true
-				}
-			}
-		}
-		for rest := s; ; {
-			_, after, ok := strings.Cut(rest, "//")
-			if !ok {
-				break
-			}
-			if strings.Contains(authority(after), "@") {
-				return true
-			}
-			rest = after
+		if l.tellsOpenly(s) {
+			return true
 		}
 		next, _ := decodedOnce(s)
 		if next == s {
@@ -122,8 +120,23 @@ func tells(s string) bool {
 	return true
 }
 
-// lastWord is a name without a path before it.
-func lastWord(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }
+// tellsOpenly is tells for text as it is.
+func (l *looks) tellsOpenly(s string) bool {
+	for from, i := 0, strings.IndexByte(s, '='); i >= 0; {
+		name := s[from : from+i]
+		if l.spent() || secretName(name[max(strings.LastIndexAny(name, separators), strings.LastIndexByte(name, '/'))+1:]) {
+			return true
+		}
+		from += i + 1
+		i = strings.IndexByte(s[from:], '=')
+	}
+	for _, rest, ok := strings.Cut(s, "//"); ok; _, rest, ok = strings.Cut(rest, "//") {
+		if l.spent() || strings.Contains(authority(rest), "@") {
+			return true
+		}
+	}
+	return false
+}
 
 // authority is the beginning of text that may be one (RFC 3986 section 3.2).
 func authority(s string) string {
@@ -183,7 +196,8 @@ func maskPath(path string) string {
 			scheme += 2
 		}
 	}
-	if i := strings.IndexAny(path[scheme:], ";%=@:"); i >= 0 && tells(path[scheme:]) {
+	l := looks(maxLooks)
+	if i := strings.IndexAny(path[scheme:], ";%=@:"); i >= 0 && l.tells(path[scheme:]) {
 		return path[:scheme+i] + masked
 	}
 	return path
@@ -191,31 +205,40 @@ func maskPath(path string) string {
 
 // maskQuery masks the parameters of a query.
 func maskQuery(query string) string {
+	l := looks(maxLooks)
 	var b strings.Builder
-	for i, part := range strings.Split(query, "&") {
-		if i > 0 {
+	for more := true; more; {
+		var part string
+		part, query, more = strings.Cut(query, "&")
+		l.maskPart(&b, part)
+		if l < 0 {
+			break
+		}
+		if more {
 			b.WriteByte('&')
 		}
-		maskPart(&b, part)
 	}
 	return b.String()
 }
 
 // maskPart writes what stands between two ampersands, up to the first secret.
-func maskPart(b *strings.Builder, part string) {
+func (l *looks) maskPart(b *strings.Builder, part string) {
 	for part != "" {
-		end := strings.IndexFunc(part, separates)
+		end := strings.IndexAny(part, separators)
 		param := part
 		if end >= 0 {
 			param = part[:end]
 		}
 		name, _, given := strings.Cut(param, "=")
 		switch {
-		case given && !tells(name) && secretName(name):
+		case l.spent():
+			b.WriteString(masked)
+			return
+		case given && !l.tells(name) && secretName(name):
 			b.WriteString(name + "=" + masked)
 			return
-		case tells(param):
-			if !given || tells(name) {
+		case l.tells(param):
+			if !given || l.tells(name) {
 				b.WriteString(masked)
 				return
 			}
