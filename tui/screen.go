@@ -412,10 +412,11 @@ func (m *model) footer(h int) []string {
 	for len(last) > 1 && width(strings.Join(last, "")) > m.width {
 		last = last[1:]
 	}
-	lines := flow(append(words, last...), m.width)
+	stays := strings.Join(last, "") // on one line
+	lines := flow(append(words, stays), m.width)
 	for len(lines) > h && len(words) > 0 {
 		words = words[:len(words)-1]
-		lines = flow(append(words[:len(words):len(words)], last...), m.width)
+		lines = flow(append(words[:len(words):len(words)], stays), m.width)
 	}
 	for i, l := range lines {
 		lines[i] = m.look.dim.Render(left(l, m.width))
