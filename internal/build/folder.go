@@ -29,6 +29,9 @@ func (b *Builder) keepFolder() error {
 	if _, err := os.Lstat(b.dir); err == nil {
 		return nil
 	}
+	if _, err := os.Stat(b.opts.Root); err != nil && below(b.opts.TempDir, b.opts.Root) {
+		return fmt.Errorf("the project's folder is gone: %w", err) // it was renamed, and is not made again under its old name
+	}
 	dir, err := makeFolder(b.opts.TempDir, b.opts.Root)
 	if err == nil && dir != b.dir {
 		err = fmt.Errorf("workers.temp_dir: %s leads to %s now, and not to %s as when the server started", b.opts.TempDir, filepath.Dir(dir), filepath.Dir(b.dir))
