@@ -538,7 +538,7 @@ func (p *project) wantFiles(binaries int) {
 	}
 	var names []string
 	for _, f := range files {
-		if filepath.Ext(f.Name()) != ".json" {
+		if filepath.Ext(f.Name()) != ".json" && f.Name() != claimFile {
 			names = append(names, f.Name())
 		}
 	}

@@ -39,7 +39,8 @@ func TestTheSweepTakesWhatIsOldAndUnused(t *testing.T) {
 		p.age(path, 48*time.Hour)
 	}
 	const old, young = 25 * time.Hour, 23 * time.Hour
-	want := []string{filepath.Base(binary), filepath.Base(newer), p.pages[p.page].id + ".json", p.pages[p.page].id + ".plan.json", "running", "previous", "young", "young.json"}
+	want := []string{filepath.Base(binary), filepath.Base(newer), p.pages[p.page].id + ".json", p.pages[p.page].id + ".plan.json", claimFile, "running", "previous", "young", "young.json"}
+	p.age(p.claim.Name(), old)
 	p.Keep(p.page, put("running", old), put("previous", old))
 	put("old", old)
 	put("young", young)
