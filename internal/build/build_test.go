@@ -538,7 +538,7 @@ func (p *project) wantFiles(binaries int) {
 	}
 	var names []string
 	for _, f := range files {
-		if filepath.Ext(f.Name()) != ".json" && f.Name() != claimFile {
+		if filepath.Ext(f.Name()) != ".json" {
 			names = append(names, f.Name())
 		}
 	}

@@ -9,11 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"tqserver/internal/state"
@@ -56,7 +58,6 @@ type Builder struct {
 	mu     sync.Mutex // guards all below, and the fields of each page
 	pages  map[string]*page
 	index  index
-	claim  *os.File          // on dir
 	chosen map[string]string // toolchains, by what chose them
 	said   map[string]bool
 }
@@ -101,11 +102,11 @@ type Result struct {
 // New returns a Builder. It makes TempDir if need be, and refuses one that
 // others could put binaries into.
 func New(opts Options) (*Builder, error) {
-	dir, claim, err := makeFolder(opts.TempDir, opts.Root)
+	dir, err := makeFolder(opts.TempDir, opts.Root)
 	if err != nil {
 		return nil, err
 	}
-	return &Builder{opts: opts, temp: filepath.Dir(dir), dir: dir, claim: claim, pages: make(map[string]*page), chosen: make(map[string]string), said: make(map[string]bool)}, nil
+	return &Builder{opts: opts, temp: filepath.Dir(dir), dir: dir, pages: make(map[string]*page), chosen: make(map[string]string), said: make(map[string]bool)}, nil
 }
 
 // Build makes the binary of the page in dir. Compiler errors are the result's
@@ -395,4 +396,41 @@ func slug(s string) string {
 		return '-'
 	}, s)
 	return strings.Trim(s[max(0, len(s)-40):], "-")
+}
+
+// secureDir makes dir, or refuses it if somebody else could put a program
+// there that would be run. It returns dir without links, which somebody else
+// could set to another place later.
+func secureDir(dir string) (string, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("workers.temp_dir: %w", err)
+	}
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return "", fmt.Errorf("workers.temp_dir: %w", err)
+	}
+	for at := real; ; at = filepath.Dir(at) {
+		info, err := os.Lstat(at)
+		if err != nil {
+			return "", fmt.Errorf("workers.temp_dir: %w", err)
+		}
+		owner := int(info.Sys().(*syscall.Stat_t).Uid)
+		reason := ""
+		switch mode := info.Mode(); {
+		case at == real && owner != os.Getuid():
+			reason = fmt.Sprintf("belongs to user %d, not to you (%d)", owner, os.Getuid())
+		case at == real && mode.Perm()&0o022 != 0:
+			reason = fmt.Sprintf("may be written to by others (mode %04o): chmod 0700 it", mode.Perm())
+		case owner != os.Getuid() && owner != 0:
+			reason = fmt.Sprintf("lies in %s, which belongs to user %d", at, owner)
+		case mode.Perm()&0o002 != 0 && mode&fs.ModeSticky == 0:
+			reason = fmt.Sprintf("lies in %s, which everybody may write to", at)
+		}
+		if reason != "" {
+			return "", fmt.Errorf("workers.temp_dir: %s %s; what lies there is executed, so use a folder of your own", dir, reason)
+		}
+		if at == filepath.Dir(at) {
+			return real, nil
+		}
+	}
 }

@@ -130,8 +130,8 @@ func (b *Builder) remember(file string, text []byte) error {
 	return nil
 }
 
-// Sweep removes what nothing uses and was not used for 24 hours, that of projects
-// which are gone included, and returns how many binaries went. It leaves the binaries named to Keep and the two
+// Sweep removes what nothing uses and was not used for 24 hours, and returns
+// how many binaries went. It leaves the binaries named to Keep and the two
 // newest of each page that was built or looked up.
 func (b *Builder) Sweep() (removed int, err error) {
 	files, err := os.ReadDir(b.dir)
@@ -141,7 +141,7 @@ func (b *Builder) Sweep() (removed int, err error) {
 	case err != nil:
 		return 0, fmt.Errorf("sweep old binaries: %w", err)
 	}
-	keep := map[string]bool{claimFile: true}
+	keep := make(map[string]bool)
 	b.mu.Lock()
 	for _, p := range b.pages {
 		maps.Copy(keep, p.keep)
@@ -157,7 +157,7 @@ func (b *Builder) Sweep() (removed int, err error) {
 			removed++
 		}
 	}
-	return removed + b.sweepProjects(), nil
+	return removed, nil
 }
 
 // freshen makes files young: there are cleaners of temporary files that remove

@@ -157,13 +157,7 @@ func New(opts Options) (*Supervisor, error) {
 			slots: newSlots(runtime.NumCPU()),
 			probe: newProber().probe, usage: process.Sample, owns: owns, taken: taken,
 			spawn: func(spec process.Spec) (child, int, error) {
-				if err := b.Secure(); err != nil {
-					return nil, 0, err
-				}
 				p, err := parent.Start(spec)
-				if errors.Is(err, fs.ErrPermission) {
-					err = fmt.Errorf("%w: let workers.temp_dir name a folder from which programs may be run, not on a file system that is mounted noexec", err)
-				}
 				if err != nil {
 					return nil, 0, err
 				}
@@ -211,7 +205,6 @@ func (s *Supervisor) Changed(paths []string) {
 // has been seen to and every process is gone. Call it once.
 func (s *Supervisor) Run(ctx context.Context) error {
 	defer close(s.ended)
-	defer s.build.Close()
 	defer s.parent.Close()
 	defer s.sample(ctx)()
 	defer s.actors.Wait()
