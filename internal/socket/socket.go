@@ -53,3 +53,10 @@ func Quiet(fd uintptr) bool {
 	_, err := peek(fd, b[:])
 	return err == syscall.EAGAIN
 }
+
+// Pending reports whether something came on a connection that was not read.
+func Pending(fd uintptr) bool {
+	var b [1]byte
+	n, err := peek(fd, b[:])
+	return err == 0 && n > 0
+}

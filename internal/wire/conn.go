@@ -495,12 +495,16 @@ func (c *Conn) Close() error {
 	return err
 }
 
+// unanswered reports whether something has come that will not be read.
+func (c *Conn) unanswered() bool {
+	left := c.unread || len(c.buf) > 0
+	c.raw.Control(func(fd uintptr) { left = left || socket.Pending(fd) })
+	return left
+}
+
 // linger reads what a client still sends that got its last answer. To close the
 // connection before could take the answer back (RFC 9112 section 9.6).
 func (c *Conn) linger() {
-	if c.server.over() {
-		return
-	}
 	c.attend(false)
 	c.tcp.CloseWrite()
 	c.SetReadDeadline(time.Now().Add(lingerTime))

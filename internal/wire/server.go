@@ -184,7 +184,7 @@ func (c *Conn) serve(ctx context.Context, h http.Handler, panicked func(error)) 
 	switch {
 	case c.stage.Load() == hijacked: // who has it closes it
 		return
-	case c.refused.Load() != nil, c.unread:
+	case c.refused.Load() != nil, c.unanswered():
 		c.linger()
 	}
 	c.Close()

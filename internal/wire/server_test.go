@@ -9,12 +9,32 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
+
+	"tqserver/internal/socket"
 )
+
+// eventually waits until something is so.
+func eventually(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	late := time.After(patience)
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for !so() {
+		select {
+		case <-look.C:
+		case <-late:
+			t.Errorf("it never came to be that %s", what)
+			return
+		}
+	}
+}
 
 // next reads an answer, with its body.
 func next(t *testing.T, r *bufio.Reader) (resp *http.Response, body string) {
@@ -71,6 +91,66 @@ func TestAShutdownWaitsForRequestsUnderWay(t *testing.T) {
 	}
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// To close a connection on which something was not read has the kernel throw away
+// what the client has not taken of its last answer.
+func TestWhatWasNotReadTakesNoAnswerBack(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		first, then string // that the client sends
+		shutdown    bool
+	}{
+		"another request at shutdown":               {victim, victim, true},
+		"another request behind the last":           {"GET /last HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", victim, false},
+		"a body at shutdown":                        {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n", "some", true},
+		"another request in the buffer at shutdown": {victim + "GET /next HT", "TP/1.1\r\n", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			large := strings.Repeat("x", 100<<10) // the kernel takes it at once, the client does not
+			began := make(chan struct{})
+			var d *door
+			d = open(t, generous, func(w http.ResponseWriter, r *http.Request) {
+				close(began)
+				eventually(t, "something more comes", func() (comes bool) {
+					Of(r).raw.Control(func(fd uintptr) { comes = !socket.Quiet(fd) })
+					return comes
+				})
+				if test.shutdown {
+					eventually(t, "the server shuts down", d.server.over)
+				}
+				http.NewResponseController(w).EnableFullDuplex()
+				w.Header().Set("Content-Length", strconv.Itoa(len(large)))
+				io.WriteString(w, large)
+			})
+			small := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
+				return c.Control(func(fd uintptr) { syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4<<10) })
+			}}
+			c, err := small.DialContext(t.Context(), "tcp", d.server.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			c.SetDeadline(time.Now().Add(patience))
+			io.WriteString(c, test.first)
+			<-began
+			io.WriteString(c, test.then)
+			if test.shutdown {
+				ended := make(chan error, 1)
+				go func() { ended <- d.server.Shutdown(t.Context()) }() // ends with d
+				defer func() { <-ended }()
+			}
+			d.awaitNone()
+			resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b, err := io.ReadAll(resp.Body); string(b) != large || err != nil {
+				t.Errorf("%d bytes came, %v", len(b), err)
+			}
+		})
 	}
 }
 
