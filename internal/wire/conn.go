@@ -395,7 +395,7 @@ func (c *Conn) wait() {
 		c.await(settings.IdleTimeout)
 	}
 	c.stage.Store(idle)
-	c.server.freed()
+	c.server.freed(c)
 }
 
 // hijack hands the connection to a handler. From now on it is not looked at.
@@ -403,7 +403,7 @@ func (c *Conn) hijack() {
 	c.stage.Store(hijacked)
 	c.attend(false)
 	c.part = inOther
-	c.server.freed()
+	c.server.freed(c)
 }
 
 // await begins to wait for a request, as long as patience lasts if it is not 0.

@@ -86,6 +86,9 @@ func (srv *Server) enter(c *Conn) (room <-chan struct{}, ok bool) {
 	if len(srv.conns) < srv.settings.Load().MaxConnections {
 		srv.conns[c] = struct{}{}
 		c.await(srv.settings.Load().HeaderTimeout)
+		if srv.line.kept.Load() {
+			srv.line.joinLocked(c, len(srv.conns))
+		}
 		return nil, true
 	}
 	return srv.awaitRoomLocked(), false
@@ -114,43 +117,50 @@ const (
 
 // closeLongestIdle closes the connection that waits longest for a request.
 func (srv *Server) closeLongestIdle() bool {
-	young := time.Now().Add(-firstGrace).UnixNano()
-	srv.mu.Lock()
-	var longest *Conn
-	var since int64
-	for c := range srv.conns {
-		at := c.waiting.Load()
-		if at > young && c.stage.Load() == fresh {
-			continue
-		}
-		if at != 0 && (longest == nil || at < since) {
-			longest, since = c, at
-		}
-	}
-	srv.mu.Unlock()
-	if longest == nil {
+	longest, ok := srv.longestIdle()
+	if !ok {
 		return false
 	}
-	if longest.waiting.CompareAndSwap(since, 0) { // or its request has just come
-		longest.Close()
+	if longest.c.waiting.CompareAndSwap(longest.since, 0) { // or its request has just come
+		longest.c.Close()
 	}
 	return true
+}
+
+// longestIdle returns the connection that waits longest, which it does not return
+// again.
+func (srv *Server) longestIdle() (waiter, bool) {
+	young := time.Now().Add(-firstGrace).UnixNano()
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if !srv.line.kept.Load() {
+		srv.line.makeLocked(srv.conns)
+	}
+	return srv.line.nextLocked(young)
 }
 
 func (srv *Server) forget(c *Conn) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	delete(srv.conns, c)
+	c.waiting.Store(0) // or the line would hold it for ever
+	if len(srv.conns) < srv.settings.Load().MaxConnections/2 {
+		srv.line.dropLocked()
+	}
 	srv.freedLocked()
 }
 
-// freed wakes who waits for room.
-func (srv *Server) freed() {
-	if srv.full.Load() {
-		srv.mu.Lock()
-		defer srv.mu.Unlock()
-		srv.freedLocked()
+// freed wakes who waits for room: a connection is not busy any more.
+func (srv *Server) freed(c *Conn) {
+	if !srv.full.Load() && !srv.line.kept.Load() {
+		return
 	}
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if _, there := srv.conns[c]; there && srv.line.kept.Load() {
+		srv.line.joinLocked(c, len(srv.conns))
+	}
+	srv.freedLocked()
 }
 
 func (srv *Server) freedLocked() {

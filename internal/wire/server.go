@@ -32,6 +32,7 @@ type Server struct {
 
 	mu    sync.Mutex // guards all below
 	conns map[*Conn]struct{}
+	line  line
 	room  chan struct{} // closed when a connection was closed or became idle; nil if nobody waits
 	done  chan struct{} // closed when nothing further is accepted
 }

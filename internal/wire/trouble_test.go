@@ -59,7 +59,7 @@ func TestAFreedConnectionEndsThePauseAfterTrouble(t *testing.T) {
 		done := make(chan struct{})
 		go func() { l.accept(); close(done) }() // ends when nothing lacks
 		<-time.After(5100 * time.Millisecond)
-		l.forget(nil)
+		l.forget(new(Conn))
 		<-done
 		if tried != 5100*time.Millisecond {
 			t.Errorf("after %v", tried)

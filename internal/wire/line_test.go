@@ -1,0 +1,130 @@
+package wire
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// crowd is a server at its limit, none of whose connections does anything.
+func crowd(n int) *Server {
+	s := generous
+	s.MaxConnections, s.HeaderTimeout = n, 0
+	srv := Listen(nil, s, nil)
+	for i := range n {
+		c := &Conn{server: srv}
+		c.waiting.Store(int64(n - i))
+		c.stage.Store(idle)
+		srv.conns[c] = struct{}{}
+	}
+	return srv
+}
+
+// replace has one connection make room for another, as accept does.
+func (srv *Server) replace() (since int64) {
+	longest, _ := srv.longestIdle()
+	srv.forget(longest.c)
+	srv.enter(&Conn{server: srv})
+	return longest.since
+}
+
+func TestTheConnectionThatWaitsLongestMakesRoom(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, testWhoMakesRoom) // as new ones make room only after a while
+}
+
+func testWhoMakesRoom(t *testing.T) {
+	srv := crowd(100)
+	var second *Conn
+	for c := range srv.conns {
+		switch c.waiting.Load() {
+		case 2:
+			second = c
+		case 3: // is asked, and waits again
+			c.waiting.Store(1000)
+			srv.freed(c)
+		case 4:
+			c.waiting.Store(0)
+		}
+	}
+	if got := srv.replace(); got != 1 {
+		t.Errorf("first the one that waits since %d", got)
+	}
+	second.waiting.Store(1001)
+	srv.freed(second)
+	want := int64(5)
+	for ; want <= 100; want++ {
+		if got := srv.replace(); got != want {
+			t.Fatalf("the one that waits since %d makes room before that since %d", got, want)
+		}
+	}
+	for _, want := range []int64{1000, 1001} {
+		if got := srv.replace(); got != want {
+			t.Fatalf("the one that waits since %d makes room before that since %d", got, want)
+		}
+	}
+	if w, ok := srv.longestIdle(); ok {
+		t.Errorf("%v makes room, which is new", w)
+	}
+	<-time.After(2 * firstGrace)
+	if _, ok := srv.longestIdle(); !ok {
+		t.Error("none of those makes room that have sent no request for long")
+	}
+}
+
+// TestTheLineIsNotLongerThanItMustBe has connections that are busy again and again,
+// and others that come and go.
+func TestTheLineIsNotLongerThanItMustBe(t *testing.T) {
+	t.Parallel()
+	srv := crowd(100)
+	srv.replace()
+	for i := range int64(10_000) {
+		for c := range srv.conns {
+			c.waiting.Store(1000 + i)
+			c.stage.Store(idle)
+			srv.freed(c)
+			if i%2 == 0 {
+				srv.forget(c)
+				srv.enter(&Conn{server: srv})
+			}
+			break
+		}
+	}
+	if n := len(srv.line.idle) + len(srv.line.fresh); n > 600 {
+		t.Errorf("a line of %d", n)
+	}
+}
+
+// TestRoomCostsTheSameHoweverManyThereAre compares crowds, in turns, by the shortest
+// of several times.
+func TestRoomCostsTheSameHoweverManyThereAre(t *testing.T) {
+	const times = 200
+	cost := func(n int) time.Duration {
+		srv := crowd(n)
+		srv.replace() // makes the line
+		began := time.Now()
+		for range times {
+			srv.replace()
+		}
+		return time.Since(began)
+	}
+	few, many := time.Hour, time.Hour
+	for range 5 {
+		few, many = min(few, cost(10*times)), min(many, cost(160*times))
+	}
+	if many > 6*few {
+		t.Errorf("for %d connections %v, for %d %v", 10*times, few, 160*times, many)
+	}
+}
+
+func BenchmarkRoom(b *testing.B) {
+	srv := crowd(10_000)
+	for b.Loop() {
+		longest, _ := srv.longestIdle()
+		srv.forget(longest.c)
+		c := &Conn{server: srv}
+		srv.enter(c)
+		c.stage.Store(idle)
+		srv.freed(c)
+	}
+}
