@@ -266,6 +266,9 @@ func (p routesPane) line(r row, cols []column, room, w int) string {
 	var b strings.Builder
 	b.WriteString(shown(mark + route))
 	used := len(mark) + room
+	if !plain(route) {
+		b.WriteString(toColumn(used))
+	}
 	for _, c := range cols {
 		text := c.fit(c.text(r, p.now, word))
 		used += 1 + width(text)

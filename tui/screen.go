@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -120,12 +121,38 @@ func (m *model) View() string {
 			lines[i] = cut(line, m.width)
 		}
 	}
-	text := strings.Join(lines[:min(len(lines), m.height)], "\n")
-	if m.look.ascii {
-		return ascii(text)
+	lines = lines[:min(len(lines), m.height)]
+	for i, line := range lines {
+		if m.look.ascii {
+			line = ascii(line)
+		}
+		lines[i] = contained(line, m.width)
 	}
-	return text
+	return strings.Join(lines, "\n")
 }
+
+// contained is a row that stays one whatever a terminal takes for the width of
+// its characters, of which there are more opinions than one: it does not wrap,
+// and nothing is left behind it of what was there before.
+func contained(row string, w int) string {
+	if plain(colours.ReplaceAllString(row, "")) {
+		return row // Bubble Tea erases what is behind it
+	}
+	if text := strings.TrimRight(row, " "); width(text) < w {
+		return wrapOff + text + eraseLine + wrapOn
+	}
+	return wrapOff + eraseLine + row + wrapOn // in the last column it would erase that
+}
+
+const (
+	wrapOff, wrapOn = "\x1b[?7l", "\x1b[?7h"
+	eraseLine       = "\x1b[K"
+)
+
+var colours = regexp.MustCompile("\x1b\\[[0-9;]*m")
+
+// toColumn goes to a column of the row, whatever the width of what is before it.
+func toColumn(n int) string { return fmt.Sprintf("%s\x1b[%dG", eraseLine, n+1) }
 
 func (m *model) lines() []string {
 	if m.width < leastWidth || m.height < leastHeight {
@@ -164,7 +191,7 @@ func (m *model) lines() []string {
 		}
 		for i, line := range lines {
 			if beside {
-				line = canvas[s.logs.y+i] + m.look.dim.Render("│") + line
+				line = canvas[s.logs.y+i] + toColumn(s.logs.x-1) + m.look.dim.Render("│") + toColumn(s.logs.x) + line
 			}
 			put(s.logs.y+i, line)
 		}
@@ -292,7 +319,11 @@ func (m *model) header() string {
 	if gap < 2 {
 		return m.look.bold.Render(cut(" "+tail, m.width))
 	}
-	return m.look.bold.Render(head) + spaces(gap) + m.paint(parts) + " "
+	between := spaces(gap)
+	if !plain(head) {
+		between += toColumn(width(head) + gap)
+	}
+	return m.look.bold.Render(head) + between + m.paint(parts) + " "
 }
 
 // paint colours the counts of the header.
@@ -381,10 +412,11 @@ func (m *model) footer(h int) []string {
 	for len(last) > 1 && width(strings.Join(last, "")) > m.width {
 		last = last[1:]
 	}
-	lines := flow(append(words, last...), m.width)
+	stays := strings.Join(last, "") // on one line
+	lines := flow(append(words, stays), m.width)
 	for len(lines) > h && len(words) > 0 {
 		words = words[:len(words)-1]
-		lines = flow(append(words[:len(words):len(words)], last...), m.width)
+		lines = flow(append(words[:len(words):len(words)], stays), m.width)
 	}
 	for i, l := range lines {
 		lines[i] = m.look.dim.Render(left(l, m.width))

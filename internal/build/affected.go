@@ -86,7 +86,7 @@ func (x *index) candidates(path string) map[*page]bool {
 // Affected returns the pages whose binary the change of a path can change,
 // each with the first such path. No path at all means that anything may have
 // changed. What a page is made of besides its Go files is known only when
-// Learn has ended, which then tells whether any of that has changed.
+// a build has ended, which then tells whether any of that has changed.
 func (b *Builder) Affected(paths []string) map[string]string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -116,8 +116,7 @@ func (p *page) possible() []inputs {
 }
 
 func (p *page) concerns(path string) bool {
-	broken := p.attempt != nil && p.attempt.binary == ""
 	return p.blind && below(path, p.dir) || slices.ContainsFunc(p.possible(), func(in inputs) bool {
-		return in.concerns(path) || broken && isTest(filepath.Base(path)) && slices.Contains(in.Dirs, filepath.Dir(path))
+		return in.concerns(path) || p.broken && isTest(filepath.Base(path)) && slices.Contains(in.Dirs, filepath.Dir(path))
 	})
 }

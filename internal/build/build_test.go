@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,19 +12,49 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain puts a toolchain into PATH whose go command notes what it is asked
+// for, in the file that GO_LOG names, and has the real one do it.
+func TestMain(m *testing.M) {
+	dir, err := recordingGo()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Setenv("PATH", filepath.Join(dir, "bin")+":"+os.Getenv("PATH"))
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) { os.RemoveAll(dir); os.Exit(code) }))
+}
 
-// slots keep the compilers of parallel tests to two.
-var slots = make(chan struct{}, 2)
+func recordingGo() (dir string, err error) {
+	real, err := exec.LookPath("go")
+	if err != nil {
+		return "", err
+	}
+	if real, err = filepath.EvalSymlinks(real); err != nil {
+		return "", err
+	}
+	if dir, err = os.MkdirTemp("", "go"); err != nil {
+		return "", err
+	}
+	script := "#!/bin/sh\nif [ \"$GO_LOG\" ]; then echo \"$*\" >>\"$GO_LOG\"; fi\nexec '" + real + "' \"$@\"\n"
+	err = errors.Join(os.Mkdir(filepath.Join(dir, "bin"), 0o755), os.WriteFile(filepath.Join(dir, "bin", "go"), []byte(script), 0o755))
+	for _, name := range []string{"VERSION", "go.env"} { // or it would be the stand-in of a version manager
+		err = errors.Join(err, os.Symlink(filepath.Join(filepath.Dir(real), "..", name), filepath.Join(dir, name)))
+	}
+	return dir, err
+}
+
+// compilers keeps those of parallel tests to two.
+var compilers = make(chan struct{}, 2)
 
 func parallel(t *testing.T) {
 	t.Parallel()
-	slots <- struct{}{}
-	t.Cleanup(func() { <-slots })
+	compilers <- struct{}{}
+	t.Cleanup(func() { <-compilers })
 }
 
 // project is a folder with one page, and a Builder of it.
@@ -32,6 +63,8 @@ type project struct {
 	*Builder
 	root, page string
 	env        map[string]string // of the go command
+	newest     string            // binary, of followed
+	log        string            // folder of what the go command was asked for
 
 	mu      sync.Mutex
 	watched map[string][]string // by page
@@ -47,8 +80,8 @@ func newProject(t *testing.T, files map[string]string) *project {
 
 func openProject(t *testing.T, root string, files map[string]string) *project {
 	t.Helper()
-	p := &project{T: t, root: root, page: filepath.Join(root, "pages", "a"), watched: make(map[string][]string)}
-	p.env = map[string]string{"GOFLAGS": "-mod=readonly", "GOPROXY": "off", "CGO_ENABLED": "0"}
+	p := &project{T: t, log: t.TempDir(), root: root, page: filepath.Join(root, "pages", "a"), watched: make(map[string][]string)}
+	p.env = map[string]string{"GOFLAGS": "-mod=readonly", "GOPROXY": "off", "CGO_ENABLED": "0", "GO_LOG": filepath.Join(p.log, "go.log")}
 	p.write("go.mod", "module ex\n\ngo 1.26\n")
 	p.write("pages/a/main.go", helloPage)
 	for name, text := range files {
@@ -110,12 +143,15 @@ func (p *project) build() Result {
 		if res, err = p.Build(p.Context(), p.page, false); err != nil {
 			p.Fatal(err)
 		}
-		stale, err := p.Learn(p.Context(), p.page)
-		if err != nil {
-			p.Log(err)
+		if res.Doubt != nil {
+			p.Log(res.Doubt)
 			return res
 		}
-		if !stale {
+		stale, err := p.Learn(p.Context(), p.page)
+		if err != nil {
+			p.Fatal(err)
+		}
+		if !res.Stale && !stale {
 			return res
 		}
 	}
@@ -131,6 +167,25 @@ func (p *project) good() string {
 		p.Fatalf("does not build: %v", res.Problems)
 	}
 	return res.Binary
+}
+
+// ran returns the go commands that ran since it was asked last, but for those
+// that tell of the toolchain: "build" or "list", each with the pages.
+func (p *project) ran() (commands []string) {
+	p.Helper()
+	text, err := os.ReadFile(filepath.Join(p.log, "go.log"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		p.Fatal(err)
+	}
+	os.Remove(filepath.Join(p.log, "go.log"))
+	for line := range strings.Lines(string(text)) {
+		args := strings.Fields(line)
+		if verb := args[0]; verb == "build" || verb == "list" {
+			pages := slices.DeleteFunc(args[1:], func(a string) bool { return a[0] != '.' })
+			commands = append(commands, strings.Join(append([]string{verb}, pages...), " "))
+		}
+	}
+	return commands
 }
 
 func (p *project) prints(binary string) string {
@@ -166,7 +221,7 @@ func (p *project) wantChange(change func(), paths ...string) {
 	if got := p.Affected(abs); got[p.page] == "" {
 		p.Errorf("%v do not concern the page", paths)
 	}
-	for _, b := range []*Builder{p.Builder, p.again()} {
+	for _, b := range []*Builder{p.again(), p.Builder} { // the second knows nothing of what the first has written down
 		if res, err := b.Build(p.Context(), p.page, false); err == nil && res.Cached {
 			p.Errorf("after a change of %v the old binary is used", paths)
 		}
@@ -392,7 +447,7 @@ func TestFlagsEnvironmentAndToolchainNameABinary(t *testing.T) {
 	if p.build().Cached {
 		t.Error("another environment, and the old binary is used")
 	}
-	p.Configure("-s -w", map[string]string{"GOFLAGS": "-mod=readonly", "GOPROXY": "off", "CGO_ENABLED": "0"})
+	p.Configure("-s -w", p.env)
 	if res := p.build(); !res.Cached || res.Binary != stripped.Binary {
 		t.Errorf("the flags of before give %+v", res)
 	}
@@ -431,9 +486,6 @@ func TestSettingsThatComeWhileABuildRunsAreNotTakenForItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.Configure("-X main.x=1", nil)
-	if _, err := p.Learn(t.Context(), p.page); err != nil {
-		t.Fatal(err)
-	}
 	if res := p.build(); res.Cached {
 		t.Error("a binary made with other flags is used")
 	}
@@ -538,7 +590,7 @@ func (p *project) wantFiles(binaries int) {
 	}
 	var names []string
 	for _, f := range files {
-		if filepath.Ext(f.Name()) != ".json" {
+		if filepath.Ext(f.Name()) != ".json" && f.Name() != claimFile {
 			names = append(names, f.Name())
 		}
 	}
@@ -556,4 +608,18 @@ func TestADeadContextBuildsNothing(t *testing.T) {
 		t.Errorf("Build is %v", err)
 	}
 	p.wantFiles(0)
+}
+
+// await waits until something has happened.
+func (p *project) await(happened func() bool) {
+	p.Helper()
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	for !happened() {
+		select {
+		case <-ticker.C:
+		case <-p.Context().Done():
+			p.Fatal("the test has ended")
+		}
+	}
 }

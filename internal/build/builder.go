@@ -9,13 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"tqserver/internal/state"
@@ -53,11 +52,16 @@ type Builder struct {
 	temp string // TempDir without links
 	dir  string // the project's own below it
 
+	looks  *slots
+	asking *slots // one: what is asked for one page holds for most
+	turns  *turns
+
 	watching sync.Mutex // held while Watch is called
 
 	mu     sync.Mutex // guards all below, and the fields of each page
 	pages  map[string]*page
 	index  index
+	claim  *os.File          // on dir
 	chosen map[string]string // toolchains, by what chose them
 	said   map[string]bool
 }
@@ -66,9 +70,10 @@ type Builder struct {
 type page struct {
 	dir     string
 	id      string
-	inputs  inputs  // what it is made of; only a guess until it was learned
-	learned bool    // inputs are of the newest build
-	blind   bool    // they could not be learned
+	inputs  inputs  // what it is made of; only a guess until go list was asked
+	shape   string  // while it stays, that is what it is made of; empty if that is not known
+	blind   bool    // it cannot be found out
+	broken  bool    // the newest build failed
 	looking []entry // one of these may be what is on disk: it is being looked at
 	entries []entry // binaries, newest first
 	keep    map[string]bool
@@ -76,152 +81,242 @@ type page struct {
 	asked   bool     // for a build, before, of this server
 }
 
-// attempt is the newest build, for Learn. It is never written to.
+// attempt is a build.
 type attempt struct {
+	*job
+	page    *page
+	dir     string
+	force   bool
 	how     how
 	flavour string
 	tools   string
 	began   time.Time
-	before  snapshot // of the known inputs when it began
-	tests   snapshot // of the files of tests beside them
-	binary  string   // empty if it failed
+	plan    *plan    // nil if the go command is to build
+	again   bool     // it may pay to find out how to do without
+	known   bool     // what the page is made of
+	before  snapshot // of what it seemed to be made of when the build began
+	tests   snapshot // of the files of tests beside that
+	alone   bool     // the binary was not made by a batch
+	tmp     string   // the binary, before it has its name
+	misled  bool     // the plan cannot be followed
+	binary  string   // empty if the build failed
 	size    int64
 
-	commands *commands // that the go command ran, if a plan can be made of them
+	listed   *listing  // nil if go list was not asked
 	followed *plan     // nil if the go command built
+	commands *commands // that the go command ran, if a plan can be made of them
+	inputs   inputs    // what the binary was made of
+	after    snapshot  // of them, when it was made
 }
 
 // Result is what came of a build.
 type Result struct {
 	Binary   string // absolute path, empty if there are problems
 	Cached   bool   // nothing was compiled
+	Stale    bool   // files changed meanwhile, perhaps unheard: build again
 	Took     time.Duration
 	Problems []state.Problem
+	Doubt    error // why it cannot be told, or written down, what the binary is made of
 }
 
 // New returns a Builder. It makes TempDir if need be, and refuses one that
 // others could put binaries into.
 func New(opts Options) (*Builder, error) {
-	dir, err := makeFolder(opts.TempDir, opts.Root)
+	dir, claim, err := makeFolder(opts.TempDir, opts.Root)
 	if err != nil {
 		return nil, err
 	}
-	return &Builder{opts: opts, temp: filepath.Dir(dir), dir: dir, pages: make(map[string]*page), chosen: make(map[string]string), said: make(map[string]bool)}, nil
+	b := &Builder{
+		opts: opts, temp: filepath.Dir(dir), dir: dir, claim: claim, looks: newSlots(runtime.NumCPU()), asking: newSlots(1),
+		pages: make(map[string]*page), chosen: make(map[string]string), said: make(map[string]bool),
+	}
+	b.turns = newTurns(runtime.NumCPU(), b.buildTogether)
+	return b, nil
 }
 
-// Build makes the binary of the page in dir. Compiler errors are the result's
+// Build makes the binary of the page in dir. What a later start needs to find
+// it again is on disk when Build returns. Compiler errors are the result's
 // problems; an error means that the compiler could not do its work, or the
 // context's. With force it compiles although nothing changed.
 func (b *Builder) Build(ctx context.Context, dir string, force bool) (Result, error) {
-	began := time.Now()
-	if err := b.keepFolder(); err != nil {
-		return Result{}, fmt.Errorf("build %s: %w", b.show(dir), err)
+	a := b.attempt(dir, force)
+	defer b.turns.calm(dir)
+	if binary, err := b.look(ctx, a); binary != "" || err != nil {
+		return Result{Binary: binary, Cached: true, Took: time.Since(a.began)}, err
 	}
-	p := b.page(dir)
-	a := attempt{how: b.how(), began: began}
-	a.flavour = a.how.flavour()
-	var err error
-	if a.tools, err = b.toolchain(ctx, a.how, dir); err != nil {
-		return Result{}, err
-	}
-	var r reading
-	if !force {
-		if binary, ok := b.reuse(p, a.flavour, a.tools, &r); ok {
-			return Result{Binary: binary, Cached: true, Took: time.Since(began)}, nil
-		}
-	}
-	if err := ctx.Err(); err != nil {
-		return Result{}, err
-	}
-	b.mu.Lock()
-	in, again := p.inputs, p.asked || len(p.entries) > 0
-	p.asked = true
-	b.mu.Unlock()
-	known := b.readPlan(p.id)
-	a.before, a.tests = r.of(in), in.tests()
-	b.await(a.before)
-	tmp := b.tempName(p.id)
-	defer os.Remove(tmp)
-	var out output
-	fits := known.fits(&r, a.flavour, a.tools)
-	misled := false
-	if fits && !force {
-		misled = b.follow(ctx, &known.Commands, a.how, dir, tmp) != nil
-		if !misled {
-			a.followed = known
-		}
-	}
-	if a.followed == nil {
-		out, err = b.compile(ctx, &a, dir, tmp, in.editorFiles(), again && !fits)
-	}
+	defer func() { b.turns.done(a.job, a.alone) }()
+	defer os.Remove(a.tmp)
+	out, err := b.make(ctx, a)
 	if ctx.Err() != nil {
 		return Result{}, ctx.Err()
 	}
-	defer func() {
+	return b.finish(a, out, err)
+}
+
+func (b *Builder) attempt(dir string, force bool) *attempt {
+	a := &attempt{page: b.page(dir), dir: dir, force: force, how: b.how(), began: time.Now()}
+	a.flavour = a.how.flavour()
+	return a
+}
+
+// finish is the end of a build that was not cancelled.
+func (b *Builder) finish(a *attempt, out output, err error) (Result, error) {
+	res, err := b.result(a, out, err)
+	res.Took = time.Since(a.began)
+	res.Stale, res.Doubt = b.record(a)
+	if a.after != nil && a.binary != "" && (a.commands != nil || a.how.standIn) {
 		b.mu.Lock()
-		p.attempt, p.learned = &a, false
+		a.page.attempt = a
 		b.mu.Unlock()
-		if misled && a.binary != "" {
-			os.Remove(b.planFile(p.id)) // what it reads is not there any more
-		}
-	}()
+	}
+	return res, err
+}
+
+// look returns a binary that was made before of what is on disk. If there is
+// none it prepares the build.
+func (b *Builder) look(ctx context.Context, a *attempt) (binary string, err error) {
+	p := a.page
+	b.mu.Lock()
+	fresh, first := len(p.entries) == 0, !p.asked
+	p.asked, p.attempt = true, nil
+	b.mu.Unlock()
+	b.turns.expect(a.dir, fresh)
+	defer func() { b.turns.looked(a.dir, a.job) }()
+	if err := b.keepFolder(); err != nil {
+		return "", fmt.Errorf("build %s: %w", b.show(a.dir), err)
+	}
+	release, err := b.looks.acquire(ctx, func() int { return b.turns.rank(a.dir) })
 	if err != nil {
-		return b.failure(dir, out, err, time.Since(began))
+		return "", err
 	}
-	a.binary, a.size, err = b.place(tmp, p.id)
+	defer release()
+	if a.tools, err = b.toolchain(ctx, a.how, a.dir); err != nil {
+		return "", err
+	}
+	var r reading
+	if !a.force {
+		if binary, ok := b.reuse(p, a.flavour, a.tools, &r); ok {
+			return binary, nil
+		}
+	}
+	b.mu.Lock()
+	in, shape := p.inputs, p.shape
+	b.mu.Unlock()
+	known := b.readPlan(p.id)
+	fits := known.fits(&r, a.flavour, a.tools)
+	if fits && !a.force {
+		a.plan, a.known = known, true
+		in = known.Inputs
+	} else if a.known = shape != "" && shape == a.shape(in); !a.known {
+		in = in.foresee()
+	}
+	a.before, a.tests = r.of(in), in.tests()
+	b.await(a.before)
+	a.again = (!first || !fresh) && !fits
+	a.tmp = b.tempName(p.id)
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	a.job = newJob(ctx, a.dir, a.how)
+	a.job.first, a.job.hidden = first, in.editorFiles()
+	if a.plan == nil {
+		a.job.key = a.how.module(a.dir)
+	}
+	return "", nil
+}
+
+// make makes the binary when it is the page's turn, if a batch does not do so
+// first.
+func (b *Builder) make(ctx context.Context, a *attempt) (out output, err error) {
+	m, alone, err := b.turns.wait(ctx, a.job)
 	switch {
-	case errors.Is(err, errLibrary):
-		return Result{Problems: []state.Problem{notMain(dir, b.opts.Root)}, Took: time.Since(began)}, nil
 	case err != nil:
-		return Result{}, fmt.Errorf("build %s: %w", b.show(dir), err)
+		return out, err
+	case !alone:
+		a.listed = &m.listed
+		return out, os.Rename(m.file, a.tmp)
 	}
-	return Result{Binary: filepath.Join(b.dir, a.binary), Took: time.Since(began)}, nil
+	a.alone = true
+	if a.plan != nil {
+		if b.follow(ctx, &a.plan.Commands, a.how, a.dir, a.tmp) == nil {
+			a.followed = a.plan
+			return out, nil
+		}
+		a.misled, a.known = true, false
+	}
+	var listing sync.WaitGroup
+	defer listing.Wait()
+	if !a.known {
+		listing.Go(func() { // ends with ctx, or by itself
+			l := b.list(ctx, a.how, []string{a.dir})[a.dir]
+			a.listed = &l
+		})
+	}
+	return b.compile(ctx, a)
 }
 
 // compile has the go command make the binary, without the files of editors. If
 // one that was not known is what it blames, it is asked again without that.
-func (b *Builder) compile(ctx context.Context, a *attempt, dir, tmp string, hidden []string, plan bool) (output, error) {
-	out, err := b.compileWithout(ctx, a, dir, tmp, hidden, plan)
+func (b *Builder) compile(ctx context.Context, a *attempt) (output, error) {
+	out, err := b.compileWithout(ctx, a, a.hidden, a.again)
 	if exit, ok := errors.AsType[*exitError](err); !ok || exit == nil || ctx.Err() != nil {
 		return out, err
 	}
-	blamed, any := blames(out.text(), dir)
+	blamed, any := blames(out.text(), a.dir)
 	if !any {
 		return out, err
 	}
-	os.Remove(tmp)
-	return b.compileWithout(ctx, a, dir, tmp, append(blamed, hidden...), false)
+	os.Remove(a.tmp)
+	return b.compileWithout(ctx, a, append(blamed, a.hidden...), false)
 }
 
 // compileWithout has the go command make the binary as if files were not there.
 // If it is to be planned how to do without the go command, that is asked for
 // too.
-func (b *Builder) compileWithout(ctx context.Context, a *attempt, dir, tmp string, hidden []string, plan bool) (output, error) {
-	args := []string{"build", "-json", "-buildvcs=false", "-ldflags=" + a.how.linkerFlags(), "-o", tmp, "."}
+func (b *Builder) compileWithout(ctx context.Context, a *attempt, hidden []string, plan bool) (output, error) {
+	args := []string{"build", "-json", "-buildvcs=false", "-ldflags=" + a.how.linkerFlags(), "-o", a.tmp, "."}
 	if len(hidden) > 0 {
-		overlay := b.tempName(filepath.Base(tmp))
+		overlay := b.tempName("overlay")
 		defer os.Remove(overlay)
-		if err := a.how.hide(hidden, dir, overlay); err == nil { // or else the build says what is wrong with that of GOFLAGS
+		if err := a.how.hide(hidden, a.dir, overlay); err == nil { // or else the build says what is wrong with that of GOFLAGS
 			args = slices.Insert(args, 1, "-overlay="+overlay)
 		}
 	}
 	if plan {
-		out, err := b.run(ctx, a.how, dir, slices.Insert(slices.Clone(args), 1, "-x")...)
+		out, err := b.run(ctx, a.how, a.dir, slices.Insert(slices.Clone(args), 1, "-x")...)
 		if err == nil {
-			a.commands = commandsOf(out.stdout.Bytes(), dir)
+			a.commands = commandsOf(out.stdout.Bytes(), a.dir)
 			return out, nil
 		}
 		if ctx.Err() != nil {
 			return out, err
 		}
-		os.Remove(tmp) // what is wrong stands among what was run: it is asked for again
+		os.Remove(a.tmp) // what is wrong stands among what was run: it is asked for again
 	}
-	return b.run(ctx, a.how, dir, args...)
+	return b.run(ctx, a.how, a.dir, args...)
+}
+
+// result gives the binary its name, or tells why there is none.
+func (b *Builder) result(a *attempt, out output, err error) (Result, error) {
+	if err != nil {
+		return b.failure(a.dir, out, err)
+	}
+	a.binary, a.size, err = b.place(a.tmp, a.page.id)
+	switch {
+	case errors.Is(err, errLibrary):
+		return Result{Problems: []state.Problem{notMain(a.dir, b.opts.Root)}}, nil
+	case err != nil:
+		return Result{}, fmt.Errorf("build %s: %w", b.show(a.dir), err)
+	}
+	if a.misled {
+		os.Remove(b.planFile(a.page.id)) // what it reads is not there any more
+	}
+	return Result{Binary: filepath.Join(b.dir, a.binary)}, nil
 }
 
 // failure tells what the compiler says of the program from what keeps it from
 // working.
-func (b *Builder) failure(dir string, out output, err error, took time.Duration) (Result, error) {
+func (b *Builder) failure(dir string, out output, err error) (Result, error) {
 	var exit *exitError
 	if !errors.As(err, &exit) {
 		return Result{}, err
@@ -235,7 +330,7 @@ func (b *Builder) failure(dir string, out output, err error, took time.Duration)
 	if len(problems) == 0 {
 		return Result{}, fmt.Errorf("build %s: %w", b.show(dir), err)
 	}
-	return Result{Problems: problems, Took: took}, nil
+	return Result{Problems: problems}, nil
 }
 
 // Keep says which binaries of a page the sweep must leave: the running one and
@@ -253,6 +348,20 @@ func (b *Builder) Keep(dir string, binaries ...string) {
 // Track makes a page known before it is built, with what an earlier server
 // wrote down of it.
 func (b *Builder) Track(dir string) { b.page(dir) }
+
+// Expect says that Build is about to be called for a page. Others that need the
+// compiler wait for it, so that one go command builds all.
+func (b *Builder) Expect(dir string) {
+	p := b.page(dir)
+	b.mu.Lock()
+	fresh := len(p.entries) == 0
+	b.mu.Unlock()
+	b.turns.expect(dir, fresh)
+}
+
+// Hurry says that people wait for a page that is being built, or is about to be:
+// it goes before others.
+func (b *Builder) Hurry(dir string) { b.turns.hurryUp(dir) }
 
 // Forget drops what is known of a page that is gone. Its binaries are left to
 // the sweep.
@@ -291,7 +400,7 @@ func (b *Builder) page(dir string) *page {
 	p = &page{dir: dir, id: slug(b.show(dir)) + "-" + hex.EncodeToString(sum[:5]), inputs: h.guess(dir)}
 	p.entries = b.readEntries(p.id)
 	if len(p.entries) > 0 {
-		p.inputs = p.entries[0].Inputs
+		p.inputs, p.shape = p.entries[0].Inputs, p.entries[0].Shape
 	}
 	b.pages[dir] = p
 	b.indexLocked(p)
@@ -396,41 +505,4 @@ func slug(s string) string {
 		return '-'
 	}, s)
 	return strings.Trim(s[max(0, len(s)-40):], "-")
-}
-
-// secureDir makes dir, or refuses it if somebody else could put a program
-// there that would be run. It returns dir without links, which somebody else
-// could set to another place later.
-func secureDir(dir string) (string, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("workers.temp_dir: %w", err)
-	}
-	real, err := filepath.EvalSymlinks(dir)
-	if err != nil {
-		return "", fmt.Errorf("workers.temp_dir: %w", err)
-	}
-	for at := real; ; at = filepath.Dir(at) {
-		info, err := os.Lstat(at)
-		if err != nil {
-			return "", fmt.Errorf("workers.temp_dir: %w", err)
-		}
-		owner := int(info.Sys().(*syscall.Stat_t).Uid)
-		reason := ""
-		switch mode := info.Mode(); {
-		case at == real && owner != os.Getuid():
-			reason = fmt.Sprintf("belongs to user %d, not to you (%d)", owner, os.Getuid())
-		case at == real && mode.Perm()&0o022 != 0:
-			reason = fmt.Sprintf("may be written to by others (mode %04o): chmod 0700 it", mode.Perm())
-		case owner != os.Getuid() && owner != 0:
-			reason = fmt.Sprintf("lies in %s, which belongs to user %d", at, owner)
-		case mode.Perm()&0o002 != 0 && mode&fs.ModeSticky == 0:
-			reason = fmt.Sprintf("lies in %s, which everybody may write to", at)
-		}
-		if reason != "" {
-			return "", fmt.Errorf("workers.temp_dir: %s %s; what lies there is executed, so use a folder of your own", dir, reason)
-		}
-		if at == filepath.Dir(at) {
-			return real, nil
-		}
-	}
 }

@@ -21,6 +21,7 @@ const (
 // entry says that a binary is what the go command makes of some content.
 type entry struct {
 	Inputs    inputs
+	Shape     string // while it stays, these are the inputs
 	Content   string // fingerprint of the inputs
 	Flavour   string // fingerprint of flags and environment
 	Toolchain string // which go command
@@ -47,7 +48,7 @@ func (b *Builder) reuse(p *page, flavour, tools string, r *reading) (binary stri
 	if i < 0 || !b.useLocked(looking[i].Binary) {
 		return "", false
 	}
-	p.attempt, p.inputs, p.learned, p.blind = nil, looking[i].Inputs, true, false
+	p.attempt, p.inputs, p.shape, p.blind, p.broken = nil, looking[i].Inputs, looking[i].Shape, false, false
 	return filepath.Join(b.dir, looking[i].Binary), true
 }
 
@@ -115,7 +116,7 @@ func (b *Builder) writeEntries(id string, entries, before []entry) error {
 
 // remember writes a file whole or not at all.
 func (b *Builder) remember(file string, text []byte) error {
-	f, err := os.CreateTemp(b.dir, filepath.Base(file)+".*.tmp") // a cancelled Learn may still be writing
+	f, err := os.CreateTemp(b.dir, filepath.Base(file)+".*.tmp")
 	if err != nil {
 		return fmt.Errorf("remember a build: %w", err)
 	}
@@ -130,8 +131,8 @@ func (b *Builder) remember(file string, text []byte) error {
 	return nil
 }
 
-// Sweep removes what nothing uses and was not used for 24 hours, and returns
-// how many binaries went. It leaves the binaries named to Keep and the two
+// Sweep removes what nothing uses and was not used for 24 hours, that of projects
+// which are gone included, and returns how many binaries went. It leaves the binaries named to Keep and the two
 // newest of each page that was built or looked up.
 func (b *Builder) Sweep() (removed int, err error) {
 	files, err := os.ReadDir(b.dir)
@@ -141,7 +142,7 @@ func (b *Builder) Sweep() (removed int, err error) {
 	case err != nil:
 		return 0, fmt.Errorf("sweep old binaries: %w", err)
 	}
-	keep := make(map[string]bool)
+	keep := map[string]bool{claimFile: true}
 	b.mu.Lock()
 	for _, p := range b.pages {
 		maps.Copy(keep, p.keep)
@@ -157,7 +158,7 @@ func (b *Builder) Sweep() (removed int, err error) {
 			removed++
 		}
 	}
-	return removed, nil
+	return removed + b.sweepProjects(), nil
 }
 
 // freshen makes files young: there are cleaners of temporary files that remove

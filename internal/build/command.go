@@ -19,47 +19,57 @@ type output struct{ stdout, stderr bytes.Buffer }
 // exitError says that the go command ran and was not content.
 type exitError struct{ *exec.ExitError }
 
-// run runs the go command in dir. Its work folder is ours, or each command that
-// is killed would leave one behind.
+// run runs the go command in dir.
 func (b *Builder) run(ctx context.Context, h how, dir string, args ...string) (out output, err error) {
-	path, err := exec.LookPath("go")
-	if err != nil {
-		return out, ErrNoGo
-	}
 	work, err := os.MkdirTemp(b.dir, "work-")
 	if err != nil {
 		return out, fmt.Errorf("make a work folder for the go command: %w", err)
 	}
 	defer os.RemoveAll(work)
+	cmd, err := b.command(ctx, h, dir, work, args...)
+	if err != nil {
+		return out, err
+	}
+	cmd.Stdout, cmd.Stderr = &out.stdout, &out.stderr
+	return out, b.runGroup(cmd)
+}
+
+// command is a go command in dir. Its work folder is ours, or each command that
+// is killed would leave one behind.
+func (b *Builder) command(ctx context.Context, h how, dir, work string, args ...string) (*exec.Cmd, error) {
+	path, err := exec.LookPath("go")
+	if err != nil {
+		return nil, ErrNoGo
+	}
 	if len(h.cacheEnv) > 0 {
 		b.sayOnce(fmt.Sprintf("the go command finds no home folder to keep what it compiles in, and keeps it in workers.temp_dir: set HOME, or GOCACHE and GOMODCACHE, to choose another place (%s)", strings.Join(h.cacheEnv, " ")))
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Dir = dir
 	cmd.Env = append(h.environ(), "PWD="+dir, "GOTMPDIR="+work)
-	return b.runGroup(cmd)
+	return cmd, nil
 }
 
 // runGroup runs a command in a process group of its own. When the command's
 // context ends the whole group is killed and reaped before runGroup returns.
-func (b *Builder) runGroup(cmd *exec.Cmd) (out output, err error) {
-	cmd.Stdout, cmd.Stderr = &out.stdout, &out.stderr
+func (b *Builder) runGroup(cmd *exec.Cmd) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = 100 * time.Millisecond // a tool may have left the group with our pipe in its hands
+	cmd.WaitDelay = time.Second // a tool may have left the group with our pipe in its hands
 	if err := cmd.Start(); err != nil {
-		return out, fmt.Errorf("start the compiler: %w", err)
+		return fmt.Errorf("start the compiler: %w", err)
 	}
 	if b.opts.Guard != nil {
 		defer b.opts.Guard(cmd.Process.Pid)()
 	}
-	if err = cmd.Wait(); errors.Is(err, exec.ErrWaitDelay) {
+	err := cmd.Wait()
+	if errors.Is(err, exec.ErrWaitDelay) {
 		err = nil // it was content; a tool that stayed behind holds our pipe (golang/go#23019)
 	}
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		err = &exitError{exit}
 	}
-	return out, err
+	return err
 }
 
 // text is what the go command had to say: with -json each piece of it is an

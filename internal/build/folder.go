@@ -1,37 +1,57 @@
 package build
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"os"
 	"path/filepath"
 )
 
 // makeFolder makes the folder of the project's binaries below tempDir, and returns
-// its path.
-func makeFolder(tempDir, root string) (string, error) {
+// its path and the claim on it.
+func makeFolder(tempDir, root string) (dir string, claim *os.File, err error) {
 	temp, err := secureDir(tempDir)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	sum := sha256.Sum256([]byte(root))
-	dir := filepath.Join(temp, slug(filepath.Base(root))+"-"+hex.EncodeToString(sum[:5]))
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("make the folder of the project's binaries: %w", err)
+	dir = filepath.Join(temp, folderName(root))
+	if claim, err = claimFolder(dir, root); err != nil {
+		return "", nil, fmt.Errorf("make the folder of the project's binaries: %w", err)
 	}
-	return dir, nil
+	return dir, claim, nil
 }
 
 // keepFolder makes the folder again if it is gone, as cleaners of temporary files
 // remove what was not used for long. What was required of it at start still is.
 func (b *Builder) keepFolder() error {
 	if _, err := os.Lstat(b.dir); err == nil {
-		return nil
+		return b.Secure()
 	}
-	dir, err := makeFolder(b.opts.TempDir, b.opts.Root)
-	if err == nil && dir != b.dir {
-		err = fmt.Errorf("workers.temp_dir: %s leads to %s now, and not to %s as when the server started", b.opts.TempDir, filepath.Dir(dir), filepath.Dir(b.dir))
+	if _, err := os.Stat(b.opts.Root); err != nil && below(b.opts.TempDir, b.opts.Root) {
+		return fmt.Errorf("the project's folder is gone: %w", err) // it was renamed, and is not made again under its old name
 	}
-	return err
+	dir, claim, err := makeFolder(b.opts.TempDir, b.opts.Root)
+	if err != nil {
+		return err
+	}
+	if dir != b.dir {
+		if claim != nil {
+			claim.Close()
+		}
+		return fmt.Errorf("workers.temp_dir: %s leads to %s now, and not to %s as when the server started", b.opts.TempDir, filepath.Dir(dir), filepath.Dir(b.dir))
+	}
+	b.Close()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.claim = claim
+	return nil
+}
+
+// Close says that the folder of binaries is not in use any more.
+func (b *Builder) Close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.claim != nil {
+		b.claim.Close()
+		b.claim = nil
+	}
 }

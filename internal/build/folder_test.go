@@ -95,3 +95,21 @@ func TestWhatIsInUseIsKeptYoung(t *testing.T) {
 		}
 	}
 }
+
+func TestAProjectThatWasRenamedIsNotMadeAgain(t *testing.T) {
+	parallel(t)
+	p := newProject(t, nil)
+	p.Builder = p.server(filepath.Join(p.root, "tmp/bin"), "")
+	p.good()
+	away := p.root + ".away"
+	if err := os.Rename(p.root, away); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Rename(away, p.root)
+	if res, err := p.Builder.Build(t.Context(), p.page, false); err == nil {
+		t.Errorf("a page that is not there is built: %+v", res)
+	}
+	if _, err := os.Lstat(p.root); err == nil {
+		t.Error("the project's folder is made again under its old name")
+	}
+}

@@ -38,6 +38,8 @@ type snapshot map[string]stamp
 type stamp struct {
 	content string // the hash of a file, or what stands for that
 	changed time.Time
+	size    int64
+	node    uint64
 }
 
 const (
@@ -145,46 +147,58 @@ func (in inputs) watched() []string {
 }
 
 // snapshot reads all of it.
-func (in inputs) snapshot() snapshot {
+func (in inputs) snapshot() snapshot { return in.snapshotSince(nil, time.Time{}) }
+
+// snapshotSince reads all of it, but for files that are as they were in a
+// snapshot before, which began at a time: those that changed just then may have
+// changed again without another time of change.
+func (in inputs) snapshotSince(before snapshot, began time.Time) snapshot {
 	s := make(snapshot)
+	add := func(file string) { s.add(file, before[file], began.Add(-coarse)) }
 	for _, dir := range in.Dirs {
 		s[dir] = stamp{content: unreadable}
 		files, err := os.ReadDir(dir)
 		if info, statErr := os.Stat(dir); err == nil && statErr == nil {
-			s[dir] = stamp{folder, changeTime(info)}
+			s[dir] = stamp{content: folder, changed: changeTime(info)}
 		}
 		for _, f := range files {
 			if isSource(f.Name()) {
-				s.add(filepath.Join(dir, f.Name()))
+				add(filepath.Join(dir, f.Name()))
 			}
 		}
 	}
 	for _, e := range in.Embeds {
 		e.walk(func(path string, dir bool) {
 			if !dir {
-				s.add(path)
+				add(path)
 			}
 		})
 	}
 	for _, file := range in.Files {
-		s.add(file)
+		add(file)
 	}
 	return s
 }
 
-func (s snapshot) add(file string) {
-	content := ""
+// coarse is how exact times of change are at least.
+const coarse = 2 * time.Second
+
+func (s snapshot) add(file string, before stamp, trusted time.Time) {
+	var now stamp
 	info, err := os.Stat(file)
 	if err == nil && info.Mode().IsRegular() { // opening a pipe would wait for who writes to it
-		content, err = digest(file)
+		now = stamp{before.content, changeTime(info), info.Size(), node(info)}
+		if now != before || !now.changed.Before(trusted) {
+			now.content, err = digest(file)
+		}
 	}
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		s[file] = stamp{content: denied}
-	case content == "":
+	case now.content == "":
 		s[file] = stamp{content: unreadable}
 	default:
-		s[file] = stamp{content, changeTime(info)}
+		s[file] = now
 	}
 }
 

@@ -10,7 +10,9 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -19,7 +21,10 @@ import (
 type listed struct {
 	Dir, ImportPath string
 	Standard        bool
+	Incomplete      bool // it, or what it imports, cannot be loaded
+	DepOnly         bool
 	EmbedPatterns   []string
+	Imports         []string
 	Module          *module
 }
 
@@ -28,68 +33,107 @@ type module struct {
 	Replace                   *module
 }
 
-// Learn asks what the page's newest build was made of, has that watched and
-// writes it down for later starts. It reports whether any of it changed since
-// that build began: the build is stale then. What Learn finds is dropped if
-// meanwhile a newer build ended, or the page went.
-func (b *Builder) Learn(ctx context.Context, dir string) (stale bool, err error) {
+// listing is what go list says of a page.
+type listing struct {
+	inputs     inputs
+	importPath string
+	incomplete bool
+	err        error // then the inputs are the page's modules only
+}
+
+// record notes what a build was made of, has that watched, and writes down what
+// a later start needs to find the binary. It reports whether any of it changed
+// since the build began: the binary is stale then, and nobody's.
+func (b *Builder) record(a *attempt) (stale bool, doubt error) {
+	p := a.page
 	b.mu.Lock()
-	p := b.pages[dir]
-	if p == nil || p.learned || p.attempt == nil {
-		b.mu.Unlock()
-		return false, nil
-	}
-	a, known := p.attempt, p.inputs
+	in, shape := p.inputs, p.shape
 	b.mu.Unlock()
-	var in inputs
-	if a.followed != nil {
-		in = a.followed.Inputs
-	} else if in, err = b.list(ctx, a.how, dir); err != nil { // of what was known nothing is less true, and the go.mod that is wrong will change
-		in.Dirs, in.Embeds = known.Dirs, known.Embeds
-		in.Files = slices.Compact(slices.Sorted(slices.Values(append(in.Files, known.Files...))))
+	known := in
+	switch {
+	case a.followed != nil:
+		if !reflect.DeepEqual(in, a.followed.Inputs) {
+			in, shape = a.followed.Inputs, ""
+		}
+	case a.listed == nil:
+	case a.listed.err != nil: // of what was known nothing is less true, and the go.mod that is wrong will change
+		doubt = a.listed.err
+		in.Files, shape = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(in.Files), a.listed.inputs.Files...)))), ""
+	default:
+		in, shape = a.listed.inputs, ""
 	}
 	// Changes are heard of from here on, before anything is read.
-	failed := err != nil && ctx.Err() == nil
-	current := b.settle(p, a, func() { p.inputs, p.blind = in, failed })
-	b.watch(p)
-	if !current || err != nil {
-		return false, err
+	b.mu.Lock()
+	p.inputs, p.shape, p.blind, p.broken = in, "", doubt != nil, a.binary == ""
+	b.indexLocked(p)
+	b.mu.Unlock()
+	if !reflect.DeepEqual(in, known) {
+		b.watch(p)
 	}
-	after := in.snapshot()
+	if doubt != nil {
+		return false, doubt
+	}
+	after := in.snapshotSince(a.before, a.began)
 	b.await(after)
-	stale = a.changed(in, after) || a.binary == "" && a.testsChanged(in) || b.mistaken(ctx, a.how, a.tools, dir)
-	if a.commands != nil && !stale && a.binary != "" {
-		if err := b.prove(ctx, a, dir, p.id, in, after); err != nil {
-			return false, err
-		}
+	if a.changed(in, after) || a.binary == "" && a.testsChanged(in) {
+		return true, nil
 	}
-	var entries, before []entry
-	current = b.settle(p, a, func() {
-		p.learned, before = true, p.entries
-		if stale || a.binary == "" {
-			return
-		}
-		e := entry{Inputs: in, Content: after.fingerprint(), Flavour: a.flavour, Toolchain: a.tools, Binary: a.binary, Size: a.size}
-		p.entries = append([]entry{e}, slices.DeleteFunc(slices.Clone(p.entries), func(old entry) bool { return old.Binary == e.Binary })...)
+	if shape == "" && a.followed == nil {
+		shape = a.shape(in)
+	}
+	a.inputs, a.after = in, after
+	e := entry{Inputs: in, Shape: shape, Content: after.fingerprint(), Flavour: a.flavour, Toolchain: a.tools, Binary: a.binary, Size: a.size}
+	b.mu.Lock()
+	before := p.entries
+	p.shape = shape
+	if a.binary != "" {
+		p.entries = append([]entry{e}, slices.DeleteFunc(slices.Clone(before), func(old entry) bool { return old.Binary == e.Binary })...)
 		p.entries = p.entries[:min(len(p.entries), keptEntries)]
-		entries = p.entries
-	})
-	if entries == nil {
-		return stale && current, nil
+	}
+	entries := p.entries
+	b.mu.Unlock()
+	if a.binary == "" {
+		return false, nil
 	}
 	return false, b.writeEntries(p.id, entries, before)
 }
 
-// settle calls note, holding the lock, if a is still the page's newest build.
-func (b *Builder) settle(p *page, a *attempt, note func()) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if p.attempt != a {
-		return false
+// Learn finds out how later builds of a page can be faster, and whether another
+// toolchain builds it than was thought: the newest build is stale then. It works
+// only while nobody waits for a build, and begins anew when somebody did.
+func (b *Builder) Learn(ctx context.Context, dir string) (stale bool, err error) {
+	for {
+		b.mu.Lock()
+		p := b.pages[dir]
+		var a *attempt
+		if p != nil {
+			a = p.attempt
+		}
+		b.mu.Unlock()
+		if a == nil {
+			return false, nil
+		}
+		idle, release, err := b.turns.idle(ctx)
+		if err != nil {
+			return false, err
+		}
+		stale = b.mistaken(idle, a.how, a.tools, dir)
+		if !stale && a.commands != nil {
+			err = b.prove(idle, a)
+		}
+		disturbed := idle.Err() != nil
+		release()
+		if disturbed && ctx.Err() == nil {
+			continue
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if p.attempt != a {
+			return false, err
+		}
+		p.attempt = nil
+		return stale, err
 	}
-	note()
-	b.indexLocked(p)
-	return true
 }
 
 // changed reports whether there is something else now than the build was made
@@ -131,44 +175,91 @@ func (a *attempt) testsChanged(in inputs) bool {
 	return false
 }
 
-// list asks the go command for the packages of a page, also if it does not
-// build. With an error it returns the page's modules only.
-func (b *Builder) list(ctx context.Context, h how, dir string) (inputs, error) {
-	in := h.guess(dir)
-	out, err := b.run(ctx, h, dir, "list", "-e", "-deps", "-json=Dir,ImportPath,Standard,EmbedPatterns,Module", ".")
+// list asks the go command for the packages of pages, also of those that do not
+// build.
+func (b *Builder) list(ctx context.Context, h how, dirs []string) map[string]listing {
+	all := make(map[string]listing, len(dirs))
+	packages, err := b.listPackages(ctx, h, dirs)
+	for _, dir := range dirs {
+		l := listing{inputs: h.guess(dir), err: err}
+		if err == nil {
+			l.read(dir, packages)
+		}
+		all[dir] = l
+	}
+	return all
+}
+
+func (b *Builder) listPackages(ctx context.Context, h how, dirs []string) (map[string]listed, error) {
+	args := []string{"list", "-e", "-deps", "-json=Dir,ImportPath,Standard,Incomplete,DepOnly,EmbedPatterns,EmbedFiles,Imports,Module"} // without EmbedFiles nothing would be said of patterns that take none
+	out, err := b.run(ctx, h, dirs[0], append(args, relative(dirs)...)...)
 	if exit, ok := errors.AsType[*exitError](err); ok {
 		err = fmt.Errorf("%s (%w)", lastLine(out.text()), exit)
 	}
 	if err != nil {
-		return in, fmt.Errorf("ask for the imports of %s: %w", b.show(dir), err)
+		return nil, fmt.Errorf("ask for the imports of %s: %w", b.show(dirs[0]), err)
 	}
-	dirs, files := map[string]bool{dir: true}, make(map[string]bool)
-	for _, f := range in.Files {
-		files[f] = true
-	}
-	var missing []string
+	packages := make(map[string]listed)
 	for dec := json.NewDecoder(&out.stdout); ; {
 		var l listed
 		if err := dec.Decode(&l); err == io.EOF {
-			break
+			return packages, nil
 		} else if err != nil {
-			return in, fmt.Errorf("read the imports of %s: %w", b.show(dir), err)
+			return nil, fmt.Errorf("read the imports of %s: %w", b.show(dirs[0]), err)
 		}
-		switch {
-		case l.Standard:
-			continue
-		case l.Dir == "":
-			missing = append(missing, l.ImportPath)
-			continue
-		case l.Module != nil && l.Module.immutable():
+		packages[l.ImportPath] = l
+	}
+}
+
+// relative are folders as arguments of a go command that runs in the first.
+func relative(dirs []string) (args []string) {
+	for _, dir := range dirs {
+		if rel, err := filepath.Rel(dirs[0], dir); err == nil {
+			args = append(args, "./"+filepath.ToSlash(rel))
+		}
+	}
+	return args
+}
+
+// read takes what concerns the page in dir.
+func (l *listing) read(dir string, packages map[string]listed) {
+	var paths []string
+	for path, p := range packages {
+		if !p.DepOnly && p.Dir == dir {
+			l.importPath, l.incomplete = path, p.Incomplete
+			paths = append(paths, path)
+		}
+	}
+	if len(paths) == 0 { // the go command finds it in no module
+		l.incomplete = true
+	}
+	dirs, files, seen := map[string]bool{dir: true}, make(map[string]bool), make(map[string]bool)
+	for _, f := range l.inputs.Files {
+		files[f] = true
+	}
+	var missing []string
+	for len(paths) > 0 {
+		path := paths[0]
+		paths = paths[1:]
+		p, known := packages[path]
+		if seen[path] || !known || p.Standard {
 			continue
 		}
-		dirs[l.Dir] = true
-		if len(l.EmbedPatterns) > 0 {
-			in.Embeds = append(in.Embeds, embed{Dir: l.Dir, Patterns: l.EmbedPatterns})
+		seen[path] = true
+		if p.Dir == "" {
+			missing = append(missing, path)
+			continue
 		}
-		if l.Module != nil && l.Module.Dir != "" {
-			for at := l.Dir; below(at, l.Module.Dir); at = filepath.Dir(at) {
+		paths = append(paths, p.Imports...)
+		if p.Module != nil && p.Module.immutable() {
+			continue
+		}
+		dirs[p.Dir] = true
+		if len(p.EmbedPatterns) > 0 {
+			l.inputs.Embeds = append(l.inputs.Embeds, embed{Dir: p.Dir, Patterns: p.EmbedPatterns})
+		}
+		if p.Module != nil && p.Module.Dir != "" {
+			for at := p.Dir; below(at, p.Module.Dir); at = filepath.Dir(at) {
 				files[filepath.Join(at, "go.mod")] = true // a new one would make another module of it
 			}
 		}
@@ -181,12 +272,12 @@ func (b *Builder) list(ctx context.Context, h how, dir string) (inputs, error) {
 			}
 		}
 	}
-	in.Dirs = slices.Sorted(maps.Keys(dirs))
-	for _, f := range linked(in.Dirs) {
+	l.inputs.Dirs = slices.Sorted(maps.Keys(dirs))
+	for _, f := range linked(l.inputs.Dirs) {
 		files[f] = true
 	}
-	in.Files = slices.Sorted(maps.Keys(files))
-	return in, nil
+	l.inputs.Files = slices.Sorted(maps.Keys(files))
+	slices.SortFunc(l.inputs.Embeds, func(x, y embed) int { return strings.Compare(x.Dir, y.Dir) })
 }
 
 // linked returns the source files outside the folders that links in them lead
@@ -226,4 +317,12 @@ func changeTime(info os.FileInfo) time.Time {
 		return statTime(stat)
 	}
 	return info.ModTime()
+}
+
+// node tells files of one disk apart.
+func node(info os.FileInfo) uint64 {
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		return uint64(stat.Ino)
+	}
+	return 0
 }

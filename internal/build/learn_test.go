@@ -15,19 +15,32 @@ import (
 
 const libPage = "package main\n\nimport \"ex/lib\"\n\nfunc main() { println(lib.X) }\n"
 
-// midway builds the page of p while change happens, as far as Learn can know:
-// the compiler does not see the change, and the build began before it.
+// midway builds the page of p while change happens, when the go commands have
+// done their work.
 func (p *project) midway(change func()) (stale bool) {
 	p.Helper()
-	if _, err := p.Build(p.Context(), p.page, false); err != nil {
+	res := p.interrupted(p.Builder, change)
+	if res.Doubt != nil {
+		p.Fatal(res.Doubt)
+	}
+	return res.Stale
+}
+
+func (p *project) interrupted(b *Builder, change func()) Result {
+	p.Helper()
+	a := b.attempt(p.page, true)
+	if _, err := b.look(p.Context(), a); err != nil {
 		p.Fatal(err)
 	}
+	defer func() { b.turns.done(a.job, a.alone) }()
+	defer os.Remove(a.tmp)
+	out, err := b.make(p.Context(), a)
 	change()
-	stale, err := p.Learn(p.Context(), p.page)
+	res, err := b.finish(a, out, err)
 	if err != nil {
 		p.Fatal(err)
 	}
-	return stale
+	return res
 }
 
 func TestABuildThatAChangeOvertookIsStale(t *testing.T) {
@@ -90,51 +103,28 @@ func TestWhatAPageWritesIntoItsFolderBuildsNothing(t *testing.T) {
 	}
 }
 
-func TestAClockThatIsAheadMakesOneBuildStaleAtMost(t *testing.T) {
+func TestOfWhatWasNotForeseenTheTimeOfItsChangeTells(t *testing.T) {
 	parallel(t)
-	p := newProject(t, map[string]string{"lib/x.go": "package lib\n\nvar X = 1\n", "pages/a/main.go": libPage})
-	began := func(at time.Time) bool {
-		if _, err := p.Build(t.Context(), p.page, true); err != nil {
-			t.Fatal(err)
+	began := time.Now()
+	in := inputs{Dirs: []string{"/a"}}
+	a := attempt{began: began, before: snapshot{"/a/x.go": {content: "1"}}}
+	for name, c := range map[string]struct {
+		changed time.Duration
+		stale   bool
+	}{
+		"long before": {-time.Hour, false},
+		"just before": {-time.Millisecond, true}, // the time may be rounded down
+		"after":       {time.Millisecond, true},
+	} {
+		after := snapshot{"/a/x.go": {content: "1"}, "/lib/y.go": {content: "1", changed: began.Add(c.changed)}}
+		if got := a.changed(in, after); got != c.stale {
+			t.Errorf("a file that changed %s the build began: stale is %v", name, got)
 		}
-		p.Builder.mu.Lock()
-		p.pages[p.page].attempt.began = at
-		p.Builder.mu.Unlock()
-		stale, err := p.Learn(t.Context(), p.page)
-		if err != nil {
-			t.Fatal(err)
+		a.before["/lib/y.go"] = after["/lib/y.go"]
+		if a.changed(in, after) {
+			t.Errorf("a file that changed %s the build began makes it stale, though it was foreseen", name)
 		}
-		return stale
-	}
-	longAgo := time.Now().Add(-time.Hour) // so the files are of the future
-	if !began(longAgo) {
-		t.Error("what changed after a build began does not make it stale")
-	}
-	if began(longAgo) {
-		t.Error("what is known by its content makes a build stale by its time")
-	}
-}
-
-func TestLearningOfAnOlderBuildNeverCoversANewerOne(t *testing.T) {
-	parallel(t)
-	p := newProject(t, map[string]string{"lib/x.go": "package lib\n\nvar X = 1\n"})
-	if _, err := p.Build(t.Context(), p.page, false); err != nil {
-		t.Fatal(err)
-	}
-	page := p.pages[p.page]
-	older := page.attempt
-	p.write("pages/a/main.go", libPage)
-	if _, err := p.Build(t.Context(), p.page, false); err != nil {
-		t.Fatal(err)
-	}
-	if p.settle(page, older, func() { page.learned = true }) {
-		t.Error("the older build is taken for the newest")
-	}
-	if _, err := p.Learn(t.Context(), p.page); err != nil {
-		t.Fatal(err)
-	}
-	if got := p.Affected([]string{p.path("lib/x.go")}); got[p.page] == "" {
-		t.Error("what the newer build imports is not known")
+		delete(a.before, "/lib/y.go")
 	}
 }
 
@@ -142,7 +132,7 @@ func TestNothingIsLearnedWithoutABuildNorOfAPageThatWent(t *testing.T) {
 	parallel(t)
 	p := newProject(t, nil)
 	if stale, err := p.Learn(t.Context(), p.page); stale || err != nil {
-		t.Errorf("Learn is %v, %v", stale, err)
+		t.Error(stale, err)
 	}
 	if _, err := p.Build(t.Context(), p.page, false); err != nil {
 		t.Fatal(err)
@@ -196,7 +186,7 @@ func TestAPageThatDroppedAnImportIsNoLongerConcerned(t *testing.T) {
 func TestACancelledBuildLeavesNothing(t *testing.T) {
 	parallel(t)
 	p := newProject(t, nil)
-	groups := make(chan int, 1)
+	groups := make(chan int, 10) // a build runs up to three commands
 	p.opts.Guard = func(pgid int) func() {
 		groups <- pgid
 		return func() {}
@@ -209,12 +199,10 @@ func TestACancelledBuildLeavesNothing(t *testing.T) {
 			t.Error(err)
 		}
 		cancel()
-		select {
-		case pgid := <-groups:
-			if err := waitForGroup(pgid); err != nil {
+		for range len(groups) {
+			if err := waitForGroup(<-groups); err != nil {
 				t.Error(err)
 			}
-		default:
 		}
 		files, _ := filepath.Glob(filepath.Join(p.dir, "*.tmp"))
 		work, _ := filepath.Glob(filepath.Join(p.dir, "work-*"))
@@ -236,8 +224,8 @@ func TestACancelledBuildTakesTheCompilersProcessesWithIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.Configure("", map[string]string{"GOFLAGS": "-toolexec=" + tool})
-	group := 0
-	p.opts.Guard = func(pgid int) func() { group = pgid; return func() {} }
+	groups := make(chan int, 10)
+	p.opts.Guard = func(pgid int) func() { groups <- pgid; return func() {} }
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	var watching sync.WaitGroup
 	watching.Go(func() { // ends when the compiler runs, or with the build
@@ -260,8 +248,10 @@ func TestACancelledBuildTakesTheCompilersProcessesWithIt(t *testing.T) {
 	}
 	cancel()
 	watching.Wait()
-	if err := waitForGroup(group); err != nil {
-		t.Error(err)
+	for range len(groups) {
+		if err := waitForGroup(<-groups); err != nil {
+			t.Error(err)
+		}
 	}
 	p.wantFiles(0)
 }

@@ -139,9 +139,50 @@ func packageDir(goMod, importPath string) (dir string, ok bool) {
 	if m == nil {
 		return "", false
 	}
-	rel, ok := strings.CutPrefix(importPath, strings.Trim(string(m[1]), "\"`"))
-	if !ok || rel != "" && rel[0] != '/' {
+	return packageBelow(filepath.Dir(goMod), strings.Trim(string(m[1]), "\"`"), importPath)
+}
+
+// packageBelow is where a package would lie if a module in dir holds it.
+func packageBelow(dir, module, importPath string) (pkg string, ok bool) {
+	rel, ok := strings.CutPrefix(importPath, module)
+	if !ok || module != "" && rel != "" && rel[0] != '/' {
 		return "", false
 	}
-	return filepath.Join(filepath.Dir(goMod), filepath.FromSlash(rel)), true
+	return filepath.Join(dir, filepath.FromSlash(rel)), true
+}
+
+// module names what decides how a page's imports are found: the workspace or
+// module that it belongs to. It is empty if there is none, or if GOFLAGS names
+// files that are relative to each page.
+func (h how) module(dir string) string {
+	flags := h.flags()
+	for _, name := range []string{"modfile", "pgo", "overlay"} {
+		if file := flags[name]; file != "" && file != "auto" && file != "off" && !filepath.IsAbs(file) {
+			return ""
+		}
+	}
+	work := h.lookup("GOWORK")
+	switch {
+	case work == "off":
+		return above(dir, "go.mod")
+	case work != "" && work != "auto":
+		return work
+	}
+	if work := above(dir, "go.work"); work != "" {
+		return work
+	}
+	return above(dir, "go.mod")
+}
+
+// above returns the nearest file of a name in dir or above it; empty if there is
+// none.
+func above(dir, name string) string {
+	for at := dir; ; at = filepath.Dir(at) {
+		if _, err := os.Stat(filepath.Join(at, name)); err == nil {
+			return filepath.Join(at, name)
+		}
+		if at == filepath.Dir(at) {
+			return ""
+		}
+	}
 }

@@ -7,8 +7,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"go/parser"
-	"go/token"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -71,20 +69,11 @@ func (p *plan) fits(r *reading, flavour, tools string) bool {
 // head names what stands in a Go file up to the end of its imports; empty if it
 // cannot be told.
 func head(path string) string {
-	text, err := readRegular(path)
+	c, err := clausesOf(path)
 	if err != nil {
 		return ""
 	}
-	files := token.NewFileSet()
-	f, err := parser.ParseFile(files, path, text, parser.ImportsOnly)
-	if err != nil {
-		return ""
-	}
-	end := f.Name.End()
-	for _, d := range f.Decls {
-		end = max(end, d.End())
-	}
-	sum := sha256.Sum256(text[:files.Position(end).Offset])
+	sum := sha256.Sum256([]byte(c.head))
 	return hex.EncodeToString(sum[:])
 }
 
@@ -115,7 +104,7 @@ func (b *Builder) follow(ctx context.Context, c *commands, h how, dir, out strin
 		}
 		cmd.Dir = dir
 		cmd.Env = slices.Concat(h.environ(), []string{"PWD=" + dir, "TMPDIR=" + work}, step.Env)
-		if _, err := b.runGroup(cmd); err != nil {
+		if err := b.runGroup(cmd); err != nil {
 			return err
 		}
 	}
@@ -124,17 +113,17 @@ func (b *Builder) follow(ctx context.Context, c *commands, h how, dir, out strin
 
 // prove writes down a plan of what a build ran, if following it gives the same
 // binary from what is on disk, which the build was made of.
-func (b *Builder) prove(ctx context.Context, a *attempt, dir, id string, in inputs, seen snapshot) error {
-	p := &plan{Inputs: in, Content: make(map[string]string), Heads: make(map[string]string), Flavour: a.flavour, Toolchain: a.tools, Commands: *a.commands}
-	for path, stamp := range seen {
+func (b *Builder) prove(ctx context.Context, a *attempt) error {
+	p := &plan{Inputs: a.inputs, Content: make(map[string]string), Heads: make(map[string]string), Flavour: a.flavour, Toolchain: a.tools, Commands: *a.commands}
+	for path, stamp := range a.after {
 		p.Content[path] = stamp.content
-		if filepath.Dir(path) == dir && filepath.Ext(path) == ".go" {
+		if filepath.Dir(path) == a.dir && filepath.Ext(path) == ".go" {
 			p.Heads[path] = head(path)
 		}
 	}
 	out := b.tempName(a.binary)
 	defer os.Remove(out)
-	if b.follow(ctx, &p.Commands, a.how, dir, out) != nil {
+	if b.follow(ctx, &p.Commands, a.how, a.dir, out) != nil {
 		return ctx.Err()
 	}
 	followed, err := digest(out)
@@ -148,7 +137,7 @@ func (b *Builder) prove(ctx context.Context, a *attempt, dir, id string, in inpu
 	if err != nil {
 		return err
 	}
-	return b.remember(b.planFile(id), text)
+	return b.remember(b.planFile(a.page.id), text)
 }
 
 func (b *Builder) planFile(id string) string { return filepath.Join(b.dir, id+".plan.json") }

@@ -14,8 +14,8 @@ import (
 // follows from the command itself and from go.mod, which are known. But it may
 // be a stand-in of a version manager (asdf, mise, goenv, snap), which chooses a
 // toolchain by files of its own. Then it is asked, once for each state of those
-// files that we know, and again beside the path from save to swap, as there may
-// be others.
+// files that we know, and again when there is nothing else to do, as there may be
+// others.
 
 // choosers are files by which version managers choose a toolchain for what lies
 // below them. A go.mod may make it switch to another.
@@ -56,12 +56,16 @@ func (b *Builder) toolchain(ctx context.Context, h how, dir string) (string, err
 	if tools == "" || !h.standIn {
 		return tools, nil
 	}
+	release, err := b.asking.acquire(ctx, func() int { return b.turns.rank(dir) })
+	if err != nil {
+		return "", err
+	}
+	defer release()
 	choice := h.choice(tools, dir)
 	b.mu.Lock()
 	chosen, ok := b.chosen[choice]
 	b.mu.Unlock()
 	if !ok {
-		var err error
 		if chosen, err = b.askToolchain(ctx, h, choice, dir); err != nil {
 			return "", err
 		}

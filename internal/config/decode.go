@@ -65,7 +65,7 @@ func (d *decoder) problem(line int, key, format string, args ...any) {
 
 // parse returns the root of the only document in text, or nil if there is none.
 func (d *decoder) parse(text []byte) *yaml.Node {
-	text = bytes.TrimPrefix(text, []byte("\ufeff"))
+	text = directive.ReplaceAll(bytes.TrimPrefix(text, []byte("\ufeff")), []byte("${1}#"))
 	if line, ok := illegible(text); !ok {
 		d.problem(line, "", "is not text: save the file as UTF-8, without control characters")
 		return nil
@@ -83,6 +83,11 @@ func (d *decoder) parse(text []byte) *yaml.Node {
 	}
 	return first.Content[0]
 }
+
+// directive is the beginning of a file that says which version of YAML 1 it is
+// in. yaml.v3 knows that of 1.1 only, though it reads the others; so it is made
+// a comment.
+var directive = regexp.MustCompile(`\A((?:[ \t]*(?:#[^\n]*)?\r?\n)*)%YAML[ \t]+1\.`)
 
 // documents returns the first two documents in text. One that is missing has
 // no kind.
@@ -231,7 +236,7 @@ func isSection[T any](of []option[T], section string) bool {
 func set[T any](d *decoder, t *T, o option[T], key string, n *yaml.Node) {
 	value := n.Value
 	switch {
-	case o.kind == wantNumber && n.ShortTag() != "!!int":
+	case o.kind == wantNumber && n.ShortTag() != "!!int" && !(n.ShortTag() == "!!float" && leadingZero.MatchString(value)):
 		d.problem(n.Line, key, "must be a whole number, not %s", describe(n))
 		return
 	case o.kind == wantTextOrNull && isNull(n):
@@ -310,6 +315,8 @@ func (d *decoder) watch(c *Config) {
 			d.problem(item.Line, key, `must be a list of files and folders such as "assets", not of %s`, describe(item))
 		case item.Value == "" || strings.Contains(item.Value, "\x00"):
 			d.problem(item.Line, key, "must name a file or a folder in each entry")
+		case notHome(item.Value) != nil:
+			d.problem(item.Line, key, "%v", notHome(item.Value))
 		case isAbove(under(c.Root, item.Value), c.Root):
 			d.problem(item.Line, key, "must not hold the whole project, whose logs every request changes: %q", item.Value)
 		default:

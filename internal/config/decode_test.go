@@ -11,6 +11,30 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+func TestAFileMaySayWhichYAMLItIs(t *testing.T) {
+	t.Parallel()
+	for _, head := range []string{"%YAML 1.2\n---\n", "# a comment\n\n%YAML 1.2 # the newest\r\n---\n", "%YAML 1.1\n---\n", "%YAML 1.3\n--- # all the same\n", "\ufeff%YAML 1.2\n---\n"} {
+		c, err := Parse("/srv/site/server.yaml", []byte(head+"server: {port: 81}\n"))
+		if err != nil || c.Server.Port != 81 {
+			t.Errorf("%q: %v", head, err)
+		}
+		_, err = Parse("/srv/site/server.yaml", []byte(head+"server: {port: 0}\n"))
+		if want := fmt.Sprintf("server.yaml:%d: server.port", strings.Count(head, "\n")+1); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: a mistake is told as %v, not at %s", head, err, want)
+		}
+	}
+}
+
+func TestNumbersMeanWhatPeopleReadInThem(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]int{"0": 0, "10": 10, "+10": 10, "1_000": 1000, "0x10": 16, "0o10": 8, "0b10": 2} {
+		c, err := Parse("/srv/site/server.yaml", []byte("proxy: {max_held: "+text+"}\n"))
+		if err != nil || c.Proxy.MaxHeld != want {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 func TestEveryMistakeIsNamedWithItsLine(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ text, want string }{
@@ -29,8 +53,20 @@ func TestEveryMistakeIsNamedWithItsLine(t *testing.T) {
 		"empty directory":          {"pages: {directory: ''}", "1: pages.directory: must not be empty"},
 		"NUL":                      {`workers: {temp_dir: "a\0b"}`, "1: workers.temp_dir: must not contain a NUL character"},
 		"negative time":            {"workers: {restart_delay_ms: -1}", "1: workers.restart_delay_ms: must be at least 0, not -1"},
-		"time out of range":        {"server: {read_timeout_seconds: 9223372037}", "1: server.read_timeout_seconds: must be at most 9223372036, not 9223372037"},
-		"time beyond 64 bits":      {"server: {read_timeout_seconds: 18446744073709551615}", "1: server.read_timeout_seconds: must be at most 9223372036, not 18446744073709551615"},
+		"time out of range":        {"server: {read_timeout_seconds: 2147483648}", "1: server.read_timeout_seconds: must be at most 2147483647, not 2147483648"},
+		"time beyond 64 bits":      {"server: {read_timeout_seconds: 18446744073709551615}", "1: server.read_timeout_seconds: must be at most 2147483647, not 18446744073709551615"},
+		"more CPUs than there are": {"workers: {default: {go_max_procs: 8193}}", "1: workers.default.go_max_procs: must be at most 8192, not 8193"},
+		"leading zero":             {"server:\n  port: 08080", "2: server.port: must be written without the zero before it, not 08080"},
+		"octal number":             {"proxy: {max_held: 010}", "1: proxy.max_held: must be written without the zero before it, not 010"},
+		"octal with a sign":        {"proxy: {max_held: +010}", "1: proxy.max_held: must be written without the zero before it, not +010"},
+		"zeros and an underscore":  {"proxy: {max_held: 0_010}", "1: proxy.max_held: must be written without the zero before it, not 0_010"},
+		"home of a log":            {"server: {log_file: ~/a.log}", "1: server.log_file: must not begin with ~, which only shells replace: write the whole path, not \"~/a.log\""},
+		"home of an access log":    {"paths:\n  /a:\n    access_log: {file: ~me/a.log}", "3: paths./a.access_log.file: must not begin with ~, which only shells replace: write the whole path, not \"~me/a.log\""},
+		"home of binaries":         {"workers: {temp_dir: ~/bin}", "1: workers.temp_dir: must not begin with ~, which only shells replace: write the whole path, not \"~/bin\""},
+		"home of pages":            {"pages: {directory: '~'}", "1: pages.directory: must not begin with ~, which only shells replace: write the whole path, not \"~\""},
+		"home of static files":     {"static:\n- path: /a\n  dir: ~/a", "3: static.dir: must not begin with ~, which only shells replace: write the whole path, not \"~/a\""},
+		"home of watched files":    {"dev:\n  watch:\n  - ~/a", "3: dev.watch: must not begin with ~, which only shells replace: write the whole path, not \"~/a\""},
+		"another YAML":             {"%YAML 2.0\n---\nserver: {port: 81}", "1: is not YAML: found incompatible YAML document"},
 		"another way to start":     {"workers: {start: lazily}", `1: workers.start: must be one of always, on_demand, not "lazily"`},
 		"no health failures":       {"workers: {health_failures: 0}", "1: workers.health_failures: must be at least 1, not 0"},
 		"no health interval":       {"workers: {health_interval_seconds: 0}", "1: workers.health_interval_seconds: must be at least 1, not 0"},

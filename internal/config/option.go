@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -54,7 +55,7 @@ var options = slices.Concat([]option[Config]{
 	logFile("server.log_file", "logs/server_{date}.log", func(c *Config) *string { return &c.Server.LogFile.Name }, "{date}"),
 	text("server.log_format", "text", func(c *Config) *string { return &c.Server.LogFormat }, oneOf("text", "json")),
 
-	text("workers.temp_dir", "/tmp/tqserver/bin", func(c *Config) *string { return &c.Workers.TempDir }, notEmpty),
+	text("workers.temp_dir", "/tmp/tqserver/bin", func(c *Config) *string { return &c.Workers.TempDir }, folder),
 	integer("workers.port_range_start", 9000, 1, 65535, func(c *Config) *int { return &c.Workers.PortRangeStart }),
 	integer("workers.port_range_end", 9999, 1, 65535, func(c *Config) *int { return &c.Workers.PortRangeEnd }),
 	milliseconds("workers.startup_delay_ms", 0, 0, func(c *Config) *time.Duration { return &c.Workers.StartupDelay }),
@@ -69,7 +70,7 @@ var options = slices.Concat([]option[Config]{
 	{key: "workers.paths", kind: wantGroup},
 
 	milliseconds("file_watcher.debounce_ms", 50, 0, func(c *Config) *time.Duration { return &c.FileWatcher.Debounce }),
-	text("pages.directory", "pages", func(c *Config) *string { return &c.Pages.Directory }, notEmpty),
+	text("pages.directory", "pages", func(c *Config) *string { return &c.Pages.Directory }, folder),
 	seconds("proxy.hold_timeout_seconds", 30, 0, func(c *Config) *time.Duration { return &c.Proxy.HoldTimeout }),
 	integer("proxy.max_held", 1000, 0, math.MaxInt, func(c *Config) *int { return &c.Proxy.MaxHeld }),
 	as("access_log.file", "access_log.file", pathOptions, everyPath),
@@ -83,11 +84,15 @@ var options = slices.Concat([]option[Config]{
 	{key: "build.env", kind: wantGroup},
 }, below("workers.default.", workerOptions))
 
+// mostCPUs is how many Linux is built for at most. The Go runtime makes room for
+// as many as GOMAXPROCS says before it does anything.
+const mostCPUs = 8192
+
 // workerOptions are the keys of workers.default and of every path in
 // workers.paths.
 var workerOptions = []option[WorkerSettings]{
-	integer("go_max_procs", 1, 0, math.MaxInt32, func(s *WorkerSettings) *int { return &s.GoMaxProcs }),
-	integer("max_requests", 0, 0, math.MaxInt, func(s *WorkerSettings) *int { return &s.MaxRequests }),
+	integer("go_max_procs", 1, 0, mostCPUs, func(s *WorkerSettings) *int { return &s.GoMaxProcs }),
+	integer("max_requests", 0, 0, math.MaxInt32, func(s *WorkerSettings) *int { return &s.MaxRequests }),
 	seconds("read_timeout_seconds", 30, 0, func(s *WorkerSettings) *time.Duration { return &s.ReadTimeout }),
 	seconds("write_timeout_seconds", 30, 0, func(s *WorkerSettings) *time.Duration { return &s.WriteTimeout }),
 	seconds("idle_timeout_seconds", 120, 0, func(s *WorkerSettings) *time.Duration { return &s.IdleTimeout }),
@@ -106,7 +111,7 @@ var pathOptions = []option[PathSettings]{
 // staticOptions are the keys of every entry in static.
 var staticOptions = []option[Static]{
 	text("path", "", func(s *Static) *string { return &s.Path }, route),
-	text("dir", "", func(s *Static) *string { return &s.Dir }, notEmpty),
+	text("dir", "", func(s *Static) *string { return &s.Dir }, folder),
 	text("cache_control", "no-cache", func(s *Static) *string { return &s.CacheControl }, headerValue),
 }
 
@@ -162,7 +167,8 @@ func duration[T any](key string, initial, least int, unit time.Duration, field f
 		initial: strconv.Itoa(initial),
 		kind:    wantNumber,
 		set: func(t *T, text string) error {
-			n, err := wholeNumber(text, int64(least), math.MaxInt64/int64(unit))
+			// What a worker takes (pkg/worker), and what can be added to a time.
+			n, err := wholeNumber(text, int64(least), math.MaxInt32)
 			if err != nil {
 				return err
 			}
@@ -214,8 +220,14 @@ func logFile[T any](key, initial string, field func(*T) *string, placeholders ..
 // errNUL is said of texts that no system call would take.
 var errNUL = errors.New("must not contain a NUL character")
 
-// wholeNumber reads an integer as YAML writes it.
+var leadingZero = regexp.MustCompile(`^[+-]?0[0-9_]+$`)
+
+// wholeNumber reads an integer as YAML writes it. One that begins with a zero is
+// octal in some versions of YAML and decimal in others, so that it is refused.
 func wholeNumber(text string, least, most int64) (int64, error) {
+	if leadingZero.MatchString(text) {
+		return 0, fmt.Errorf("must be written without the zero before it, not %s", text)
+	}
 	n, err := strconv.ParseInt(strings.ReplaceAll(text, "_", ""), 0, 64)
 	switch {
 	case errors.Is(err, strconv.ErrRange), err == nil && n > most:
@@ -237,6 +249,16 @@ func notEmpty(text string) error {
 	return nil
 }
 
+func folder(text string) error { return cmp.Or(notEmpty(text), notHome(text)) }
+
+// notHome refuses paths that would be folders called ~.
+func notHome(text string) error {
+	if strings.HasPrefix(text, "~") {
+		return fmt.Errorf("must not begin with ~, which only shells replace: write the whole path, not %q", text)
+	}
+	return nil
+}
+
 func oneOf(words ...string) func(string) error {
 	return func(text string) error {
 		if !slices.Contains(words, text) {
@@ -253,6 +275,9 @@ func template(allowed ...string) func(string) error {
 	return func(text string) error {
 		if strings.HasSuffix(text, "/") {
 			return fmt.Errorf("must name a file, not the folder %q", text)
+		}
+		if err := notHome(text); err != nil {
+			return err
 		}
 		for _, p := range placeholder.FindAllString(text, -1) {
 			if !slices.Contains(allowed, p) {

@@ -54,8 +54,8 @@ func (g *guardian) tellTerminalLocked() {
 }
 
 // leave undoes what a screen does to a terminal: the mouse, bracketed paste,
-// the hidden cursor, the alternate screen, colours.
-const leave = "\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?25h\x1b[?1049l\x1b[0m\r"
+// the hidden cursor, lines that do not wrap, the alternate screen, colours.
+const leave = "\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?7h\x1b[?25h\x1b[?1049l\x1b[0m\r"
 
 // shownWords is how many lines of the runtime's last words are of use.
 const shownWords = 12

@@ -24,11 +24,7 @@ func (x *exchange) refuse(refusal Refusal) {
 	form := preferred(strings.Join(x.request.Header.Values("Accept"), ","))
 	body, explained := "", false
 	if x.develop != nil && x.develop.Explain != nil {
-		refused := Refused{Route: x.routeName(), Status: refusal.Status, Form: form, RequestID: h.Get("X-Request-Id"), Began: x.began}
-		if x.backend != nil {
-			refused.Worker = x.backend.pid
-		}
-		body, explained = x.develop.Explain(x.leaving, refused)
+		body, explained = x.develop.Explain(x.routeName(), refusal.Status, form, h.Get("X-Request-Id"))
 	}
 	if !explained {
 		body = refusal.write(form, h.Get("X-Request-Id"))

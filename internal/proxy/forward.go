@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	"tqserver/internal/message"
-	"tqserver/internal/recovered"
 	"tqserver/internal/upstream"
 	"tqserver/internal/wire"
 )
@@ -20,7 +19,6 @@ func (x *exchange) forward() {
 	wire.WhenGone(x.request, x.cutNow)
 	resp, err := x.ask()
 	if err != nil {
-		recovered.Rethrow(err) // it came while the body was sent
 		x.fail(err)
 		return
 	}

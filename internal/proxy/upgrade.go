@@ -3,7 +3,6 @@ package proxy
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,7 +11,6 @@ import (
 	"strings"
 
 	"tqserver/internal/message"
-	"tqserver/internal/recovered"
 )
 
 // switchProtocols hands a client's connection and the worker's to one another,
@@ -45,18 +43,15 @@ func (x *exchange) switchProtocols(resp *http.Response) error {
 		return nil // the client left
 	}
 	ended := make(chan error, 2)
-	begin := func(to io.Writer, from io.Reader) {
-		ended <- recovered.Call(func() error { return transfer(to, from) })
+	go func() { ended <- transfer(worker, client) }() // ends when either is closed
+	go func() { ended <- transfer(client, worker) }() // the same
+	if <-ended == nil {
+		<-ended
+		return nil
 	}
-	go begin(worker, client) // ends when either is closed
-	go begin(client, worker) // the same
-	first := <-ended
-	if first != nil {
-		conn.Close()
-		worker.Close()
-	}
-	second := <-ended
-	recovered.Rethrow(errors.Join(first, second))
+	conn.Close()
+	worker.Close()
+	<-ended
 	return nil
 }
 

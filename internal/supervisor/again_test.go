@@ -95,7 +95,8 @@ func TestAHealthCheckThatTheServerHasNoMeansForCountsForNothing(t *testing.T) {
 
 func TestNothingIsBuiltByItselfWhileSavesArePaused(t *testing.T) {
 	for name, prepare := range map[string]func(*stage){
-		"the first build missed a save": func(s *stage) { s.stale, s.learns = true, time.Second },
+		"the first build missed a save": func(s *stage) { s.stale, s.took = true, time.Second },
+		"another toolchain builds":      func(s *stage) { s.mistaken, s.learns = true, time.Second },
 		"the disk is full":              func(s *stage) { s.content = "disk full" },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -61,8 +61,6 @@ type page struct {
 	learning context.CancelFunc
 	burst    burst
 	failed   string // why the newest version cannot serve
-	down     string // why none does, as far as crashes counts
-	ended    state.Ended
 	words    words
 
 	good      version // the newest good build
@@ -217,6 +215,8 @@ func (p *page) run(ctx context.Context) {
 			p.weigh()
 		case <-p.touching.C:
 			p.showTouched()
+		case <-p.awaitedBuild():
+			p.hurryBuild()
 		case <-p.awaited():
 			p.start(p.asleep)
 		case <-p.idle.C:
@@ -329,9 +329,10 @@ func (p *page) build(c change, force bool) {
 		p.publish()
 	}
 	dir, debounce := p.dir, p.cfg.debounce
+	p.hurryBuild()
 	p.aside(func() func() {
 		defer cancel()
-		res, err := p.compile(ctx, dir, force)
+		res, err := p.builder.Build(ctx, dir, force)
 		a.took = time.Since(a.began)
 		if res.Binary == "" {
 			untilSettled(ctx, c.at.Add(debounce))
@@ -346,14 +347,11 @@ func (p *page) build(c change, force bool) {
 	})
 }
 
-// compile builds when there is a slot.
-func (p *page) compile(ctx context.Context, dir string, force bool) (build.Result, error) {
-	release, err := p.slots.acquire(ctx, p.rank)
-	if err != nil {
-		return build.Result{}, err
+// hurryBuild has the build that runs go before others if people wait for it.
+func (p *page) hurryBuild() {
+	if p.entry.Held() > 0 {
+		p.hurry(p.dir)
 	}
-	defer release()
-	return p.builder.Build(ctx, dir, force)
 }
 
 // untilSettled waits for the end of a change that does not build. It may be half of
@@ -369,14 +367,6 @@ func untilSettled(ctx context.Context, end time.Time) {
 	case <-t.C:
 	case <-ctx.Done():
 	}
-}
-
-// rank says how urgent a build is. It is called from any goroutine.
-func (p *page) rank() int {
-	if p.entry.Held() > 0 {
-		return rankAwaited
-	}
-	return rankBuild
 }
 
 func gone(dir string) bool {
@@ -400,7 +390,7 @@ func (p *page) built(a *buildAttempt, res build.Result, err error) {
 		return
 	}
 	p.lastSave = a.change
-	if !res.Cached {
+	if !res.Cached && !res.Stale {
 		p.learn()
 	}
 	if err == nil {
@@ -423,10 +413,24 @@ func (p *page) built(a *buildAttempt, res build.Result, err error) {
 	default:
 		p.goodBuild(a, res.Binary, attempt)
 	}
-	if p.again != nil && p.building == nil {
+	if res.Doubt != nil && !errors.Is(res.Doubt, build.ErrNoGo) {
+		p.tell(slog.LevelWarn, "cannot tell what the page is made of", slog.String("err", res.Doubt.Error()))
+	}
+	switch {
+	case p.building != nil:
+	case p.again != nil:
 		p.build(*p.again, false)
+	case res.Stale && err == nil:
+		p.overtaken()
 	}
 	p.settle(false)
+}
+
+// overtaken builds once more what has changed while it was built, if nobody says
+// so.
+func (p *page) overtaken() {
+	p.superseded++
+	p.buildIn(pauseBefore(p.superseded), change{at: time.Now(), stale: true})
 }
 
 func (p *page) buildFailed() {
@@ -536,29 +540,23 @@ func (p *page) answers() version {
 	return version{}
 }
 
-// learn asks what the newest build was made of, when nothing else is to do.
+// learn finds out how to build the page faster, when nothing else is to do.
 func (p *page) learn() {
 	ctx, cancel := context.WithCancel(p.life) // ended by the next build, at the latest in close
 	p.learning = cancel
 	dir := p.dir
 	p.aside(func() func() {
 		defer cancel()
-		release, err := p.slots.acquire(ctx, func() int { return rankLearn })
-		if err != nil {
-			return func() {}
-		}
-		defer release()
 		stale, err := p.builder.Learn(ctx, dir)
 		return func() {
 			switch {
 			case ctx.Err() == context.Canceled && err != nil, errors.Is(err, build.ErrNoGo), p.closing:
 			case err != nil:
-				p.tell(slog.LevelWarn, "cannot tell what the page is made of", slog.String("err", err.Error()))
+				p.tell(slog.LevelWarn, "cannot write down how the page was built", slog.String("err", err.Error()))
 			case !stale:
 				p.superseded = 0
 			case p.building == nil && !p.stopped: // or else one is under way that will tell of itself
-				p.superseded++
-				p.buildIn(pauseBefore(p.superseded), change{at: time.Now(), stale: true})
+				p.overtaken()
 			}
 		}
 	})
@@ -641,15 +639,12 @@ func (p *page) publish() {
 // state is what the world may see of the page.
 func (p *page) state() state.Page {
 	s := state.Page{
-		Route: p.route, Dir: p.show(p.dir), Build: p.shown, Restarts: p.restarts, Next: p.next, Problem: p.failed, LastWords: p.words.text, Ended: p.ended, Log: p.show(p.out.path()),
+		Route: p.route, Dir: p.show(p.dir), Build: p.shown, Restarts: p.restarts, Next: p.next, Problem: p.failed, LastWords: p.words.text, Log: p.show(p.out.path()),
 		Assets: p.assets, AssetFiles: p.assetFiles,
 		Phase: phase(facts{
 			stopped: p.stopped, building: p.building != nil, starting: p.starting != nil, portless: p.portless != nil,
 			failed: p.failed != "", serving: p.serving != nil, asleep: p.asleep != nil, crashed: !p.next.IsZero(),
 		}),
-	}
-	if s.Problem == "" && p.serving == nil && p.crashes > 0 {
-		s.Problem = p.down
 	}
 	if p.conflict != "" {
 		s.Problem = p.conflict

@@ -55,13 +55,64 @@ func TestASaveDuringABuildStartsItAgain(t *testing.T) {
 }
 
 func TestABuildThatIsUnderWayIsNotRepeatedBecauseTheOneBeforeWasStale(t *testing.T) {
-	perform(t, func(s *stage) { s.stale, s.learns = true, 100*time.Millisecond }, func(s *stage) {
+	perform(t, func(s *stage) { s.mistaken, s.learns = true, 100*time.Millisecond }, func(s *stage) {
 		s.after(250 * time.Millisecond)
 		s.save("v2")
 		s.after(210 * time.Millisecond)
 		s.serves("v2")
 		if s.built() != 2 || s.state().Build.Trigger == "" {
 			t.Errorf("it took %d builds, the last because of %q", s.built(), s.state().Build.Trigger)
+		}
+	})
+}
+
+func TestABuildThatAChangeOvertookIsRepeated(t *testing.T) {
+	perform(t, func(s *stage) { s.stale = true }, func(s *stage) {
+		s.after(100 * time.Millisecond)
+		s.set(func() { s.content = "v2" }) // and nobody says so
+		s.after(110 * time.Millisecond)
+		s.serves("v1")
+		s.after(200 * time.Millisecond)
+		s.serves("v2")
+		s.after(time.Minute)
+		if s.built() != 2 {
+			t.Errorf("there were %d builds", s.built())
+		}
+	})
+}
+
+func TestWhatEachBuildOvertakesIsNotBuiltWithoutAPause(t *testing.T) {
+	perform(t, func(s *stage) { s.everStale = true }, func(s *stage) {
+		s.after(5 * time.Minute)
+		if n := s.built(); n < 5 || n > 25 {
+			t.Errorf("in five minutes there were %d builds", n)
+		}
+		s.set(func() { s.everStale = false })
+		s.after(time.Minute)
+		n := s.built()
+		s.after(time.Hour)
+		if s.built() != n {
+			t.Error("it is still built")
+		}
+	})
+}
+
+func TestABuildIsToldThatPeopleWait(t *testing.T) {
+	perform(t, func(s *stage) { s.took = time.Second }, func(s *stage) {
+		s.after(100 * time.Millisecond)
+		if s.hurried() != 0 {
+			t.Error("nobody waits")
+		}
+		leave := s.wait()
+		defer leave()
+		if s.hurried() == 0 {
+			t.Error("the build does not know that somebody waits")
+		}
+		n := s.hurried()
+		s.save("v2")
+		s.after(0)
+		if s.hurried() == n {
+			t.Error("the next build does not know that somebody waits")
 		}
 	})
 }

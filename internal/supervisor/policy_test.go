@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"tqserver/internal/config"
@@ -133,44 +132,6 @@ func TestTheOwnerOfAPortIsKnown(t *testing.T) {
 	if owns(1, port) {
 		t.Error("process 1 owns it")
 	}
-}
-
-func TestWhoPeopleWaitForGoesFirst(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSlots(1)
-		release, _ := s.acquire(t.Context(), func() int { return rankBuild })
-		var order []string
-		for _, w := range []struct {
-			name string
-			rank int
-		}{{"learn", rankLearn}, {"first build", rankBuild}, {"second build", rankBuild}, {"awaited", rankAwaited}} {
-			go func() {
-				release, err := s.acquire(t.Context(), func() int { return w.rank })
-				if err == nil {
-					order = append(order, w.name)
-					release()
-				}
-			}()
-			synctest.Wait()
-		}
-		gone, cancel := context.WithCancel(t.Context())
-		go func() {
-			if _, err := s.acquire(gone, func() int { return rankAwaited }); err == nil {
-				t.Error("who left got a slot")
-			}
-		}()
-		synctest.Wait()
-		cancel()
-		synctest.Wait()
-		release()
-		synctest.Wait()
-		if want := []string{"awaited", "first build", "second build", "learn"}; !slices.Equal(order, want) {
-			t.Errorf("got %v", order)
-		}
-		if s.free != 1 {
-			t.Errorf("%d slots are free", s.free)
-		}
-	})
 }
 
 func TestAPortHeldOnAnotherAddressIsSkipped(t *testing.T) {

@@ -43,6 +43,14 @@ func (p *page) awaited() <-chan struct{} {
 	return p.asked
 }
 
+// awaitedBuild fires when people begin to wait for a page that is being built.
+func (p *page) awaitedBuild() <-chan struct{} {
+	if p.building == nil {
+		return nil
+	}
+	return p.asked
+}
+
 // lookIdle has the page sleep if nobody has asked for it long enough, and looks
 // again later if it may have to.
 func (p *page) lookIdle() {

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -106,12 +105,12 @@ type house struct {
 	store   *state.Store
 	builder builder
 	ports   *ports
-	slots   *slots
 	dev     atomic.Bool
 	paused  atomic.Bool // nothing is built because files changed
 	missed  atomic.Bool // some did meanwhile
 	openLog func(name config.LogFile, page string) Log
 
+	hurry func(dir string) // has a build go before others
 	spawn func(process.Spec) (c child, pid int, err error)
 	probe func(ctx context.Context, port int) error
 	usage func(pid int) (process.Usage, error)
@@ -154,10 +153,15 @@ func New(opts Options) (*Supervisor, error) {
 		house: &house{
 			root: cfg.Root, store: opts.Store, builder: b, openLog: opts.OpenLog,
 			ports: newPorts(cfg.Workers.PortRangeStart, cfg.Workers.PortRangeEnd),
-			slots: newSlots(runtime.NumCPU()),
-			probe: newProber().probe, usage: process.Sample, owns: owns, taken: taken,
+			hurry: b.Hurry, probe: newProber().probe, usage: process.Sample, owns: owns, taken: taken,
 			spawn: func(spec process.Spec) (child, int, error) {
+				if err := b.Secure(); err != nil {
+					return nil, 0, err
+				}
 				p, err := parent.Start(spec)
+				if errors.Is(err, fs.ErrPermission) {
+					err = fmt.Errorf("%w: let workers.temp_dir name a folder from which programs may be run, not on a file system that is mounted noexec", err)
+				}
 				if err != nil {
 					return nil, 0, err
 				}
@@ -205,6 +209,7 @@ func (s *Supervisor) Changed(paths []string) {
 // has been seen to and every process is gone. Call it once.
 func (s *Supervisor) Run(ctx context.Context) error {
 	defer close(s.ended)
+	defer s.build.Close()
 	defer s.parent.Close()
 	defer s.sample(ctx)()
 	defer s.actors.Wait()
@@ -330,6 +335,11 @@ func (s *Supervisor) discover(ctx context.Context) {
 	}
 	for route, dir := range wanted {
 		if s.pages[route] == nil {
+			s.build.Expect(dir)
+		}
+	}
+	for route, dir := range wanted {
+		if s.pages[route] == nil {
 			s.add(ctx, route, dir)
 			changed = true
 		}
@@ -426,7 +436,6 @@ func (s *Supervisor) conflictText(c router.Conflict) string {
 }
 
 func (s *Supervisor) add(ctx context.Context, route, dir string) {
-	s.build.Track(dir)
 	ctx, cancel := context.WithCancel(ctx)
 	p := &running{page: newPage(s.house, route, dir, s.settings(route, dir)), cancel: cancel, folder: dir}
 	s.pages[route] = p

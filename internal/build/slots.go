@@ -1,4 +1,4 @@
-package supervisor
+package build
 
 import (
 	"context"
@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// slots bounds how many builds run at once and says whose turn it is.
+// slots bounds how many pages look for a binary at once and says whose turn it is.
 type slots struct {
 	mu    sync.Mutex // guards free and queue
 	free  int
@@ -21,9 +21,8 @@ type turn struct {
 
 // Ranks, asked when a slot comes free.
 const (
-	rankAwaited = iota // people wait for the page
-	rankBuild
-	rankLearn
+	rankHurried = iota // people wait for the page
+	rankOther
 )
 
 func newSlots(n int) *slots { return &slots{free: n} }

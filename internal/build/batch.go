@@ -1,0 +1,184 @@
+package build
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// One go command for several pages. It is told to write nothing: of two pages
+// with the same last element of their paths, as all index pages are, it would
+// leave one program. It keeps its work folder, and says when a program in there
+// is complete (go help build, -work and -x), so that no page waits for another.
+// What it does not make is built alone: that says why, and depends on none of
+// this.
+
+// together is a go command for several pages.
+type together struct {
+	*Builder
+	batch *batch
+	how   how
+
+	mu       sync.Mutex // guards all below
+	listed   map[string]listing
+	work     string            // the go command's
+	pages    map[string]*job   // by import path
+	complete map[string]string // programs to hand over, by import path
+	late     map[string]string // those that are taken when the go command has ended
+	made     bool              // there was one
+}
+
+// buildTogether builds what a batch holds, and returns when the go command has
+// ended.
+func (b *Builder) buildTogether(ctx context.Context, all *batch) {
+	t := &together{Builder: b, batch: all, how: all.jobs[0].how, complete: make(map[string]string), late: make(map[string]string)}
+	var listing sync.WaitGroup
+	listing.Go(func() { t.list(ctx) }) // ends with ctx, or by itself
+	t.build(ctx, all.jobs)
+	listing.Wait()
+	if good := t.loadable(); !t.made && len(good) > 0 && ctx.Err() == nil {
+		t.build(ctx, good) // of which one cannot be loaded the go command builds nothing
+	}
+	for _, file := range t.complete { // nobody's
+		os.Remove(file)
+	}
+}
+
+// list asks what the pages are made of.
+func (t *together) list(ctx context.Context) {
+	listed := t.Builder.list(ctx, t.how, dirsOf(t.batch.jobs))
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.listed, t.pages = listed, make(map[string]*job)
+	for _, j := range t.batch.jobs {
+		if l := listed[j.dir]; l.err == nil {
+			t.pages[l.importPath] = j
+		}
+	}
+	t.deliverLocked()
+}
+
+func dirsOf(jobs []*job) (dirs []string) {
+	for _, j := range jobs {
+		dirs = append(dirs, j.dir)
+	}
+	return dirs
+}
+
+// loadable are the pages that the go command did not refuse, if it did others.
+func (t *together) loadable() (good []*job) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, j := range t.batch.jobs {
+		if l := t.listed[j.dir]; l.err == nil && !l.incomplete {
+			good = append(good, j)
+		}
+	}
+	if len(good) == len(t.batch.jobs) {
+		return nil
+	}
+	return good
+}
+
+// build runs the go command.
+func (t *together) build(ctx context.Context, jobs []*job) {
+	work, err := os.MkdirTemp(t.dir, "work-")
+	if err != nil {
+		return
+	}
+	defer os.RemoveAll(work)
+	args := []string{"build", "-json", "-x", "-work", "-buildvcs=false", "-ldflags=" + t.how.linkerFlags(), "-o", os.DevNull}
+	dirs := dirsOf(jobs)
+	var hidden []string
+	for _, j := range jobs {
+		hidden = append(hidden, j.hidden...)
+	}
+	if len(hidden) > 0 {
+		overlay := filepath.Join(work, "overlay")
+		if t.how.hide(hidden, dirs[0], overlay) != nil {
+			return
+		}
+		args = append(args, "-overlay="+overlay)
+	}
+	cmd, err := t.command(ctx, t.how, dirs[0], work, append(args, relative(dirs)...)...)
+	if err != nil {
+		return
+	}
+	cmd.Stdout = &lines{each: t.read}
+	t.runGroup(cmd)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for path, file := range t.late {
+		t.takeLocked(path, file, os.Rename)
+	}
+	t.late = nil
+	t.deliverLocked()
+}
+
+// read reads a line of what the go command says that it does.
+func (t *together) read(line []byte) {
+	var event struct{ ImportPath, Action, Output string }
+	if json.Unmarshal(line, &event) != nil || event.Action != "build-output" {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if work, ok := strings.CutPrefix(event.Output, "WORK="); ok {
+		t.work = strings.TrimSpace(work)
+	}
+	// A program's build ID is looked for when it is complete, and not found, as
+	// the linker was asked for none.
+	said, ok := strings.CutPrefix(event.Output, "go tool buildid -w ")
+	args, err := words(strings.TrimSpace(strings.ReplaceAll(said, "$WORK", t.work)))
+	if !ok || err != nil || len(args) == 0 || filepath.Base(filepath.Dir(args[0])) != "exe" {
+		return
+	}
+	t.made = true
+	if strings.HasPrefix(t.how.linkerFlags(), "-buildid=") && t.takeLocked(event.ImportPath, args[0], os.Link) == nil {
+		t.deliverLocked()
+	} else {
+		t.late[event.ImportPath] = args[0] // it is still written to, or this disk knows no links
+	}
+}
+
+// takeLocked takes a program out of the go command's folder.
+func (t *together) takeLocked(path, file string, take func(from, to string) error) error {
+	to := t.tempName("made")
+	if err := take(file, to); err != nil {
+		return err
+	}
+	t.complete[path] = to
+	return nil
+}
+
+// deliverLocked hands over what is complete, once it is known whose it is.
+func (t *together) deliverLocked() {
+	for path, file := range t.complete {
+		if j := t.pages[path]; j != nil {
+			t.turns.deliver(t.batch, j, made{file, t.listed[j.dir]})
+			delete(t.complete, path)
+		}
+	}
+}
+
+// lines hands on what is written to it by lines.
+type lines struct {
+	each func(line []byte)
+	rest []byte
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.rest = append(l.rest, p...)
+	for {
+		line, rest, ok := bytes.Cut(l.rest, []byte("\n"))
+		if !ok {
+			return len(p), nil
+		}
+		l.each(line)
+		l.rest = rest
+	}
+}

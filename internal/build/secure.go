@@ -1,0 +1,137 @@
+package build
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// secureDir makes dir, or refuses it if somebody else could put a program
+// there that would be run, or none can be run. It returns dir without links,
+// which somebody else could set to another place later.
+func secureDir(dir string) (string, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("workers.temp_dir: %w; use a folder that you may write to", err)
+	}
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return "", fmt.Errorf("workers.temp_dir: %w", err)
+	}
+	if noexec(real) {
+		return "", fmt.Errorf("workers.temp_dir: %s lies on a file system that is mounted noexec, where no worker can be run: use a folder elsewhere, or mount it without noexec", dir)
+	}
+	return real, insecure(real)
+}
+
+// Secure reports why nothing in the folder of binaries may be run any more, as
+// somebody else could have put it there. Ask before anything of it is run.
+func (b *Builder) Secure() error { return insecure(b.temp) }
+
+// insecure says who besides the user could put a program into dir, a path
+// without links.
+func insecure(dir string) error {
+	for at := dir; ; at = filepath.Dir(at) {
+		info, err := os.Lstat(at)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // nobody finds a program there
+		}
+		if err != nil {
+			return fmt.Errorf("workers.temp_dir: %w", err)
+		}
+		if reason := exposed(at, dir, info); reason != "" {
+			return fmt.Errorf("workers.temp_dir: %s %s; what lies there is executed, so use a folder of your own", dir, reason)
+		}
+		if at == filepath.Dir(at) {
+			return nil
+		}
+	}
+}
+
+// exposed says what is wrong with dir, or with at, a folder above it.
+func exposed(at, dir string, info fs.FileInfo) string {
+	stat := info.Sys().(*syscall.Stat_t)
+	owner, mode := int(stat.Uid), info.Mode()
+	switch {
+	case mode&fs.ModeSymlink != 0:
+		return fmt.Sprintf("is reached through %s, which became a link", at)
+	case at == dir && owner != os.Getuid():
+		return fmt.Sprintf("belongs to user %d, not to you (%d)", owner, os.Getuid())
+	case at == dir && mode.Perm()&0o022 != 0:
+		return fmt.Sprintf("may be written to by others (mode %04o): chmod 0700 it", mode.Perm())
+	case owner != os.Getuid() && owner != 0:
+		return fmt.Sprintf("lies in %s, which belongs to user %d", at, owner)
+	case mode&fs.ModeSticky != 0: // only its owner can take the name of what lies there
+		return ""
+	case mode.Perm()&0o002 != 0:
+		return fmt.Sprintf("lies in %s, which everybody may write to", at)
+	case mode.Perm()&0o020 != 0 && hasACL(at):
+		return fmt.Sprintf("lies in %s, which an access control list lets others write to", at)
+	case mode.Perm()&0o020 != 0 && !ownGroup(stat.Gid):
+		return fmt.Sprintf("lies in %s, which the group %s may write to: chmod g-w it", at, groupName(stat.Gid))
+	}
+	return ""
+}
+
+// ownGroup reports whether a group is the user's alone, as many systems make one
+// for each user.
+func ownGroup(gid uint32) bool {
+	return int(gid) == os.Getgid() && alone(os.Getuid(), int(gid), "/etc/passwd", "/etc/group")
+}
+
+// alone reports whether nobody but a user is in a group, as far as the system's
+// files tell. A group that they do not know has others in it, unless it has the
+// user's number.
+func alone(uid, gid int, passwd, group string) bool {
+	me, id := strconv.Itoa(uid), strconv.Itoa(gid)
+	name, known := "", false
+	for _, f := range records(passwd) { // name:password:user:group (passwd(5))
+		switch {
+		case f[2] == me:
+			name = f[0]
+		case f[3] == id:
+			return false
+		}
+	}
+	for _, f := range records(group) { // name:password:group:members (group(5))
+		if f[2] != id {
+			continue
+		}
+		known = true
+		for member := range strings.SplitSeq(f[3], ",") {
+			if member != "" && member != name {
+				return false
+			}
+		}
+	}
+	return known || uid == gid
+}
+
+func groupName(gid uint32) string {
+	id := strconv.Itoa(int(gid))
+	if g, err := user.LookupGroupId(id); err == nil {
+		return g.Name
+	}
+	return id
+}
+
+// records returns the lines of a system's file of users or groups.
+func records(file string) (all [][]string) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if fields := strings.Split(lines.Text(), ":"); len(fields) >= 4 {
+			all = append(all, fields)
+		}
+	}
+	return all
+}

@@ -1,0 +1,139 @@
+package build
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// clauses are what in a Go file says which other files a program is made of.
+type clauses struct {
+	head    string // all of it up to the end of the imports; empty if it cannot be told
+	imports []string
+	embeds  []string // patterns
+}
+
+func clausesOf(file string) (c clauses, err error) {
+	text, err := readRegular(file)
+	if err != nil {
+		return c, err
+	}
+	files := token.NewFileSet()
+	f, err := parser.ParseFile(files, file, text, parser.ImportsOnly)
+	if err != nil {
+		return c, err
+	}
+	end := f.Name.End()
+	for _, d := range f.Decls {
+		end = max(end, d.End())
+	}
+	c.head = string(text[:files.Position(end).Offset])
+	for _, spec := range f.Imports {
+		if path, err := strconv.Unquote(spec.Path.Value); err == nil {
+			c.imports = append(c.imports, path)
+		}
+	}
+	for line := range strings.Lines(string(text)) {
+		if patterns, ok := strings.CutPrefix(strings.TrimSpace(line), "//go:embed "); ok {
+			for _, word := range moduleWord.FindAllString(patterns, -1) {
+				if bare, err := strconv.Unquote(word); err == nil {
+					word = bare
+				}
+				c.embeds = append(c.embeds, word)
+			}
+		}
+	}
+	return c, nil
+}
+
+// shape is one name for all that decides what a binary is made of, the content
+// of functions left out. While it stays, go list would say the same again.
+func (a *attempt) shape(in inputs) string {
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%s\n%s\n", a.flavour, a.tools)
+	for _, dir := range in.Dirs {
+		files, _ := os.ReadDir(dir)
+		fmt.Fprintf(sum, "%q\n", dir)
+		for _, f := range files {
+			if !isSource(f.Name()) {
+				continue
+			}
+			path := filepath.Join(dir, f.Name())
+			fmt.Fprintf(sum, "%q %v\n", f.Name(), f.Type())
+			if c, err := clausesOf(path); err == nil {
+				fmt.Fprintf(sum, "%q %q\n", c.head, c.embeds)
+			} else if filepath.Ext(path) == ".go" {
+				content, _ := digest(path)
+				fmt.Fprintf(sum, "%s\n", content)
+			}
+		}
+	}
+	fmt.Fprintf(sum, "%s\n", inputs{Files: in.Files}.snapshot().fingerprint())
+	return hex.EncodeToString(sum.Sum(nil))
+}
+
+// foresee adds to what a page is known to be made of what import clauses lead
+// to, whether it is taken or not: what is looked at before a build need not be
+// looked at by its time afterwards. The go command is the one who knows.
+func (in inputs) foresee() inputs {
+	places, seen := in.places(), make(map[string]bool)
+	all := inputs{Dirs: slices.Clone(in.Dirs), Embeds: slices.Clone(in.Embeds), Files: slices.Clone(in.Files)}
+	for i := 0; i < len(all.Dirs); i++ {
+		dir := all.Dirs[i]
+		files, _ := os.ReadDir(dir)
+		var patterns []string
+		for _, f := range files {
+			if filepath.Ext(f.Name()) != ".go" || !isSource(f.Name()) {
+				continue
+			}
+			c, err := clausesOf(filepath.Join(dir, f.Name()))
+			if err != nil {
+				continue
+			}
+			patterns = append(patterns, c.embeds...)
+			for _, path := range c.imports {
+				if seen[path] {
+					continue
+				}
+				seen[path] = true
+				for place, module := range places {
+					dir, ok := packageBelow(place, module, path)
+					if info, err := os.Stat(dir); ok && err == nil && info.IsDir() && !slices.Contains(all.Dirs, dir) {
+						all.Dirs = append(all.Dirs, dir)
+					}
+				}
+			}
+		}
+		if len(patterns) > 0 {
+			all.Embeds = append(all.Embeds, embed{dir, patterns})
+		}
+	}
+	all.Files = append(all.Files, linked(all.Dirs)...)
+	return all
+}
+
+// places are the folders of modules, and of what they keep of others, each with
+// how the paths of packages below begin.
+func (in inputs) places() map[string]string {
+	places := make(map[string]string)
+	for _, file := range in.Files {
+		dir := filepath.Dir(file)
+		switch text, err := readRegular(file); {
+		case err != nil:
+		case filepath.Base(file) == "modules.txt":
+			places[dir] = ""
+		default:
+			if m := moduleClause.FindSubmatch(text); m != nil && filepath.Ext(file) == ".mod" {
+				places[dir] = strings.Trim(string(m[1]), "\"`")
+			}
+		}
+	}
+	return places
+}

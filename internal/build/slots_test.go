@@ -1,0 +1,46 @@
+package build
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+)
+
+func TestWhoPeopleWaitForLooksFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSlots(1)
+		release, _ := s.acquire(t.Context(), func() int { return rankOther })
+		var order []string
+		for _, w := range []struct {
+			name string
+			rank int
+		}{{"first", rankOther}, {"second", rankOther}, {"awaited", rankHurried}} {
+			go func() {
+				release, err := s.acquire(t.Context(), func() int { return w.rank })
+				if err == nil {
+					order = append(order, w.name)
+					release()
+				}
+			}()
+			synctest.Wait()
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		go func() {
+			if _, err := s.acquire(gone, func() int { return rankHurried }); err == nil {
+				t.Error("who left got a slot")
+			}
+		}()
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		release()
+		synctest.Wait()
+		if want := []string{"awaited", "first", "second"}; !slices.Equal(order, want) {
+			t.Errorf("got %v", order)
+		}
+		if s.free != 1 {
+			t.Errorf("%d slots are free", s.free)
+		}
+	})
+}
