@@ -70,6 +70,7 @@ var parts = []struct {
 	{"match", (*bench).match},
 	{"forward", (*bench).forward},
 	{"reload", (*bench).reload},
+	{"cold", (*bench).cold},
 	{"pages", (*bench).pages},
 	{"demand", (*bench).demand},
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os/exec"
 	"time"
 
 	"tqserver/internal/trial"
@@ -50,10 +51,10 @@ func (p *project) editShared(edit string) error {
 }
 
 // startAll returns how long it takes from the server's start until all pages
-// answer.
-func (p *project) startAll(ctx context.Context, paths []string, text string) (time.Duration, error) {
+// answer. Each of adjust may change how it is run.
+func (p *project) startAll(ctx context.Context, paths []string, text string, adjust ...func(*exec.Cmd)) (time.Duration, error) {
 	began := time.Now()
-	if err := p.Start(ctx); err != nil {
+	if err := p.Start(ctx, adjust...); err != nil {
 		return 0, err
 	}
 	err := p.AwaitAll(ctx, paths, text)
