@@ -255,19 +255,32 @@ func (b *Builder) make(ctx context.Context, a *attempt) (out output, err error) 
 	return b.compile(ctx, a)
 }
 
-// compile has the go command make the binary, without the files of editors. If
-// one that was not known is what it blames, it is asked again without that.
+// mostAttempts bounds how often a build is made that failed for nothing of the
+// program.
+const mostAttempts = 4
+
+// compile has the go command make the binary, without the files of editors. It is
+// asked again if it blames one that was not known, or if it lost what it had
+// compiled: somebody emptied its cache.
 func (b *Builder) compile(ctx context.Context, a *attempt) (output, error) {
-	out, err := b.compileWithout(ctx, a, a.hidden, a.again)
-	if exit, ok := errors.AsType[*exitError](err); !ok || exit == nil || ctx.Err() != nil {
-		return out, err
+	hidden, plan := a.hidden, a.again
+	for attempts, looked := 1, false; ; attempts++ {
+		out, err := b.compileWithout(ctx, a, hidden, plan)
+		if _, ok := errors.AsType[*exitError](err); !ok || ctx.Err() != nil || attempts == mostAttempts {
+			return out, err
+		}
+		text := out.text()
+		blamed, blames := blamedFiles(text, a.dir)
+		switch {
+		case lostCache(text):
+		case blames && !looked:
+			hidden, looked = append(blamed, hidden...), true
+		default:
+			return out, err
+		}
+		plan = false
+		os.Remove(a.tmp)
 	}
-	blamed, any := blames(out.text(), a.dir)
-	if !any {
-		return out, err
-	}
-	os.Remove(a.tmp)
-	return b.compileWithout(ctx, a, append(blamed, a.hidden...), false)
 }
 
 // compileWithout has the go command make the binary as if files were not there.

@@ -61,9 +61,9 @@ func (in inputs) editorFiles() (files []string) {
 	return files
 }
 
-// blames returns the files of editors beside those that the go command blames
+// blamedFiles returns the files of editors beside those that the go command blames
 // for what is wrong, and whether it blames any.
-func blames(text, dir string) (files []string, any bool) {
+func blamedFiles(text, dir string) (files []string, any bool) {
 	for line := range strings.Lines(text) {
 		if !slices.ContainsFunc(strings.Fields(line), func(word string) bool {
 			name := filepath.Base(strings.Trim(word, `"':,`))

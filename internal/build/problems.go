@@ -87,6 +87,9 @@ func printable(text string) string {
 // notOfProgram returns the reason if a problem says what keeps the compiler
 // from its work, which the next save of the program does not mend.
 func notOfProgram(p state.Problem) error {
+	if lostCache(p.Message) {
+		return errors.New("the go command's cache is emptied again and again while it builds")
+	}
 	if p.File != "" {
 		return nil
 	}
@@ -99,6 +102,24 @@ func notOfProgram(p state.Problem) error {
 		return errors.New("the system killed the compiler, mostly for want of memory")
 	}
 	return nil
+}
+
+var (
+	notInStd  = regexp.MustCompile(`is not in std \(([^)]+)\)`)
+	cacheFile = regexp.MustCompile(`([/\\][0-9a-f]{2}[/\\][0-9a-f]{64}-[ad]|/pkg/mod/[^:]+): no such file or directory`)
+)
+
+// lostCache reports whether the go command says that it lacks what it had a
+// moment before, in its cache: go clean removes it from under a build. Of
+// packages of the standard library it says then that they are not there, which
+// they are.
+func lostCache(text string) bool {
+	for _, m := range notInStd.FindAllStringSubmatch(text, -1) {
+		if info, err := os.Stat(m[1]); err == nil && info.IsDir() {
+			return true
+		}
+	}
+	return cacheFile.MatchString(text)
 }
 
 // obstacle is what keeps the compiler from its work, in its words.
