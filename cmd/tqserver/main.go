@@ -31,6 +31,9 @@ func main() {
 	if server.Guard() {
 		return
 	}
+	if code, is := server.Init(); is {
+		os.Exit(code)
+	}
 	takeTurns()
 	ballast := collectSeldom()
 	code := run()

@@ -76,7 +76,8 @@ const patience = 30 * time.Second
 //	raw BYTES [leave]       send what may be no request, and print the answer
 //	file GLOB PATTERN       wait until a file has a line
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata/script", Setup: setup, Cmds: scriptCommands(), RequireUniqueNames: true})
+	root := func(string) (bool, error) { return os.Getuid() == 0, nil } // is the only condition
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", Setup: setup, Cmds: scriptCommands(), Condition: root, RequireUniqueNames: true})
 }
 
 func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
@@ -271,6 +272,9 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 	cmd := exec.Command(path, args...)
 	if files := ts.Getenv("FILES"); files != "" { // that it may open
 		cmd = exec.Command("sh", append([]string{"-c", "ulimit -n " + files + `; exec "$0" "$@"`, path}, args...)...)
+	}
+	if ts.Getenv("CONTAINER") != "" {
+		cmd = contained(path, args)
 	}
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Stdout, cmd.Stderr = out, out

@@ -113,10 +113,17 @@ func (g *guardian) close() {
 	g.ended.Wait()
 }
 
+// longestPause is before a guardian is started again whose like have ended at once.
+const longestPause = 30 * time.Second
+
 // keep reaps the guardian and starts another until close.
 func (g *guardian) keep() {
-	for pause := time.Millisecond; ; {
+	for pause := time.Millisecond; ; pause = min(2*pause, longestPause) {
+		began := time.Now()
 		g.current().Wait()
+		if time.Since(began) > longestPause {
+			pause = time.Millisecond
+		}
 		<-time.After(pause) // one that cannot live is no reason to spin
 		g.mu.Lock()
 		closed := g.closed
@@ -124,10 +131,7 @@ func (g *guardian) keep() {
 		if closed {
 			return
 		}
-		pause = min(2*pause, time.Second)
-		if g.spawn() == nil {
-			pause = time.Millisecond
-		}
+		g.spawn() // or the next time
 	}
 }
 

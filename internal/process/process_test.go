@@ -27,6 +27,9 @@ func TestMain(m *testing.M) {
 	if Guard() {
 		return
 	}
+	if code, is := Init(); is {
+		os.Exit(code)
+	}
 	if role, ok := roles[os.Getenv("TQ_TEST_ROLE")]; ok {
 		role()
 		return
@@ -36,6 +39,10 @@ func TestMain(m *testing.M) {
 }
 
 var roles = map[string]func(){
+	"first process's child": childOfFirst,
+	"exit 3":                func() { os.Exit(3) },
+	"killed":                func() { syscall.Kill(os.Getpid(), syscall.SIGKILL); wait() },
+	"stops":                 func() { syscall.Kill(os.Getpid(), syscall.SIGSTOP); fmt.Println("going on") },
 	"print": func() {
 		fmt.Println("one")
 		fmt.Fprintln(os.Stderr, "two")

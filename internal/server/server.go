@@ -59,6 +59,11 @@ type Server struct {
 // another, and has done so. Call it first in main.
 func Guard() bool { return supervisor.Guard() }
 
+// Init reports whether this is the first process of a container, and has run the
+// program as its child; code is what to exit with. Call it before anything is
+// started.
+func Init() (code int, is bool) { return supervisor.Init() }
+
 // New prepares a server. It takes the project and the port: that it has both
 // is sure when New returns. Call Run, which gives them back.
 func New(cfg *config.Config, opts Options) (*Server, error) {

@@ -132,6 +132,11 @@ func (h *house) development() bool { return h.dev.Load() }
 // another, and has done so. Call it first in main.
 func Guard() bool { return process.Guard() }
 
+// Init reports whether this is the first process of a container, and has run the
+// program as its child; code is what to exit with. Call it before anything is
+// started.
+func Init() (code int, is bool) { return process.Init() }
+
 // New returns a Supervisor. It starts the guardian of the workers; call Run,
 // which ends it.
 func New(opts Options) (*Supervisor, error) {

@@ -1,0 +1,117 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The first process of a container becomes the parent of all orphans in it, and
+// must reap them. A server cannot: to wait for just any child would take the ends
+// of workers and compilers from those who wait for them. So the first process is
+// a small parent that does nothing else, and the server is its child.
+
+// lastWait is how long those are waited for that the server left; it is the
+// guardian that may have something to do, such as to put back a terminal.
+const lastWait = time.Second
+
+// notPassed are signals that are no message to the server: what the runtime and
+// the terminal send to this process for its own.
+var notPassed = []os.Signal{syscall.SIGCHLD, syscall.SIGURG, syscall.SIGPIPE, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGWINCH}
+
+// Init reports whether this is the first process of its system or container. If
+// so it has run the program again as its child, passed signals on to it, reaped
+// orphans until it ended, and code is what to exit with. Call it before anything
+// is started.
+func Init() (code int, is bool) {
+	if os.Getpid() != 1 {
+		return 0, false
+	}
+	signals, ended := make(chan os.Signal, 16), make(chan os.Signal, 1)
+	signal.Notify(signals)
+	signal.Notify(ended, syscall.SIGCHLD)
+	child, err := startChild()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "tqserver: start the server as a child of process 1:", err)
+		return 1, true
+	}
+	for {
+		select {
+		case sig := <-signals:
+			pass(sig, child)
+		case <-ended:
+			if code, over := reap(child); over {
+				if code != 0 {
+					reapLast(ended)
+				}
+				return code, true
+			}
+		}
+	}
+}
+
+// startChild starts this program again, in a group of its own: what a terminal
+// sends to the group in its foreground must come once.
+func startChild() (pid int, err error) {
+	self, err := selfPath()
+	if err != nil {
+		return 0, err
+	}
+	attr := &syscall.SysProcAttr{Setpgid: true}
+	if group, err := unix.IoctlGetInt(0, unix.TIOCGPGRP); err == nil && group == unix.Getpgrp() {
+		attr = &syscall.SysProcAttr{Foreground: true, Ctty: 0}
+	}
+	return syscall.ForkExec(self, os.Args, &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}, Sys: attr})
+}
+
+func pass(sig os.Signal, child int) {
+	for _, not := range notPassed {
+		if sig == not {
+			return
+		}
+	}
+	syscall.Kill(child, sig.(syscall.Signal))
+}
+
+// reap reaps whoever has ended, and reports whether the child is among them, and
+// how it ended. A child that stops goes on at once: nobody else would tell it to.
+func reap(child int) (code int, over bool) {
+	for {
+		var status syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG|syscall.WUNTRACED, nil)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+		case err != nil || pid == 0:
+			return code, over
+		case pid == child && status.Stopped():
+			syscall.Kill(child, syscall.SIGCONT)
+		case pid == child && status.Signaled():
+			code, over = 128+int(status.Signal()), true
+		case pid == child && status.Exited():
+			code, over = status.ExitStatus(), true
+		}
+	}
+}
+
+// reapLast waits for those that are left, which is the guardian where the server
+// died.
+func reapLast(ended <-chan os.Signal) {
+	late := time.NewTimer(lastWait)
+	defer late.Stop()
+	for {
+		reap(0)
+		if err := syscall.Kill(-1, 0); errors.Is(err, syscall.ESRCH) {
+			return // nobody is left but this process
+		}
+		select {
+		case <-ended:
+		case <-late.C:
+			return
+		}
+	}
+}
