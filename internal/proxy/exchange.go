@@ -29,13 +29,14 @@ type exchange struct {
 	cutNow func()           // attempt.Cut
 	room   []upstream.Field // for those that the worker is told
 
-	mu    sync.Mutex // guards all below
-	timed bool       // something must move
-	limit time.Time  // until which something must
-	idle  *time.Timer
-	fires time.Time // when idle does, no later than limit; zero if it does not
-	taken taken     // by the client
-	over  bool
+	mu     sync.Mutex // guards all below
+	timed  bool       // something must move
+	limit  time.Time  // until which something must
+	idle   *time.Timer
+	fires  time.Time // when idle does, no later than limit; zero if it does not
+	taken  taken     // by the client
+	unread int       // by the worker, at the last look
+	over   bool
 }
 
 // errand is what an exchange has of one request.
@@ -91,7 +92,7 @@ func (x *exchange) start(w http.ResponseWriter, r *http.Request, p *Proxy) {
 	x.w = &x.answer
 	x.http10, x.expects = !r.ProtoAtLeast(1, 1), r.Header.Get("Expect") != ""
 	x.mu.Lock()
-	x.over, x.taken = false, taken{}
+	x.over, x.taken, x.unread = false, taken{}, 0
 	x.mu.Unlock()
 	if r.ContentLength != 0 {
 		x.client.EnableFullDuplex() // an answer may come before the body was read
@@ -296,25 +297,35 @@ func (x *exchange) expire() {
 	x.cut(cause)
 }
 
-// lookLocked looks whether the client has taken more of what was written. The
-// kernel may hold so much of it that nothing else is seen to move for long.
+// lookLocked looks whether the client has taken more of what was written, or the
+// worker has read more. The kernel may hold so much of it that nothing else is seen
+// to move for long.
 func (x *exchange) lookLocked() {
-	client := wire.Of(x.request)
-	if client == nil || !x.answered.Load() {
-		return
-	}
-	bytes, more, ok := client.Taken()
-	if !ok {
-		return
-	}
 	now := time.Now()
-	moved := x.taken.look(bytes, now)
-	if patience := x.settings.WriteTimeout; moved && now.Add(patience).After(x.limit) {
-		x.limit = now.Add(patience)
+	moved := x.workerReadsLocked()
+	if client := wire.Of(x.request); client != nil && x.answered.Load() {
+		if bytes, more, ok := client.Taken(); ok {
+			moved = x.taken.look(bytes, now) || moved
+			if more && x.taken.until.After(x.limit) {
+				x.limit = x.taken.until
+			}
+		}
 	}
-	if more && x.taken.until.After(x.limit) {
-		x.limit = x.taken.until
+	if until := now.Add(x.settings.WriteTimeout); moved && until.After(x.limit) {
+		x.limit = until
 	}
+}
+
+// workerReadsLocked reports whether the worker has read more of the request's body
+// since the last look.
+func (x *exchange) workerReadsLocked() bool {
+	if x.body == nil || x.body.reading() {
+		return false
+	}
+	unread, ok := x.attempt.Unread()
+	moved := ok && unread != x.unread
+	x.unread = unread
+	return moved
 }
 
 // endStream ends an event stream or an upgraded connection well.

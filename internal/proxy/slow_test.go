@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -122,5 +123,42 @@ func TestWhatWasTakenIsReadAtTheSlowest(t *testing.T) {
 		if left := got.until.Sub(now); look.bytes > 0 && left != look.left {
 			t.Errorf("%d bytes after %v: %v are left, want %v", look.bytes, look.at, left, look.left)
 		}
+	}
+}
+
+// A worker that reads a body slowly is waited for, though its socket takes nothing
+// more until it has read most of what that holds.
+func TestAWorkerThatReadsSlowlyIsNotGivenUp(t *testing.T) {
+	t.Parallel()
+	s := generous
+	s.WriteTimeout = 2 * time.Second
+	f := newFront(t, s)
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for got, buf := 0, make([]byte, 800); got < 200<<10; { // at 40 kB/s
+			<-tick.C
+			n, err := r.Body.Read(buf)
+			if err != nil {
+				t.Errorf("after %d bytes: %v", got, err)
+				return
+			}
+			got += n
+		}
+		io.Copy(io.Discard, r.Body)
+		io.WriteString(w, "read")
+	})}
+	var serving sync.WaitGroup
+	serving.Go(func() { srv.Serve(l) }) // ends with srv
+	b := NewBackend(deadAddr(t), BackendOptions{Socket: l.Addr().String()})
+	t.Cleanup(func() { b.Close(); srv.Close(); serving.Wait() })
+	f.route.Serve(b)
+	resp, body := do(t, f.Client(), "POST", f.URL, string(make([]byte, 2<<20)))
+	if resp.StatusCode != http.StatusOK || body != "read" {
+		t.Errorf("%d %q", resp.StatusCode, body)
 	}
 }

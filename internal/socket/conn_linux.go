@@ -156,6 +156,11 @@ func (d *direction) send(fd uintptr) (done bool) {
 	return err != syscall.EAGAIN
 }
 
+// Control calls a function with the socket. It may be called from any goroutine.
+func (c *Conn) Control(f func(fd uintptr)) error {
+	return c.in.raw.Control(func(uintptr) { f(c.socket) })
+}
+
 // Close may be called from any goroutine, and again.
 func (c *Conn) Close() error {
 	if err := c.in.epoll.Close(); err != nil { // it waits for a read to end, as the next for a write

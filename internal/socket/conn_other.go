@@ -26,3 +26,6 @@ func NewConn(from *net.UnixConn) (*Conn, error) {
 // Await calls a function with the socket until it is done: at once, and whenever
 // something came. It is a read, and has the deadline of one.
 func (c *Conn) Await(step func(fd uintptr) (done bool)) error { return c.raw.Read(step) }
+
+// Control calls a function with the socket. It may be called from any goroutine.
+func (c *Conn) Control(f func(fd uintptr)) error { return c.raw.Control(f) }

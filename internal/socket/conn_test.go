@@ -143,3 +143,31 @@ func TestWritersTakeTurns(t *testing.T) {
 	}
 	writing.Wait()
 }
+
+func TestUnreadIsWhatTheOtherEndHasNotRead(t *testing.T) {
+	t.Parallel()
+	here, there := joined(t)
+	unread := func() (n int) {
+		here.Control(func(fd uintptr) {
+			var ok bool
+			if n, ok = Unread(fd); !ok {
+				t.Skip("this kernel does not say")
+			}
+		})
+		return n
+	}
+	if n := unread(); n != 0 {
+		t.Errorf("of nothing %d bytes are not read", n)
+	}
+	here.Write(make([]byte, 1000))
+	here.Write(make([]byte, 1000))
+	both := unread()
+	io.ReadFull(there, make([]byte, 1000))
+	if one := unread(); both < 2000 || one < 1000 || one >= both {
+		t.Errorf("%d bytes, and then %d", both, one)
+	}
+	io.ReadFull(there, make([]byte, 1000))
+	if n := unread(); n != 0 {
+		t.Errorf("of what was read %d bytes are not", n)
+	}
+}

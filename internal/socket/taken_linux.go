@@ -18,6 +18,14 @@ type tcpInfo struct {
 	_       uint32
 }
 
+// Unread returns how much of what was written the other end has not taken: of a Unix
+// socket what it has not read, with what keeping that costs.
+func Unread(fd uintptr) (bytes int, ok bool) {
+	var n int32
+	_, _, err := syscall.RawSyscall(syscall.SYS_IOCTL, fd, syscall.TIOCOUTQ, uintptr(unsafe.Pointer(&n)))
+	return int(n), err == 0
+}
+
 // Taken returns how many bytes the other end of a TCP connection has acknowledged,
 // and whether it has more to acknowledge of what was written.
 func Taken(fd uintptr) (bytes uint64, more, ok bool) {

@@ -20,6 +20,7 @@ type conn struct {
 	stream
 	pool  *Pool
 	await func(step func(fd uintptr) (done bool)) error // calls step at once, and whenever something came
+	onto  func(f func(fd uintptr)) error                // calls f with the socket
 	r     *bufio.Reader
 	since time.Time // nothing uses it; guarded by Pool.mu
 

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"tqserver/internal/socket"
 )
 
 // Field is a line of a header.
@@ -88,6 +90,18 @@ func (x *Exchange) leave() bool {
 	defer x.mu.Unlock()
 	x.conn = nil
 	return !x.cut
+}
+
+// Unread returns how much of what was sent the worker has not read yet, as its
+// socket counts. It may be called from any goroutine. Not every kernel knows.
+func (x *Exchange) Unread() (bytes int, ok bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.conn == nil {
+		return 0, false
+	}
+	err := x.conn.onto(func(fd uintptr) { bytes, ok = socket.Unread(fd) })
+	return bytes, ok && err == nil
 }
 
 // Wrote reports whether the whole header was sent: with less the worker cannot

@@ -127,14 +127,14 @@ func newConn(p *Pool, sock net.Conn) (*conn, error) {
 	c := &conn{stream: sock.(stream), pool: p}
 	switch s := sock.(type) {
 	case *socket.Conn:
-		c.await = s.Await
+		c.await, c.onto = s.Await, s.Control
 	case syscall.Conn:
 		raw, err := s.SyscallConn()
 		if err != nil {
 			sock.Close()
 			return nil, err
 		}
-		c.await = raw.Read
+		c.await, c.onto = raw.Read, raw.Control
 	}
 	c.receive, c.write = c.receiveFrom, c.writeTo
 	c.r = bufio.NewReaderSize(reader{c}, readBuffer)
