@@ -340,6 +340,9 @@ func (b *Builder) failure(dir string, out output, err error) (Result, error) {
 			return Result{}, fmt.Errorf("build %s: %w", b.show(dir), obstacle{p.Message, reason})
 		}
 	}
+	for i, p := range problems {
+		problems[i] = hinted(p, dir, b.opts.Root)
+	}
 	if len(problems) == 0 {
 		return Result{}, fmt.Errorf("build %s: %w", b.show(dir), err)
 	}

@@ -1,0 +1,111 @@
+package build
+
+import (
+	"fmt"
+	"go/version"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"tqserver/internal/state"
+)
+
+// hinted adds to a problem what to do now, where the go command's words do not
+// say it, or not where.
+func hinted(p state.Problem, dir, root string) state.Problem {
+	if hint := hint(p.Message, dir, root); hint != "" {
+		p.Message += "\n" + hint
+	}
+	return p
+}
+
+var (
+	lacksServer = regexp.MustCompile(`(no required module provides package|missing go\.sum entry for module providing package|malformed module path|unrecognized import path|package) "?tqserver(/|\b).*`)
+	suggests    = regexp.MustCompile(`(?m)(to add it|to add|to update it):\n\s*(go \S.*)$`)
+)
+
+func hint(message, dir, root string) string {
+	mod := nearest(dir, "go.mod")
+	switch {
+	case strings.Contains(message, "go.mod file not found"):
+		return fmt.Sprintf("A page belongs to a module: run \"go mod init NAME\" in %s, with a name of your choice.", folderNamed(root, root))
+	case mod == "":
+	case strings.Contains(message, "module tqserver provides package tqserver/") && strings.Contains(message, "replaced but not required"):
+		return fmt.Sprintf("Add this line to %s: require tqserver v0.0.0", show(mod, root))
+	case lacksServer.MatchString(message) && !isServer(mod) && !strings.Contains(message, "replacement directory"):
+		return fmt.Sprintf("No server offers the module tqserver, as its path has no dot. Add these lines to %s, with the folder of tqserver's source: require tqserver v0.0.0, and replace tqserver => FOLDER. Or keep the page in a folder of tqserver's own module.", show(mod, root))
+	case strings.Contains(message, "updates to go.mod needed"):
+		if line := lowGoLine(mod, root); line != "" {
+			return line
+		}
+	}
+	m := suggests.FindStringSubmatch(message)
+	if m == nil {
+		return ""
+	}
+	at := filepath.Dir(mod)
+	if strings.HasPrefix(m[2], "go work") {
+		at = filepath.Dir(nearest(dir, "go.work"))
+	}
+	return fmt.Sprintf("Run \"%s\" in %s.", m[2], folderNamed(at, root))
+}
+
+// isServer reports whether a go.mod is of tqserver itself.
+func isServer(mod string) bool {
+	text, _ := readRegular(mod)
+	m := moduleClause.FindSubmatch(text)
+	return m != nil && string(m[1]) == "tqserver"
+}
+
+// lowGoLine says which line of a go.mod is to be changed because a module that it
+// takes from a folder needs a newer Go; empty if there is none.
+func lowGoLine(mod, root string) string {
+	own := goLine(mod)
+	files := make(map[string]bool)
+	addModule(files, mod)
+	for file := range files {
+		if filepath.Base(file) != "go.mod" || file == mod {
+			continue
+		}
+		if needs := goLine(file); needs != "" && version.Compare("go"+own, "go"+needs) < 0 {
+			return fmt.Sprintf("%s says go %s, and %s needs go %s: change that line to \"go %s\", or run \"go mod tidy\" in %s.", show(mod, root), own, show(file, root), needs, needs, folderNamed(filepath.Dir(mod), root))
+		}
+	}
+	return ""
+}
+
+var goClause = regexp.MustCompile(`(?m)^\s*go\s+(\d\S*)`)
+
+// goLine is the version that a go.mod names.
+func goLine(mod string) string {
+	text, err := readRegular(mod)
+	if err != nil {
+		return ""
+	}
+	if m := goClause.FindSubmatch(text); m != nil {
+		return string(m[1])
+	}
+	return "1.16" // what a module without the line is taken for (Modules reference, go directive)
+}
+
+// nearest returns the file of a name in dir or the nearest folder above it; empty
+// if there is none.
+func nearest(dir, name string) string {
+	for ; ; dir = filepath.Dir(dir) {
+		file := filepath.Join(dir, name)
+		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() {
+			return file
+		}
+		if dir == filepath.Dir(dir) {
+			return ""
+		}
+	}
+}
+
+func folderNamed(dir, root string) string {
+	if dir == root {
+		return "the project's folder"
+	}
+	return show(dir, root)
+}
