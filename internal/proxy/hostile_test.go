@@ -95,6 +95,68 @@ func TestAHostileHeaderCostsWhatAnyOtherDoes(t *testing.T) {
 	}
 }
 
+// hostileAnswers are headers of 900 kB that a worker may send.
+func hostileAnswers() map[string]string {
+	const size = 900 << 10
+	fill := func(s string) string { return strings.Repeat(s, size/len(s)) }
+	fields := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, "z%d: 1\r\n", i)
+		}
+		return b.String()
+	}
+	answer := func(fields string) string {
+		return "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + fields + "\r\n"
+	}
+	return map[string]string{
+		"plain":                         answer("X: " + fill("x") + "\r\n"),
+		"commas in Connection":          answer(fields(240) + "Connection: " + fill(",") + "\r\n"),
+		"a name in Connection":          answer(fields(240) + "Connection: " + fill("z239,") + "\r\n"),
+		"commas in Upgrade":             answer("Connection: upgrade\r\nUpgrade: " + fill(",") + "\r\n"),
+		"commas in Trailer":             answer("Transfer-Encoding: chunked\r\nTrailer: "+fill(",")+"\r\n") + "0\r\n\r\n",
+		"a name in Trailer":             answer("Transfer-Encoding: chunked\r\nTrailer: "+fill("z,")+"\r\n") + "0\r\n\r\n",
+		"a line in many":                answer("X: y\r\n" + fill(" \r\n")),
+		"spaces before a line ends":     answer("X: " + fill(" ") + "\r\n x\r\n"),
+		"more fields than there may be": answer(fill("z: 1\r\n")),
+		"trailers":                      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: " + fill("x") + "\r\n\r\n",
+		"extensions":                    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + fill("1;"+strings.Repeat("x", 1000)+"\r\na\r\n") + "0\r\n\r\n",
+	}
+}
+
+func TestAHostileAnswerCostsWhatAnyOtherDoes(t *testing.T) {
+	f := newFront(t, generous)
+	all := hostileAnswers()
+	f.route.Serve(newWorker(t, func(w http.ResponseWriter, r *http.Request) {
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		io.WriteString(c, all[r.Header.Get("X-Which")])
+	}))
+	took := func(name string) time.Duration {
+		began := time.Now()
+		c, r := dial(t, f.addr(), "GET / HTTP/1.1\r\nHost: x\r\nX-Which: "+name+"\r\nConnection: close\r\n\r\n")
+		defer c.Close()
+		if _, err := io.Copy(io.Discard, r); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		return time.Since(began)
+	}
+	for name := range all {
+		plain, cost := time.Hour, time.Hour
+		for range 7 {
+			plain = min(plain, took("plain"))
+			cost = min(cost, took(name))
+		}
+		if cost > 20*plain {
+			t.Errorf("%s: %v, and a plain header %v", name, cost, plain)
+		}
+	}
+}
+
 func BenchmarkHostileHeader(b *testing.B) {
 	send := hostileFront(b)
 	for name, request := range hostile() {
