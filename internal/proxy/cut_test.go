@@ -45,6 +45,31 @@ func TestWhatCameOfACutAnswerReachesTheClient(t *testing.T) {
 	}
 }
 
+// The end of the connection is where a body ends that has neither a length nor
+// chunks, so that a cut must look otherwise.
+func TestACutAnswerOfHTTP10IsNoWholeOne(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, generous)
+	for name, sends := range map[string]string{
+		"a part":  "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\nhalf of it\r\n",
+		"no part": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+		"much":    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000\r\n" + strings.Repeat("x", 64<<10) + "\r\n",
+		"whole":   "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\nall of it.\r\n0\r\n\r\n",
+	} {
+		f.route.Serve(newRawWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {
+			readHead(r)
+			io.WriteString(c, sends)
+		}))
+		_, r := dial(t, f.addr(), "GET / HTTP/1.0\r\n\r\n")
+		head := readHead(r)
+		body, err := io.ReadAll(r)
+		want := map[string]int{"a part": 10, "much": 64 << 10, "whole": 10}[name]
+		if !strings.HasPrefix(head, "HTTP/1.0 200 ") || len(body) != want || (name == "whole") != (err == nil) {
+			t.Errorf("%s: %q, %d bytes, %v; want %d", name, head, len(body), err, want)
+		}
+	}
+}
+
 // unflushed is what decodes an answer in a goroutine of its own: it has no use for
 // a flush.
 type unflushed struct{ http.ResponseWriter }

@@ -38,6 +38,7 @@ type Conn struct {
 	hurried bool  // the time for a header has begun
 	err     error // what is wrong with the next byte of a body
 	unread  bool  // part of a body is, and will stay so
+	reset   bool  // the client must see that its answer is not whole
 
 	// A read of the socket.
 	receives func(fd uintptr) (done bool) // bound once, so that a read allocates nothing
@@ -515,6 +516,25 @@ func (c *Conn) linger() {
 			return
 		}
 	}
+}
+
+// breakOff has the connection closed by a reset, when the client has taken what was
+// sent, as the kernel throws the rest away.
+func (c *Conn) breakOff() {
+	patience := time.NewTimer(lingerTime)
+	defer patience.Stop()
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for more := true; more; {
+		select {
+		case <-look.C:
+			more = false
+			c.raw.Control(func(fd uintptr) { _, more, _ = socket.Taken(fd) })
+		case <-patience.C:
+			more = false
+		}
+	}
+	c.tcp.SetLinger(0)
 }
 
 // LocalAddr is the server's address.

@@ -401,6 +401,7 @@ func (w *response) abort() {
 	}
 	if w.composed && w.fault == nil {
 		w.c.finish(w.out)
+		w.c.reset = !w.chunked && w.length < 0 && !w.isHead && hasBody(w.status) // else the end of the connection would be that of the body
 	}
 	w.leave()
 	w.endBody()

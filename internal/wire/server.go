@@ -177,6 +177,8 @@ func (c *Conn) serve(ctx context.Context, h http.Handler, panicked func(error)) 
 	switch {
 	case c.stage.Load() == hijacked: // who has it closes it
 		return
+	case c.reset:
+		c.breakOff()
 	case c.refused.Load() != nil, c.unanswered():
 		c.linger()
 	}
