@@ -64,7 +64,7 @@ func TestAClientThatReadsSlowlyIsNotGivenUp(t *testing.T) {
 			tick := time.NewTicker(20 * time.Millisecond)
 			defer tick.Stop()
 			got := 0
-			for buf := make([]byte, 2<<10); got < size/4; { // at 100 kB/s, and the buffers hold as much again
+			for buf := make([]byte, 2<<10); got < size/8; { // at 100 kB/s, and the buffers hold twice as much
 				<-tick.C
 				n, err := c.Read(buf)
 				if err != nil {
@@ -140,14 +140,14 @@ func TestAWorkerThatReadsSlowlyIsNotGivenUp(t *testing.T) {
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
-		for got, buf := 0, make([]byte, 800); got < 200<<10; { // at 40 kB/s
+		const rate = 40 << 10
+		for got, began := int64(0), time.Now(); got < 4*rate; {
 			<-tick.C
-			n, err := r.Body.Read(buf)
-			if err != nil {
+			n, err := io.CopyN(io.Discard, r.Body, max(1, int64(time.Since(began).Seconds()*rate)-got))
+			if got += n; err != nil {
 				t.Errorf("after %d bytes: %v", got, err)
 				return
 			}
-			got += n
 		}
 		io.Copy(io.Discard, r.Body)
 		io.WriteString(w, "read")

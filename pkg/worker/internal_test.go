@@ -63,12 +63,12 @@ func TestAWriteIsInterruptedOnlyWhenNothingIsTaken(t *testing.T) {
 			there.SetReadBuffer(64 << 10)
 			extended := make(chan struct{}, 1<<10)
 			c := portConn{newConn(here, &Runtime{WriteTimeout: 1})}
-			c.out.timeout = 300 * time.Millisecond
+			c.out.timeout = time.Second
 			c.out.set = func(at time.Time) error {
 				extended <- struct{}{}
 				return here.SetWriteDeadline(at)
 			}
-			const taken = 4 << 20 // more than the kernel's buffers hold
+			const taken = 3 << 19 // more than the kernel's buffers hold
 			read := make(chan []byte)
 			go func() { // ends with here
 				var got bytes.Buffer
