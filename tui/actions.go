@@ -151,7 +151,7 @@ func (m *model) hit(forward bool) cmd {
 	m.focus = inLogs
 	switch {
 	case v.query == "":
-		return m.say(fmt.Sprintf("nothing to look for: %s first", m.keys.key("search")))
+		return m.say(fmt.Sprintf("no search yet: press %s first", m.keys.key("search")))
 	case !v.seek(r, forward, false, m.logRows()):
 		return m.say("not found: " + v.query)
 	}
@@ -332,7 +332,7 @@ func (m *model) pointed(msg tea.MouseMsg) cmd {
 // quit ends the server in order. It asks first if somebody would wait for it.
 func (m *model) quit() cmd {
 	if m.leaving {
-		return m.say(fmt.Sprintf("it ends already; %s ends it now", m.keys.key("quit-now")))
+		return m.say(fmt.Sprintf("already shutting down; %s stops at once", m.keys.key("quit-now")))
 	}
 	if m.inFlight() > 0 {
 		m.overlay = farewell{}

@@ -73,8 +73,8 @@ func bindings() []binding {
 		{"previous-error", []string{"["}, "", "previous build error", everywhere, (*model).previousError},
 		{"sort", []string{"S"}, "", "sort: route, attention, req/s, p95, memory", inRoutes, (*model).sortRoutes},
 		{"quit-now", []string{"Q"}, "", "quit at once: requests under way are cut", everywhere, (*model).quitNow},
-		{"suspend", []string{"ctrl+z"}, "", "suspend; the server stands still until fg", everywhere, (*model).suspend},
-		{"redraw", []string{"ctrl+l"}, "", "draw the screen anew", everywhere, (*model).redraw},
+		{"suspend", []string{"ctrl+z"}, "", "suspend the server too, until fg", everywhere, (*model).suspend},
+		{"redraw", []string{"ctrl+l"}, "", "redraw the screen", everywhere, (*model).redraw},
 	}
 }
 

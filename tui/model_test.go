@@ -84,7 +84,7 @@ func TestQuitAsksOnlyIfSomebodyWouldWait(t *testing.T) {
 	for route := range m.loads {
 		m.take(state.Update{Loads: []state.Load{{Page: route}}})
 	}
-	if !strings.Contains(m.View(), "Nothing is under way any more. Quit?") {
+	if !strings.Contains(m.View(), "No requests are under way any more. Quit?") {
 		t.Errorf("it asks as if somebody waited:\n%s", m.View())
 	}
 	m, _ = screenOf(t, 120, 35, false, state.Update{})

@@ -44,10 +44,10 @@ func (m *model) toClipboard(text, what string) cmd {
 			c := exec.Command(tool[0], tool[1:]...)
 			c.Stdin = strings.NewReader(text)
 			if c.Run() == nil {
-				return toastMsg(fmt.Sprintf("copied %s, with %s", what, tool[0]))
+				return toastMsg(fmt.Sprintf("copied %s with %s", what, tool[0]))
 			}
 		}
-		return toastMsg(fmt.Sprintf("copied %s, by the terminal (OSC 52)", what))
+		return toastMsg(fmt.Sprintf("copied %s through the terminal (OSC 52)", what))
 	}
 }
 
@@ -74,7 +74,7 @@ func (m *model) openBrowser() cmd {
 		}
 		c := exec.Command(name, url)
 		if err := c.Start(); err != nil {
-			return toastMsg(fmt.Sprintf("no browser to open %s with: %v", url, err))
+			return toastMsg(fmt.Sprintf("cannot open %s in a browser: %v", url, err))
 		}
 		go c.Wait() // ends with the browser's launcher
 		return toastMsg("opened " + url)

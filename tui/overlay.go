@@ -216,7 +216,7 @@ func (farewell) key(m *model, msg tea.KeyMsg) cmd {
 }
 
 func (farewell) render(m *model) (string, []string) {
-	question := "Nothing is under way any more. Quit?"
+	question := "No requests are under way any more. Quit?"
 	if n := m.inFlight(); n > 0 {
 		question = plural(n, "request is", "requests are") + " under way. Quit when they are done?"
 	}
@@ -280,7 +280,7 @@ func (c *commands) key(m *model, msg tea.KeyMsg) cmd {
 		c.at = max(0, min(c.at+1, len(found)-1))
 	case tea.KeyEnter:
 		if len(found) == 0 {
-			return m.say("no command is called that")
+			return m.say("no such command")
 		}
 		m.overlay = nil
 		return found[min(c.at, len(found)-1)].act(m)

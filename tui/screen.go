@@ -347,10 +347,10 @@ func (m *model) paint(parts []string) string {
 func (m *model) farewell() string {
 	n := m.inFlight()
 	if n == 0 {
-		return "ends: the workers stop"
+		return "shutting down: stopping the workers"
 	}
 	leftOver := max(0, m.server.StopBy.Sub(m.now)).Round(time.Second)
-	return fmt.Sprintf("ends: %s under way, %s left · %s to stop now", plural(n, "request", "requests"), leftOver, m.keys.key("quit-now"))
+	return fmt.Sprintf("shutting down: %s under way, %s left · %s to stop now", plural(n, "request", "requests"), leftOver, m.keys.key("quit-now"))
 }
 
 func (m *model) routesTitle(w int) string {
@@ -379,14 +379,14 @@ func (m *model) logTitle(w int) string {
 func (m *model) routesPane() routesPane {
 	empty := "no pages yet: save a Go program as pages/index/main.go"
 	if m.filter != "" {
-		empty = "no route has " + clean(m.filter) + " in it; esc shows all"
+		empty = "no route contains " + clean(m.filter) + "; esc shows all"
 	}
 	return routesPane{look: m.look, rows: m.table(), selected: m.selected, now: m.now, empty: empty}
 }
 
 func (m *model) logPane() logPane {
 	v, r := m.view()
-	empty := "nothing was printed yet"
+	empty := "no output yet"
 	if len(v.shown) == 0 && r.first < r.next {
 		empty = "no line passes the filters"
 	}

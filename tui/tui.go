@@ -62,7 +62,7 @@ func Run(ctx context.Context, src state.Source, opts Options) (atOnce bool, err 
 		err = nil
 	}
 	if err = cmp.Or(err, m.broken); err != nil {
-		err = fmt.Errorf("the screen ended: %w", err)
+		err = fmt.Errorf("the screen failed: %w", err)
 	}
 	return m.atOnce, err
 }

@@ -317,5 +317,5 @@ func (w *world) press(ts *testscript.TestScript, kind string, n int) {
 // warnings are lines that tell of connections that could not be accepted.
 func (w *world) warnings() int {
 	text, _ := os.ReadFile(w.out)
-	return strings.Count(string(text), "could not be accepted")
+	return strings.Count(string(text), "cannot accept connections")
 }

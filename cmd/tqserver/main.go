@@ -46,11 +46,11 @@ func main() {
 func run() int {
 	flags := flag.NewFlagSet("tqserver", flag.ContinueOnError)
 	file := flags.String("config", defaultConfig, "path to the configuration `FILE`; the folder above its config/ is the project")
-	quiet := flags.Bool("quiet", false, "print nothing on stdout and stderr; log files are written as ever")
-	dev := flags.Bool("dev", false, "development aids on, also without a terminal")
+	quiet := flags.Bool("quiet", false, "print nothing on stdout and stderr; log files are written as usual")
+	dev := flags.Bool("dev", false, "turn on development aids, also without a terminal")
 	version := flags.Bool("version", false, "print the version and exit")
 	flags.Usage = func() {
-		fmt.Fprintf(flags.Output(), "Usage: tqserver [options]\n\nServes the pages of a project, building and replacing them as they are saved.\n\nOptions:\n")
+		fmt.Fprintf(flags.Output(), "Usage: tqserver [options]\n\nServes the pages of a project, and builds and replaces them when they are saved.\n\nOptions:\n")
 		flags.PrintDefaults()
 	}
 	switch err := flags.Parse(os.Args[1:]); {

@@ -41,7 +41,7 @@ const (
 // has it.
 const gone = 499
 
-var errBehind = errors.New("requests end faster than they can be written down")
+var errBehind = errors.New("requests end faster than the access log can be written")
 
 // Record is a request that has ended. Its strings are as they came.
 type Record struct {

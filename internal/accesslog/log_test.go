@@ -247,7 +247,7 @@ func TestTheScreenGetsASampleOfABusyPageAndAllOfAQuietOne(t *testing.T) {
 		if most := shareBurst + 11*shareRate; shown["/api"] > most || shown["/api"] < shareBurst || shown["/quiet"] != 100 {
 			t.Errorf("shown: %v", shown)
 		}
-		if last := l.lines[len(l.lines)-1].Text; !strings.HasPrefix(last, "… ") || !strings.HasSuffix(last, " requests are not shown here") {
+		if last := l.lines[len(l.lines)-1].Text; !strings.HasPrefix(last, "… ") || !strings.HasSuffix(last, " requests not shown") {
 			t.Errorf("the last line is %q", last)
 		}
 	})

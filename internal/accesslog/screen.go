@@ -57,7 +57,7 @@ func (w *writer) tell(now time.Time, ended bool) {
 		s.grow(now)
 		switch {
 		case s.skipped > 0 && (s.left >= shareRate || ended):
-			w.line(state.Line{Time: now, Page: page, Access: true, Text: fmt.Sprintf("… %d requests are not shown here", s.skipped)})
+			w.line(state.Line{Time: now, Page: page, Access: true, Text: fmt.Sprintf("… %d requests not shown", s.skipped)})
 			s.left--
 			s.skipped = 0
 		case s.left == shareBurst:

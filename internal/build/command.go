@@ -42,7 +42,7 @@ func (b *Builder) command(ctx context.Context, h how, dir, work string, args ...
 		return nil, ErrNoGo
 	}
 	if len(h.cacheEnv) > 0 {
-		b.sayOnce(fmt.Sprintf("the go command finds no home folder to keep what it compiles in, and keeps it in workers.temp_dir: set HOME, or GOCACHE and GOMODCACHE, to choose another place (%s)", strings.Join(h.cacheEnv, " ")))
+		b.sayOnce(fmt.Sprintf("the go command has no home folder for its caches and keeps them in workers.temp_dir: set HOME, or GOCACHE and GOMODCACHE, to choose another place (%s)", strings.Join(h.cacheEnv, " ")))
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Dir = dir

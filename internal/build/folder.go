@@ -37,7 +37,7 @@ func (b *Builder) keepFolder() error {
 		if claim != nil {
 			claim.Close()
 		}
-		return fmt.Errorf("workers.temp_dir: %s leads to %s now, and not to %s as when the server started", b.opts.TempDir, filepath.Dir(dir), filepath.Dir(b.dir))
+		return fmt.Errorf("workers.temp_dir: %s now leads to %s, not to %s as when the server started", b.opts.TempDir, filepath.Dir(dir), filepath.Dir(b.dir))
 	}
 	b.Close()
 	b.mu.Lock()

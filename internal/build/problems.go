@@ -99,7 +99,7 @@ func notOfProgram(p state.Problem) error {
 		}
 	}
 	if strings.HasSuffix(p.Message, ": signal: killed") {
-		return errors.New("the system killed the compiler, mostly for want of memory")
+		return errors.New("the system killed the compiler, probably because memory ran out")
 	}
 	return nil
 }

@@ -46,7 +46,7 @@ func insecure(dir string) error {
 			return fmt.Errorf("workers.temp_dir: %w", err)
 		}
 		if reason := exposed(at, dir, info); reason != "" {
-			return fmt.Errorf("workers.temp_dir: %s %s; what lies there is executed, so use a folder of your own", dir, reason)
+			return fmt.Errorf("workers.temp_dir: %s %s; tqserver executes what is in it, so use a folder of your own", dir, reason)
 		}
 		if at == filepath.Dir(at) {
 			return nil

@@ -65,7 +65,7 @@ func ports(s *scene) {
 	p.page("/b", 1, "")
 	p.launch()
 	routes := []string{"/", "/a", "/b"}
-	p.awaitSaid(time.Minute, "waits for a port")
+	p.awaitSaid(time.Minute, "waiting for a port")
 	waiting := ""
 	s.await(20*time.Second, "two of three pages serve", func() bool { return p.said("msg=serving ") == 2 })
 	for _, route := range routes {
@@ -320,7 +320,7 @@ func watcher(s *scene) {
 			s.do(err)
 			cmd.Path, cmd.Args = unshare, []string{"unshare", "-Ur", "sh", "-c", script, p.Program}
 		})
-		p.awaitSaid(5*time.Second, "files cannot be watched as they should: they are compared twice a second")
+		p.awaitSaid(5*time.Second, "cannot watch some files: comparing them twice a second instead")
 		p.page("/a/b/c", 2, "")
 		took[i] = p.serves("/a/b/c", 2, 20*time.Second)
 		p.page("/new", 1, "")
@@ -343,7 +343,7 @@ func (s *scene) elsewhere() {
 	}
 	s.undo = append(s.undo, func() { exec.Command("umount", "-l", pages).Run() })
 	p.start([]string{"/"})
-	p.awaitSaid(5*time.Second, "lies on FUSE")
+	p.awaitSaid(5*time.Second, "is on FUSE")
 	s.do(p.Write("there/index/main.go", pageText(2, "")))
 	took := p.serves("/", 2, 20*time.Second)
 	p.Stop()

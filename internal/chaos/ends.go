@@ -54,7 +54,7 @@ func killWorker(s *scene) {
 		s.pause(500 * time.Millisecond)
 	}
 	s.want(longest < 300*time.Millisecond, "the next answer took %v", longest)
-	s.want(p.said("the worker ended") == n && p.said("reason=crash") == n, "of %d kills %d were noticed, and %d workers started", n, p.said("the worker ended"), p.said("reason=crash"))
+	s.want(p.said("the worker exited") == n && p.said("reason=crash") == n, "of %d kills %d were noticed, and %d workers started", n, p.said("the worker exited"), p.said("reason=crash"))
 	p.load.check(func(x *exchange) bool { // what was under way on the worker, and was no GET without a byte
 		return (x.method != "GET" || x.begun) && slices.ContainsFunc(kills, func(k moment) bool { return x.began.Before(k.to) && x.ended.After(k.from) })
 	})

@@ -163,7 +163,7 @@ func badBuild(s *scene) {
 	s.pause(time.Second)
 	began := time.Now()
 	p.page("/", 2, "panic")
-	p.awaitSaid(20*time.Second, "the build before it is put back")
+	p.awaitSaid(20*time.Second, "rolling back to the previous build")
 	p.serves("/", 1, 5*time.Second)
 	back := time.Since(began)
 	s.pause(time.Second)
@@ -189,7 +189,7 @@ func badBuild(s *scene) {
 		shown = strings.Contains(page, "panic: boom")
 		return shown
 	})
-	s.want(dev.said("is put back") == 0, "in development a build was put back")
+	s.want(dev.said("rolling back") == 0, "in development a build was put back")
 	s.figure("put back and answering %.1f s after the save, %d answered meanwhile and %d not; in development the panic is shown", back.Seconds(), answered, len(failed))
 }
 

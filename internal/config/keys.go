@@ -48,7 +48,7 @@ func (d *decoder) keys(root *yaml.Node) (bindings []KeyBinding) {
 		name, value := root.Content[i], root.Content[i+1]
 		b := KeyBinding{Place: fmt.Sprintf("%s:%d", d.file, name.Line), Action: name.Value}
 		if seen[b.Action] {
-			d.problem(name.Line, b.Action, "is there twice")
+			d.problem(name.Line, b.Action, "is set twice")
 		}
 		seen[b.Action] = true
 		keys := []*yaml.Node{value}

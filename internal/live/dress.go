@@ -254,7 +254,7 @@ func (d *dressed) end(whole bool) {
 	}
 }
 
-var errCut = errors.New("the answer was cut short")
+var errCut = errors.New("the response was cut short")
 
 // startDecoding begins to decode the body.
 func (d *dressed) startDecoding(decode func(io.Reader) (io.ReadCloser, error)) {

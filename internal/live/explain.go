@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"tqserver/internal/state"
 )
@@ -80,7 +82,7 @@ func (l *Live) Explain(route string, status int, form, requestID string) (string
 		if len(x.Frames) == 0 {
 			return "", false
 		}
-		x.Title = p.Route + " ended before it answered"
+		x.Title = p.Route + " exited before it responded"
 	case status != http.StatusServiceUnavailable, p.Phase == state.Stopped, p.ServingOn > 0:
 		return "", false
 	case p.broken():
@@ -96,12 +98,12 @@ func (l *Live) Explain(route string, status int, form, requestID string) (string
 func (x *explanation) wait(l *Live, p page) {
 	x.Waiting, x.Face = true, p.face
 	x.Title = "Building " + p.Route
-	x.Message = "It is shown here as soon as it is ready."
+	x.Message = "The page appears here as soon as it is ready."
 	switch p.Phase {
 	case state.Starting:
 		x.Title = "Starting " + p.Route
 	case state.Waiting:
-		x.Title, x.Message = p.Route+" waits for a port", "Every port from workers.port_range_start to port_range_end is in use."
+		x.Title, x.Message = p.Route+" is waiting for a port", "Every port from workers.port_range_start to port_range_end is in use."
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -119,6 +121,9 @@ func (x *explanation) wait(l *Live, p page) {
 func (x *explanation) broken(l *Live, p page) {
 	t := p.trouble
 	x.Face, x.Title, x.Message, x.Build = p.face, t.title(p.Route), t.message, t.build
+	if left := time.Until(p.Next); t.kind == crashes && left > 0 {
+		x.Title += fmt.Sprintf("; next start in %d s", int(math.Ceil(left.Seconds())))
+	}
 	for _, compiler := range t.problems[:min(len(t.problems), maxProblems)] {
 		compiler.Message = shortened(compiler.Message, maxText)
 		x.Problems = append(x.Problems, problem{compiler, l.excerpt(compiler)})

@@ -193,10 +193,10 @@ func (l *Live) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		l.serveOpen(w, r)
 	case name == "open":
 		w.Header().Set("Allow", "POST")
-		http.Error(w, "A file is opened by POST.", http.StatusMethodNotAllowed)
+		http.Error(w, "Use POST to open a file.", http.StatusMethodNotAllowed)
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		w.Header().Set("Allow", "GET, HEAD")
-		http.Error(w, "This can only be read.", http.StatusMethodNotAllowed)
+		http.Error(w, "Use GET or HEAD.", http.StatusMethodNotAllowed)
 	case name == scriptName:
 		serveScript(w)
 	case name == "events":

@@ -157,7 +157,7 @@
   function reload(p) {
     if (leaving) return;
     if (method && at === page) {
-      return notice({ id: p.face, title: 'A newer version is ready', message: 'This is the answer to a form: reload it yourself to see the newer one.' });
+      return notice({ id: p.face, title: 'A newer version is ready', message: 'This page is the response to a form: reload it yourself to see the newer version.' });
     }
     const files = (p.files || []).join(', ');
     if (stopped && (stopped.face === p.face || stopped.files === files && performance.now() - stopped.since < moment)) stopped.face = p.face;
@@ -179,7 +179,7 @@
     keep(reloads, { to, files, vain, own });
     const why = { id: 'restless', title: 'is not reloaded until the next save', face: to, since: performance.now() };
     if (vain === 3) {
-      why.message = `Reloading ${home} brings the same older document: a cache, a service worker or the page itself answers with a copy. With Cache-Control: no-transform it is left alone.`;
+      why.message = `Reloading ${home} brings the same older document: a cache, a service worker or the page itself returns a copy. Cache-Control: no-transform turns reloading off for it.`;
     } else if (own === 5) {
       why.message = `${files || 'A file of this page'} changes whenever ${home} is requested. Write it to a folder that is not watched, or begin its name with a dot.`;
       why.files = files;

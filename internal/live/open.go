@@ -29,7 +29,7 @@ func (l *Live) serveOpen(w http.ResponseWriter, r *http.Request) {
 	}
 	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if media != "application/json" {
-		http.Error(w, "What to open is told as application/json.", http.StatusUnsupportedMediaType)
+		http.Error(w, "The request must be application/json.", http.StatusUnsupportedMediaType)
 		return
 	}
 	var wish struct {
@@ -37,7 +37,7 @@ func (l *Live) serveOpen(w http.ResponseWriter, r *http.Request) {
 		Line, Column int
 	}
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxWish)).Decode(&wish); err != nil || wish.Line < 0 || wish.Column < 0 {
-		http.Error(w, `What to open is told as {"file": …, "line": …, "column": …}.`, http.StatusBadRequest)
+		http.Error(w, `The request must be {"file": …, "line": …, "column": …}.`, http.StatusBadRequest)
 		return
 	}
 	file, err := l.within(wish.File)
@@ -56,11 +56,11 @@ func (l *Live) serveOpen(w http.ResponseWriter, r *http.Request) {
 func stranger(r *http.Request) string {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || !peer.Addr().Unmap().IsLoopback() {
-		return "Files are opened for this machine only."
+		return "Only this machine can open files."
 	}
 	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via"} {
 		if r.Header[name] != nil {
-			return "Files are opened for this machine only, not through a proxy."
+			return "Only this machine can open files, and not through a proxy."
 		}
 	}
 	host := r.Host
@@ -69,20 +69,20 @@ func stranger(r *http.Request) string {
 	}
 	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
 	if name := strings.ToLower(host); name != "localhost" && !strings.HasSuffix(name, ".localhost") && (err != nil || !addr.IsLoopback()) {
-		return "Files are opened for pages of localhost only."
+		return "Only pages of localhost can open files."
 	}
 	if origin := r.Header.Get("Origin"); origin != "http://"+r.Host {
-		return "Files are opened for pages of this server only."
+		return "Only pages of this server can open files."
 	}
 	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" {
-		return "Files are opened for pages of this server only."
+		return "Only pages of this server can open files."
 	}
 	return ""
 }
 
 // within returns where a file of the project is.
 func (l *Live) within(name string) (string, error) {
-	refused := errors.New("only files of the project are opened")
+	refused := errors.New("only files of the project can be opened")
 	if name == "" || strings.Contains(name, "\x00") {
 		return "", refused
 	}
@@ -110,7 +110,7 @@ func openEditor(root string) func(file string, line int) error {
 	return func(file string, line int) error {
 		name, args, chosen := editor.Command(os.Getenv, file, line)
 		if name == "" || !chosen && !editor.HasWindow(name) {
-			return fmt.Errorf("no editor with a window of its own is known: set TQ_EDITOR, to code for example, and start the server again")
+			return fmt.Errorf("no editor with a window of its own is set: set TQ_EDITOR, for example to code, and restart the server")
 		}
 		c := exec.Command(name, args...)
 		c.Dir = root

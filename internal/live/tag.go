@@ -67,6 +67,6 @@ func (l *Live) leaveAlone(route, policy string) {
 	l.refused[route] = true
 	l.mu.Unlock()
 	if !told {
-		l.warn("the browser is not reloaded by itself: the page's Content-Security-Policy forbids it", slog.String("page", route), slog.String("policy", printable(policy)))
+		l.warn("the browser cannot be reloaded: the page's Content-Security-Policy forbids it", slog.String("page", route), slog.String("policy", printable(policy)))
 	}
 }

@@ -26,8 +26,8 @@ type kind string
 const (
 	noBuild kind = "does not build"
 	noStart kind = "does not start"
-	crashes kind = "keeps ending"
-	dispute kind = "is asked for by two folders"
+	crashes kind = "keeps crashing"
+	dispute kind = "is defined by two folders"
 )
 
 // shortNotice is a trouble for the corner of a tab.

@@ -33,7 +33,7 @@ const (
 )
 
 // errBehind is the reason given for lines that found the queue full.
-var errBehind = errors.New("the disk does not keep up")
+var errBehind = errors.New("the disk is too slow")
 
 // errGone is the reason while the folder that the file lies in is not there.
 var errGone = errors.New("the project's folder is gone")
@@ -242,7 +242,7 @@ func (f *File) Close() error {
 	case <-done:
 		return nil
 	case <-late.C:
-		return fmt.Errorf("close %s: the disk did not answer within %v", f.Path(), closeAfter)
+		return fmt.Errorf("close %s: the disk did not respond within %v", f.Path(), closeAfter)
 	}
 }
 

@@ -93,8 +93,8 @@ var (
 	errSize     error = Malformed("The size of a chunk of the body is not a number.")
 	errLarge    error = Malformed("A chunk of the body is too large.")
 	errLonger   error = Malformed("A chunk of the body is longer than its size.")
-	errExtended error = Malformed("A chunk of the body has an extension that is none.")
-	errLine     error = Malformed("A line of the body's chunks does not end in CRLF.")
+	errExtended error = Malformed("A chunk of the body has an invalid extension.")
+	errLine     error = Malformed("A chunk line of the body does not end in CRLF.")
 	errTrailer  error = Malformed("The trailer of the body is too large.")
 )
 
@@ -185,7 +185,7 @@ func (c *Chunks) trailer(b byte) error {
 	c.begins = len(c.lines)
 	switch n := len(line) - len("\r\n"); {
 	case n < 0 || line[n] != '\r':
-		return Malformed("A line of the body's trailer does not end in CRLF.")
+		return Malformed("A trailer line of the body does not end in CRLF.")
 	case n == 0:
 		c.part = chunksOver
 		return nil

@@ -30,13 +30,13 @@ func SplitField(line []byte) (name, value []byte, err error) {
 	colon := bytes.IndexByte(line, ':')
 	switch {
 	case len(line) > 0 && (line[0] == ' ' || line[0] == '\t'):
-		return nil, nil, Malformed("A line of the header is folded.")
+		return nil, nil, Malformed("A header line is folded.")
 	case colon < 0 || !IsToken(line[:colon]):
-		return nil, nil, Malformed("The header holds a name that is none.")
+		return nil, nil, Malformed("The header contains an invalid field name.")
 	}
 	name, value = line[:colon], bytes.Trim(line[colon+1:], " \t")
 	if !IsValue(value) {
-		return nil, nil, Malformed("The header holds a value with a control character.")
+		return nil, nil, Malformed("The header contains a value with a control character.")
 	}
 	return name, value, nil
 }

@@ -76,7 +76,7 @@ func putBack(terminal string, words []string) {
 		unix.IoctlSetTermios(int(f.Fd()), setTermios, &mode)
 	}
 	if len(words) == 0 {
-		words = []string{"tqserver was killed; its workers were ended with it"}
+		words = []string{"tqserver was killed; its workers were stopped too"}
 	} else if len(words) > shownWords {
 		words = append(words[:shownWords:shownWords], "…")
 	}

@@ -186,7 +186,7 @@ const (
 
 func (e Ending) Error() string {
 	if e == GoingAway {
-		return "the server is going away"
+		return "the server is shutting down"
 	}
 	return "the worker was replaced"
 }

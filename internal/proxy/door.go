@@ -37,7 +37,7 @@ func (x *exchange) admit() bool {
 	if (r.Method == http.MethodOptions || r.Method == http.MethodTrace) && lastForward(r.Header) {
 		refusal := Refusal{Status: http.StatusOK, Title: "This is tqserver"}
 		if r.Method == http.MethodTrace {
-			refusal = Refusal{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "The server itself answers no TRACE."}
+			refusal = Refusal{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "This server does not support TRACE."}
 		}
 		w.Header().Set("Allow", methods)
 		x.fail(&refusalError{&refusal})
@@ -59,9 +59,9 @@ func (x *exchange) admit() bool {
 			resolved += "?" + r.URL.RawQuery
 		}
 		w.Header().Set("Location", ascii(resolved))
-		x.fail(&refusalError{&Refusal{Status: http.StatusPermanentRedirect, Title: "The path is written another way", Detail: resolved}})
+		x.fail(&refusalError{&Refusal{Status: http.StatusPermanentRedirect, Title: "Permanent redirect", Detail: resolved}})
 	default:
-		x.fail(&refusalError{&Refusal{Status: http.StatusBadRequest, Title: "Bad request", Detail: "The path holds . or .. as a segment."}})
+		x.fail(&refusalError{&Refusal{Status: http.StatusBadRequest, Title: "Bad request", Detail: "The path contains . or .. as a segment."}})
 	}
 	return false
 }

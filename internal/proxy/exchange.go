@@ -13,9 +13,9 @@ import (
 )
 
 var (
-	errSlowClient = errors.New("the client's body stopped coming, or came too slowly")
+	errSlowClient = errors.New("the client stopped sending its body, or sent it too slowly")
 	errTooLarge   = errors.New("the client's body is too large")
-	errSlowWorker = errors.New("the worker did not answer in time")
+	errSlowWorker = errors.New("the worker did not respond in time")
 )
 
 // past is a deadline that ends reads and writes under way.
@@ -163,7 +163,7 @@ func (x *exchange) join() *Refusal {
 	default:
 	}
 	if x.place == nil {
-		return &Refusal{Status: http.StatusServiceUnavailable, Title: "Too many requests wait for this page", Until: time.Now().Add(time.Second)}
+		return &Refusal{Status: http.StatusServiceUnavailable, Title: "Too many requests are waiting for this page", Until: time.Now().Add(time.Second)}
 	}
 	return nil
 }

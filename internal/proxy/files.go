@@ -6,7 +6,7 @@ import (
 	"net/http"
 )
 
-var notForFiles = Refusal{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "This is a file. It can be read, by GET and HEAD."}
+var notForFiles = Refusal{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "This is a file. Use GET or HEAD."}
 
 // Files changes how files are found that are served whatever the page does,
 // from the next request on. A handler that find returns is called, once. Found
@@ -43,9 +43,9 @@ func (p *Proxy) serveFile(x *exchange) bool {
 func refusalOfFile(status int) *Refusal {
 	switch status {
 	case http.StatusPreconditionFailed:
-		return &Refusal{Status: status, Title: "Precondition failed", Detail: "The file is not what the conditions of the request ask for."}
+		return &Refusal{Status: status, Title: "Precondition failed", Detail: "The file does not meet the conditions of the request."}
 	case http.StatusRequestedRangeNotSatisfiable:
-		return &Refusal{Status: status, Title: "Range not satisfiable", Detail: "The file has no such part."}
+		return &Refusal{Status: status, Title: "Range not satisfiable", Detail: "The file does not have this range."}
 	}
 	return &Refusal{Status: status, Title: http.StatusText(status)}
 }

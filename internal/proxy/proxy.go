@@ -201,17 +201,17 @@ func (x *exchange) failure(err error) Refusal {
 	case fault != nil: // before it is taken for the client's leaving
 		return Refusal{Status: fault.Status, Title: http.StatusText(fault.Status), Detail: fault.Reason}
 	case cause == errSlowClient:
-		return Refusal{Status: http.StatusRequestTimeout, Title: "Request timeout", Detail: "The request's body stopped coming, or came too slowly."}
+		return Refusal{Status: http.StatusRequestTimeout, Title: "Request timeout", Detail: "The client stopped sending the request body, or sent it too slowly."}
 	case err == errTooLarge, cause == errTooLarge:
-		return Refusal{Status: http.StatusRequestEntityTooLarge, Title: "Content too large", Detail: "The request's body is larger than this page takes."}
+		return Refusal{Status: http.StatusRequestEntityTooLarge, Title: "Content too large", Detail: "The request body is larger than this page accepts."}
 	case cause == errSlowWorker:
-		return Refusal{Status: http.StatusGatewayTimeout, Title: "Gateway timeout", Detail: "The page did not answer in time."}
+		return Refusal{Status: http.StatusGatewayTimeout, Title: "Gateway timeout", Detail: "The page did not respond in time."}
 	case cause != nil, x.body.broken() && errors.Is(err, io.ErrUnexpectedEOF):
 		panic(http.ErrAbortHandler)
 	case x.body.broken():
-		return Refusal{Status: http.StatusBadRequest, Title: "Bad request", Detail: "The request's body could not be read."}
+		return Refusal{Status: http.StatusBadRequest, Title: "Bad request", Detail: "The request body could not be read."}
 	}
-	return Refusal{Status: http.StatusBadGateway, Title: "Bad gateway", Detail: "The page ended before it answered, or its answer could not be read."}
+	return Refusal{Status: http.StatusBadGateway, Title: "Bad gateway", Detail: "The page exited before it responded, or its response could not be read."}
 }
 
 // closeAfter ends the client's connection after an answer that came before the

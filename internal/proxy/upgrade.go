@@ -19,7 +19,7 @@ import (
 func (x *exchange) switchProtocols(resp *http.Response) error {
 	protocols := upgradeOf(resp.Header)
 	if !offers(x.asked, protocols) {
-		return fmt.Errorf("the worker switched to %q when %q was asked for", protocols, x.asked)
+		return fmt.Errorf("the worker switched to %q when %q was requested", protocols, x.asked)
 	}
 	x.attempt.Wait()
 	if x.body.pending() {
@@ -55,7 +55,7 @@ func (x *exchange) switchProtocols(resp *http.Response) error {
 	return nil
 }
 
-var switchedEarly = Refusal{Status: http.StatusBadGateway, Title: "Bad gateway", Detail: "The page switched to another protocol before it had the request."}
+var switchedEarly = Refusal{Status: http.StatusBadGateway, Title: "Bad gateway", Detail: "The page switched protocols before it received the request."}
 
 // writeHead writes the answer after which the client's connection is no HTTP.
 func writeHead(w *bufio.Writer, headers ...http.Header) error {

@@ -254,7 +254,7 @@ func TestWebSocketsPassByteForByte(t *testing.T) {
 			if err := c.Close(4321, "bye"); err != nil {
 				t.Error(err)
 			}
-			heard := within(t, patience, "the worker ended", atWorker)
+			heard := within(t, patience, "the worker exited", atWorker)
 			if err := <-worker; websocket.CloseStatus(err) != 4321 {
 				t.Errorf("the worker saw %v", err)
 			}

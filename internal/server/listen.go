@@ -27,7 +27,7 @@ type front struct {
 func listen(cfg config.Server, handler http.Handler, store *state.Store) (*front, error) {
 	l, err := net.Listen("tcp", ":"+strconv.Itoa(cfg.Port))
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("port %d is taken by another program: end it, or set server.port to a free one", cfg.Port)
+		return nil, fmt.Errorf("another program uses port %d: stop it, or set server.port to a free port", cfg.Port)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listen on server.port: %w", err)
@@ -38,7 +38,7 @@ func listen(cfg config.Server, handler http.Handler, store *state.Store) (*front
 func newFront(l net.Listener, cfg config.Server, handler http.Handler, store *state.Store) *front {
 	return &front{
 		Server: wire.Listen(l, wireSettings(cfg), func(err error, n int) { // out of descriptors: some come back
-			store.Publish(state.Event{Level: slog.LevelWarn, Message: "connections could not be accepted", Attrs: []slog.Attr{slog.Int("times", n), slog.String("err", err.Error())}})
+			store.Publish(state.Event{Level: slog.LevelWarn, Message: "cannot accept connections", Attrs: []slog.Attr{slog.Int("times", n), slog.String("err", err.Error())}})
 		}),
 		handler: handler, store: store,
 	}
@@ -63,7 +63,7 @@ func (f *front) configure(cfg config.Server) { f.Configure(wireSettings(cfg)) }
 // run answers clients until the end.
 func (f *front) run(ctx context.Context) error {
 	return f.Serve(ctx, f.handler, func(err error) {
-		f.store.Publish(state.Event{Level: slog.LevelError, Message: "a request could not be answered: please report this", Attrs: []slog.Attr{slog.String("err", err.Error())}})
+		f.store.Publish(state.Event{Level: slog.LevelError, Message: "internal error while serving a request: please report it", Attrs: []slog.Attr{slog.String("err", err.Error())}})
 	})
 }
 
@@ -85,6 +85,6 @@ func (f *front) shutdown(ctx context.Context) {
 type eventWriter struct{ store *state.Store }
 
 func (w eventWriter) Write(p []byte) (int, error) {
-	w.store.Publish(state.Event{Level: slog.LevelWarn, Message: "a library warns", Attrs: []slog.Attr{slog.String("err", strings.TrimSpace(string(p)))}})
+	w.store.Publish(state.Event{Level: slog.LevelWarn, Message: "a library reports a problem", Attrs: []slog.Attr{slog.String("err", strings.TrimSpace(string(p)))}})
 	return len(p), nil
 }

@@ -32,7 +32,7 @@ func lockProject(root string) (*project, error) {
 		if pid := lockHolder(dir); pid != "" {
 			who += " (pid " + pid + ")"
 		}
-		return nil, fmt.Errorf("%s runs on %s already: stop it first", who, root)
+		return nil, fmt.Errorf("%s already runs on %s: stop it first", who, root)
 	}
 	return &project{root, dir}, nil // a file system without locks is no reason not to start
 }
@@ -52,7 +52,7 @@ func (p *project) follow(tell func(slog.Level, string, ...slog.Attr)) (moved boo
 	}
 	next, err := lockProject(p.root)
 	if err != nil {
-		tell(slog.LevelError, "another folder is where the project was, and cannot be taken", slog.String("dir", p.root), slog.String("err", err.Error()))
+		tell(slog.LevelError, "the project's folder was replaced, and the new one cannot be used", slog.String("dir", p.root), slog.String("err", err.Error()))
 		return false
 	}
 	if here, err := os.Stat("."); err == nil && os.SameFile(here, before) {
@@ -60,7 +60,7 @@ func (p *project) follow(tell func(slog.Level, string, ...slog.Attr)) (moved boo
 	}
 	p.dir.Close()
 	p.dir = next.dir
-	tell(slog.LevelInfo, "another folder is the project now: its pages are built, and all workers are restarted", slog.String("dir", p.root))
+	tell(slog.LevelInfo, "the project's folder was replaced: building its pages and restarting all workers", slog.String("dir", p.root))
 	return true
 }
 

@@ -118,7 +118,7 @@ func (r *reloader) reload(ctx context.Context) error {
 	if err == nil {
 		r.text = text
 		if config.Empty(text) {
-			err = errors.New(s.opts.ConfigFile + ": the file is empty, which is taken for a save that was cut short")
+			err = errors.New(s.opts.ConfigFile + ": the file is empty, probably because a save was interrupted")
 		}
 	}
 	var cfg *config.Config
@@ -127,7 +127,7 @@ func (r *reloader) reload(ctx context.Context) error {
 	}
 	if err != nil {
 		s.store.Change(state.Event{
-			Level: slog.LevelError, Message: "the configuration is refused, the one before stays in force",
+			Level: slog.LevelError, Message: "configuration rejected: the previous one stays in force",
 			Attrs: []slog.Attr{slog.String("err", err.Error())},
 		}, func(srv *state.Server) { srv.ConfigError = err.Error() })
 		if moved {
@@ -137,7 +137,7 @@ func (r *reloader) reload(ctx context.Context) error {
 	}
 	s.cfg.Store(cfg)
 	if port := cfg.Server.Port; port != old.Server.Port && port != s.front.port() {
-		s.tell(slog.LevelWarn, "server.port changed: that takes effect when the server is restarted", slog.Int("port", port))
+		s.tell(slog.LevelWarn, "server.port changed: restart the server to apply it", slog.Int("port", port))
 	}
 	s.proxy.Configure(proxySettings(cfg))
 	s.front.configure(cfg.Server)

@@ -81,7 +81,7 @@ func New(cfg *config.Config, opts Options) (*Server, error) {
 	s.access = accesslog.New(accesslog.Options{
 		Settings: accessSettings(cfg), Show: s.store.Append,
 		Warn: func(lost uint64, err error) {
-			s.tell(slog.LevelWarn, "lines of a log file are lost", slog.Uint64("lines", lost), slog.String("err", err.Error()))
+			s.tell(slog.LevelWarn, "log lines were lost", slog.Uint64("lines", lost), slog.String("err", err.Error()))
 		},
 	})
 	s.proxy.Record(s.access.Record)
@@ -91,7 +91,7 @@ func New(cfg *config.Config, opts Options) (*Server, error) {
 		return nil, err
 	}
 	s.watcher = watch.New(func(err error) {
-		s.tell(slog.LevelWarn, "files cannot be watched as they should: they are compared twice a second", slog.String("err", err.Error()))
+		s.tell(slog.LevelWarn, "cannot watch some files: comparing them twice a second instead", slog.String("err", err.Error()))
 	})
 	s.supervisor, err = supervisor.New(supervisor.Options{
 		Config: cfg, Store: s.store, Proxy: s.proxy, Development: dev,
@@ -249,7 +249,7 @@ func (s *Server) watch(cfg *config.Config) {
 // openLog opens a file for a page's output.
 func (s *Server) openLog(name config.LogFile, page string) supervisor.Log {
 	return logfile.Open(logfile.Template(name), func(lost uint64, err error) {
-		s.tell(slog.LevelWarn, "lines of a log file are lost", slog.String("page", page), slog.Uint64("lines", lost), slog.String("err", err.Error()))
+		s.tell(slog.LevelWarn, "log lines were lost", slog.String("page", page), slog.Uint64("lines", lost), slog.String("err", err.Error()))
 	})
 }
 
@@ -262,7 +262,7 @@ func (s *Server) mount(cfg *config.Config) {
 	s.watcher.Set("static", nil, dirs) // before they are looked for
 	for _, c := range cfg.Static {
 		if info, err := os.Stat(c.Dir); err != nil || !info.IsDir() {
-			s.tell(slog.LevelWarn, "there is no folder to serve files from: they are served when it comes", slog.String("dir", c.Dir))
+			s.tell(slog.LevelWarn, "static folder not found: its files will be served when it exists", slog.String("dir", c.Dir))
 		}
 	}
 	s.files.Mount(mounts)
@@ -312,7 +312,7 @@ func (s source) Do(ctx context.Context, cmd state.Command) error {
 	case state.Rebuild, state.Restart, state.Start, state.Stop, state.Kill, state.Pause, state.Resume:
 		return s.server.supervisor.Do(ctx, cmd)
 	}
-	return fmt.Errorf("there is no command %q", cmd.Verb)
+	return fmt.Errorf("unknown command %q", cmd.Verb)
 }
 
 var _ state.Source = source{}

@@ -68,7 +68,7 @@ func TestWhatLibrariesLogIsAnEvent(t *testing.T) {
 	}
 	var got strings.Builder
 	writeEvent(&got, u.Events[0])
-	if want := "tqserver     WARN a library warns\n    http: something is odd\n"; !strings.Contains(got.String(), want) {
+	if want := "tqserver     WARN a library reports a problem\n    http: something is odd\n"; !strings.Contains(got.String(), want) {
 		t.Errorf("%q does not hold %q", got.String(), want)
 	}
 }
@@ -144,7 +144,7 @@ func TestTheLockFollowsTheProjectsPath(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.follow(tell) || !strings.Contains(strings.Join(told, "\n"), "cannot be taken") {
+	if p.follow(tell) || !strings.Contains(strings.Join(told, "\n"), "the new one cannot be used") {
 		t.Errorf("a folder that another server has is taken: %q", told)
 	}
 	other.Close()

@@ -48,7 +48,7 @@ func (s *logSink) configure(cfg config.Server) {
 	}
 	s.settings = cfg
 	s.file = logfile.Open(logfile.Template(cfg.LogFile), func(lost uint64, err error) {
-		s.store.Publish(state.Event{Level: slog.LevelWarn, Message: "lines of a log file are lost", Attrs: []slog.Attr{slog.Uint64("lines", lost), slog.String("err", err.Error())}})
+		s.store.Publish(state.Event{Level: slog.LevelWarn, Message: "log lines were lost", Attrs: []slog.Attr{slog.Uint64("lines", lost), slog.String("err", err.Error())}})
 	})
 	if cfg.LogFormat == "json" {
 		s.handler = slog.NewJSONHandler(eventFile{s}, nil)
@@ -100,7 +100,7 @@ func runConsole(ctx context.Context, store *state.Store, w io.Writer) {
 		after = u.Seq
 		var text strings.Builder
 		if u.Gap {
-			fmt.Fprintln(&text, "… lines are left out here: they came faster than they could be shown; the log files have them all")
+			fmt.Fprintln(&text, "… some lines are missing here: they came faster than they could be written; the log files have all of them")
 		}
 		events, lines := u.Events, u.Lines
 		for len(events) > 0 || len(lines) > 0 {

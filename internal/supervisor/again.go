@@ -36,7 +36,7 @@ func (p *page) inspect(v version) {
 		damaged := p.builder.Damaged(v.binary)
 		return func() {
 			if damaged {
-				p.tell(slog.LevelWarn, "the binary is damaged and was removed: the page is built again when its worker ends", slog.Int("build", v.build), slog.String("file", v.binary))
+				p.tell(slog.LevelWarn, "removed a damaged binary: the page will be rebuilt when its worker exits", slog.Int("build", v.build), slog.String("file", v.binary))
 			}
 		}
 	})
@@ -46,9 +46,9 @@ func (p *page) inspect(v version) {
 // gone now: cleaners of temporary files remove what was not used for long. If there is none then either, for it
 // cannot be built, who asks for the page is told at once.
 func (p *page) lacksBinary(a *startAttempt, err error) {
-	what := "the binary was deleted: the page is built again"
+	what := "the binary was deleted: rebuilding the page"
 	if errors.Is(err, errDamaged) {
-		what = "the binary is damaged: the page is built again"
+		what = "the binary is damaged: rebuilding the page"
 	}
 	p.missing++
 	pause := pauseBefore(p.missing)
@@ -83,10 +83,10 @@ func (p *page) postpone(a *startAttempt, err error) {
 	p.scarce++
 	pause := max(time.Second, pauseBefore(p.scarce))
 	p.planIn(pause, func() { p.start(a) })
-	p.failed = fmt.Sprintf("build %d cannot be started now: %v", a.build, err)
+	p.failed = fmt.Sprintf("cannot start build %d now: %v", a.build, err)
 	if p.serving == nil {
 		p.entry.Refuse(keepsEnding(p.next))
 	}
-	p.tell(slog.LevelWarn, "the worker cannot be started now: it is tried again",
+	p.tell(slog.LevelWarn, "cannot start the worker now: trying again",
 		slog.Int("build", a.build), slog.String("reason", string(a.reason)), slog.String("err", err.Error()), slog.Duration("retry", pause))
 }

@@ -55,7 +55,7 @@ func TestAStartThatTheSystemHasNoMeansForIsTriedAgain(t *testing.T) {
 				if s.serves("v1") != old {
 					t.Error("another worker serves")
 				}
-				s.wantSaid("the worker cannot be started now: it is tried again")
+				s.wantSaid("cannot start the worker now: trying again")
 				if n := s.tries() - 1; n < 10 || n > 25 {
 					t.Errorf("in five minutes it was tried %d times", n)
 				}

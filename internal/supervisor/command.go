@@ -134,7 +134,7 @@ func (p *page) command(verb state.Verb) error {
 func (p *page) stop(atOnce bool) {
 	p.stopped = true
 	p.quiet()
-	p.entry.Refuse(proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "This page is stopped", Detail: "It was stopped on purpose."})
+	p.entry.Refuse(proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "This page is stopped", Detail: "A user stopped it."})
 	if w := p.serving; w != nil {
 		p.serving = nil
 		p.retire(w, proxy.GoingAway, false)

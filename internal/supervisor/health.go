@@ -62,7 +62,7 @@ func (p *page) checked(w *worker, err error) {
 	}
 	if p.starting == nil && p.portless == nil && p.building == nil && p.next.IsZero() && time.Since(w.ready) >= pauseBefore(p.crashes+1) {
 		p.crashes++
-		p.tell(slog.LevelError, "unhealthy: a replacement is started", slog.Int("pid", w.pid), slog.Int("port", w.port), slog.String("err", err.Error()))
+		p.tell(slog.LevelError, "the worker is unhealthy: starting a replacement", slog.Int("pid", w.pid), slog.Int("port", w.port), slog.String("err", err.Error()))
 		p.replace(lostHealth, w.version)
 	}
 }
@@ -93,7 +93,7 @@ func (p *prober) probe(ctx context.Context, port int) error {
 	defer resp.Body.Close()
 	io.CopyN(io.Discard, resp.Body, 4<<10)
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET /health answered %d, not 200", resp.StatusCode)
+		return fmt.Errorf("GET /health returned status %d, not 200", resp.StatusCode)
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ func (p *page) weigh() {
 		return
 	}
 	p.heavy++
-	p.tell(slog.LevelWarn, "more memory than max_memory: a replacement is started",
+	p.tell(slog.LevelWarn, "the worker uses more memory than max_memory: starting a replacement",
 		slog.Int("pid", w.pid), slog.Int64("mib", u.Memory/mebibyte), slog.Int64("max_mib", w.settings.MaxMemory/mebibyte))
 	p.replace(maxMemory, w.version)
 }

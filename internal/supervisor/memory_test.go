@@ -32,7 +32,7 @@ func TestAWorkerThatTakesTooMuchMemoryIsReplaced(t *testing.T) {
 		if s.serves("v1") == old || old.stopped() != 1 {
 			t.Error("it was not replaced")
 		}
-		s.wantSaid("more memory than max_memory: a replacement is started")
+		s.wantSaid("the worker uses more memory than max_memory: starting a replacement")
 		if s.state().Restarts != 0 {
 			t.Error("that counts as a crash")
 		}

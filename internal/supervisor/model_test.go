@@ -111,7 +111,7 @@ func (m *model) check(s *stage, after string) {
 		if used := len(s.page.ports.used); used < alive {
 			s.t.Errorf("after %q %d workers live on %d ports", after, alive, used)
 		}
-		retreat := s.count(putBackSaid) + s.count("the new worker did not start, the old build is started again")
+		retreat := s.count(putBackSaid) + s.count("the new worker did not start: starting the old build again")
 		if w := s.page.serving; w != nil {
 			if w.build < m.newest && retreat == m.retreat {
 				s.t.Errorf("after %q build %d serves after build %d", after, w.build, m.newest)

@@ -145,11 +145,11 @@ func (p *page) noteWrite(c change) {
 func (p *page) stopBuilding(c change) {
 	p.cancelBuild()
 	p.own.known, p.own.stopped = true, true
-	const message = "the page seems to write this file itself whenever it starts, and is built from it: it is not built again until another file is saved, or a rebuild asked for. Let it write to where it is not built from, and read the file as it runs"
+	const message = "the page seems to write this file whenever it starts, and the file is part of its build: it will not be rebuilt until you save another file or rebuild it yourself. Write the file to a folder that is not part of the build, and read it at run time"
 	p.number++
 	p.failed = p.show(c.file) + ": " + message
 	p.shown = state.Build{Number: p.number, Trigger: p.show(c.file), Began: c.at, Problems: []state.Problem{{File: p.show(c.file), Message: message}}}
-	p.tell(slog.LevelWarn, "the page is built from a file that it writes itself", slog.String("file", p.show(c.file)), slog.String("err", message))
+	p.tell(slog.LevelWarn, "the page writes a file of its own build", slog.String("file", p.show(c.file)), slog.String("err", message))
 }
 
 // resume has a page built that writes its own files, if a save is of another, or

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	ownWriteSaid = "the page is built from a file that it writes itself"
+	ownWriteSaid = "the page writes a file of its own build"
 	stampFile    = "/project/pages/index/stamp.txt"
 )
 

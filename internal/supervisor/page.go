@@ -414,7 +414,7 @@ func (p *page) built(a *buildAttempt, res build.Result, err error) {
 		p.goodBuild(a, res.Binary, attempt)
 	}
 	if res.Doubt != nil && !errors.Is(res.Doubt, build.ErrNoGo) {
-		p.tell(slog.LevelWarn, "cannot tell what the page is made of", slog.String("err", res.Doubt.Error()))
+		p.tell(slog.LevelWarn, "cannot determine which files the page is built from", slog.String("err", res.Doubt.Error()))
 	}
 	switch {
 	case p.building != nil:
@@ -470,7 +470,7 @@ func (p *page) buildIn(pause time.Duration, c change) {
 	p.rebuild.Reset(pause)
 }
 
-var brokenPage = proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "This page is out of order", Detail: "Its newest version cannot be built, and there is no older one."}
+var brokenPage = proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "This page is not available", Detail: "Its newest version does not build, and there is no older one."}
 
 // goodBuild starts a binary, unless that is what serves or starts already.
 func (p *page) goodBuild(a *buildAttempt, binary string, attempt state.Build) {
@@ -490,7 +490,7 @@ func (p *page) goodBuild(a *buildAttempt, binary string, attempt state.Build) {
 		}
 		switch {
 		case failed != "":
-			p.tell(slog.LevelInfo, "mended: what serves is the newest version", attrs...)
+			p.tell(slog.LevelInfo, "fixed: the newest version is serving", attrs...)
 		case a.change.stale:
 			p.publish()
 		default:

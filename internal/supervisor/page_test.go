@@ -563,7 +563,7 @@ func TestAPageWaitsForAPort(t *testing.T) {
 		}
 		s.after(5 * time.Second)
 		s.phase(state.Waiting)
-		if n := s.count("waits for a port"); n != 1 {
+		if n := s.count("waiting for a port"); n != 1 {
 			t.Errorf("that was said %d times", n)
 		}
 		for _, port := range taken {
@@ -622,7 +622,7 @@ func TestAWorkerOutsideTheRangeServesUntilThereIsAPort(t *testing.T) {
 		if s.serves("v1") != old || old.stopped() > 0 {
 			t.Error("it gave up a port that is of no use to it")
 		}
-		s.wantSaid("waits for a port")
+		s.wantSaid("waiting for a port")
 		for _, port := range taken {
 			s.page.ports.release(port)
 		}
@@ -771,7 +771,7 @@ func TestABinaryThatIsDamagedIsBuiltAgain(t *testing.T) {
 		if s.serves("v1") == old || s.built() != 2 {
 			t.Errorf("%d builds", s.built())
 		}
-		s.wantSaid("the binary is damaged: the page is built again")
+		s.wantSaid("the binary is damaged: rebuilding the page")
 		s.set(func() { s.damaged = true })
 		s.serves("v1").end("signal: killed")
 		s.after(time.Second)

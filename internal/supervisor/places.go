@@ -95,7 +95,7 @@ func (s *Supervisor) projectGone() bool {
 	switch {
 	case !missing:
 		if s.gone {
-			s.tell(slog.LevelInfo, "the project's folder is there again", slog.String("dir", s.root))
+			s.tell(slog.LevelInfo, "the project's folder is back", slog.String("dir", s.root))
 		}
 		s.gone, s.goneBy = false, time.Time{}
 	case s.goneBy.IsZero():
@@ -106,7 +106,7 @@ func (s *Supervisor) projectGone() bool {
 		s.removal.Reset(s.goneBy.Sub(now))
 	default:
 		s.gone = true
-		s.tell(slog.LevelWarn, "the project's folder is gone: pages serve on as they are until there is one again", slog.String("dir", s.root))
+		s.tell(slog.LevelWarn, "the project's folder is gone: pages keep serving as they are until it is back", slog.String("dir", s.root))
 	}
 	return missing
 }

@@ -86,7 +86,7 @@ const (
 	asked         reason = "restart"
 	crash         reason = "crash"
 	maxMemory     reason = "max_memory"
-	putBack       reason = "put back"
+	putBack       reason = "rollback"
 	onDemand      reason = "on_demand"
 )
 

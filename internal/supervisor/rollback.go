@@ -45,10 +45,10 @@ func (p *page) failsProbation(v version) bool {
 
 // rollBack has the version serve again that did before.
 func (p *page) rollBack(bad version, attrs []slog.Attr) {
-	p.failed = fmt.Sprintf("build %d ended %d times in its first %d s: build %d serves again", bad.build, p.probation.ends, int(probationTime.Seconds()), p.previous.build)
+	p.failed = fmt.Sprintf("build %d crashed %d times in its first %d s: rolled back to build %d", bad.build, p.probation.ends, int(probationTime.Seconds()), p.previous.build)
 	if p.words.text != "" {
 		attrs = append(attrs, slog.String("output", p.words.text))
 	}
-	p.tell(slog.LevelError, "the new build keeps ending: the build before it is put back", append(attrs, slog.Int("back", p.previous.build))...)
+	p.tell(slog.LevelError, "the new build keeps crashing: rolling back to the previous build", append(attrs, slog.Int("previous", p.previous.build))...)
 	p.replace(putBack, p.previous)
 }

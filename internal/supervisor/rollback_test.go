@@ -9,7 +9,7 @@ import (
 	"tqserver/internal/state"
 )
 
-const putBackSaid = "the new build keeps ending: the build before it is put back"
+const putBackSaid = "the new build keeps crashing: rolling back to the previous build"
 
 // end has the worker that serves end by itself.
 func (s *stage) end(content string) {
@@ -31,7 +31,7 @@ func TestABuildThatEndsTwiceInItsFirstTenSecondsMakesWay(t *testing.T) {
 		s.wantSaid(putBackSaid)
 		s.phase(state.Failed)
 		page := s.state()
-		if page.ServingOn != 1 || page.Build.Number != 2 || !strings.Contains(page.Problem, "build 2 ended 2 times") || page.LastWords != "panic: v2" {
+		if page.ServingOn != 1 || page.Build.Number != 2 || !strings.Contains(page.Problem, "build 2 crashed 2 times") || page.LastWords != "panic: v2" {
 			t.Errorf("the page shows %+v", page)
 		}
 

@@ -31,7 +31,7 @@ func (p *page) sleep(a *startAttempt, attrs ...slog.Attr) {
 	}
 	p.asleep = &startAttempt{worker: worker{version: a.version}, reason: onDemand, before: p.live}
 	p.redo = ""
-	p.tell(slog.LevelInfo, "asleep until it is asked for", append([]slog.Attr{slog.Int("build", a.build)}, attrs...)...)
+	p.tell(slog.LevelInfo, "asleep until the next request", append([]slog.Attr{slog.Int("build", a.build)}, attrs...)...)
 }
 
 // awaited fires when a page that sleeps is asked for. Who asks while it is built

@@ -180,7 +180,7 @@ func New(opts Options) (*Supervisor, error) {
 	}
 	s.dev.Store(opts.Development)
 	if instead != nil {
-		s.tell(slog.LevelWarn, "the default of workers.temp_dir cannot be used: binaries lie below your cache folder", slog.String("err", instead.Error()))
+		s.tell(slog.LevelWarn, "cannot use the default workers.temp_dir: keeping binaries in your cache folder", slog.String("err", instead.Error()))
 	}
 	return s, nil
 }
@@ -220,7 +220,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	defer s.actors.Wait()
 	s.discover(ctx)
 	if len(s.pages)+len(s.conflicts) == 0 {
-		s.tell(slog.LevelWarn, "there are no pages yet: a Go program in index/ below the pages directory becomes /", slog.String("dir", s.cfg.Pages.Directory))
+		s.tell(slog.LevelWarn, "no pages yet: a Go program in index/ below the pages directory becomes /", slog.String("dir", s.cfg.Pages.Directory))
 	}
 	close(s.begun)
 	sweep := time.NewTicker(sweepEvery)
@@ -376,7 +376,7 @@ func (s *Supervisor) complain(unread map[string]error) {
 			s.await([]string{path.Path})
 		}
 		if s.unread[dir] == nil {
-			s.tell(slog.LevelWarn, "cannot read a folder of pages: what runs of it goes on, and nothing new starts", slog.String("dir", show(s.root, dir)), slog.String("err", unread[dir].Error()))
+			s.tell(slog.LevelWarn, "cannot read a folder of pages: its pages keep running, and new ones do not start", slog.String("dir", show(s.root, dir)), slog.String("err", unread[dir].Error()))
 		}
 	}
 	s.unread = unread
@@ -433,11 +433,11 @@ func (s *Supervisor) conflictText(c router.Conflict) string {
 	for i, dir := range c.Dirs {
 		dirs[i] = show(s.root, dir)
 	}
-	which := "neither is served"
+	which := "none of them is served"
 	if p := s.pages[c.Route]; p != nil {
-		which = show(s.root, p.folder) + " serves on"
+		which = show(s.root, p.folder) + " keeps serving"
 	}
-	return fmt.Sprintf("%s: several folders ask for the route %s; %s until all but one are removed or renamed", strings.Join(dirs, ", "), c.Route, which)
+	return fmt.Sprintf("%s: several folders define the route %s; %s until all but one are removed or renamed", strings.Join(dirs, ", "), c.Route, which)
 }
 
 func (s *Supervisor) add(ctx context.Context, route, dir string) {
@@ -472,7 +472,7 @@ func (s *Supervisor) route() {
 	for route := range s.conflicts {
 		if routes[route] == nil {
 			contested := &proxy.Route{Name: route}
-			contested.Refuse(proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "This page is out of order", Detail: "More than one folder asks for this route."})
+			contested.Refuse(proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "This page is not available", Detail: "More than one folder defines this route."})
 			routes[route] = contested
 		}
 	}
@@ -503,7 +503,7 @@ func (s *Supervisor) Configure(ctx context.Context, cfg *config.Config, developm
 		rebuild := s.project != project || cfg.Build.LDFlags != old.Build.LDFlags || !maps.Equal(cfg.Build.Env, old.Build.Env)
 		s.build.Configure(cfg.Build.LDFlags, cfg.Build.Env)
 		if dir := cfg.Workers.TempDir; dir != old.Workers.TempDir && dir != s.tempDir {
-			s.tell(slog.LevelWarn, "workers.temp_dir changed: it takes effect when the server is restarted")
+			s.tell(slog.LevelWarn, "workers.temp_dir changed: restart the server to apply it")
 		}
 		var left, count atomic.Int64
 		left.Store(1)
@@ -544,9 +544,9 @@ func (s *Supervisor) do(cmd state.Command) error {
 	case state.Pause, state.Resume:
 		paused := cmd.Verb == state.Pause
 		s.paused.Store(paused)
-		message := "watching is paused: saves are built when it resumes"
+		message := "watching paused: saved changes are built when it resumes"
 		if !paused {
-			message = "watching resumes"
+			message = "watching resumed"
 		}
 		s.store.Change(state.Event{Message: message}, func(srv *state.Server) { srv.Paused = paused })
 		if !paused && s.missed.Swap(false) {

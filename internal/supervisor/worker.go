@@ -77,7 +77,7 @@ type startAttempt struct {
 }
 
 var (
-	errPortTaken = errors.New("its port is taken by another program")
+	errPortTaken = errors.New("another program took its port")
 	errAbandoned = errors.New("not wanted any more")
 )
 
@@ -176,7 +176,7 @@ func (p *page) waitForPort(a *startAttempt) {
 	p.recheck.Reset(portRecheck) // another program may give one back
 	if !a.told {
 		a.told = true
-		p.tell(slog.LevelWarn, "waits for a port", slog.String("err", "every port from workers.port_range_start to port_range_end is in use: widen the range"))
+		p.tell(slog.LevelWarn, "waiting for a port", slog.String("err", "every port from workers.port_range_start to port_range_end is in use: widen the range"))
 	}
 }
 
@@ -259,7 +259,7 @@ func (p *page) bring(ctx context.Context, w worker, cfg settings, spec process.S
 		select {
 		case <-time.After(wait):
 		case <-c.Done():
-			return &w, fmt.Errorf("it ended during startup_delay_ms: %s", c.Exit().How)
+			return &w, fmt.Errorf("it exited during startup_delay_ms: %s", c.Exit().How)
 		case <-ctx.Done():
 			c.Stop(p.life, cfg.worker.ShutdownGracePeriod)
 			return &w, errAbandoned
@@ -310,9 +310,9 @@ func (p *page) await(ctx context.Context, w *worker, timeout time.Duration) erro
 			if w.Exit().PortTaken || p.taken(w.port) {
 				return errPortTaken
 			}
-			return fmt.Errorf("it ended before it was ready: %s", w.Exit().How)
+			return fmt.Errorf("it exited before it was ready: %s", w.Exit().How)
 		case <-late.C:
-			return fmt.Errorf("it was not ready within workers.start_timeout_seconds (%v): it must listen on TQ_PORT and answer 200 on /health (last: %v)", timeout, last)
+			return fmt.Errorf("it was not ready within workers.start_timeout_seconds (%v): it must listen on TQ_PORT and return 200 for /health (last: %v)", timeout, last)
 		case <-ctx.Done():
 			return errAbandoned
 		}
@@ -368,14 +368,14 @@ func (p *page) startFailed(a *startAttempt, w *worker, err error) {
 	switch {
 	case p.serving != nil:
 		p.failed = fmt.Sprintf("build %d does not start: %v", a.build, err)
-		p.tell(slog.LevelError, "the new worker did not start, the old one serves on", attrs...)
+		p.tell(slog.LevelError, "the new worker did not start: the old one keeps serving", attrs...)
 		if a.reason.insists() {
 			p.crashes++
 			p.retryIn(max(firstPause, pauseBefore(p.crashes)), a.reason, a.version)
 		}
 	case a.before.binary != "" && a.before != a.version:
 		p.failed = fmt.Sprintf("build %d does not start: %v", a.build, err)
-		p.tell(slog.LevelError, "the new worker did not start, the old build is started again", attrs...)
+		p.tell(slog.LevelError, "the new worker did not start: starting the old build again", attrs...)
 		p.replace(putBack, a.before)
 	default:
 		p.down("the worker did not start", attrs, a.version)
@@ -398,10 +398,10 @@ func (p *page) crashed() {
 	attrs := []slog.Attr{slog.Int("build", w.build), slog.Int("pid", w.pid), slog.Int("port", w.port), slog.String("err", w.Exit().How)}
 	if c := p.coming(); c != nil {
 		c.before = w.version
-		p.tell(slog.LevelError, "the worker ended", attrs...)
+		p.tell(slog.LevelError, "the worker exited", attrs...)
 		return
 	}
-	p.down("the worker ended", attrs, w.version)
+	p.down("the worker exited", attrs, w.version)
 }
 
 // down plans the next start of a page that nothing serves.
@@ -423,7 +423,7 @@ func (p *page) down(what string, attrs []slog.Attr, v version) {
 }
 
 func keepsEnding(next time.Time) proxy.Refusal {
-	return proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "This page is out of order", Detail: "It keeps ending and is started again in a moment.", Until: next}
+	return proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "This page is not available", Detail: "It keeps crashing. It will be started again soon.", Until: next}
 }
 
 // retryIn plans a start.

@@ -13,7 +13,7 @@ import (
 // interim answers before it included.
 const maxHeader = 1 << 20
 
-var errHeaderTooLarge = errors.New("the header of the worker's answer is too large")
+var errHeaderTooLarge = errors.New("the header of the worker's response is too large")
 
 // conn is a connection to a worker, for one exchange at a time.
 type conn struct {

@@ -14,7 +14,7 @@ import (
 // when its answer has ended, so that its connection can be kept.
 const lastWrite = 50 * time.Millisecond
 
-var errLength = errors.New("the request's body has not the length that was said")
+var errLength = errors.New("the request body does not have the announced length")
 
 // sending is a body on its way to the worker.
 type sending struct {

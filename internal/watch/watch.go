@@ -67,7 +67,7 @@ func New(warn func(error)) *Watcher {
 	}
 	var err error
 	if w.notify, err = fsnotify.NewWatcher(); err != nil {
-		w.goBlindLocked(fmt.Errorf("the kernel gives no watcher, raise fs.inotify.max_user_instances: %w", err))
+		w.goBlindLocked(fmt.Errorf("cannot create a file watcher: raise fs.inotify.max_user_instances: %w", err))
 	}
 	return w
 }
@@ -297,7 +297,7 @@ func (w *Watcher) watchLocked(n *node) {
 		n.real = real
 		w.names[real] = append(w.names[real], n)
 	case errors.Is(err, syscall.ENOSPC):
-		w.goBlindLocked(fmt.Errorf("the kernel's limit of watched folders is reached, raise fs.inotify.max_user_watches: %w", err))
+		w.goBlindLocked(fmt.Errorf("the kernel's limit of watched folders is reached: raise fs.inotify.max_user_watches: %w", err))
 	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.ENOTDIR) && !errors.Is(err, syscall.ELOOP):
 		w.goBlindLocked(fmt.Errorf("watch %s: %w", n.path, err))
 	}
@@ -320,6 +320,6 @@ func (w *Watcher) unwatchLocked(n *node) {
 // checkRemoteLocked polls if others change a folder too.
 func (w *Watcher) checkRemoteLocked(n *node) {
 	if on := w.remote(n.path); on != "" {
-		w.goBlindLocked(fmt.Errorf("%s lies on %s, and of what others change there the kernel says nothing", n.path, on))
+		w.goBlindLocked(fmt.Errorf("%s is on %s, where the kernel does not report what other machines change", n.path, on))
 	}
 }

@@ -246,7 +246,7 @@ func TestAMountThatOthersChangeIsPolled(t *testing.T) {
 		return ""
 	}
 	w.Set("trees", []string{root}, nil)
-	if want := []string{share + " lies on NFS, and of what others change there the kernel says nothing"}; !slices.Equal(warned, want) || !w.blind {
+	if want := []string{share + " is on NFS, where the kernel does not report what other machines change"}; !slices.Equal(warned, want) || !w.blind {
 		t.Errorf("warned of %q, want %q", warned, want)
 	}
 	write(t, filepath.Join(share, "main.go"))

@@ -140,7 +140,7 @@ func (c *Conn) readHead() (*http.Request, error) {
 			if len(c.buf) == 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !c.overdue() {
 				return nil, err
 			}
-			return c.refuse(&Refusal{Status: http.StatusRequestTimeout, Reason: "The header of the request did not come in time."}), nil
+			return c.refuse(&Refusal{Status: http.StatusRequestTimeout, Reason: "The request header did not arrive in time."}), nil
 		}
 	}
 }
@@ -293,7 +293,7 @@ func (c *Conn) header(b []byte) *http.Request {
 	end, bare := endOfHead(b, min(c.seen, len(b)))
 	switch {
 	case bare:
-		return c.refuse(&Refusal{Status: http.StatusBadRequest, Reason: "A line of the header does not end in CRLF."})
+		return c.refuse(&Refusal{Status: http.StatusBadRequest, Reason: "A header line does not end in CRLF."})
 	case end == 0 && len(b) < most:
 		c.seen = len(b)
 		c.hurry()
@@ -308,7 +308,7 @@ func (c *Conn) header(b []byte) *http.Request {
 	}
 	r, err := c.newRequest(b[:end], h)
 	if err != nil {
-		return c.refuse(&Refusal{Status: http.StatusBadRequest, Reason: "The target of the request cannot be read."})
+		return c.refuse(&Refusal{Status: http.StatusBadRequest, Reason: "The request target is not valid."})
 	}
 	c.drop(end)
 	c.next = h
@@ -331,11 +331,11 @@ func tooLarge(b []byte) *Refusal {
 	method, target, _ := bytes.Cut(line, []byte(" "))
 	target, _, _ = bytes.Cut(target, []byte(" "))
 	r := &Refusal{
-		Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "The header of the request is too large.",
+		Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "The request header is too large.",
 		Method: readable(method), Target: readable(target), Accept: accepted(b),
 	}
 	if !whole {
-		r.Status, r.Reason = http.StatusRequestURITooLong, "The target of the request is too long."
+		r.Status, r.Reason = http.StatusRequestURITooLong, "The request target is too long."
 	}
 	return r
 }

@@ -123,9 +123,9 @@ func (p *parser) requestLine(version []byte) {
 	case len(version) != 8 || !bytes.HasPrefix(version, []byte("HTTP/")) || version[6] != '.' || !isDigit(version[5]) || !isDigit(version[7]):
 		p.bad("The first line of the request is not method, target and version.")
 	case version[5] != '1':
-		p.refuse(http.StatusHTTPVersionNotSupported, "Only HTTP/1.0 and HTTP/1.1 are spoken here.")
+		p.refuse(http.StatusHTTPVersionNotSupported, "This server supports only HTTP/1.0 and HTTP/1.1.")
 	case string(p.method) == http.MethodConnect:
-		p.refuse(http.StatusMethodNotAllowed, "This server is no tunnel.")
+		p.refuse(http.StatusMethodNotAllowed, "This server does not support CONNECT.")
 	}
 	if p.refusal == nil {
 		p.minor = min(version[7], '1') - '0'
@@ -137,7 +137,7 @@ func (p *parser) requestLine(version []byte) {
 func (p *parser) checkTarget() {
 	for _, c := range p.target {
 		if c <= ' ' || c == 0x7f || c == '#' {
-			p.bad("The target of the request holds a character that must not stand there.")
+			p.bad("The request target contains a character that is not allowed.")
 			return
 		}
 	}
@@ -149,7 +149,7 @@ func (p *parser) checkTarget() {
 	default:
 		u, err := url.ParseRequestURI(string(path))
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.Host == "" || !isHost([]byte(u.Host)) {
-			p.bad("The target of the request is neither a path nor an address of the web.")
+			p.bad("The request target is neither a path nor an http URL.")
 			return
 		}
 		path = path[len(u.Scheme)+len("://"):]
@@ -162,7 +162,7 @@ func (p *parser) checkTarget() {
 		}
 		path = path[i:]
 		if len(path) < 3 || !isHex(path[1]) || !isHex(path[2]) || path[1] == '0' && path[2] == '0' {
-			p.bad("The path of the request holds a percent sign that encodes nothing.")
+			p.bad("The request path contains an invalid percent-encoding.")
 			return
 		}
 		path = path[3:]
@@ -184,14 +184,14 @@ func (p *parser) field(line []byte) {
 		if isName(name, "host") {
 			p.hosts++
 			if !isHost(value) {
-				p.bad("The Host is not a name of a host.")
+				p.bad("The Host is not a valid host name.")
 			}
 		}
 	case len("Expect"):
 		if isName(name, "expect") {
 			p.expects++
 			if p.expects > 1 || !isName(value, "100-continue") {
-				p.refuse(http.StatusExpectationFailed, "The only expectation that can be met is 100-continue.")
+				p.refuse(http.StatusExpectationFailed, "The only supported expectation is 100-continue.")
 			}
 		}
 	case len("Upgrade"): // and Trailer
@@ -247,7 +247,7 @@ func (p *parser) transferEncoding(value []byte) {
 	case isName(value, "chunked"):
 		p.chunked = true
 	case message.IsToken(value):
-		p.refuse(http.StatusNotImplemented, "The only transfer coding that is understood is chunked.")
+		p.refuse(http.StatusNotImplemented, "The only supported transfer coding is chunked.")
 	default:
 		p.bad("The Transfer-Encoding is not just chunked.")
 	}
@@ -267,7 +267,7 @@ func (p *parser) frame() {
 	case p.chunked && p.lengths > 0:
 		p.bad("The request has both a Content-Length and a Transfer-Encoding.")
 	case p.chunked && p.framed:
-		p.bad("The Trailer announces a field that frames the request.")
+		p.bad("The Trailer announces a field that is not allowed in a trailer.")
 	case p.chunked && p.minor == 0:
 		p.bad("The request has a Transfer-Encoding, which HTTP/1.0 does not know.")
 	}

@@ -137,7 +137,7 @@ func inherited(name, value string) (*os.File, error) {
 		return nil, fmt.Errorf("%s is %q: want the number of a pipe: %w", name, value, err)
 	}
 	if stat.Mode&syscall.S_IFMT != syscall.S_IFIFO {
-		return nil, fmt.Errorf("%s is %q: want the number of a pipe, and that is something else", name, value)
+		return nil, fmt.Errorf("%s is %q: want the number of a pipe, but it is something else", name, value)
 	}
 	syscall.CloseOnExec(fd)
 	// Waiting on a descriptor that does not block costs no thread.

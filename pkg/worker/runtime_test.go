@@ -60,7 +60,7 @@ func TestEachImpossibleVariableIsNamed(t *testing.T) {
 		{"TQ_READY_FD", "three", "the number of a pipe, 3 or more"},
 		{"TQ_ALIVE_FD", "2", "the number of a pipe, 3 or more"},
 		{"TQ_READY_FD", "987654", "the number of a pipe: bad file descriptor"},
-		{"TQ_ALIVE_FD", notAPipe, "the number of a pipe, and that is something else"},
+		{"TQ_ALIVE_FD", notAPipe, "the number of a pipe, but it is something else"},
 	} {
 		t.Run(test.name+"="+test.value, func(t *testing.T) {
 			t.Setenv(test.name, test.value)
