@@ -22,22 +22,34 @@ type together struct {
 	*Builder
 	batch *batch
 	how   how
+	dir   string // where it runs: of the module or workspace
 
 	mu       sync.Mutex // guards all below
 	listed   map[string]listing
-	work     string            // the go command's
+	printed  *printed
 	pages    map[string]*job   // by import path
 	complete map[string]string // programs to hand over, by import path
 	late     map[string]string // those that are taken when the go command has ended
 	made     bool              // there was one
+	plans    bool              // wanted of a page
 }
 
 // buildTogether builds what a batch holds, and returns when the go command has
 // ended.
 func (b *Builder) buildTogether(ctx context.Context, all *batch) {
-	t := &together{Builder: b, batch: all, how: all.jobs[0].how, complete: make(map[string]string), late: make(map[string]string)}
+	t := &together{Builder: b, batch: all, how: all.jobs[0].how, dir: filepath.Dir(all.jobs[0].key), pages: make(map[string]*job), complete: make(map[string]string), late: make(map[string]string)}
+	var unknown []*job
+	for _, j := range all.jobs {
+		if j.path == "" {
+			unknown = append(unknown, j)
+		} else {
+			t.pages[j.path] = j
+		}
+	}
 	var listing sync.WaitGroup
-	listing.Go(func() { t.list(ctx) }) // ends with ctx, or by itself
+	if len(unknown) > 0 {
+		listing.Go(func() { t.list(ctx, unknown) }) // ends with ctx, or by itself
+	}
 	t.build(ctx, all.jobs)
 	listing.Wait()
 	if good := t.loadable(); !t.made && len(good) > 0 && ctx.Err() == nil {
@@ -48,14 +60,14 @@ func (b *Builder) buildTogether(ctx context.Context, all *batch) {
 	}
 }
 
-// list asks what the pages are made of.
-func (t *together) list(ctx context.Context) {
-	listed := t.Builder.list(ctx, t.how, dirsOf(t.batch.jobs))
+// list asks what pages are made of.
+func (t *together) list(ctx context.Context, unknown []*job) {
+	listed := t.Builder.list(ctx, t.how, t.dir, dirsOf(unknown))
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.listed, t.pages = listed, make(map[string]*job)
-	for _, j := range t.batch.jobs {
-		if l := listed[j.dir]; l.err == nil {
+	t.listed = listed
+	for _, j := range unknown {
+		if l := listed[j.dir]; l.err == nil && l.importPath != "" {
 			t.pages[l.importPath] = j
 		}
 	}
@@ -74,7 +86,7 @@ func (t *together) loadable() (good []*job) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, j := range t.batch.jobs {
-		if l := t.listed[j.dir]; l.err == nil && !l.incomplete {
+		if l, asked := t.listed[j.dir]; !asked || l.err == nil && !l.incomplete {
 			good = append(good, j)
 		}
 	}
@@ -92,22 +104,26 @@ func (t *together) build(ctx context.Context, jobs []*job) {
 	}
 	defer os.RemoveAll(work)
 	args := []string{"build", "-json", "-x", "-work", "-buildvcs=false", "-ldflags=" + t.how.linkerFlags(), "-o", os.DevNull}
-	dirs := dirsOf(jobs)
 	var hidden []string
+	plans := false
 	for _, j := range jobs {
+		plans = plans || j.again
 		hidden = append(hidden, j.hidden...)
 	}
 	if len(hidden) > 0 {
 		overlay := filepath.Join(work, "overlay")
-		if t.how.hide(hidden, dirs[0], overlay) != nil {
+		if t.how.hide(hidden, t.dir, overlay) != nil {
 			return
 		}
 		args = append(args, "-overlay="+overlay)
 	}
-	cmd, err := t.command(ctx, t.how, dirs[0], work, append(args, relative(dirs)...)...)
+	cmd, err := t.command(ctx, t.how, t.dir, work, append(args, relative(t.dir, dirsOf(jobs))...)...)
 	if err != nil {
 		return
 	}
+	t.mu.Lock()
+	t.printed, t.plans = newPrinted(t.dir), plans
+	t.mu.Unlock()
 	cmd.Stdout = &lines{each: t.read}
 	t.runGroup(cmd)
 	t.mu.Lock()
@@ -115,7 +131,7 @@ func (t *together) build(ctx context.Context, jobs []*job) {
 	for path, file := range t.late {
 		t.takeLocked(path, file, os.Rename)
 	}
-	t.late = nil
+	clear(t.late)
 	t.deliverLocked()
 }
 
@@ -127,13 +143,13 @@ func (t *together) read(line []byte) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if work, ok := strings.CutPrefix(event.Output, "WORK="); ok {
-		t.work = strings.TrimSpace(work)
+	if event.ImportPath == "" || t.plans {
+		t.printed.add(event.ImportPath, event.Output)
 	}
 	// A program's build ID is looked for when it is complete, and not found, as
 	// the linker was asked for none.
 	said, ok := strings.CutPrefix(event.Output, "go tool buildid -w ")
-	args, err := words(strings.TrimSpace(strings.ReplaceAll(said, "$WORK", t.work)))
+	args, err := t.printed.words(said)
 	if !ok || err != nil || len(args) == 0 || filepath.Base(filepath.Dir(args[0])) != "exe" {
 		return
 	}
@@ -159,7 +175,14 @@ func (t *together) takeLocked(path, file string, take func(from, to string) erro
 func (t *together) deliverLocked() {
 	for path, file := range t.complete {
 		if j := t.pages[path]; j != nil {
-			t.turns.deliver(t.batch, j, made{file, t.listed[j.dir]})
+			m := made{file: file}
+			if l, asked := t.listed[j.dir]; asked {
+				m.listed = &l
+			}
+			if j.again {
+				m.commands = t.printed.commands(path)
+			}
+			t.turns.deliver(t.batch, j, m)
 			delete(t.complete, path)
 		}
 	}

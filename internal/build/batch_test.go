@@ -104,6 +104,17 @@ func TestOneGoCommandBuildsAllPagesThatNeedTheCompiler(t *testing.T) {
 	p.wantRan("build 2", "list 2")
 }
 
+func TestAPageThatPeopleWaitForIsTheFirstOfItsCommand(t *testing.T) {
+	parallel(t)
+	p := newProject(t, nil)
+	pages := p.many(4)
+	p.Hurry(p.path("pages/p02"))
+	p.wantPages(p.start(p.Builder, pages...))
+	if ran := p.ran(); !slices.Contains(ran, "build ./pages/p02 ./pages/p00 ./pages/p01 ./pages/p03") {
+		t.Errorf("%q ran", ran)
+	}
+}
+
 func TestABatchMakesWhatTheGoCommandMakesOfOnePage(t *testing.T) {
 	for _, flags := range []string{"-s -w", "all=-w"} { // with the second the go command writes a build ID into the binary
 		t.Run(flags, func(t *testing.T) {
@@ -127,9 +138,42 @@ func TestABatchMakesWhatTheGoCommandMakesOfOnePage(t *testing.T) {
 	}
 }
 
+func TestWhatABatchRanIsPlanned(t *testing.T) {
+	parallel(t)
+	p := newProject(t, nil)
+	pages := p.many(3)
+	p.wantPages(p.start(p.Builder, pages...))
+	p.write("lib/lib.go", "package lib\n\nvar X = 2\n")
+	for i, page := range pages {
+		text, _ := os.ReadFile(p.path(page + "/main.go"))
+		p.write(page+"/main.go", string(text)+"\nfunc init() { X() }\n\nfunc X() {}\n"+strings.Repeat("\n", i))
+	}
+	p.wantPages(p.start(p.Builder, pages...))
+	p.wantRan("build 3", "build 3", "list 3")
+	for _, page := range pages {
+		p.page = p.path(page)
+		if stale, err := p.Learn(t.Context(), p.page); stale || err != nil {
+			t.Fatal(stale, err)
+		}
+		text, _ := os.ReadFile(p.path(page + "/main.go"))
+		p.write(page+"/main.go", strings.Replace(string(text), "X() {}", "X() { print() }", 1))
+		if !p.followed() {
+			t.Errorf("%s is not built by a plan", page)
+		}
+		made, err := os.ReadFile(p.newest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(made) != string(p.ordinary()) {
+			t.Errorf("%s is another program than the go command makes", page)
+		}
+	}
+}
+
 func TestPagesWhoseFoldersHaveOneNameKeepTheirPrograms(t *testing.T) {
 	parallel(t)
 	p := newProject(t, nil)
+	p.Builder = p.server(filepath.Join(t.TempDir(), "my $WORK"), "") // which the go command quotes
 	pages := []string{"pages/index", "pages/a/index", "pages/b/index", "pages/b/v2"}
 	for _, page := range pages {
 		p.write(page+"/main.go", "package main\n\nfunc main() { println(\""+page+"\") }\n")

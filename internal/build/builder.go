@@ -72,6 +72,7 @@ type page struct {
 	id      string
 	inputs  inputs  // what it is made of; only a guess until go list was asked
 	shape   string  // while it stays, that is what it is made of; empty if that is not known
+	path    string  // by which it is imported; empty if that is not known
 	blind   bool    // it cannot be found out
 	broken  bool    // the newest build failed
 	looking []entry // one of these may be what is on disk: it is being looked at
@@ -92,7 +93,6 @@ type attempt struct {
 	tools   string
 	began   time.Time
 	plan    *plan    // nil if the go command is to build
-	again   bool     // it may pay to find out how to do without
 	known   bool     // what the page is made of
 	before  snapshot // of what it seemed to be made of when the build began
 	tests   snapshot // of the files of tests beside that
@@ -200,7 +200,10 @@ func (b *Builder) look(ctx context.Context, a *attempt) (binary string, err erro
 		}
 	}
 	b.mu.Lock()
-	in, shape := p.inputs, p.shape
+	in, shape, path := p.inputs, p.shape, p.path
+	if p.broken { // perhaps so that the go command would build no other beside it
+		path = ""
+	}
 	b.mu.Unlock()
 	known := b.readPlan(p.id)
 	fits := known.fits(&r, a.flavour, a.tools)
@@ -212,15 +215,17 @@ func (b *Builder) look(ctx context.Context, a *attempt) (binary string, err erro
 	}
 	a.before, a.tests = r.of(in), in.tests()
 	b.await(a.before)
-	a.again = (!first || !fresh) && !fits
 	a.tmp = b.tempName(p.id)
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
 	a.job = newJob(ctx, a.dir, a.how)
-	a.job.first, a.job.hidden = first, in.editorFiles()
+	a.job.first, a.job.again, a.job.hidden = first, (!first || !fresh) && !fits, in.editorFiles()
 	if a.plan == nil {
 		a.job.key = a.how.module(a.dir)
+	}
+	if a.known {
+		a.job.path = path
 	}
 	return "", nil
 }
@@ -233,12 +238,12 @@ func (b *Builder) make(ctx context.Context, a *attempt) (out output, err error) 
 	case err != nil:
 		return out, err
 	case !alone:
-		a.listed = &m.listed
+		a.listed, a.commands = m.listed, m.commands
 		return out, os.Rename(m.file, a.tmp)
 	}
 	a.alone = true
 	if a.plan != nil {
-		if b.follow(ctx, &a.plan.Commands, a.how, a.dir, a.tmp) == nil {
+		if b.follow(ctx, &a.plan.Commands, a.how, a.tmp) == nil {
 			a.followed = a.plan
 			return out, nil
 		}
@@ -248,7 +253,7 @@ func (b *Builder) make(ctx context.Context, a *attempt) (out output, err error) 
 	defer listing.Wait()
 	if !a.known {
 		listing.Go(func() { // ends with ctx, or by itself
-			l := b.list(ctx, a.how, []string{a.dir})[a.dir]
+			l := b.list(ctx, a.how, a.dir, []string{a.dir})[a.dir]
 			a.listed = &l
 		})
 	}

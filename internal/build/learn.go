@@ -65,6 +65,9 @@ func (b *Builder) record(a *attempt) (stale bool, doubt error) {
 	// Changes are heard of from here on, before anything is read.
 	b.mu.Lock()
 	p.inputs, p.shape, p.blind, p.broken = in, "", doubt != nil, a.binary == ""
+	if a.listed != nil {
+		p.path = a.listed.importPath
+	}
 	b.indexLocked(p)
 	b.mu.Unlock()
 	if !reflect.DeepEqual(in, known) {
@@ -175,11 +178,11 @@ func (a *attempt) testsChanged(in inputs) bool {
 	return false
 }
 
-// list asks the go command for the packages of pages, also of those that do not
-// build.
-func (b *Builder) list(ctx context.Context, h how, dirs []string) map[string]listing {
+// list asks a go command in a folder for the packages of pages, also of those
+// that do not build.
+func (b *Builder) list(ctx context.Context, h how, at string, dirs []string) map[string]listing {
 	all := make(map[string]listing, len(dirs))
-	packages, err := b.listPackages(ctx, h, dirs)
+	packages, err := b.listPackages(ctx, h, at, dirs)
 	for _, dir := range dirs {
 		l := listing{inputs: h.guess(dir), err: err}
 		if err == nil {
@@ -190,9 +193,9 @@ func (b *Builder) list(ctx context.Context, h how, dirs []string) map[string]lis
 	return all
 }
 
-func (b *Builder) listPackages(ctx context.Context, h how, dirs []string) (map[string]listed, error) {
+func (b *Builder) listPackages(ctx context.Context, h how, at string, dirs []string) (map[string]listed, error) {
 	args := []string{"list", "-e", "-deps", "-json=Dir,ImportPath,Standard,Incomplete,DepOnly,EmbedPatterns,EmbedFiles,Imports,Module"} // without EmbedFiles nothing would be said of patterns that take none
-	out, err := b.run(ctx, h, dirs[0], append(args, relative(dirs)...)...)
+	out, err := b.run(ctx, h, at, append(args, relative(at, dirs)...)...)
 	if exit, ok := errors.AsType[*exitError](err); ok {
 		err = fmt.Errorf("%s (%w)", lastLine(out.text()), exit)
 	}
@@ -211,10 +214,10 @@ func (b *Builder) listPackages(ctx context.Context, h how, dirs []string) (map[s
 	}
 }
 
-// relative are folders as arguments of a go command that runs in the first.
-func relative(dirs []string) (args []string) {
+// relative are folders as arguments of a go command that runs in a folder.
+func relative(at string, dirs []string) (args []string) {
 	for _, dir := range dirs {
-		if rel, err := filepath.Rel(dirs[0], dir); err == nil {
+		if rel, err := filepath.Rel(at, dir); err == nil {
 			args = append(args, "./"+filepath.ToSlash(rel))
 		}
 	}

@@ -36,7 +36,7 @@ type plan struct {
 // commands are what the go command ran. All of it may name the folder in which
 // that was, Work.
 type commands struct {
-	Work          string
+	Work, Dir     string            // Dir is where they ran
 	Configs       map[string]string // what compiler and linker read, by name below Work
 	Compile, Link command
 }
@@ -78,7 +78,7 @@ func head(path string) string {
 }
 
 // follow makes a binary by a plan.
-func (b *Builder) follow(ctx context.Context, c *commands, h how, dir, out string) error {
+func (b *Builder) follow(ctx context.Context, c *commands, h how, out string) error {
 	work, err := os.MkdirTemp(b.dir, "work-")
 	if err != nil {
 		return err
@@ -102,8 +102,8 @@ func (b *Builder) follow(ctx context.Context, c *commands, h how, dir, out strin
 		for _, a := range step.Args[1:] {
 			cmd.Args = append(cmd.Args, here(a))
 		}
-		cmd.Dir = dir
-		cmd.Env = slices.Concat(h.environ(), []string{"PWD=" + dir, "TMPDIR=" + work}, step.Env)
+		cmd.Dir = c.Dir
+		cmd.Env = slices.Concat(h.environ(), []string{"PWD=" + c.Dir, "TMPDIR=" + work}, step.Env)
 		if err := b.runGroup(cmd); err != nil {
 			return err
 		}
@@ -123,7 +123,7 @@ func (b *Builder) prove(ctx context.Context, a *attempt) error {
 	}
 	out := b.tempName(a.binary)
 	defer os.Remove(out)
-	if b.follow(ctx, &p.Commands, a.how, a.dir, out) != nil {
+	if b.follow(ctx, &p.Commands, a.how, out) != nil {
 		return ctx.Err()
 	}
 	followed, err := digest(out)
@@ -150,7 +150,7 @@ func (b *Builder) readPlan(id string) *plan {
 		return nil
 	}
 	p := new(plan)
-	if json.Unmarshal(text, p) != nil || len(p.Commands.Compile.Args) == 0 || !slices.Contains(p.Commands.Link.Args, "-o") {
+	if json.Unmarshal(text, p) != nil || p.Commands.Dir == "" || len(p.Commands.Compile.Args) == 0 || !slices.Contains(p.Commands.Link.Args, "-o") {
 		return nil
 	}
 	return p
@@ -158,35 +158,78 @@ func (b *Builder) readPlan(id string) *plan {
 
 var errUnknown = errors.New("not understood")
 
-// commandsOf reads what go build -x -json says that it ran. It understands
-// only programs whose own package is Go and nothing else, with nothing
-// embedded; of all others it returns nil.
+// printed is what go build -x -json says that it ran, in dir.
+type printed struct {
+	dir  string
+	work string
+	at   string              // where the last command ran: that is said when it changes, for whichever package
+	ran  map[string][]string // by package
+	kept map[string]string   // files of its work folder of which its cache has a copy
+}
+
+func newPrinted(dir string) *printed {
+	return &printed{dir: dir, ran: make(map[string][]string), kept: make(map[string]string)}
+}
+
+// add notes what was printed for a package.
+func (p *printed) add(pkg, output string) {
+	if work, ok := strings.CutPrefix(output, "WORK="); ok {
+		p.work = strings.TrimSpace(work)
+	}
+	p.ran[pkg] = append(p.ran[pkg], "cd "+p.at+"\n", output)
+	for line := range strings.Lines(output) {
+		if at, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "cd "); ok {
+			p.at = at
+		}
+	}
+	if copied, ok := strings.CutPrefix(output, "cp "); ok {
+		if files, err := p.words(copied); err == nil && len(files) > 1 {
+			p.kept[files[0]] = files[1]
+		}
+	}
+}
+
+func (p *printed) words(line string) ([]string, error) {
+	return words(strings.ReplaceAll(strings.TrimSpace(line), "$WORK", p.work))
+}
+
+// commandsOf reads what go build -x -json says that it ran in dir for one page.
 func commandsOf(said []byte, dir string) *commands {
-	var work, page string
-	ran := make(map[string][]string) // by package
+	p, page := newPrinted(dir), ""
 	for line := range bytes.Lines(said) {
 		var event struct{ ImportPath, Action, Output string }
 		if json.Unmarshal(line, &event) != nil || event.Action != "build-output" {
 			return nil
 		}
-		if at, ok := strings.CutPrefix(event.Output, "WORK="); ok {
-			work = strings.TrimSpace(at)
-		}
-		ran[event.ImportPath] = append(ran[event.ImportPath], event.Output)
+		p.add(event.ImportPath, event.Output)
 		if strings.Contains(event.Output, "importcfg.link <<") {
 			page = event.ImportPath
 		}
 	}
-	c := &commands{Work: work, Configs: make(map[string]string)}
-	if work == "" || page == "" || c.read(ran[page], dir) != nil || len(c.Compile.Args) == 0 || len(c.Link.Args) == 0 {
+	return p.commands(page)
+}
+
+// commands are those of a page. It understands only programs whose own package
+// is Go and nothing else, with nothing embedded; of all others it returns nil.
+func (p *printed) commands(page string) *commands {
+	c := &commands{Work: p.work, Dir: p.dir, Configs: make(map[string]string)}
+	if p.work == "" || page == "" || c.read(p.ran[page], p.dir) != nil || len(c.Compile.Args) == 0 || len(c.Link.Args) == 0 {
 		return nil
 	}
-	for _, config := range c.Configs { // what was compiled besides is gone
+	own := c.Link.Args[len(c.Link.Args)-1]
+	for name, config := range c.Configs { // what was compiled besides is gone, but for the copies of it
+		var text strings.Builder
 		for line := range strings.Lines(config) {
-			if strings.Contains(line, work) && !strings.HasSuffix(strings.TrimSpace(line), filepath.Join(work, "b001", "_pkg_.a")) {
+			before, file, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+			if kept := p.kept[file]; kept != "" && file != own {
+				line = before + "=" + kept + "\n"
+			}
+			if strings.Contains(line, p.work) && file != own {
 				return nil
 			}
+			text.WriteString(line)
 		}
+		c.Configs[name] = text.String()
 	}
 	return c
 }

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -331,6 +332,13 @@ func TestThereIsNoPlanOfWhatIsNotUnderstood(t *testing.T) {
 		if commandsOf(said(changed), dir) != nil {
 			t.Errorf("%s: there is a plan", name)
 		}
+	}
+	kept := slices.Insert(slices.Clone(good), 1, "cp $WORK/b002/_pkg_.a /c/fmt2 # internal\n")
+	for i, line := range kept {
+		kept[i] = strings.ReplaceAll(line, "fmt=/c/fmt", "fmt=/w/b002/_pkg_.a")
+	}
+	if c := commandsOf(said(kept), dir); c == nil || !strings.Contains(c.Configs["b001/importcfg"], "fmt=/c/fmt2\n") {
+		t.Errorf("of a package that the cache has a copy of the plan is %v", c)
 	}
 	if commandsOf([]byte("no JSON"), dir) != nil || commandsOf(nil, dir) != nil {
 		t.Error("of nothing there is a plan")

@@ -41,6 +41,8 @@ type job struct {
 	how    how
 	hidden []string // files that the go command is not to see
 	first  bool     // of this server
+	again  bool     // it may pay to find out how to do without the go command
+	path   string   // by which it is imported, if it is known what the page is made of
 	key    string   // pages of one key can be built by one command; empty for a page that is built alone
 	after  uint64   // looks up to this number began before it waited
 
@@ -66,8 +68,9 @@ type batch struct {
 
 // made is a binary that a batch made.
 type made struct {
-	file   string // to be moved away
-	listed listing
+	file     string    // to be moved away
+	listed   *listing  // nil if go list was not asked
+	commands *commands // that the go command ran, if that was asked and is understood
 }
 
 func (m made) remove() { os.Remove(m.file) }
@@ -167,7 +170,7 @@ func (t *turns) promoteLocked(j *job, before int) {
 		}
 	}
 	switch {
-	case slices.Contains(t.waiting, j):
+	case j.got, slices.Contains(t.waiting, j):
 	case ahead > before || before == 0:
 		t.waiting = append(t.waiting, j)
 	default:
@@ -181,9 +184,7 @@ func (t *turns) promoteLocked(j *job, before int) {
 // wait waits until a batch has made the page, or until it is its turn to be
 // built alone. Call done in either case.
 func (t *turns) wait(ctx context.Context, j *job) (m made, alone bool, err error) {
-	tired := time.NewTimer(patience)
-	tired.Stop()
-	defer tired.Stop()
+	var tired <-chan time.Time // since when people wait, however many have come since
 	for {
 		select {
 		case m := <-j.made:
@@ -191,8 +192,10 @@ func (t *turns) wait(ctx context.Context, j *job) (m made, alone bool, err error
 		case <-j.mine:
 			return made{}, true, nil
 		case <-j.hurried:
-			tired.Reset(patience)
-		case <-tired.C:
+			if tired == nil {
+				tired = time.After(patience)
+			}
+		case <-tired:
 			t.mu.Lock()
 			if j.batch != nil {
 				t.promoteLocked(j, 0)

@@ -179,7 +179,10 @@ func TestWhoPeopleWaitForLeavesALongBatch(t *testing.T) {
 		far.want(t, "over")
 		q.hurryUp(last.dir)
 		last.want(t, "")
-		time.Sleep(patience)
+		for range 4 { // and more and more people
+			time.Sleep(patience / 4)
+			q.hurryUp(last.dir)
+		}
 		last.want(t, "alone") // another page takes too long
 		close(last.done)
 		synctest.Wait()
