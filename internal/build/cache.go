@@ -118,7 +118,7 @@ func (b *Builder) writeEntries(id string, entries, before []entry) error {
 func (b *Builder) remember(file string, text []byte) error {
 	f, err := os.CreateTemp(b.dir, filepath.Base(file)+".*.tmp")
 	if err != nil {
-		return fmt.Errorf("remember a build: %w", err)
+		return fmt.Errorf("record a build: %w", err)
 	}
 	_, err = f.Write(text)
 	if err = errors.Join(err, f.Close()); err == nil {
@@ -126,7 +126,7 @@ func (b *Builder) remember(file string, text []byte) error {
 	}
 	if err != nil {
 		os.Remove(f.Name())
-		return fmt.Errorf("remember a build: %w", err)
+		return fmt.Errorf("record a build: %w", err)
 	}
 	return nil
 }

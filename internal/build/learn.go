@@ -200,7 +200,7 @@ func (b *Builder) listPackages(ctx context.Context, h how, at string, dirs []str
 		err = fmt.Errorf("%s (%w)", lastLine(out.text()), exit)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("ask for the imports of %s: %w", b.show(dirs[0]), err)
+		return nil, fmt.Errorf("list the imports of %s: %w", b.show(dirs[0]), err)
 	}
 	packages := make(map[string]listed)
 	for dec := json.NewDecoder(&out.stdout); ; {

@@ -318,7 +318,7 @@ func (d *decoder) watch(c *Config) {
 		case notHome(item.Value) != nil:
 			d.problem(item.Line, key, "%v", notHome(item.Value))
 		case isAbove(under(c.Root, item.Value), c.Root):
-			d.problem(item.Line, key, "must not hold the whole project, whose logs every request changes: %q", item.Value)
+			d.problem(item.Line, key, "must not be the whole project, because every request changes its logs: %q", item.Value)
 		default:
 			c.Dev.Watch = append(c.Dev.Watch, item.Value)
 		}
@@ -349,7 +349,7 @@ func (d *decoder) static(c *Config) {
 		case s.Path == "", s.Dir == "":
 			d.problem(item.Line, key, "must have a path and a dir in each entry")
 		case lines[s.Path] > 0:
-			d.problem(item.Line, key, "must not have %s twice: it is on line %d too", s.Path, lines[s.Path])
+			d.problem(item.Line, key, "must not have %s twice: line %d has it too", s.Path, lines[s.Path])
 		default:
 			lines[s.Path] = item.Line
 			c.Static = append(c.Static, s)
@@ -395,10 +395,10 @@ func (d *decoder) ports(c *Config) {
 	switch {
 	case w.PortRangeStart > w.PortRangeEnd:
 		key := d.firstSet(end, start)
-		d.problem(d.lines[key], key, "must not be reversed: the range of ports is %d to %d", w.PortRangeStart, w.PortRangeEnd)
+		d.problem(d.lines[key], key, "must not be reversed: the port range is %d to %d", w.PortRangeStart, w.PortRangeEnd)
 	case w.PortRangeStart <= c.Server.Port && c.Server.Port <= w.PortRangeEnd:
 		key := d.firstSet(port, start, end)
-		d.problem(d.lines[key], key, "must keep the server's port %d out of the ports of workers, %d to %d", c.Server.Port, w.PortRangeStart, w.PortRangeEnd)
+		d.problem(d.lines[key], key, "must not overlap: the server's port %d lies in the workers' range, %d to %d", c.Server.Port, w.PortRangeStart, w.PortRangeEnd)
 	}
 }
 

@@ -57,7 +57,7 @@ func (d *decoder) keys(root *yaml.Node) (bindings []KeyBinding) {
 		}
 		for _, key := range keys {
 			if key.Kind != yaml.ScalarNode || key.Value == "" {
-				d.problem(key.Line, b.Action, "must be a key, or a list of keys as [q, f10]")
+				d.problem(key.Line, b.Action, "must be a key, or a list of keys such as [q, f10]")
 				continue
 			}
 			b.Keys = append(b.Keys, key.Value)

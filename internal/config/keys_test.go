@@ -40,7 +40,7 @@ func TestMistakesInTheKeysAreNamed(t *testing.T) {
 	for text, want := range map[string]string{
 		"- restart\n":                       ":1: must be lines such as restart: ctrl+r",
 		"quit: q\nquit: x\n":                ":2: quit: is set twice",
-		"quit: {a: b}\nstop: [[x], \"\"]\n": ":1: quit: must be a key, or a list of keys as [q, f10]\n" + file + ":2: stop: must be a key, or a list of keys as [q, f10]\n" + file + ":2: stop: must be a key, or a list of keys as [q, f10]",
+		"quit: {a: b}\nstop: [[x], \"\"]\n": ":1: quit: must be a key, or a list of keys such as [q, f10]\n" + file + ":2: stop: must be a key, or a list of keys such as [q, f10]\n" + file + ":2: stop: must be a key, or a list of keys such as [q, f10]",
 		"quit: [q\n":                        "",
 	} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {

@@ -173,7 +173,7 @@ func (s *Server) Run(ctx context.Context) error {
 		cancel()
 	}
 	stopBy := time.Now().Add(s.cfg.Load().Workers.DrainTimeout + cutAfter)
-	s.store.Change(state.Event{Message: "shutting down: requests under way finish"}, func(srv *state.Server) { srv.Stopping, srv.StopBy = true, stopBy })
+	s.store.Change(state.Event{Message: "shutting down: waiting for requests under way"}, func(srv *state.Server) { srv.Stopping, srv.StopBy = true, stopBy })
 	patience, cancelPatience := context.WithDeadline(life, stopBy)
 	defer cancelPatience()
 	s.front.shutdown(patience)

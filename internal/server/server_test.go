@@ -260,7 +260,7 @@ func TestTheOrderedEndIsTold(t *testing.T) {
 	}
 	u, _ := s.store.Next(t.Context(), state.Beginning)
 	if !slices.ContainsFunc(u.Events, func(e state.Event) bool {
-		return e.Message == "shutting down: requests under way finish" && e.Server != nil && e.Server.Stopping
+		return e.Message == "shutting down: waiting for requests under way" && e.Server != nil && e.Server.Stopping
 	}) {
 		t.Errorf("it was not said: %+v", u.Events)
 	}

@@ -112,7 +112,7 @@ func (p *page) command(verb state.Verb) error {
 	switch verb {
 	case state.Restart:
 		if p.good.binary == "" {
-			return fmt.Errorf("%s has no good build to start", p.route)
+			return fmt.Errorf("%s has no working build to start", p.route)
 		}
 		p.replace(asked, p.good)
 	case state.Rebuild:

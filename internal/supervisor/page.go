@@ -552,7 +552,7 @@ func (p *page) learn() {
 			switch {
 			case ctx.Err() == context.Canceled && err != nil, errors.Is(err, build.ErrNoGo), p.closing:
 			case err != nil:
-				p.tell(slog.LevelWarn, "cannot write down how the page was built", slog.String("err", err.Error()))
+				p.tell(slog.LevelWarn, "cannot record how the page was built", slog.String("err", err.Error()))
 			case !stale:
 				p.superseded = 0
 			case p.building == nil && !p.stopped: // or else one is under way that will tell of itself

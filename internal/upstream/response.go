@@ -81,10 +81,10 @@ func parseResponse(b []byte, method string) (*http.Response, error) {
 	version, status, _ := bytes.Cut(line, []byte(" "))
 	code, _, _ := bytes.Cut(bytes.TrimLeft(status, " "), []byte(" "))
 	if len(version) != len("HTTP/1.1") || !bytes.HasPrefix(version, []byte("HTTP/1.")) || !isDigit(version[7]) {
-		return nil, fmt.Errorf("the worker's response begins with %.40q", line)
+		return nil, fmt.Errorf("the worker's response begins with the invalid line %.40q", line)
 	}
 	if len(code) != 3 || code[0] < '1' || !isDigit(code[0]) || !isDigit(code[1]) || !isDigit(code[2]) {
-		return nil, fmt.Errorf("the worker's response has the status %.40q", status)
+		return nil, fmt.Errorf("the worker's response has the invalid status %.40q", status)
 	}
 	h, err := parseFields(rest)
 	if err != nil {
@@ -114,7 +114,7 @@ func parseFields(b []byte) (http.Header, error) {
 		case n == message.MaxFields:
 			return nil, message.TooMany
 		case !found, !message.IsToken(name), !message.IsValue(value):
-			return nil, fmt.Errorf("the worker's response has the field %.40q", line)
+			return nil, fmt.Errorf("the worker's response has the invalid field %.40q", line)
 		}
 		fields.Add(name, value)
 	}
@@ -143,7 +143,7 @@ func frame(resp *http.Response, method string) error {
 	case resp.ProtoMinor == 0: // which knows none: the rest cannot be trusted
 		resp.Close = true
 	case len(codings) != 1 || !strings.EqualFold(codings[0], "chunked"):
-		return fmt.Errorf("the worker's response has the transfer coding %.40q", codings)
+		return fmt.Errorf("the worker's response has the unsupported transfer coding %.40q", codings)
 	default:
 		resp.TransferEncoding = []string{"chunked"}
 	}
@@ -178,13 +178,13 @@ func lengthOf(h http.Header) (int64, error) {
 	}
 	for _, line := range lines {
 		if line != lines[0] {
-			return 0, fmt.Errorf("the worker's response has the lengths %.40q", lines)
+			return 0, fmt.Errorf("the worker's response has several lengths: %.40q", lines)
 		}
 	}
 	h["Content-Length"] = lines[:1]
 	n, err := strconv.ParseUint(lines[0], 10, 63)
 	if err != nil {
-		return 0, fmt.Errorf("the worker's response has the length %.40q", lines[0])
+		return 0, fmt.Errorf("the worker's response has the invalid length %.40q", lines[0])
 	}
 	return int64(n), nil
 }

@@ -67,7 +67,7 @@ func (w *response) serve(h http.Handler, panicked func(error)) (again bool) {
 	defer func() {
 		if v := recover(); v != nil {
 			if v != http.ErrAbortHandler {
-				panicked(fmt.Errorf("panic while %s is answered: %v\n%s", w.c.remote, v, debug.Stack()))
+				panicked(fmt.Errorf("panic while serving %s: %v\n%s", w.c.remote, v, debug.Stack()))
 			}
 			w.abort()
 			again = false
@@ -101,7 +101,7 @@ func (w *response) WriteHeader(status int) {
 	case w.over.Load(), w.status != 0:
 		return
 	case status < 100 || status > 999:
-		panic(fmt.Sprintf("the status of an answer is %d", status))
+		panic(fmt.Sprintf("invalid response status %d", status))
 	case status < 200 && status != http.StatusSwitchingProtocols:
 		w.inform(status)
 		return
