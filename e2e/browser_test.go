@@ -15,7 +15,8 @@ import (
 // browser is one that all tabs of a test are opened in.
 type browser struct {
 	*testing.T
-	ctx context.Context
+	ctx      context.Context
+	expected string // what consoles may say; empty for nothing
 }
 
 func newBrowser(t *testing.T) *browser {
@@ -40,7 +41,7 @@ func newBrowser(t *testing.T) *browser {
 		cancel()
 		end()
 	})
-	return &browser{t, ctx}
+	return &browser{T: t, ctx: ctx}
 }
 
 // tab is one of the browser's.
@@ -62,7 +63,8 @@ func (b *browser) open(url string) *tab {
 				return
 			}
 			status := m.Source == "network" && (strings.Contains(m.Text, "status of 503") || strings.Contains(m.Text, "status of 404"))
-			if (m.Type == chromedp.ConsoleError || m.IsException()) && !status {
+			expected := b.expected != "" && strings.Contains(m.Text, b.expected)
+			if (m.Type == chromedp.ConsoleError || m.IsException()) && !status && !expected {
 				b.Errorf("a console says: %v (%s)", m, m.URL)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 )
@@ -40,6 +41,35 @@ func TestATabOfAnInsecureOriginFollowsSaves(t *testing.T) {
 	tab.await(text, "two")
 	p.write("pages/index/main.go", hello("two")+mistake)
 	tab.await(notice, "undefined: undefinedThing")
+}
+
+func TestATabIsNotGivenWhatWasFetched(t *testing.T) {
+	html := "<!doctype html><link rel=icon href=data:,><h1>one</h1>"
+	p := newProject(t, map[string]string{"pages/index/main.go": page("/", `w.Header().Set("Cache-Control", "max-age=600")`, html)})
+	p.serves("/", "one")
+	tab := newBrowser(t).open(p.url + "/first")
+	tab.await(text, "one")
+	fetched := `fetch("/second").then(r => r.text()).then(t => window.fetched = t.length)`
+	tab.try(fetched)
+	tab.await("window.fetched", fmt.Sprint(len(html)))
+	tab.do(chromedp.Navigate(p.url + "/second"))
+	tab.await("document.scripts.length", "1")
+	tab.try(fetched)
+	tab.await("window.fetched", fmt.Sprint(len(html)))
+}
+
+func TestAPolicyInTheDocumentIsNotTriedAgain(t *testing.T) {
+	html := `<!doctype html><link rel=icon href=data:,><meta http-equiv="Content-Security-Policy" content="connect-src 'none'; worker-src 'none'"><h1>one</h1><script>document.addEventListener("securitypolicyviolation", e => { window.refused = (window.refused || "") + e.effectiveDirective + " " })</script>`
+	p := newProject(t, map[string]string{"pages/index/main.go": page("/", "", html)})
+	p.serves("/", "one")
+	b := newBrowser(t)
+	b.expected = "Content Security Policy"
+	tab := b.open(p.url)
+	tab.await("window.refused", "connect-src")
+	<-time.After(4 * time.Second) // more than the pause before another try
+	if refused := tab.try("window.refused"); strings.Count(refused, "connect-src") != 1 {
+		t.Errorf("it was refused %s", refused)
+	}
 }
 
 func TestPagesStayInTheBackForwardCache(t *testing.T) {

@@ -137,8 +137,8 @@ func (d *dressed) sendHeader(tagged bool) {
 func (d *dressed) removeValidators() {
 	h := d.Header()
 	for _, name := range ofRepresentation {
-		h.Del(name)
-		h.Del(http.TrailerPrefix + name)
+		delete(h, name)
+		delete(h, http.TrailerPrefix+name)
 	}
 	if h["Trailer"] == nil {
 		return

@@ -98,6 +98,9 @@
     bye = () => { over.abort(); release(); source?.stop(); channel.close(); };
   }
 
+  document.addEventListener('securitypolicyviolation', e => { // of a policy in the document, which the server does not see
+    if (e.effectiveDirective === 'connect-src' && e.blockedURI.startsWith(base)) bye();
+  });
   addEventListener('pagehide', () => bye()); // or the page could not be kept for the way back
   addEventListener('pageshow', e => { if (e.persisted) connect(); });
 

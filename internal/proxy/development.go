@@ -61,6 +61,9 @@ func (x *exchange) navigates() bool {
 	return x.develop != nil && isForDocument(x.request.Header)
 }
 
+// documentFields are what isForDocument decides by.
+const documentFields = "Sec-Fetch-Mode, Sec-Purpose, Accept, Upgrade-Insecure-Requests"
+
 // isForDocument reports whether a request is for what a tab or a frame is to show.
 //
 // Browsers say so in Sec-Fetch-Mode (W3C Fetch Metadata section 2.2), also if a
@@ -110,6 +113,9 @@ func (x *exchange) tellOrigin(h http.Header) {
 		build += "; stale"
 	}
 	h.Set("X-Tq-Build", build)
+	if x.develop.Dress != nil && strings.HasPrefix(h.Get("Content-Type"), "text/html") {
+		h.Add("Vary", documentFields) // or a cache would give a tab what was fetched
+	}
 	h.Add("Server-Timing", fmt.Sprintf("hold;dur=%s, queue;dur=%s, worker;dur=%s",
 		milliseconds(x.timing.held), milliseconds(x.timing.queued), milliseconds(time.Since(x.timing.claimed))))
 }

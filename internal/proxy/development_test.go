@@ -3,6 +3,7 @@ package proxy
 import (
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -210,6 +211,36 @@ func TestWhatATabWillShowIsKnown(t *testing.T) {
 	} {
 		if resp, _ := askWith(t, f, "/", c.header...); resp.Header.Get("Dressed") != c.want {
 			t.Errorf("%s: %q", name, resp.Header.Get("Dressed"))
+		}
+	}
+}
+
+func TestCachesTellDocumentsFromWhatIsFetched(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, generous)
+	f.route.Serve(newWorker(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", r.FormValue("type"))
+		w.Header().Set("Vary", "Cookie")
+		io.WriteString(w, "x")
+	}))
+	dress := &Development{Dress: func(w http.ResponseWriter, r *http.Request, route string) (http.ResponseWriter, func(bool)) {
+		return w, func(bool) {}
+	}}
+	both := "Cookie, " + documentFields
+	for _, c := range []struct {
+		develop    *Development
+		kind, want string
+		header     []string
+	}{
+		{dress, "text/html;charset=utf-8", both, navigates},
+		{dress, "text/html;charset=utf-8", both, nil},
+		{dress, "application/json", "Cookie", nil},
+		{nil, "text/html;charset=utf-8", "Cookie", navigates},
+	} {
+		f.proxy.Develop(c.develop)
+		resp, _ := askWith(t, f, "/?type="+url.QueryEscape(c.kind), c.header...)
+		if got := strings.Join(resp.Header["Vary"], ", "); got != c.want {
+			t.Errorf("%s: Vary is %q, want %q", c.kind, got, c.want)
 		}
 	}
 }
