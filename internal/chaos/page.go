@@ -13,6 +13,7 @@ import (
 //	panic   it ends at its first request
 //	deaf    it does not use pkg/worker and ignores SIGTERM
 //	parent  it has a child
+//	stamp   it writes one of its own sources as it starts
 //	heir    it is deaf and has a child that holds its output and its port
 func pageText(edit int, mode string) string {
 	return strings.NewReplacer("EDIT", strconv.Itoa(edit), "MODE", mode).Replace(pageTemplate)
@@ -61,6 +62,9 @@ func main() {
 		os.Exit(1)
 	case "mute":
 		time.Sleep(time.Hour)
+	case "stamp":
+		text := fmt.Sprintf("package main\n\nfunc init() { held = append(held, []byte(\"%d\")) }\n", time.Now().UnixNano())
+		os.WriteFile("pages"+os.Getenv("TQ_ROUTE")+"/stamp.go", []byte(text), 0o644)
 	case "parent":
 		exec.Command("sleep", "600").Start()
 	}

@@ -234,3 +234,25 @@ func maxMemory(s *scene) {
 	answered, failed := p.load.so()
 	s.figure("limit 100 MiB, growing by 40 MiB a second: %d replacements, %d MiB at most, %d requests, failed: %s", replaced, most, answered, kinds(failed))
 }
+
+// ownInput: a page writes one of its own sources whenever it starts.
+func ownInput(s *scene) {
+	p := s.project("")
+	p.page("/stamp", 1, "stamp")
+	p.start([]string{"/", "/stamp"})
+	p.load = p.loadWith("/", pace, 4, 0)
+	const said = "the page is built from a file that it writes itself"
+	began := time.Now()
+	p.awaitSaid(time.Minute, said)
+	noticed := time.Since(began)
+	s.pause(time.Second) // a worker that was ready may take over
+	rounds := strings.Count(p.log(), "swapped page=/stamp ")
+	s.pause(s.long(30*time.Second, 3*time.Second))
+	more := strings.Count(p.log(), "swapped page=/stamp ") - rounds
+	s.want(more == 0, "%d more swaps after it was said that the page is left as it is", more)
+	s.want(p.said(said) == 1, "it is said %d times", p.said(said))
+	p.page("/stamp", 2, "stamp")
+	took := p.serves("/stamp", 2, 20*time.Second)
+	p.load.check(nil)
+	s.figure("noticed after %d swaps, in %.1f s, and left as it is; a save of another file served after %.1f s", rounds, noticed.Seconds(), took.Seconds())
+}

@@ -72,6 +72,10 @@ func (s *Supervisor) mayMovePages(paths []string) bool {
 	return false
 }
 
+// closed reports whether a path is a folder of pages that may not be read any
+// more. What runs of it goes on, and nothing can be built.
+func (s *Supervisor) closed(path string) bool { return s.places.ways[path] && closed(path) }
+
 // closed reports whether a path is a folder that may not be read.
 func closed(path string) bool {
 	info, err := os.Lstat(path)

@@ -285,7 +285,7 @@ func (s *Supervisor) act(ctx context.Context) {
 	if saved.all {
 		paths = nil
 	}
-	affected := s.build.Affected(paths)
+	affected := s.build.Affected(slices.DeleteFunc(slices.Clone(paths), s.closed))
 	for folder, file := range affected {
 		if p := s.byFolder[folder]; p != nil {
 			p.change(change{file: file, at: saved.at})

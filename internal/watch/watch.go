@@ -233,10 +233,11 @@ func (w *Watcher) noteLocked(r *report, dir *node, name string, op fsnotify.Op) 
 		return // the folder is only on the way to something else
 	}
 	if op == fsnotify.Chmod {
-		if info, err := os.Stat(path); err != nil || !info.IsDir() || n != nil && n.real != "" {
+		info, err := os.Stat(path)
+		if err != nil || !info.IsDir() || n != nil && n.real != "" && !closed(path) {
 			return
 		}
-		op = fsnotify.Create // a folder that could not be read before
+		op = fsnotify.Create // a folder that can be read at last, or not any more
 	}
 	if dir.open || n.wanted() {
 		r.add(path)
@@ -251,6 +252,16 @@ func (w *Watcher) noteLocked(r *report, dir *node, name string, op fsnotify.Op) 
 			r.add(link.path)
 		}
 	}
+}
+
+// closed reports whether a folder may not be read.
+func closed(path string) bool {
+	dir, err := os.Open(path)
+	if err != nil {
+		return errors.Is(err, fs.ErrPermission)
+	}
+	dir.Close()
+	return false
 }
 
 // rescan watches all of it anew: of what is watched nobody knows, after events
