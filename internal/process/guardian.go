@@ -67,7 +67,8 @@ func readWard(r io.Reader) ward {
 // guardian is the server's end of the guardian process. One that dies is
 // started again.
 type guardian struct {
-	start func(func()) // runs a function on the thread that forks
+	start func(func())  // runs a function on the thread that forks
+	over  chan struct{} // closed by close
 	ended sync.WaitGroup
 
 	mu       sync.Mutex // guards all below
@@ -79,7 +80,7 @@ type guardian struct {
 }
 
 func startGuardian(onThread func(func())) (*guardian, error) {
-	g := &guardian{start: onThread, groups: make(map[int]bool)}
+	g := &guardian{start: onThread, over: make(chan struct{}), groups: make(map[int]bool)}
 	if err := g.spawn(); err != nil {
 		return nil, fmt.Errorf("start the guardian of the workers: %w", err)
 	}
@@ -104,6 +105,7 @@ func (g *guardian) remove(pgid int) {
 func (g *guardian) close() {
 	g.mu.Lock()
 	g.closed = true
+	close(g.over)
 	if g.terminal != "" {
 		g.terminal = ""
 		g.tellTerminalLocked()
@@ -124,14 +126,12 @@ func (g *guardian) keep() {
 		if time.Since(began) > longestPause {
 			pause = time.Millisecond
 		}
-		<-time.After(pause) // one that cannot live is no reason to spin
-		g.mu.Lock()
-		closed := g.closed
-		g.mu.Unlock()
-		if closed {
+		select { // one that cannot live is no reason to spin
+		case <-time.After(pause):
+			g.spawn() // or the next time
+		case <-g.over:
 			return
 		}
-		g.spawn() // or the next time
 	}
 }
 
