@@ -113,6 +113,7 @@ type attempt struct {
 type Result struct {
 	Binary   string // absolute path, empty if there are problems
 	Cached   bool   // nothing was compiled
+	PutBack  string // the binary that took its place when it was last run; see Builder.PutBack
 	Stale    bool   // files changed meanwhile, perhaps unheard: build again
 	Took     time.Duration
 	Problems []state.Problem
@@ -141,8 +142,8 @@ func New(opts Options) (*Builder, error) {
 func (b *Builder) Build(ctx context.Context, dir string, force bool) (Result, error) {
 	a := b.attempt(dir, force)
 	defer b.turns.calm(dir)
-	if binary, err := b.look(ctx, a); binary != "" || err != nil {
-		return Result{Binary: binary, Cached: true, Took: time.Since(a.began)}, err
+	if e, err := b.look(ctx, a); e.Binary != "" || err != nil {
+		return b.found(a, e, err)
 	}
 	defer func() { b.turns.done(a.job, a.alone) }()
 	defer os.Remove(a.tmp)
@@ -172,9 +173,23 @@ func (b *Builder) finish(a *attempt, out output, err error) (Result, error) {
 	return res, err
 }
 
+// found is the end of a build that was made before.
+func (b *Builder) found(a *attempt, e entry, err error) (Result, error) {
+	if err != nil {
+		return Result{}, err
+	}
+	res := Result{Binary: filepath.Join(b.dir, e.Binary), Cached: true, Took: time.Since(a.began)}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e.PutBack != "" && b.useLocked(e.PutBack) {
+		res.PutBack = filepath.Join(b.dir, e.PutBack)
+	}
+	return res, nil
+}
+
 // look returns a binary that was made before of what is on disk. If there is
 // none it prepares the build.
-func (b *Builder) look(ctx context.Context, a *attempt) (binary string, err error) {
+func (b *Builder) look(ctx context.Context, a *attempt) (made entry, err error) {
 	p := a.page
 	b.mu.Lock()
 	fresh, first := len(p.entries) == 0, !p.asked
@@ -183,20 +198,20 @@ func (b *Builder) look(ctx context.Context, a *attempt) (binary string, err erro
 	b.turns.expect(a.dir, fresh)
 	defer func() { b.turns.looked(a.dir, a.job) }()
 	if err := b.keepFolder(); err != nil {
-		return "", fmt.Errorf("build %s: %w", b.show(a.dir), err)
+		return entry{}, fmt.Errorf("build %s: %w", b.show(a.dir), err)
 	}
 	release, err := b.looks.acquire(ctx, func() int { return b.turns.rank(a.dir) })
 	if err != nil {
-		return "", err
+		return entry{}, err
 	}
 	defer release()
 	if a.tools, err = b.toolchain(ctx, a.how, a.dir); err != nil {
-		return "", err
+		return entry{}, err
 	}
 	var r reading
 	if !a.force {
-		if binary, ok := b.reuse(p, a.flavour, a.tools, &r); ok {
-			return binary, nil
+		if e, ok := b.reuse(p, a.flavour, a.tools, &r); ok {
+			return e, nil
 		}
 	}
 	b.mu.Lock()
@@ -217,7 +232,7 @@ func (b *Builder) look(ctx context.Context, a *attempt) (binary string, err erro
 	b.await(a.before)
 	a.tmp = b.tempName(p.id)
 	if err := ctx.Err(); err != nil {
-		return "", err
+		return entry{}, err
 	}
 	a.job = newJob(ctx, a.dir, a.how)
 	a.job.first, a.job.again, a.job.hidden = first, (!first || !fresh) && !fits, in.editorFiles()
@@ -227,7 +242,7 @@ func (b *Builder) look(ctx context.Context, a *attempt) (binary string, err erro
 	if a.known {
 		a.job.path = path
 	}
-	return "", nil
+	return entry{}, nil
 }
 
 // make makes the binary when it is the page's turn, if a batch does not do so

@@ -27,11 +27,12 @@ type entry struct {
 	Toolchain string // which go command
 	Binary    string // file name
 	Size      int64
+	PutBack   string // the binary that took its place because it kept ending
 }
 
 // reuse returns a binary that was made of what is on disk now. What it looks
 // at is watched first, and counts as what the page is made of meanwhile.
-func (b *Builder) reuse(p *page, flavour, tools string, r *reading) (binary string, ok bool) {
+func (b *Builder) reuse(p *page, flavour, tools string, r *reading) (e entry, ok bool) {
 	b.mu.Lock()
 	entries := p.entries
 	p.looking = slices.DeleteFunc(slices.Clone(entries), func(e entry) bool { return !b.usable(e, flavour, tools) })
@@ -46,10 +47,10 @@ func (b *Builder) reuse(p *page, flavour, tools string, r *reading) (binary stri
 	p.looking = nil
 	defer b.indexLocked(p)
 	if i < 0 || !b.useLocked(looking[i].Binary) {
-		return "", false
+		return entry{}, false
 	}
 	p.attempt, p.inputs, p.shape, p.blind, p.broken = nil, looking[i].Inputs, looking[i].Shape, false, false
-	return filepath.Join(b.dir, looking[i].Binary), true
+	return looking[i], true
 }
 
 // usable reports whether a binary was built as one is to be built now, and is
@@ -148,7 +149,7 @@ func (b *Builder) Sweep() (removed int, err error) {
 		maps.Copy(keep, p.keep)
 		keep[p.id+".json"], keep[p.id+".plan.json"] = true, true
 		for _, e := range p.entries[:min(2, len(p.entries))] {
-			keep[e.Binary] = true
+			keep[e.Binary], keep[e.PutBack] = true, true
 		}
 	}
 	b.mu.Unlock()

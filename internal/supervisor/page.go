@@ -410,6 +410,8 @@ func (p *page) built(a *buildAttempt, res build.Result, err error) {
 	case res.Binary == "":
 		p.number, p.shown = number, attempt
 		p.buildFailed()
+	case res.PutBack != "" && !p.development():
+		p.keepBack(res.Binary, res.PutBack, attempt)
 	default:
 		p.goodBuild(a, res.Binary, attempt)
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"tqserver/internal/state"
 )
 
 // Outside development a new version is on probation when it begins to serve:
@@ -50,5 +52,45 @@ func (p *page) rollBack(bad version, attrs []slog.Attr) {
 		attrs = append(attrs, slog.String("output", p.words.text))
 	}
 	p.tell(slog.LevelError, "the new build keeps crashing: rolling back to the previous build", append(attrs, slog.Int("previous", p.previous.build))...)
+	dir, good := p.dir, p.previous.binary
+	p.aside(func() func() {
+		err := p.builder.PutBack(dir, bad.binary, good)
+		return func() {
+			if err != nil {
+				p.tell(slog.LevelWarn, "cannot remember that a build was rolled back", slog.Int("build", bad.build), slog.String("err", err.Error()))
+			}
+		}
+	})
 	p.replace(putBack, p.previous)
+}
+
+// keepBack leaves a version alone that was put back when it was last run, by this
+// server or one before it, and has another serve if none does.
+func (p *page) keepBack(binary, other string, attempt state.Build) {
+	idle := p.serving == nil && p.asleep == nil && p.coming() == nil && p.next.IsZero()
+	back := version{other, p.number + 1}
+	if idle {
+		p.number = back.build
+	}
+	if binary != p.good.binary {
+		p.number++
+		p.good = version{binary, p.number}
+	}
+	p.shown = attempt
+	p.shown.Number = p.good.build
+	if p.failed == "" || idle {
+		p.failed = fmt.Sprintf("build %d kept crashing when it last ran and was rolled back: save a change, or rebuild, to try it again", p.good.build)
+	}
+	attrs := []slog.Attr{slog.Int("build", p.good.build), slog.Duration("took", attempt.Took)}
+	if attempt.Trigger != "" {
+		attrs = append(attrs, slog.String("file", attempt.Trigger))
+	}
+	p.tell(slog.LevelWarn, "the newest build was rolled back before: the build before it serves", attrs...)
+	switch start := (&startAttempt{worker: worker{version: back}, reason: putBack}); {
+	case !idle:
+	case p.cfg.workers.OnDemand():
+		p.sleep(start)
+	default:
+		p.start(start)
+	}
 }

@@ -45,21 +45,70 @@ func TestABuildThatEndsTwiceInItsFirstTenSecondsMakesWay(t *testing.T) {
 	})
 }
 
-func TestABuildThatMadeWayIsTriedAgainWhenItIsSaved(t *testing.T) {
+func TestABuildThatMadeWayIsTriedAgainByHandOnly(t *testing.T) {
 	perform(t, nil, func(s *stage) {
 		s.after(time.Minute)
 		s.save("v2")
 		s.after(time.Second)
 		s.end("v2")
 		s.end("v2")
-		s.save("v2")
+		s.serves("v1")
+		starts := s.starts()
+		s.save("v2") // the same bytes
+		s.after(time.Minute)
+		s.serves("v1")
+		s.phase(state.Failed)
+		if page := s.state(); s.starts() != starts || page.Build.Number != 2 || !strings.Contains(page.Problem, "build 2 crashed 2 times") {
+			t.Errorf("after the same bytes there were %d starts, and the page shows %+v", s.starts()-starts, page)
+		}
+		if err := s.command(state.Rebuild); err != nil {
+			t.Fatal(err)
+		}
 		s.after(time.Second)
+		s.serves("v2")
 		s.end("v2")
 		s.end("v2")
 		s.serves("v1")
 		if n := s.count(putBackSaid); n != 2 {
 			t.Errorf("it was put back %d times", n)
 		}
+		s.save("v3")
+		s.after(time.Second)
+		s.serves("v3")
+		s.phase(state.Serving)
+		s.save("v2") // undone: what serves is better
+		s.after(time.Second)
+		s.serves("v3")
+		s.phase(state.Failed)
+	})
+}
+
+func TestABuildThatMadeWayIsNotStartedByTheNextServer(t *testing.T) {
+	for _, onDemand := range []bool{false, true} {
+		perform(t, func(s *stage) {
+			s.onDemand, s.content, s.putBack = onDemand, "v2", map[string]string{"/bin/v2": "/bin/v1"}
+		}, func(s *stage) {
+			s.after(time.Second)
+			s.request()
+			s.after(time.Second)
+			s.serves("v1")
+			s.phase(state.Failed)
+			if page := s.state(); page.Build.Number != 2 || page.ServingOn != 1 || !strings.Contains(page.Problem, "build 2 kept crashing") {
+				t.Errorf("the page shows %+v", page)
+			}
+			s.serves("v1").end("signal: killed")
+			s.after(time.Second)
+			s.serves("v1")
+			s.save("v3")
+			s.after(time.Second)
+			s.serves("v3")
+			s.phase(state.Serving)
+		})
+	}
+	perform(t, func(s *stage) { s.content, s.putBack = "v2", map[string]string{"/bin/v2": "/bin/v1"} }, func(s *stage) {
+		s.page.dev.Store(true) // its author wants to see it fail
+		s.after(time.Second)
+		s.serves("v2")
 	})
 }
 

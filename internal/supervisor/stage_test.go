@@ -47,22 +47,23 @@ type stage struct {
 	took     time.Duration
 	content  string // what is on disk: binaries are named after it, "broken" does not compile
 	children []*actor
-	refused  int           // starts that were no process
-	ready    time.Duration // from start to ready; negative for never
-	dies     time.Duration // from start to the end; negative for never
-	last     string        // printed before that
-	deaf     bool          // to SIGTERM
-	sick     bool          // health checks fail
-	deleted  bool          // binaries, until the next build
-	damaged  bool          // they are, until somebody looks
-	lingers  time.Duration // of a build after it was cancelled
-	stale    bool          // the next build missed a save
-	mistaken bool          // the next build turns out to have missed a save, when there is time to learn
-	learns   time.Duration // until that is known, whatever happens meanwhile
-	foreign  map[int]bool  // ports that turn out to be taken when a worker starts
-	onDemand bool          // from the beginning
-	memory   int64         // that workers take
-	swells   bool          // that is none for a moment
+	refused  int               // starts that were no process
+	ready    time.Duration     // from start to ready; negative for never
+	dies     time.Duration     // from start to the end; negative for never
+	last     string            // printed before that
+	deaf     bool              // to SIGTERM
+	sick     bool              // health checks fail
+	deleted  bool              // binaries, until the next build
+	damaged  bool              // they are, until somebody looks
+	lingers  time.Duration     // of a build after it was cancelled
+	stale    bool              // the next build missed a save
+	mistaken bool              // the next build turns out to have missed a save, when there is time to learn
+	learns   time.Duration     // until that is known, whatever happens meanwhile
+	foreign  map[int]bool      // ports that turn out to be taken when a worker starts
+	putBack  map[string]string // binaries, and what took their place
+	onDemand bool              // from the beginning
+	memory   int64             // that workers take
+	swells   bool              // that is none for a moment
 
 	full      bool          // no port is free
 	vanishes  bool          // binaries, whatever is built
@@ -134,7 +135,7 @@ func perform(t *testing.T, prepare func(*stage), test func(*stage)) {
 	t.Helper()
 	root := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		s := &stage{t: t, took: 200 * time.Millisecond, content: "v1", ready: 5 * time.Millisecond, dies: -1, over: make(chan struct{}), foreign: make(map[int]bool)}
+		s := &stage{t: t, took: 200 * time.Millisecond, content: "v1", ready: 5 * time.Millisecond, dies: -1, over: make(chan struct{}), foreign: make(map[int]bool), putBack: make(map[string]string)}
 		if prepare != nil {
 			prepare(s)
 		}
@@ -215,6 +216,12 @@ func (s *stage) Build(ctx context.Context, _ string, force bool) (build.Result, 
 		res.Doubt = s.unknown
 	})
 	res.Binary = "/bin/" + content
+	s.set(func() {
+		if force {
+			delete(s.putBack, res.Binary)
+		}
+		res.PutBack = s.putBack[res.Binary]
+	})
 	return res, nil
 }
 
@@ -227,6 +234,11 @@ func (s *stage) Learn(context.Context, string) (stale bool, err error) {
 }
 
 func (s *stage) Keep(string, ...string) {}
+
+func (s *stage) PutBack(_, bad, good string) error {
+	s.set(func() { s.putBack[bad] = good })
+	return nil
+}
 
 func (s *stage) Damaged(string) (damaged bool) {
 	s.set(func() {

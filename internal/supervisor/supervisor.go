@@ -123,6 +123,7 @@ type builder interface {
 	Build(ctx context.Context, dir string, force bool) (build.Result, error)
 	Learn(ctx context.Context, dir string) (stale bool, err error)
 	Keep(dir string, binaries ...string)
+	PutBack(dir, bad, good string) error
 	Damaged(binary string) bool
 }
 
