@@ -113,11 +113,16 @@ func (x *exchange) tellOrigin(h http.Header) {
 		build += "; stale"
 	}
 	h.Set("X-Tq-Build", build)
-	if x.develop.Dress != nil && strings.HasPrefix(h.Get("Content-Type"), "text/html") {
-		h.Add("Vary", documentFields) // or a cache would give a tab what was fetched
-	}
+	x.vary(h)
 	h.Add("Server-Timing", fmt.Sprintf("hold;dur=%s, queue;dur=%s, worker;dur=%s",
 		milliseconds(x.timing.held), milliseconds(x.timing.queued), milliseconds(time.Since(x.timing.claimed))))
+}
+
+// vary keeps caches from giving a tab the HTML that a script fetched.
+func (x *exchange) vary(h http.Header) {
+	if x.develop != nil && x.develop.Dress != nil && strings.HasPrefix(h.Get("Content-Type"), "text/html") {
+		h.Add("Vary", documentFields)
+	}
 }
 
 func milliseconds(d time.Duration) string {

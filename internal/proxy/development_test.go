@@ -223,6 +223,13 @@ func TestCachesTellDocumentsFromWhatIsFetched(t *testing.T) {
 		w.Header().Set("Vary", "Cookie")
 		io.WriteString(w, "x")
 	}))
+	f.proxy.Files(func(r *http.Request) (http.Handler, bool) {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", r.FormValue("type"))
+			w.Header().Set("Vary", "Cookie")
+			w.WriteHeader(http.StatusOK)
+		}), r.URL.Path == "/file"
+	})
 	dress := &Development{Dress: func(w http.ResponseWriter, r *http.Request, route string) (http.ResponseWriter, func(bool)) {
 		return w, func(bool) {}
 	}}
@@ -238,9 +245,11 @@ func TestCachesTellDocumentsFromWhatIsFetched(t *testing.T) {
 		{nil, "text/html;charset=utf-8", "Cookie", navigates},
 	} {
 		f.proxy.Develop(c.develop)
-		resp, _ := askWith(t, f, "/?type="+url.QueryEscape(c.kind), c.header...)
-		if got := strings.Join(resp.Header["Vary"], ", "); got != c.want {
-			t.Errorf("%s: Vary is %q, want %q", c.kind, got, c.want)
+		for _, path := range []string{"/", "/file"} {
+			resp, _ := askWith(t, f, path+"?type="+url.QueryEscape(c.kind), c.header...)
+			if got := strings.Join(resp.Header["Vary"], ", "); got != c.want {
+				t.Errorf("%s, %s: Vary is %q, want %q", path, c.kind, got, c.want)
+			}
 		}
 	}
 }

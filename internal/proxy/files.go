@@ -67,6 +67,7 @@ func (w *fileWriter) WriteHeader(status int) {
 	}
 	w.x.status = status
 	w.x.answered.Store(true)
+	w.x.vary(w.Header())
 	w.x.moved()
 	w.ResponseWriter.WriteHeader(status)
 }
