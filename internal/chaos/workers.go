@@ -241,7 +241,7 @@ func ownInput(s *scene) {
 	p.page("/stamp", 1, "stamp")
 	p.start([]string{"/", "/stamp"})
 	p.load = p.loadWith("/", pace, 4, 0)
-	const said = "the page is built from a file that it writes itself"
+	const said = "the page writes a file of its own build"
 	began := time.Now()
 	p.awaitSaid(time.Minute, said)
 	noticed := time.Since(began)
