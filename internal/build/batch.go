@@ -37,7 +37,7 @@ type together struct {
 // buildTogether builds what a batch holds, and returns when the go command has
 // ended.
 func (b *Builder) buildTogether(ctx context.Context, all *batch) {
-	t := &together{Builder: b, batch: all, how: all.jobs[0].how, dir: filepath.Dir(all.jobs[0].key), pages: make(map[string]*job), complete: make(map[string]string), late: make(map[string]string)}
+	t := &together{Builder: b, batch: all, how: all.jobs[0].how, dir: filepath.Dir(all.jobs[0].module), pages: make(map[string]*job), complete: make(map[string]string), late: make(map[string]string)}
 	var unknown []*job
 	for _, j := range all.jobs {
 		if j.path == "" {

@@ -259,6 +259,29 @@ func TestOnlyPagesThatAgreeAreBuiltTogether(t *testing.T) {
 	}
 }
 
+func TestPagesAreBuiltTogetherWithTheSameSettingsOnly(t *testing.T) {
+	parallel(t)
+	p := newProject(t, nil)
+	var keys []string
+	for i, page := range p.many(3) {
+		if i == 2 {
+			p.Configure("-X main.x=1", p.env)
+		}
+		a := p.attempt(p.path(page), false)
+		if _, err := p.look(t.Context(), a); err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, a.key)
+		if _, _, err := p.turns.wait(t.Context(), a.job); err != nil { // until its turn comes, which it does at once
+			t.Fatal(err)
+		}
+		p.turns.done(a.job, true)
+	}
+	if keys[0] == "" || keys[0] != keys[1] || keys[0] == keys[2] {
+		t.Errorf("the keys are %q", keys)
+	}
+}
+
 // holdGo has go build stop until the file that it returns is removed, with the
 // compiler's processes beside it. The file "began" next to it tells that one
 // does.

@@ -236,8 +236,8 @@ func (b *Builder) look(ctx context.Context, a *attempt) (made entry, err error) 
 	}
 	a.job = newJob(ctx, a.dir, a.how)
 	a.job.first, a.job.again, a.job.hidden = first, (!first || !fresh) && !fits, in.editorFiles()
-	if a.plan == nil {
-		a.job.key = a.how.module(a.dir)
+	if a.job.module = a.how.module(a.dir); a.job.module != "" && a.plan == nil {
+		a.job.key = fmt.Sprintf("%s\n%s\n%s", a.job.module, a.flavour, a.tools)
 	}
 	if a.known {
 		a.job.path = path

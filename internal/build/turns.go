@@ -30,7 +30,7 @@ const (
 	// a batch, and the batch builds the page all the same.
 	near = 8
 	// patience is how long people wait for a batch at most before the page gets
-	// a command of its own: another page may download half the internet.
+	// a command of its own: another page may have modules to download.
 	patience = 2 * time.Second
 )
 
@@ -43,6 +43,7 @@ type job struct {
 	first  bool     // of this server
 	again  bool     // it may pay to find out how to do without the go command
 	path   string   // by which it is imported, if it is known what the page is made of
+	module string   // whose file is what decides how imports are found
 	key    string   // pages of one key can be built by one command; empty for a page that is built alone
 	after  uint64   // looks up to this number began before it waited
 
