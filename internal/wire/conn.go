@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -162,86 +161,6 @@ func (c *Conn) more() (int, error) {
 	n, err := c.receive(c.spare())
 	c.buf = c.buf[:len(c.buf)+n]
 	return n, err
-}
-
-// bodyReader reads the body of the request under way, without chunks.
-type bodyReader struct{ c *Conn }
-
-// minDirect is from how many bytes on a read of a body goes past the buffer.
-const minDirect = 512
-
-func (r bodyReader) Read(p []byte) (int, error) {
-	c := r.c
-	for {
-		switch {
-		case c.err != nil:
-			return 0, c.err
-		case c.part != inBody && c.part != inChunks:
-			return 0, io.EOF
-		case len(p) == 0:
-			return 0, nil
-		}
-		var n int
-		var err error
-		switch {
-		case len(c.buf) > 0:
-			var read int
-			n, read = c.decode(p, c.buf)
-			c.drop(read)
-		case len(p) >= minDirect:
-			n, err = c.readDirect(p)
-		default:
-			if n, err = c.more(); n > 0 {
-				continue
-			}
-		}
-		switch {
-		case n > 0 && c.part != inBody && c.part != inChunks:
-			return n, io.EOF
-		case n > 0:
-			return n, nil
-		case err == io.EOF:
-			return 0, io.ErrUnexpectedEOF
-		case err != nil:
-			return 0, err
-		case c.hasty.Load() && len(c.buf) == 0 && c.err == nil && (c.part == inBody || c.part == inChunks):
-			return 0, nil
-		}
-	}
-}
-
-// readDirect reads from the client, and keeps what follows the body.
-func (c *Conn) readDirect(p []byte) (int, error) {
-	into := p
-	if c.part == inBody {
-		into = p[:min(int64(len(p)), c.rest)]
-	}
-	n, err := c.receive(into)
-	wrote, read := c.decode(into, into[:n])
-	c.keep(into[read:n])
-	return wrote, err
-}
-
-// decode reads what has come of the body, of src, into dst, which src may begin
-// with. It returns how many bytes it wrote and read.
-func (c *Conn) decode(dst, src []byte) (wrote, read int) {
-	if c.part == inBody {
-		n := copy(dst, src[:min(int64(len(src)), c.rest)])
-		if c.rest -= int64(n); c.rest == 0 {
-			c.passed()
-		}
-		return n, n
-	}
-	wrote, read, err := c.chunk.Decode(dst, src)
-	if err != nil {
-		refusal := &Refusal{Status: http.StatusBadRequest, Reason: err.Error()}
-		c.err = refusal
-		c.refused.Store(refusal)
-	}
-	if c.chunk.Over() {
-		c.passed()
-	}
-	return wrote, read
 }
 
 // Hastily calls a function that reads the body of a request. Reads that would

@@ -3,12 +3,8 @@ package wire
 import (
 	"context"
 	"crypto/rand"
-	"io"
-	"maps"
 	"net/http"
 	"net/url"
-	"sync"
-	"sync/atomic"
 
 	"tqserver/internal/message"
 )
@@ -112,69 +108,4 @@ func usual(b []byte) string {
 		}
 	}
 	return string(b)
-}
-
-// body is that of a request. A nil one is none.
-type body struct {
-	io.Reader
-	w     *response
-	left  atomic.Int64 // bytes that were not read; negative if that is not known
-	ended atomic.Bool  // all of it was read
-
-	use    sync.Mutex // held while it is read
-	closed bool
-}
-
-func (b *body) Read(p []byte) (int, error) {
-	b.use.Lock()
-	defer b.use.Unlock()
-	if b.closed {
-		return 0, http.ErrBodyReadAfterClose
-	}
-	b.w.invite()
-	n, err := b.Reader.Read(p)
-	b.left.Add(int64(-n))
-	if err == io.EOF {
-		b.end()
-	}
-	return n, err
-}
-
-// Close has further reads fail. What is left of the body is the server's concern.
-func (b *body) Close() error {
-	b.use.Lock()
-	defer b.use.Unlock()
-	b.closed = true
-	return nil
-}
-
-// maxDrain is how much of a body is read in its handler's place, so that the
-// connection can be used again.
-const maxDrain = 256 << 10
-
-// remains reports whether some of the body was not read.
-func (b *body) remains() bool { return b != nil && !b.ended.Load() }
-
-// tooLarge reports whether more remains than will be read.
-func (b *body) tooLarge() bool { return b.left.Load() >= maxDrain }
-
-// drain reads what remains if that is little, and reports whether it was all.
-func (b *body) drain() bool {
-	b.use.Lock()
-	defer b.use.Unlock()
-	if _, err := io.CopyN(io.Discard, b.Reader, maxDrain+1); err != io.EOF {
-		return false
-	}
-	b.end()
-	b.closed = true // or a handler would take it for empty
-	return true
-}
-
-func (b *body) end() {
-	if trailer := b.w.c.chunk.Trailer(); b.w.req.Trailer == nil {
-		b.w.req.Trailer = trailer
-	} else {
-		maps.Copy(b.w.req.Trailer, trailer) // in the map that copies of the request have too
-	}
-	b.ended.Store(true)
 }
