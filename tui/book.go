@@ -58,10 +58,17 @@ func (r *ring) add(e entry) {
 	}
 	r.next++
 	n := r.next - 1
-	for ; n > max(r.first, r.fixed) && r.at(n-1).at.After(e.at) && r.at(n-1).at.Sub(e.at) <= late; n-- {
+	for ; n > max(r.first, r.fixed) && shownBefore(e.at, r.at(n-1).at) && r.at(n-1).at.Sub(e.at) <= late; n-- {
 		*r.at(n), *r.at(n - 1) = *r.at(n - 1), *r.at(n)
 	}
 	r.moved = min(r.moved, n)
+}
+
+// shownBefore reports whether a time is before another as far as it is shown. In
+// the same millisecond what came first stays first: a page's line is read a
+// moment after it was printed, and would stand behind the request that it is of.
+func shownBefore(a, b time.Time) bool {
+	return a.Truncate(time.Millisecond).Before(b.Truncate(time.Millisecond))
 }
 
 // end takes away the line of a stream that had not ended.

@@ -521,7 +521,7 @@ func TestLinesStandInTheOrderOfTheirTime(t *testing.T) {
 		if diff := cmp.Diff([]string{"first", "GET second", "third"}, texts(m)); diff != "" {
 			t.Errorf("within an update (-want +got):\n%s", diff)
 		}
-		m.take(state.Update{Lines: []state.Line{at(60, "fifth", false), at(64, "sixth", false)}})
+		m.take(state.Update{Lines: []state.Line{at(60, "fifth", false), {Time: noon.Add(64*ms + 300*time.Microsecond), Page: "/", Text: "sixth"}}})
 		texts(m)
 		m.take(state.Update{Lines: []state.Line{at(31, "GET fourth", true), at(64, "GET seventh", true)},
 			Events: []state.Event{{Time: noon.Add(62 * ms), Message: "an event", Attrs: []slog.Attr{slog.String("page", "/")}}}})
