@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -106,13 +107,15 @@ func (t *together) build(ctx context.Context, jobs []*job) {
 	args := []string{"build", "-json", "-x", "-work", "-buildvcs=false", "-ldflags=" + t.how.linkerFlags(), "-o", os.DevNull}
 	var hidden []string
 	plans := false
+	stamps := make(map[string]string)
 	for _, j := range jobs {
 		plans = plans || j.again
 		hidden = append(hidden, j.hidden...)
+		maps.Copy(stamps, j.stamps)
 	}
-	if len(hidden) > 0 {
+	if len(hidden)+len(stamps) > 0 {
 		overlay := filepath.Join(work, "overlay")
-		if t.how.hide(hidden, t.dir, overlay) != nil {
+		if t.how.overlay(hidden, stamps, t.dir, overlay) != nil {
 			return
 		}
 		args = append(args, "-overlay="+overlay)

@@ -236,6 +236,9 @@ func (b *Builder) look(ctx context.Context, a *attempt) (made entry, err error) 
 	}
 	a.job = newJob(ctx, a.dir, a.how)
 	a.job.first, a.job.again, a.job.hidden = first, (!first || !fresh) && !fits, in.editorFiles()
+	if a.job.stamps, err = b.stamps(in, a.before); err != nil {
+		return entry{}, err
+	}
 	if a.job.module = a.how.module(a.dir); a.job.module != "" && a.plan == nil {
 		a.job.key = fmt.Sprintf("%s\n%s\n%s", a.job.module, a.flavour, a.tools)
 	}
@@ -308,10 +311,10 @@ func (b *Builder) compile(ctx context.Context, a *attempt) (output, error) {
 // too.
 func (b *Builder) compileWithout(ctx context.Context, a *attempt, hidden []string, plan bool) (output, error) {
 	args := []string{"build", "-json", "-buildvcs=false", "-ldflags=" + a.how.linkerFlags(), "-o", a.tmp, "."}
-	if len(hidden) > 0 {
+	if len(hidden)+len(a.job.stamps) > 0 {
 		overlay := b.tempName("overlay")
 		defer os.Remove(overlay)
-		if err := a.how.hide(hidden, a.dir, overlay); err == nil { // or else the build says what is wrong with that of GOFLAGS
+		if err := a.how.overlay(hidden, a.job.stamps, a.dir, overlay); err == nil { // or else the build says what is wrong with that of GOFLAGS
 			args = slices.Insert(args, 1, "-overlay="+overlay)
 		}
 	}

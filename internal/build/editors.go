@@ -3,6 +3,7 @@ package build
 import (
 	"encoding/json"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -88,9 +89,9 @@ func blamedFiles(text, dir string) (files []string, any bool) {
 	return files, any
 }
 
-// hide writes an overlay for the go command, on top of the one that GOFLAGS
-// names, in which the files are not there.
-func (h how) hide(files []string, dir, overlay string) error {
+// overlay writes one for the go command, on top of the one that GOFLAGS names, in
+// which some files are not there and others are.
+func (h how) overlay(hidden []string, stamps map[string]string, dir, overlay string) error {
 	var over struct{ Replace map[string]string }
 	abs := func(file string) string {
 		if file == "" || filepath.IsAbs(file) {
@@ -111,9 +112,10 @@ func (h how) hide(files []string, dir, overlay string) error {
 	for from, to := range over.Replace {
 		replace[abs(from)] = abs(to)
 	}
-	for _, file := range files {
+	for _, file := range hidden {
 		replace[file] = ""
 	}
+	maps.Copy(replace, stamps)
 	over.Replace = replace
 	text, err := json.Marshal(over)
 	if err != nil {

@@ -3,7 +3,6 @@ package build
 import (
 	"fmt"
 	"go/version"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -26,7 +25,7 @@ var (
 )
 
 func hint(message, dir, root string) string {
-	mod := nearest(dir, "go.mod")
+	mod := above(dir, "go.mod")
 	switch {
 	case strings.Contains(message, "go.mod file not found"):
 		return fmt.Sprintf("A page belongs to a module: run \"go mod init NAME\" in %s, with a name of your choice.", folderNamed(root, root))
@@ -46,7 +45,7 @@ func hint(message, dir, root string) string {
 	}
 	at := filepath.Dir(mod)
 	if strings.HasPrefix(m[2], "go work") {
-		at = filepath.Dir(nearest(dir, "go.work"))
+		at = filepath.Dir(above(dir, "go.work"))
 	}
 	return fmt.Sprintf("Run \"%s\" in %s.", m[2], folderNamed(at, root))
 }
@@ -87,20 +86,6 @@ func goLine(mod string) string {
 		return string(m[1])
 	}
 	return "1.16" // what a module without the line is taken for (Modules reference, go directive)
-}
-
-// nearest returns the file of a name in dir or the nearest folder above it; empty
-// if there is none.
-func nearest(dir, name string) string {
-	for ; ; dir = filepath.Dir(dir) {
-		file := filepath.Join(dir, name)
-		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() {
-			return file
-		}
-		if dir == filepath.Dir(dir) {
-			return ""
-		}
-	}
 }
 
 func folderNamed(dir, root string) string {

@@ -29,6 +29,7 @@ type inputs struct {
 type embed struct {
 	Dir      string
 	Patterns []string
+	Package  string `json:",omitempty"` // it is no go:embed: cgo of the package in this folder takes the files
 }
 
 // snapshot is what there is, by path.
@@ -84,7 +85,8 @@ func (in inputs) concerns(changed string) bool {
 		if err != nil || !filepath.IsLocal(rel) {
 			continue
 		}
-		if takes, leads := e.reaches(filepath.ToSlash(rel)); takes || leads {
+		takes, leads := e.reaches(filepath.ToSlash(rel))
+		if takes || leads && (e.Package == "" || filepath.Ext(rel) == "") { // or all that is in folders of headers would be one
 			return true
 		}
 	}

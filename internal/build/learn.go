@@ -24,8 +24,11 @@ type listed struct {
 	Incomplete      bool // it, or what it imports, cannot be loaded
 	DepOnly         bool
 	EmbedPatterns   []string
-	Imports         []string
-	Module          *module
+
+	CgoCFLAGS, CgoCPPFLAGS, CgoCXXFLAGS, CgoLDFLAGS []string
+
+	Imports []string
+	Module  *module
 }
 
 type module struct {
@@ -78,7 +81,7 @@ func (b *Builder) record(a *attempt) (stale bool, doubt error) {
 	}
 	after := in.snapshotSince(a.before, a.began)
 	b.await(after)
-	if a.changed(in, after) || a.binary == "" && a.testsChanged(in) {
+	if a.changed(in, after) || a.binary == "" && a.testsChanged(in) || in.unstamped(a.job.stamps) {
 		return true, nil
 	}
 	if shape == "" && a.followed == nil {
@@ -186,7 +189,7 @@ func (b *Builder) list(ctx context.Context, h how, at string, dirs []string) map
 	for _, dir := range dirs {
 		l := listing{inputs: h.guess(dir), err: err}
 		if err == nil {
-			l.read(dir, packages)
+			l.read(dir, b.opts.Root, packages)
 		}
 		all[dir] = l
 	}
@@ -194,7 +197,7 @@ func (b *Builder) list(ctx context.Context, h how, at string, dirs []string) map
 }
 
 func (b *Builder) listPackages(ctx context.Context, h how, at string, dirs []string) (map[string]listed, error) {
-	args := []string{"list", "-e", "-deps", "-json=Dir,ImportPath,Standard,Incomplete,DepOnly,EmbedPatterns,EmbedFiles,Imports,Module"} // without EmbedFiles nothing would be said of patterns that take none
+	args := []string{"list", "-e", "-deps", "-json=Dir,ImportPath,Standard,Incomplete,DepOnly,EmbedPatterns,EmbedFiles,Imports,Module,CgoCFLAGS,CgoCPPFLAGS,CgoCXXFLAGS,CgoLDFLAGS"} // without EmbedFiles nothing would be said of patterns that take none
 	out, err := b.run(ctx, h, at, append(args, relative(at, dirs)...)...)
 	if exit, ok := errors.AsType[*exitError](err); ok {
 		err = fmt.Errorf("%s (%w)", lastLine(out.text()), exit)
@@ -225,7 +228,7 @@ func relative(at string, dirs []string) (args []string) {
 }
 
 // read takes what concerns the page in dir.
-func (l *listing) read(dir string, packages map[string]listed) {
+func (l *listing) read(dir, root string, packages map[string]listed) {
 	var paths []string
 	for path, p := range packages {
 		if !p.DepOnly && p.Dir == dir {
@@ -261,6 +264,11 @@ func (l *listing) read(dir string, packages map[string]listed) {
 		if len(p.EmbedPatterns) > 0 {
 			l.inputs.Embeds = append(l.inputs.Embeds, embed{Dir: p.Dir, Patterns: p.EmbedPatterns})
 		}
+		home := ""
+		if p.Module != nil {
+			home = p.Module.Dir
+		}
+		l.inputs.Embeds = append(l.inputs.Embeds, p.linkedC(root, home)...)
 		if p.Module != nil && p.Module.Dir != "" {
 			for at := p.Dir; below(at, p.Module.Dir); at = filepath.Dir(at) {
 				files[filepath.Join(at, "go.mod")] = true // a new one would make another module of it
@@ -280,7 +288,7 @@ func (l *listing) read(dir string, packages map[string]listed) {
 		files[f] = true
 	}
 	l.inputs.Files = slices.Sorted(maps.Keys(files))
-	slices.SortFunc(l.inputs.Embeds, func(x, y embed) int { return strings.Compare(x.Dir, y.Dir) })
+	slices.SortStableFunc(l.inputs.Embeds, func(x, y embed) int { return strings.Compare(x.Dir, y.Dir) })
 }
 
 // linked returns the source files outside the folders that links in them lead

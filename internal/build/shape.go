@@ -112,7 +112,7 @@ func (in inputs) foresee() inputs {
 			}
 		}
 		if len(patterns) > 0 {
-			all.Embeds = append(all.Embeds, embed{dir, patterns})
+			all.Embeds = append(all.Embeds, embed{Dir: dir, Patterns: patterns})
 		}
 	}
 	all.Files = append(all.Files, linked(all.Dirs)...)

@@ -39,13 +39,14 @@ type job struct {
 	ctx    context.Context
 	dir    string
 	how    how
-	hidden []string // files that the go command is not to see
-	first  bool     // of this server
-	again  bool     // it may pay to find out how to do without the go command
-	path   string   // by which it is imported, if it is known what the page is made of
-	module string   // whose file is what decides how imports are found
-	key    string   // pages of one key can be built by one command; empty for a page that is built alone
-	after  uint64   // looks up to this number began before it waited
+	hidden []string          // files that the go command is not to see
+	stamps map[string]string // files that it is to see besides
+	first  bool              // of this server
+	again  bool              // it may pay to find out how to do without the go command
+	path   string            // by which it is imported, if it is known what the page is made of
+	module string            // whose file is what decides how imports are found
+	key    string            // pages of one key can be built by one command; empty for a page that is built alone
+	after  uint64            // looks up to this number began before it waited
 
 	batch   *batch            // that builds it now
 	left    []<-chan struct{} // the ends of batches in which it was the last
