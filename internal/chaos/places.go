@@ -169,7 +169,7 @@ func namespaces(s *scene) {
 			cmd.Path, cmd.Args = sh, []string{"sh", "-c", script}
 		})
 	}
-	n := s.some(40, 4)
+	n := s.some(40, 8)
 	for edit := 1; edit <= n; edit++ {
 		for i, p := range both {
 			if edit > 1 {
