@@ -44,20 +44,36 @@ func IsHop(name string) bool {
 // one connection too, but for those that always are. It may be nil.
 func Named(h http.Header) map[string]bool {
 	var named map[string]bool
+	var room [64]byte
 	for member := range Members(h["Connection"]) {
 		if strings.EqualFold(member, "close") || strings.EqualFold(member, "keep-alive") {
 			continue // what most say
 		}
-		name := http.CanonicalHeaderKey(member)
-		if _, there := h[name]; !there || IsHop(name) {
+		name := append(room[:0], member...)
+		capitalize(name)
+		if _, there := h[string(name)]; !there || named[string(name)] || IsHop(string(name)) {
 			continue
 		}
 		if named == nil {
 			named = make(map[string]bool)
 		}
-		named[name] = true
+		named[string(name)] = true
 	}
 	return named
+}
+
+// capitalize gives a name canonical form, in its place.
+func capitalize(name []byte) {
+	upper := true
+	for i, c := range name {
+		switch {
+		case upper && 'a' <= c && c <= 'z':
+			name[i] -= 'a' - 'A'
+		case !upper && 'A' <= c && c <= 'Z':
+			name[i] += 'a' - 'A'
+		}
+		upper = c == '-'
+	}
 }
 
 // RemoveHops removes the fields that are of one connection.

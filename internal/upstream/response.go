@@ -192,7 +192,11 @@ func lengthOf(h http.Header) (int64, error) {
 // announced takes the names of trailers out of a header.
 func announced(h http.Header) (http.Header, error) {
 	var trailer http.Header
+	n := 0
 	for name := range message.Members(h["Trailer"]) {
+		if n++; n > message.MaxFields {
+			return nil, message.TooMany
+		}
 		switch name = http.CanonicalHeaderKey(name); name {
 		case "Content-Length", "Transfer-Encoding", "Trailer":
 			return nil, fmt.Errorf("the worker's response announces the trailer %s, which is not allowed", name)
@@ -200,9 +204,7 @@ func announced(h http.Header) (http.Header, error) {
 		if trailer == nil {
 			trailer = make(http.Header)
 		}
-		if trailer[name] = nil; len(trailer) > message.MaxFields {
-			return nil, message.TooMany
-		}
+		trailer[name] = nil
 	}
 	delete(h, "Trailer")
 	return trailer, nil
