@@ -14,9 +14,9 @@ import (
 )
 
 // patience is what a test waits for what must come.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
-var generous = Settings{HeaderTimeout: patience, IdleTimeout: patience, MaxHeader: 64 << 10, MaxConnections: 100}
+var generous = Settings{HeaderTimeout: 2 * patience, IdleTimeout: 2 * patience, MaxHeader: 64 << 10, MaxConnections: 100}
 
 // door is a server. It answers with what it read of each
 // request, and with why it was refused.

@@ -45,20 +45,38 @@ func TestASecondHeaderMayNotBeSlowEither(t *testing.T) {
 	s := generous
 	s.HeaderTimeout = soon
 	d := open(t, s, nil)
-	c, r := d.dial()
-	for range 3 {
-		io.WriteString(c, victim)
-		if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != 200 {
-			t.Fatal(resp, err)
-		} else {
-			io.Copy(io.Discard, resp.Body)
+	inTime(t, func() error {
+		c, r := d.dial()
+		for range 3 {
+			if err := roundTrip(c, r, "/"); err != nil {
+				return err
+			}
+			<-time.After(soon * 2 / 3)
 		}
-		<-time.After(soon * 2 / 3)
+		io.WriteString(c, "GET / HTTP/1.1\r\nHo")
+		if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != http.StatusRequestTimeout {
+			return fmt.Errorf("%v, %v", resp, err)
+		}
+		return nil
+	})
+}
+
+// roundTrip makes a request that must succeed.
+func roundTrip(c net.Conn, r *bufio.Reader, path string) error {
+	return finish(c, r, fmt.Sprintf("GET %s HTTP/1.1\r\nHost: h\r\n\r\n", path))
+}
+
+// finish sends the rest of a request that must succeed.
+func finish(c net.Conn, r *bufio.Reader, rest string) error {
+	io.WriteString(c, rest)
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil {
+		return err
 	}
-	io.WriteString(c, "GET / HTTP/1.1\r\nHo")
-	if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != http.StatusRequestTimeout {
-		t.Error(resp, err)
+	if io.Copy(io.Discard, resp.Body); resp.StatusCode != 200 {
+		return fmt.Errorf("status %d", resp.StatusCode)
 	}
+	return nil
 }
 
 func TestAConnectionOnWhichNothingComesIsClosed(t *testing.T) {
@@ -71,19 +89,20 @@ func TestAConnectionOnWhichNothingComesIsClosed(t *testing.T) {
 	}
 	s = generous
 	s.IdleTimeout = soon
-	c, r := open(t, s, nil).dial()
-	for range 3 {
-		io.WriteString(c, victim)
-		resp, err := http.ReadResponse(r, nil)
-		if err != nil {
-			t.Fatal(err)
+	d := open(t, s, nil)
+	inTime(t, func() error {
+		c, r := d.dial()
+		for range 3 {
+			if err := roundTrip(c, r, "/"); err != nil {
+				return err
+			}
+			<-time.After(soon * 2 / 3)
 		}
-		io.Copy(io.Discard, resp.Body)
-		<-time.After(soon * 2 / 3)
-	}
-	if _, err := r.ReadByte(); err != io.EOF {
-		t.Errorf("idle: %v", err)
-	}
+		if _, err := r.ReadByte(); err != io.EOF {
+			t.Errorf("idle: %v", err)
+		}
+		return nil
+	})
 }
 
 func TestARequestUnderWayMayTakeLongerThanAnIdleConnection(t *testing.T) {
@@ -99,22 +118,24 @@ func TestARequestUnderWayMayTakeLongerThanAnIdleConnection(t *testing.T) {
 		io.Copy(w, r.Body)
 	})
 	for _, send := range []string{victim, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc", victim[:30]} {
-		c, r := d.dial()
-		io.WriteString(c, victim)
-		io.WriteString(c, send)
-		for i := range 2 {
-			resp, err := http.ReadResponse(r, nil)
-			if err != nil {
-				t.Fatal(i, err)
+		inTime(t, func() error {
+			c, r := d.dial()
+			io.WriteString(c, victim+send)
+			for i := range 2 {
+				resp, err := http.ReadResponse(r, nil)
+				if err != nil {
+					return fmt.Errorf("%q: response %d: %w", send, i, err)
+				}
+				io.Copy(io.Discard, resp.Body)
+				if resp.StatusCode != 200 && send != victim[:30] {
+					return fmt.Errorf("%q: status %d", send, resp.StatusCode)
+				}
+				if send == victim[:30] {
+					break
+				}
 			}
-			io.Copy(io.Discard, resp.Body)
-			if resp.StatusCode != 200 && send != victim[:30] {
-				t.Errorf("%q: status %d", send, resp.StatusCode)
-			}
-			if send == victim[:30] {
-				break
-			}
-		}
+			return nil
+		})
 	}
 }
 
@@ -193,36 +214,28 @@ func TestTheLongestIdleConnectionMakesRoom(t *testing.T) {
 			<-free
 		}
 	})
-	ask := func(c net.Conn, r *bufio.Reader, path string) error {
-		fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: h\r\n\r\n", path)
-		resp, err := http.ReadResponse(r, nil)
-		if err == nil {
-			io.Copy(io.Discard, resp.Body)
-		}
-		return err
-	}
 	works, worksR := d.dial()
 	done := make(chan error)
-	go func() { done <- ask(works, worksR, "/busy") }()
+	go func() { done <- roundTrip(works, worksR, "/busy") }()
 	<-busy
 	first, firstR := d.dial()
 	second, secondR := d.dial()
-	if err := ask(second, secondR, "/"); err != nil {
+	if err := roundTrip(second, secondR, "/"); err != nil {
 		t.Fatal(err)
 	}
 	d.awaitIdle(1)
-	if err := ask(first, firstR, "/"); err != nil {
+	if err := roundTrip(first, firstR, "/"); err != nil {
 		t.Fatal(err)
 	}
 	d.awaitIdle(2) // second waits longer
 	third, thirdR := d.dial()
-	if err := ask(third, thirdR, "/"); err != nil {
+	if err := roundTrip(third, thirdR, "/"); err != nil {
 		t.Errorf("a new connection finds no room: %v", err)
 	}
 	if _, err := secondR.ReadByte(); err != io.EOF {
 		t.Errorf("the connection that waited longest was not closed: %v", err)
 	}
-	if err := ask(first, firstR, "/"); err != nil {
+	if err := roundTrip(first, firstR, "/"); err != nil {
 		t.Errorf("another connection was closed: %v", err)
 	}
 	close(free)
@@ -303,36 +316,35 @@ func TestTheTimeForAHeaderBeginsWithItsFirstByte(t *testing.T) {
 	t.Parallel()
 	s := generous
 	s.HeaderTimeout, s.IdleTimeout = 2*soon, 2*soon
-	c, r := open(t, s, nil).dial()
-	for range 2 { // new, idle
-		<-time.After(soon * 4 / 3)
-		io.WriteString(c, victim[:20])
-		<-time.After(soon * 4 / 3)
-		io.WriteString(c, victim[20:])
-		resp, err := http.ReadResponse(r, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if io.Copy(io.Discard, resp.Body); resp.StatusCode != 200 {
-			t.Fatalf("status %d", resp.StatusCode)
-		}
-	}
-	<-time.After(soon)
-	began := time.Now()
-	go func() { // ends with c
-		for {
-			if _, err := io.WriteString(c, "\r\n"); err != nil {
-				return
+	d := open(t, s, nil)
+	inTime(t, func() error {
+		c, r := d.dial()
+		for range 2 { // new, idle
+			<-time.After(soon * 4 / 3)
+			io.WriteString(c, victim[:20])
+			<-time.After(soon * 4 / 3)
+			if err := finish(c, r, victim[20:]); err != nil {
+				return err
 			}
-			<-time.After(5 * time.Millisecond)
 		}
-	}()
-	if _, err := r.ReadByte(); err != io.EOF && !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("empty lines: %v", err)
-	}
-	if took := time.Since(began); took > 4*soon {
-		t.Errorf("empty lines keep a connection for %v", took)
-	}
+		<-time.After(soon)
+		began := time.Now()
+		go func() { // ends with c
+			for {
+				if _, err := io.WriteString(c, "\r\n"); err != nil {
+					return
+				}
+				<-time.After(5 * time.Millisecond)
+			}
+		}()
+		if _, err := r.ReadByte(); err != io.EOF && !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("empty lines: %v", err)
+		}
+		if took := time.Since(began); took > 4*soon {
+			return fmt.Errorf("empty lines keep a connection for %v", took)
+		}
+		return nil
+	})
 }
 
 // What comes of a second request while the first is under way takes no time of
@@ -349,20 +361,23 @@ func TestAHeaderThatBeganTooEarlyMayNotBeSlow(t *testing.T) {
 		<-time.After(2 * soon)
 	})
 	for _, rest := range []string{"", victim[20:]} {
-		c, r := d.dial()
-		io.WriteString(c, victim+victim[:20])
-		if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != 200 {
-			t.Fatal(resp, err)
-		}
-		<-time.After(soon / 2)
-		io.WriteString(c, rest)
-		want := 200
-		if rest == "" {
-			want = http.StatusRequestTimeout
-		}
-		if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != want {
-			t.Error(rest, resp, err)
-		}
+		inTime(t, func() error {
+			c, r := d.dial()
+			io.WriteString(c, victim+victim[:20])
+			if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != 200 {
+				return fmt.Errorf("%v, %v", resp, err)
+			}
+			<-time.After(soon / 2)
+			io.WriteString(c, rest)
+			want := 200
+			if rest == "" {
+				want = http.StatusRequestTimeout
+			}
+			if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != want {
+				return fmt.Errorf("%q: %v, %v", rest, resp, err)
+			}
+			return nil
+		})
 	}
 }
 
