@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -120,20 +121,23 @@ func TestAFileThatMovesIsNotCut(t *testing.T) {
 		return c, err
 	}}}
 	defer client.CloseIdleConnections()
-	resp, err := client.Get(f.URL + "/file")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	part := make([]byte, size/48)                 // no more is kept: to grow a buffer of all takes long enough to be cut
-	tick := time.NewTicker(65 * time.Millisecond) // three times as long as it may stand still, in all
-	defer tick.Stop()
-	for got := 0; got < size; got += len(part) {
-		<-tick.C
-		if n, err := io.ReadFull(resp.Body, part); err != nil || !bytes.Equal(part, content[got:got+n]) {
-			t.Fatalf("after %d bytes: %v", got+n, err)
+	inTime(t, func() error {
+		resp, err := client.Get(f.URL + "/file")
+		if err != nil {
+			return err
 		}
-	}
+		defer resp.Body.Close()
+		part := make([]byte, size/48)                 // no more is kept: to grow a buffer of all takes long enough to be cut
+		tick := time.NewTicker(65 * time.Millisecond) // three times as long as it may stand still, in all
+		defer tick.Stop()
+		for got := 0; got < size; got += len(part) {
+			<-tick.C
+			if n, err := io.ReadFull(resp.Body, part); err != nil || !bytes.Equal(part, content[got:got+n]) {
+				return fmt.Errorf("after %d bytes: %v", got+n, err)
+			}
+		}
+		return nil
+	})
 }
 
 // countedFile is a file for those that ask for its descriptor. It counts what is

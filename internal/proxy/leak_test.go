@@ -8,7 +8,6 @@ import (
 	"os"
 	"runtime"
 	"testing"
-	"time"
 )
 
 // TestClientsThatLeaveLeaveNothingBehind repeats each way to leave midway.
@@ -63,7 +62,7 @@ func TestClientsThatLeaveLeaveNothingBehind(t *testing.T) {
 				bufio.NewReader(c).Peek(1)
 			}
 			c.Close()
-			within(t, time.Second, "the worker knows that the client left", left)
+			within(t, patience, "the worker knows that the client left", left)
 		}
 		for range 10 { // what is made once
 			leave()

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -21,27 +22,30 @@ func TestWhatCouldNotBeSentGoesToTheWorkerThatServesThen(t *testing.T) {
 		s := generous
 		s.ReadTimeout, s.WriteTimeout = 500*time.Millisecond, 500*time.Millisecond // waiting is not the worker's time
 		f := newFront(t, s)
-		dead := NewBackend(deadAddr(t), BackendOptions{})
-		f.route.Serve(dead)
-		body := strings.Repeat("0123456789", 10_000)
-		if method == "GET" {
-			body = ""
-		}
-		asked := ask(f, method, "/", body)
-		eventually(t, "it was tried some times", func() bool { return dead.Requests() >= 18 }) // which takes longer than that
-		if n := f.route.Held(); n != 1 {
-			t.Errorf("%s: %d wait, want 1", method, n)
-		}
-		var served atomic.Int64
-		f.route.Serve(newWorker(t, func(w http.ResponseWriter, r *http.Request) {
-			served.Add(1)
-			got, _ := io.ReadAll(r.Body)
-			w.Write(got)
-		}))
-		if a := <-asked; a.err != nil || a.status != 200 || a.body != body || served.Load() != 1 {
-			t.Errorf("%s: %d, %d bytes of %d, %v, served %d times", method, a.status, len(a.body), len(body), a.err, served.Load())
-		}
-		drained(t, dead)
+		inTime(t, func() error {
+			dead := NewBackend(deadAddr(t), BackendOptions{})
+			f.route.Serve(dead)
+			body := strings.Repeat("0123456789", 10_000)
+			if method == "GET" {
+				body = ""
+			}
+			asked := ask(f, method, "/", body)
+			eventually(t, "it was tried some times", func() bool { return dead.Requests() >= 18 }) // which takes longer than that
+			if n := f.route.Held(); n != 1 {
+				t.Errorf("%s: %d wait, want 1", method, n)
+			}
+			var served atomic.Int64
+			f.route.Serve(newWorker(t, func(w http.ResponseWriter, r *http.Request) {
+				served.Add(1)
+				got, _ := io.ReadAll(r.Body)
+				w.Write(got)
+			}))
+			if a := <-asked; a.err != nil || a.status != 200 || a.body != body || served.Load() != 1 {
+				return fmt.Errorf("%s: %d, %d bytes of %d, %v, served %d times", method, a.status, len(a.body), len(body), a.err, served.Load())
+			}
+			drained(t, dead)
+			return nil
+		})
 	}
 }
 
@@ -60,7 +64,7 @@ func TestWhatCannotBeSentIsRefusedInTheEnd(t *testing.T) {
 	asked := ask(f, "POST", "/", "body")
 	eventually(t, "it was tried", func() bool { return dead.Requests() > 0 })
 	f.route.Refuse(Refusal{Status: 503, Title: "This page is stopped"})
-	if a := within(t, time.Second, "the refusal came", asked); a.status != 503 || !strings.Contains(a.body, "stopped") {
+	if a := within(t, patience, "the refusal came", asked); a.status != 503 || !strings.Contains(a.body, "stopped") {
 		t.Errorf("%+v", a)
 	}
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -58,24 +59,28 @@ func TestAClientThatReadsSlowlyIsNotGivenUp(t *testing.T) {
 			t.Parallel()
 			f := withFile(t, s, file)
 			answer.start(t, f)
-			c := dialNarrow(t, f.addr(), 64<<10)
-			c.SetDeadline(time.Time{})
-			io.WriteString(c, "GET "+answer.path+" HTTP/1.1\r\nHost: x\r\n"+answer.asks+"\r\n")
-			tick := time.NewTicker(20 * time.Millisecond)
-			defer tick.Stop()
-			got := 0
-			for buf := make([]byte, 2<<10); got < size/8; { // at 100 kB/s, and the buffers hold twice as much
-				<-tick.C
-				n, err := c.Read(buf)
-				if err != nil {
-					t.Fatalf("after %d bytes: %v", got, err)
+			inTime(t, func() error {
+				c := dialNarrow(t, f.addr(), 64<<10)
+				defer c.Close()
+				c.SetDeadline(time.Time{})
+				io.WriteString(c, "GET "+answer.path+" HTTP/1.1\r\nHost: x\r\n"+answer.asks+"\r\n")
+				tick := time.NewTicker(20 * time.Millisecond)
+				defer tick.Stop()
+				got := 0
+				for buf := make([]byte, 2<<10); got < size/8; { // at 100 kB/s, and the buffers hold twice as much
+					<-tick.C
+					n, err := c.Read(buf)
+					if err != nil {
+						return fmt.Errorf("after %d bytes: %w", got, err)
+					}
+					got += n
 				}
-				got += n
-			}
-			c.SetDeadline(time.Now().Add(patience))
-			if n, err := io.CopyN(io.Discard, c, int64(size-got)); err != nil {
-				t.Errorf("after %d bytes more: %v", n, err)
-			}
+				c.SetDeadline(time.Now().Add(patience))
+				if n, err := io.CopyN(io.Discard, c, int64(size-got)); err != nil {
+					return fmt.Errorf("after %d bytes more: %w", n, err)
+				}
+				return nil
+			})
 		})
 	}
 }
@@ -145,7 +150,7 @@ func TestAWorkerThatReadsSlowlyIsNotGivenUp(t *testing.T) {
 			<-tick.C
 			n, err := io.CopyN(io.Discard, r.Body, max(1, int64(time.Since(began).Seconds()*rate)-got))
 			if got += n; err != nil {
-				t.Errorf("after %d bytes: %v", got, err)
+				fmt.Fprintf(w, "after %d bytes: %v", got, err)
 				return
 			}
 		}
@@ -157,8 +162,11 @@ func TestAWorkerThatReadsSlowlyIsNotGivenUp(t *testing.T) {
 	b := NewBackend(deadAddr(t), BackendOptions{Socket: l.Addr().String()})
 	t.Cleanup(func() { b.Close(); srv.Close(); serving.Wait() })
 	f.route.Serve(b)
-	resp, body := do(t, f.Client(), "POST", f.URL, string(make([]byte, 2<<20)))
-	if resp.StatusCode != http.StatusOK || body != "read" {
-		t.Errorf("%d %q", resp.StatusCode, body)
-	}
+	inTime(t, func() error {
+		resp, body, err := try(f.Client(), "POST", f.URL, string(make([]byte, 2<<20)))
+		if err == nil && (resp.StatusCode != http.StatusOK || body != "read") {
+			err = fmt.Errorf("%d %q", resp.StatusCode, body)
+		}
+		return err
+	})
 }

@@ -280,6 +280,6 @@ func TestAnUpgradeThatNobodyAskedForIsRefusedAndLeavesNoConnection(t *testing.T)
 	f.route.Serve(b)
 	resp, _ := exchangeRaw(t, f.addr(), "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
 	mustStatus(t, resp, 502)
-	within(t, time.Second, "the worker's connection was closed", closed)
+	within(t, patience, "the worker's connection was closed", closed)
 	drained(t, b)
 }

@@ -126,7 +126,7 @@ func TestNoRequestIsLostWhenManyEnd(t *testing.T) {
 func TestEveryAnswerIsCountedOnce(t *testing.T) {
 	t.Parallel()
 	s := generous
-	s.WriteTimeout, s.ReadTimeout, s.HoldTimeout = 100*time.Millisecond, 100*time.Millisecond, 50*time.Millisecond
+	s.WriteTimeout, s.ReadTimeout, s.HoldTimeout = 2*hasty, 2*hasty, 50*time.Millisecond
 	f := newFront(t, s)
 	worker := newWorker(t, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {

@@ -163,6 +163,9 @@ func begun(next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
+// patience is what a test waits for what must come.
+const patience = time.Minute
+
 // A page is a process that runs a page, and the ends of its pipes.
 type page struct {
 	*testing.T
@@ -335,6 +338,22 @@ func within(t *testing.T, least, most time.Duration, f func()) {
 	if took := time.Since(begin); took < least || took > most {
 		t.Errorf("took %v; want %v to %v", took, least, most)
 	}
+}
+
+// inTime fails the test when a try takes less than least, or all take more than most:
+// a busy machine is late now and then, a fault is there each time.
+func inTime(t *testing.T, least, most time.Duration, try func() time.Duration) {
+	t.Helper()
+	var took time.Duration
+	for range 5 {
+		if took = try(); took < least {
+			t.Fatalf("took %v; want %v to %v", took, least, most)
+		}
+		if took <= most {
+			return
+		}
+	}
+	t.Errorf("took %v; want %v to %v", took, least, most)
 }
 
 func freePort(t *testing.T) int {
