@@ -14,7 +14,7 @@ import (
 func waitForGroup(pgid int) error {
 	ticker := time.NewTicker(time.Millisecond)
 	defer ticker.Stop()
-	for deadline := time.Now().Add(2 * time.Second); ; <-ticker.C {
+	for deadline := time.Now().Add(time.Minute); ; <-ticker.C {
 		if syscall.Kill(-pgid, 0) == syscall.ESRCH {
 			return nil
 		}

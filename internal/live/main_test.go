@@ -14,7 +14,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is what a test waits for what must come.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // newLive follows nothing by itself: what happens it is told by follow.
 func newLive(t *testing.T, pages ...state.Page) *Live {

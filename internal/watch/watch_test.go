@@ -56,7 +56,7 @@ func watchTree(t *testing.T, root string, prepare func(*Watcher)) (*Watcher, *se
 // want waits until all the paths were reported, and forgets what was.
 func (s *seen) want(t *testing.T, paths ...string) {
 	t.Helper()
-	deadline := time.After(5 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		s.mu.Lock()
 		missing := slices.DeleteFunc(slices.Clone(paths), func(p string) bool { return slices.Contains(s.paths, p) })
@@ -283,7 +283,7 @@ func TestAChangeOfModeIsReportedOfWhatCouldNotBeRead(t *testing.T) {
 	chmod(filepath.Dir(deep), 0o755)
 	write(t, other)
 	var got []string
-	for deadline := time.After(5 * time.Second); !slices.Contains(got, other); {
+	for deadline := time.After(time.Minute); !slices.Contains(got, other); {
 		select {
 		case <-s.more:
 		case <-deadline:
