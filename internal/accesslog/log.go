@@ -11,6 +11,7 @@
 package accesslog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -19,6 +20,7 @@ import (
 	"unsafe"
 
 	"tqserver/internal/logfile"
+	"tqserver/internal/recovered"
 	"tqserver/internal/state"
 )
 
@@ -141,6 +143,7 @@ func (l *Log) Run(ctx context.Context) {
 	defer l.out.close()
 	var spare []Record
 	var lost uint64
+	var why error // nil if nothing but the queue was full
 	var warned time.Time
 	for ended := false; !ended; {
 		var tick <-chan time.Time
@@ -156,10 +159,11 @@ func (l *Log) Run(ctx context.Context) {
 		batch, bytes, more := l.take(spare)
 		lost += more
 		now := time.Now()
-		l.out.write(batch, l.settings.Load(), now)
+		unwritable, err := l.out.write(batch, l.settings.Load(), now)
+		lost, why = lost+unwritable, cmp.Or(err, why)
 		if l.out.tell(now, ended); lost > 0 && (ended || warned.IsZero() || now.Sub(warned) >= warnEvery) {
-			l.opts.Warn(lost, errBehind)
-			lost, warned = 0, now
+			l.opts.Warn(lost, cmp.Or(why, errBehind))
+			lost, why, warned = 0, nil, now
 		}
 		written := len(batch) > 0
 		clear(batch)
@@ -229,30 +233,37 @@ type writer struct {
 	lines    []state.Line                // of one page, for the screen
 }
 
-// write writes a batch.
-func (w *writer) write(batch []Record, settings *func(path string) Settings, now time.Time) {
+// write writes a batch, and returns how many of it could not be written and why.
+func (w *writer) write(batch []Record, settings *func(path string) Settings, now time.Time) (unwritable uint64, why error) {
 	if w.settings != settings {
 		w.settings = settings
 		w.retire()
 	}
 	for i := range batch {
-		r := &batch[i]
-		s := (*settings)(r.Path)
-		if s.Format == "off" {
-			continue
+		// What a client sent must not end the server.
+		if err := recovered.Call(func() error { w.writeOne(&batch[i], now); return nil }); err != nil {
+			unwritable, why = unwritable+1, err
 		}
-		if r.Status == 0 {
-			r.Status = gone
-		}
-		if s.File.Name != "" {
-			w.file(s.File, r.Path).add(r, s.Format)
-		}
-		w.show(r, now)
 	}
 	for _, f := range w.files {
 		f.flush()
 	}
 	w.flushLines()
+	return unwritable, why
+}
+
+func (w *writer) writeOne(r *Record, now time.Time) {
+	s := (*w.settings)(r.Path)
+	if s.Format == "off" {
+		return
+	}
+	if r.Status == 0 {
+		r.Status = gone
+	}
+	if s.File.Name != "" {
+		w.file(s.File, r.Path).add(r, s.Format)
+	}
+	w.show(r, now)
 }
 
 // file returns an open file.

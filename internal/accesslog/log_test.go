@@ -253,6 +253,26 @@ func TestTheScreenGetsASampleOfABusyPageAndAllOfAQuietOne(t *testing.T) {
 	})
 }
 
+func TestARequestThatCannotBeWrittenDownIsCounted(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "access.log")
+	l := run(t, func(path string) Settings {
+		if path == "/bad" {
+			panic("boom")
+		}
+		return Settings{File: logfile.Template{Name: file}, Format: "json"}
+	})
+	good, bad := sample(), sample()
+	bad.Path = "/bad"
+	l.Record(good)
+	l.Record(bad)
+	l.Record(good)
+	l.end()
+	if n := strings.Count(content(t, file), "\n"); n != 2 || len(l.lost) != 1 || l.lost[0] != 1 {
+		t.Errorf("%d lines are written, and told of %v", n, l.lost)
+	}
+}
+
 func TestTheShortFormIsShort(t *testing.T) {
 	t.Parallel()
 	long := Record{Method: strings.Repeat("M", 60<<10), Target: strings.Repeat("/t", 30<<10), Status: 200}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"tqserver/internal/recovered"
 )
 
 // Dress puts the script into the response to a request for a document, and keeps
@@ -244,7 +246,9 @@ func (d *dressed) end(whole bool) {
 		} else {
 			d.encoded.CloseWithError(errCut)
 		}
-		if err := <-d.decoded; err != nil && whole {
+		err := <-d.decoded
+		recovered.Rethrow(err)
+		if err != nil && whole {
 			panic(http.ErrAbortHandler)
 		}
 	}
@@ -261,7 +265,7 @@ func (d *dressed) startDecoding(decode func(io.Reader) (io.ReadCloser, error)) {
 	from, to := io.Pipe()
 	d.encoded, d.decoded = to, make(chan error, 1)
 	go func() { // ends with the pipe, which end closes
-		err := func() error {
+		err := recovered.Call(func() error {
 			body, err := decode(from)
 			if err != nil {
 				return err
@@ -269,7 +273,7 @@ func (d *dressed) startDecoding(decode func(io.Reader) (io.ReadCloser, error)) {
 			defer body.Close()
 			_, err = io.Copy(&d.put, struct{ io.Reader }{body})
 			return err
-		}()
+		})
 		if err == io.EOF { // before anything came: an empty body
 			err = nil
 		}

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"tqserver/internal/message"
+	"tqserver/internal/recovered"
 	"tqserver/internal/upstream"
 	"tqserver/internal/wire"
 )
@@ -19,6 +20,7 @@ func (x *exchange) forward() {
 	wire.WhenGone(x.request, x.cutNow)
 	resp, err := x.ask()
 	if err != nil {
+		recovered.Rethrow(err) // it came while the body was sent
 		x.fail(err)
 		return
 	}

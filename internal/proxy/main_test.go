@@ -46,6 +46,12 @@ type front struct {
 
 func newFront(t testing.TB, s Settings) *front {
 	t.Helper()
+	return newFrontThatTells(t, s, func(err error) { t.Error(err) })
+}
+
+// newFrontThatTells returns a front that tells of panics.
+func newFrontThatTells(t testing.TB, s Settings, panicked func(error)) *front {
+	t.Helper()
 	f := &front{proxy: New(s), route: new(Route), client: &http.Client{Transport: new(http.Transport), Timeout: patience}}
 	f.proxy.Match(func(path string) (*Route, bool) { return f.route, path != "/nobody" })
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
@@ -55,7 +61,7 @@ func newFront(t testing.TB, s Settings) *front {
 	f.URL = "http://" + tcp.Addr().String()
 	f.Server = wire.Listen(tcp, wire.Settings{HeaderTimeout: 2 * patience, MaxHeader: 64 << 10}, func(err error, _ int) { t.Log(err) })
 	var serving sync.WaitGroup
-	serving.Go(func() { f.Serve(t.Context(), f.proxy, func(err error) { t.Error(err) }) }) // ends with f
+	serving.Go(func() { f.Serve(t.Context(), f.proxy, panicked) }) // ends with f
 	t.Cleanup(func() {
 		f.client.CloseIdleConnections()
 		f.Close()

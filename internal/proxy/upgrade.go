@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"strings"
 
 	"tqserver/internal/message"
+	"tqserver/internal/recovered"
 )
 
 // switchProtocols hands a client's connection and the worker's to one another,
@@ -43,15 +45,18 @@ func (x *exchange) switchProtocols(resp *http.Response) error {
 		return nil // the client left
 	}
 	ended := make(chan error, 2)
-	go func() { ended <- transfer(worker, client) }() // ends when either is closed
-	go func() { ended <- transfer(client, worker) }() // the same
-	if <-ended == nil {
-		<-ended
-		return nil
+	begin := func(to io.Writer, from io.Reader) {
+		ended <- recovered.Call(func() error { return transfer(to, from) })
 	}
-	conn.Close()
-	worker.Close()
-	<-ended
+	go begin(worker, client) // ends when either is closed
+	go begin(client, worker) // the same
+	first := <-ended
+	if first != nil {
+		conn.Close()
+		worker.Close()
+	}
+	second := <-ended
+	recovered.Rethrow(errors.Join(first, second))
 	return nil
 }
 

@@ -373,3 +373,37 @@ func TestFramesOfAnyKindPass(t *testing.T) {
 		t.Errorf("the client heard %d bytes of %d, or others: %v", len(got), len(down), err)
 	}
 }
+
+// A panic while another protocol passes ends its connection and not the server.
+func TestAPanicBehindAnUpgradeIsThatOfItsRequest(t *testing.T) {
+	t.Parallel()
+	told := make(chan error, 1)
+	f := newFrontThatTells(t, generous, func(err error) { told <- err })
+	f.proxy.Develop(&Development{Dress: func(w http.ResponseWriter, _ *http.Request, _ string) (http.ResponseWriter, func(bool)) {
+		return panicsBehindUpgrade{w}, func(bool) {}
+	}})
+	b := newRawWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {
+		readHead(r)
+		io.WriteString(c, switching("x")+"hello")
+		io.Copy(io.Discard, r)
+	})
+	f.route.Serve(b)
+	dial(t, f.addr(), "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\nSec-Fetch-Mode: navigate\r\n\r\n")
+	if err := within(t, patience, "the panic is told", told); !strings.Contains(err.Error(), "boom") || !strings.Contains(err.Error(), "upgrade_test.go") {
+		t.Errorf("told of %v", err)
+	}
+	drained(t, b)
+}
+
+type panicsBehindUpgrade struct{ http.ResponseWriter }
+
+func (w panicsBehindUpgrade) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w panicsBehindUpgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	return panickingConn{c}, rw, err
+}
+
+type panickingConn struct{ net.Conn }
+
+func (panickingConn) Write([]byte) (int, error) { panic("boom") }

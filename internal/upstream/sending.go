@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"tqserver/internal/recovered"
 )
 
 // lastWrite is how long the last bytes of a request are awaited to be written
@@ -36,7 +38,7 @@ func (s *sending) begin(c *conn, x *Exchange) {
 		if !s.wanted(x.ContinueAfter) {
 			return
 		}
-		if err := s.send(c, x); err == nil {
+		if err := recovered.Call(func() error { return s.send(c, x) }); err == nil {
 			s.whole = true
 		} else if !errors.As(err, new(*writeError)) { // of those the answer tells more
 			s.fault.Store(&err)

@@ -17,6 +17,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"tqserver/internal/recovered"
 	"tqserver/internal/socket"
 )
 
@@ -594,3 +595,17 @@ func TestALargeHeaderIsSentWhole(t *testing.T) {
 		t.Error("the header is kept")
 	}
 }
+
+// A body whose read panics ends its exchange and not the server.
+func TestAPanicOfABodyIsThatOfItsExchange(t *testing.T) {
+	t.Parallel()
+	w := serve(t, func(_ int, c net.Conn, r *bufio.Reader) { io.Copy(io.Discard, r) })
+	_, _, err := w.ask(t, request("POST", panicking{}))
+	if _, ok := errors.AsType[*recovered.Panic](err); !ok {
+		t.Errorf("the exchange ends with %v", err)
+	}
+}
+
+type panicking struct{}
+
+func (panicking) Read([]byte) (int, error) { panic("boom") }

@@ -2,8 +2,10 @@ package wire
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -171,6 +173,12 @@ func (c *Conn) serve(ctx context.Context, h http.Handler, panicked func(error)) 
 	ctx = context.WithValue(ctx, http.LocalAddrContextKey, c.LocalAddr())
 	ctx, leave := context.WithCancel(context.WithValue(ctx, connKey{}, c))
 	defer leave()
+	defer func() {
+		if v := recover(); v != nil { // of what the client sent: a handler's is noticed before
+			panicked(fmt.Errorf("panic while %s is read from: %v\n%s", c.remote, v, debug.Stack()))
+			c.Close()
+		}
+	}()
 	c.begin(ctx, leave)
 	for c.awaitRequest() == nil && c.serveNext(h, panicked) {
 	}

@@ -279,6 +279,42 @@ func TestNothingIsToldOfALeavingAfterNobodyIsMeant(t *testing.T) {
 	}
 }
 
+func TestAPanicOfWhatIsReadEndsItsConnectionAndNothingElse(t *testing.T) {
+	t.Parallel()
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := Listen(tcp, generous, func(err error, n int) { t.Error(err) })
+	settings, told := srv.settings.Load(), make(chan error, 1)
+	var serving sync.WaitGroup
+	serving.Go(func() { // ends with srv
+		srv.Serve(t.Context(), http.NotFoundHandler(), func(err error) {
+			srv.settings.Store(settings)
+			told <- err
+		})
+	})
+	defer serving.Wait()
+	defer srv.Close()
+	d := &door{T: t, server: srv}
+	c, r := d.dial()
+	io.WriteString(c, victim)
+	next(t, r)
+	srv.settings.Store(nil) // without which no header can be read
+	io.WriteString(c, victim)
+	if err := <-told; !strings.Contains(err.Error(), "nil pointer") || !strings.Contains(err.Error(), "conn.go") {
+		t.Errorf("told of %v", err)
+	}
+	if _, err := r.ReadByte(); err != io.EOF {
+		t.Errorf("the connection: %v", err)
+	}
+	c, r = d.dial()
+	io.WriteString(c, victim)
+	if resp, _ := next(t, r); resp.StatusCode != http.StatusNotFound {
+		t.Errorf("another is answered with %d", resp.StatusCode)
+	}
+}
+
 func TestAPanicCutsItsAnswerAndNothingElse(t *testing.T) {
 	t.Parallel()
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
