@@ -92,7 +92,11 @@ func (p buildPane) title() (title, facts string) {
 	title = "Build  " + clean(t.route)
 	switch {
 	case t.starts && t.build > 0:
-		title += fmt.Sprintf("  #%d does not start", t.build)
+		what := "does not start"
+		if strings.HasPrefix(t.problem.Message, "keeps crashing: ") {
+			what = "keeps crashing"
+		}
+		title += fmt.Sprintf("  #%d %s", t.build, what)
 	case t.starts:
 		title += "  FAILED"
 	case t.all == 1:

@@ -2,6 +2,7 @@ package live
 
 import (
 	"bufio"
+	"context"
 	_ "embed"
 	"encoding/json"
 	"fmt"
@@ -56,7 +57,7 @@ type sourceLine struct {
 
 // placed is a frame, told from others by how near it is to the page.
 type placed struct {
-	frame
+	state.Frame
 	Own, Project bool
 }
 
@@ -66,24 +67,33 @@ const (
 	maxSource   = 4 << 20  // bytes of a file of which an excerpt is shown
 	maxLine     = 200      // bytes of a line of it
 	maxText     = 16 << 10 // bytes of a message
+	maxFrames   = 30
 )
+
+// Refused is a request that is answered in its page's place, as proxy.Refused is.
+type Refused struct {
+	Route     string
+	Status    int
+	Form      string
+	RequestID string
+	Began     time.Time
+	Worker    int
+}
 
 // Explain writes the page that is shown in place of one that cannot serve. It is
 // for proxy.Development.
-func (l *Live) Explain(route string, status int, form, requestID string) (string, bool) {
-	p, ok := l.page(route)
+func (l *Live) Explain(ctx context.Context, r Refused) (string, bool) {
+	p, ok := l.page(r.Route)
 	if !ok || l.store.Server().Stopping {
 		return "", false
 	}
-	x := explanation{Status: status, Page: p.Route, Dir: p.Dir, Build: p.Build.Number, RequestID: requestID}
+	x := explanation{Status: r.Status, Page: p.Route, Dir: p.Dir, Build: p.Build.Number, RequestID: r.RequestID}
 	switch {
-	case status == http.StatusBadGateway:
-		x.crash(l, &p.Page, l.lastWords(p.Page))
-		if len(x.Frames) == 0 {
+	case r.Status == http.StatusBadGateway:
+		if !x.end(ctx, l, r) {
 			return "", false
 		}
-		x.Title = p.Route + " exited before it responded"
-	case status != http.StatusServiceUnavailable, p.Phase == state.Stopped, p.ServingOn > 0:
+	case r.Status != http.StatusServiceUnavailable, p.Phase == state.Stopped, p.ServingOn > 0:
 		return "", false
 	case p.broken():
 		x.broken(l, p)
@@ -92,7 +102,59 @@ func (l *Live) Explain(route string, status int, form, requestID string) (string
 	default:
 		return "", false
 	}
-	return x.write(form), true
+	return x.write(r.Form), true
+}
+
+// causeTime is how long the cause may take to be known of a request that a worker
+// did not answer: its output is read and its end is noticed by others.
+const causeTime = time.Second
+
+// end tells why a worker did not answer a request, and reports whether that is
+// known: it ended, or the handler panicked.
+func (x *explanation) end(ctx context.Context, l *Live, r Refused) bool {
+	ctx, cancel := context.WithTimeout(ctx, causeTime)
+	defer cancel()
+	for after := uint64(0); ; {
+		u, err := l.store.Next(ctx, after) // at once the first time
+		if err != nil {
+			return false
+		}
+		after = u.Seq
+		p, _ := l.store.Page(r.Route)
+		switch {
+		case r.Worker == 0:
+			return false
+		case p.Ended.PID == r.Worker:
+			x.Title, x.Message = p.Route+" crashed before it responded", printable(p.Ended.Cause)
+			printed := l.printed(r.Route, r.Worker)
+			x.crash(l, &p, lastCrash(printed), printed)
+			return true
+		}
+		if since := l.printedSince(r); state.ParseCrash(since).Handler {
+			x.Title = "A handler of " + p.Route + " panicked"
+			x.crash(l, &p, state.ParseCrash(since), since)
+			return true
+		}
+	}
+}
+
+// printedSince returns what the worker printed that had a request, since that
+// began.
+func (l *Live) printedSince(r Refused) (words []string) {
+	for _, line := range l.store.Lines(r.Route, manyLines) {
+		if line.PID == r.Worker && !line.Time.Before(r.Began) {
+			words = append(words, printable(line.Text))
+		}
+	}
+	return words
+}
+
+// lastCrash is the crash of a worker that ended.
+func lastCrash(words []string) state.Crash {
+	if end := state.ParseCrash(words); !end.Handler {
+		return end
+	}
+	return state.Crash{}
 }
 
 func (x *explanation) wait(l *Live, p page) {
@@ -129,31 +191,38 @@ func (x *explanation) broken(l *Live, p page) {
 		x.Problems = append(x.Problems, problem{compiler, l.excerpt(compiler)})
 	}
 	if len(x.Problems) == 0 {
-		x.crash(l, &p.Page, t.words)
+		x.crash(l, &p.Page, lastCrash(t.words), t.words)
 	}
 	if len(x.Problems) > 0 {
 		x.Message = ""
 	}
 }
 
-// crash tells of the end of a worker: what it panicked of, or printed last.
-func (x *explanation) crash(l *Live, p *state.Page, words []string) {
-	end := parsePanic(words)
-	if end.message != "" {
-		x.Message = strings.TrimSpace(x.Message + "\npanic: " + shortened(end.message, maxText))
+// crash tells of a crash: what was printed of it, or last.
+func (x *explanation) crash(l *Live, p *state.Page, end state.Crash, words []string) {
+	first, more, _ := strings.Cut(end.Message, "\n")
+	if !strings.Contains(x.Message, first) {
+		more = end.Message
 	}
+	x.Message = strings.TrimSpace(x.Message + "\n" + shortened(more, maxText))
 	own := p.Dir
 	if !filepath.IsAbs(own) {
 		own = filepath.Join(l.root, own)
 	}
-	for _, f := range end.frames {
-		at := placed{frame: f, Own: filepath.Dir(f.File) == own, Project: inside(l.root, f.File)}
+	for _, f := range end.Frames {
+		at := placed{Frame: f, Own: filepath.Dir(f.File) == own, Project: inside(l.root, f.File)}
 		if at.Project {
 			at.File, _ = filepath.Rel(l.root, f.File)
 		}
 		x.Frames = append(x.Frames, at)
 	}
 	slices.SortStableFunc(x.Frames, func(a, b placed) int { return b.nearness() - a.nearness() })
+	x.Frames = slices.CompactFunc(x.Frames, func(a, b placed) bool { return a.File == b.File && a.Line == b.Line }) // of a recursion
+	x.Frames = x.Frames[:min(len(x.Frames), maxFrames)]
+	if end.Message != "" {
+		words = words[end.Line:]
+		words = words[:min(len(words), maxOutput)]
+	}
 	x.Output = slices.Clone(words[max(0, len(words)-maxOutput):])
 	for i, line := range x.Output {
 		x.Output[i] = shortened(line, maxText)

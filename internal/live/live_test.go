@@ -28,7 +28,7 @@ func TestTheFaceOfAPageChangesWithWhatItShows(t *testing.T) {
 		now, _ := l.page("/")
 		face := strings.TrimPrefix(now.face, "10.")[:1]
 		faces = append(faces, face)
-		html, _ := l.Explain("/", 503, "text/html", "ID")
+		html, _ := l.Explain(t.Context(), Refused{Route: "/", Status: 503, Form: "text/html", RequestID: "ID"})
 		if waits := strings.Contains(html, "data-tq-bar"); html != "" && (!strings.Contains(html, `data-tq-face="`+now.face+`"`) || waits != (face == "w")) || (html == "") != (face == "s" || face == "x") {
 			t.Errorf("%+v has the face %s and is explained by %s", p, now.face, html)
 		}
@@ -204,7 +204,7 @@ func TestEverythingOnAnErrorPageIsText(t *testing.T) {
 		{File: "pages/main.go", Line: 3, Column: 2, Message: strings.ToValidUTF8(nasty, "?") + strings.Repeat("z", 100_000)},
 		{Message: "no place"},
 	}}})
-	html, ok := l.Explain("/", 503, "text/html", "ID")
+	html, ok := l.Explain(t.Context(), Refused{Route: "/", Status: 503, Form: "text/html", RequestID: "ID"})
 	if !ok || strings.Contains(html, "</script>") || strings.Contains(html, "<T any>") || len(html) > 64<<10 {
 		t.Errorf("%v, %d bytes: %.3000s", ok, len(html), html)
 	}
@@ -213,7 +213,7 @@ func TestEverythingOnAnErrorPageIsText(t *testing.T) {
 			t.Errorf("there is no %s", want)
 		}
 	}
-	text, _ := l.Explain("/", 503, "text/plain", "ID")
+	text, _ := l.Explain(t.Context(), Refused{Route: "/", Status: 503, Form: "text/plain", RequestID: "ID"})
 	if !strings.HasPrefix(text, "503 / does not build: 2 errors\n\npages/main.go:3:2: <T any>") || !strings.Contains(text, "  >    3 |     var x") || !strings.Contains(text, "         |     ^\n") {
 		t.Errorf("%.1500s", text)
 	}
@@ -225,11 +225,11 @@ func TestEverythingOnAnErrorPageIsText(t *testing.T) {
 			Line, Column int
 		}
 	}
-	body, _ := l.Explain("/", 503, "application/problem+json", "ID")
+	body, _ := l.Explain(t.Context(), Refused{Route: "/", Status: 503, Form: "application/problem+json", RequestID: "ID"})
 	if err := json.Unmarshal([]byte(body), &problem); err != nil || problem.Status != 503 || problem.RequestID != "ID" || len(problem.Errors) != 2 || problem.Errors[0].Line != 3 {
 		t.Errorf("%v: %+v", err, problem)
 	}
-	if _, ok := l.Explain("/other", 503, "text/html", ""); ok {
+	if _, ok := l.Explain(t.Context(), Refused{Route: "/other", Status: 503, Form: "text/html", RequestID: ""}); ok {
 		t.Error("a page that is none is explained")
 	}
 }
@@ -245,15 +245,60 @@ func TestACrashIsToldFromThePageOutwards(t *testing.T) {
 	}
 	l.store.Append([]state.Line{{Page: "/a", PID: 8, Text: "of the one before"}})
 	l.store.Append(lines)
-	l.follow(state.Page{Route: "/a", Dir: "pages/a", Phase: state.Crashed, Next: time.Now().Add(time.Minute)})
-	text, ok := l.Explain("/a", 503, "text/plain", "")
+	l.follow(state.Page{Route: "/a", Dir: "pages/a", Phase: state.Crashed, Next: time.Now().Add(time.Minute), Problem: "keeps crashing: exit status 2: panic: outer [recovered] (pages/a/main.go:9)", Ended: state.Ended{PID: 9, Cause: "exit status 2: panic: outer [recovered] (pages/a/main.go:9)"}})
+	text, ok := l.Explain(t.Context(), Refused{Route: "/a", Status: 503, Form: "text/plain", RequestID: ""})
 	text = regexp.MustCompile(`next start in (60|[1-5]?[0-9]) s`).ReplaceAllString(text, "next start in 60 s")
-	want := "503 /a keeps crashing; next start in 60 s\npanic: outer [recovered]\npanic: inner\n\n  pages/a/main.go:9  main.main()\n  lib/do.go:5  shop/lib.Do(...)\n  /usr/go/src/runtime/panic.go:10  runtime.gopanic()\n"
+	want := "503 /a keeps crashing; next start in 60 s\nexit status 2: panic: outer [recovered] (pages/a/main.go:9)\npanic: inner\n\n  pages/a/main.go:9  main.main()\n  lib/do.go:5  shop/lib.Do(...)\n  /usr/go/src/runtime/panic.go:10  runtime.gopanic()\n"
 	if !ok || text != want {
 		t.Errorf("%s", cmp.Diff(want, text))
 	}
-	html, _ := l.Explain("/a", 503, "text/html", "")
-	if strings.Contains(html, "of the one before") || !strings.Contains(html, "exit status 2") {
+	ended, _ := l.page("/a")
+	l.store.Publish(state.Event{Page: &ended.Page})
+	if text, ok := l.Explain(t.Context(), Refused{Route: "/a", Status: 502, Form: "text/plain", Worker: 9}); !ok || text != strings.Replace(want, "503 /a keeps crashing; next start in 60 s", "502 /a crashed before it responded", 1) {
+		t.Errorf("beside another that serves: %s", cmp.Diff(want, text))
+	}
+	html, _ := l.Explain(t.Context(), Refused{Route: "/a", Status: 503, Form: "text/html", RequestID: ""})
+	if strings.Contains(html, "of the one before") || !strings.Contains(html, "goroutine 8") {
 		t.Error("its last words are not the worker's")
+	}
+}
+
+func TestTheCauseIsAwaitedOfARequestThatAWorkerDidNotAnswer(t *testing.T) {
+	t.Parallel()
+	serving := state.Page{Route: "/a", Dir: "pages/a", Phase: state.Serving, ServingOn: 1, Workers: []state.Worker{{PID: 9}}}
+	began := time.Now()
+	for name, c := range map[string]struct {
+		happens func(*Live)
+		want    string
+	}{
+		"it ended": {func(l *Live) {
+			ended := serving
+			ended.Phase, ended.ServingOn, ended.Workers = state.Starting, 0, nil
+			ended.Ended = state.Ended{PID: 9, Cause: "exit status 1: cannot reach the database"}
+			l.store.Publish(state.Event{Page: &ended})
+		}, "502 /a crashed before it responded\nexit status 1: cannot reach the database\n\n  of the one before\n  GET /a\n"},
+		"its handler panicked": {func(l *Live) {
+			l.store.Append([]state.Line{
+				{Page: "/a", PID: 9, Time: began.Add(1), Text: "2026/11/30 21:14:13 http: panic serving 127.0.0.1:1: no luck"},
+				{Page: "/a", PID: 9, Time: began.Add(1), Text: "goroutine 7 [running]:"},
+				{Page: "/a", PID: 9, Time: began.Add(1), Text: "main.main()"},
+				{Page: "/a", PID: 9, Time: began.Add(1), Text: "\t" + l.root + "/pages/a/main.go:9 +0x3"},
+			})
+		}, "502 A handler of /a panicked\npanic: no luck\n\n  pages/a/main.go:9  main.main()\n"},
+		"neither is known": {func(*Live) {}, ""},
+	} {
+		l := newLive(t, serving)
+		l.store.Publish(state.Event{Page: &serving})
+		l.store.Append([]state.Line{{Page: "/a", PID: 9, Time: began.Add(-1), Text: "2026/11/30 21:14:13 http: panic serving 127.0.0.1:1: long ago"}, {Page: "/a", PID: 9, Time: began.Add(1), Text: "GET /a"}})
+		said := make(chan string, 1)
+		go func() { // ends with the answer
+			text, _ := l.Explain(t.Context(), Refused{Route: "/a", Status: 502, Form: "text/plain", Began: began, Worker: 9})
+			said <- text
+		}()
+		c.happens(l)
+		want := strings.Replace(c.want, "of the one before", "2026/11/30 21:14:13 http: panic serving 127.0.0.1:1: long ago", 1)
+		if got := <-said; got != want {
+			t.Errorf("%s: %s", name, cmp.Diff(want, got))
+		}
 	}
 }

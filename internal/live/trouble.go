@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"slices"
 	"strings"
 
 	"tqserver/internal/state"
@@ -42,8 +41,8 @@ type shortNotice struct {
 }
 
 const (
-	manyLines    = 400 // of a page's output, in which its last words are looked for
-	shortMessage = 300 // bytes
+	manyLines    = 2000 // of a page's output, in which its last words are looked for
+	shortMessage = 300  // bytes
 )
 
 // troubleOf returns what is wrong with a page, or was until now if it is being
@@ -55,6 +54,9 @@ func (l *Live) troubleOf(before page, now state.Page) *trouble {
 		return before.trouble
 	case now.Phase == state.Crashed:
 		t.kind = crashes
+		if what, cause, ok := strings.Cut(now.Problem, ": "); ok {
+			t.kind, t.message = kind(what), cause
+		}
 		t.words = l.lastWords(now)
 	case now.Problem == "":
 		return nil
@@ -75,22 +77,21 @@ func (l *Live) troubleOf(before page, now state.Page) *trouble {
 	return t
 }
 
-// lastWords returns what a worker printed last that is none of the present ones.
+// lastWords returns what the worker printed last that ended, or did not start.
 func (l *Live) lastWords(p state.Page) []string {
-	pid := 0
-	var words []string
-	lines := l.store.Lines(p.Route, manyLines)
-	for _, line := range slices.Backward(lines) {
-		present := slices.ContainsFunc(p.Workers, func(w state.Worker) bool { return w.PID == line.PID })
-		if present || pid != 0 && line.PID != pid {
-			continue
-		}
-		pid = line.PID
-		words = append(words, printable(line.Text))
-	}
-	slices.Reverse(words)
+	words := l.printed(p.Route, p.Ended.PID)
 	if len(words) == 0 && p.LastWords != "" {
 		words = strings.Split(p.LastWords, "\n")
+	}
+	return words
+}
+
+// printed returns what a worker printed last.
+func (l *Live) printed(route string, pid int) (words []string) {
+	for _, line := range l.store.Lines(route, manyLines) {
+		if line.PID == pid {
+			words = append(words, printable(line.Text))
+		}
 	}
 	return words
 }
@@ -112,14 +113,9 @@ func (t *trouble) short(serving int) *shortNotice {
 		return nil
 	}
 	n := &shortNotice{ID: t.id, Title: strings.TrimSpace(t.title("")), Message: t.message}
-	switch panicked := parsePanic(t.words); {
-	case len(t.problems) > 0:
+	if len(t.problems) > 0 {
 		p := t.problems[0]
 		n.Message, n.File, n.Line, n.Column = p.Message, p.File, p.Line, p.Column
-	case panicked.message != "":
-		n.Message = panicked.message
-	case t.kind == crashes && len(t.words) > 0:
-		n.Message = t.words[len(t.words)-1]
 	}
 	n.Message, _, _ = strings.Cut(n.Message, "\n")
 	n.Message = shortened(n.Message, shortMessage)

@@ -24,7 +24,11 @@ func (x *exchange) refuse(refusal Refusal) {
 	form := preferred(strings.Join(x.request.Header.Values("Accept"), ","))
 	body, explained := "", false
 	if x.develop != nil && x.develop.Explain != nil {
-		body, explained = x.develop.Explain(x.routeName(), refusal.Status, form, h.Get("X-Request-Id"))
+		refused := Refused{Route: x.routeName(), Status: refusal.Status, Form: form, RequestID: h.Get("X-Request-Id"), Began: x.began}
+		if x.backend != nil {
+			refused.Worker = x.backend.pid
+		}
+		body, explained = x.develop.Explain(x.leaving, refused)
 	}
 	if !explained {
 		body = refusal.write(form, h.Get("X-Request-Id"))

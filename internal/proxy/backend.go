@@ -28,6 +28,7 @@ type Backend struct {
 	limit int64
 	spent chan struct{}
 	build string
+	pid   int
 
 	pool *upstream.Pool
 
@@ -41,6 +42,7 @@ type BackendOptions struct {
 	MaxRequests int           // after so many Spent is closed; 0 for never
 	IdleTimeout time.Duration // after which the worker closes a connection; 0 for never
 	Build       int           // number of the build, told in development
+	PID         int           // of the worker, told to who explains in development why it did not answer
 	Socket      string        // a Unix socket that the worker is to be reached by instead of Addr; empty for none
 }
 
@@ -59,6 +61,7 @@ func NewBackend(addr string, opts BackendOptions) *Backend {
 		limit:   int64(opts.MaxRequests),
 		spent:   make(chan struct{}),
 		build:   strconv.Itoa(opts.Build),
+		pid:     opts.PID,
 		streams: make(map[*exchange]bool),
 		pool: upstream.NewPool(keep, func(ctx context.Context) (net.Conn, error) {
 			if opts.Socket != "" {

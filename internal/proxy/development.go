@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -24,10 +25,20 @@ type Development struct {
 	// The route is empty if there is none.
 	Dress func(w http.ResponseWriter, r *http.Request, route string) (dressed http.ResponseWriter, end func(whole bool))
 
-	// Explain writes the body of an answer that is given in a page's place, in
-	// one of the forms text/html, application/problem+json and text/plain, or
-	// leaves it to the proxy. It may tell what only a developer should know.
-	Explain func(route string, status int, form, requestID string) (body string, ok bool)
+	// Explain writes the body of an answer that is given in a page's place, or
+	// leaves it to the proxy. It may tell what only a developer should know. It may
+	// wait for that, until the context ends.
+	Explain func(context.Context, Refused) (body string, ok bool)
+}
+
+// Refused is a request that is answered in its page's place.
+type Refused struct {
+	Route     string // empty if it has none
+	Status    int
+	Form      string // of the body: text/html, application/problem+json or text/plain
+	RequestID string
+	Began     time.Time
+	Worker    int // PID of the one that had the request; 0 if none had
 }
 
 // Develop switches development on or, with nil, off, from the next request on.

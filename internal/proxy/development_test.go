@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -114,8 +115,8 @@ func TestOutsideDevelopmentNothingIsAdded(t *testing.T) {
 func TestANavigationIsToldThatAPageNeverServed(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
-	f.proxy.Develop(&Development{Explain: func(route string, status int, form, _ string) (string, bool) {
-		return form + " says why", status == 503
+	f.proxy.Develop(&Development{Explain: func(_ context.Context, r Refused) (string, bool) {
+		return r.Form + " says why", r.Status == 503
 	}})
 	began := time.Now()
 	resp, body := askWith(t, f, "/", append(navigates, "Accept", "text/html")...)

@@ -231,7 +231,8 @@ func (s *Server) develop(cfg *config.Config) {
 	s.proxy.Develop(&proxy.Development{
 		HoldNavigations: cfg.Dev.HoldNavigations,
 		Reserved:        s.live, ReservedPath: live.Reserved,
-		Dress: s.live.Dress, Explain: s.live.Explain,
+		Dress:   s.live.Dress,
+		Explain: func(ctx context.Context, r proxy.Refused) (string, bool) { return s.live.Explain(ctx, live.Refused(r)) },
 	})
 }
 

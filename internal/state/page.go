@@ -55,6 +55,7 @@ type Page struct {
 	Swap       time.Duration // from the good build to the first request it could get, 0 if none serves
 	Problem    string
 	LastWords  string // what a worker that did not start printed last
+	Ended      Ended  // the last worker to end by itself, or not to start
 	Log        string // file that the workers' output goes to, shown as Dir is; empty for none
 	Workers    []Worker
 	Restarts   int       // since the server started, unplanned ones only
@@ -113,6 +114,12 @@ type Worker struct {
 	Unhealthy int       // health checks failed in a row
 	Binary    string
 	Env       []string // KEY=value, sorted; what may be a secret is not told
+}
+
+// Ended is the end of a worker that nobody asked for.
+type Ended struct {
+	PID   int    // 0 if it could not be run
+	Cause string // in one line: how it ended and what it said of it, with the place in the code
 }
 
 // Load is what a page has to do, and what its serving worker takes for that.

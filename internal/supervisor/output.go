@@ -1,8 +1,12 @@
 package supervisor
 
 import (
+	"fmt"
+	"log/slog"
+	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tqserver/internal/config"
@@ -14,6 +18,8 @@ import (
 type output struct {
 	house *house
 	route string
+
+	panicked atomic.Pointer[string] // what was published of the last panic of a handler
 
 	mu   sync.RWMutex // guards all below; held to read while lines are written, so that the file is not closed before
 	name config.LogFile
@@ -60,6 +66,9 @@ func (o *output) write(pid int, stderr bool, b []byte) {
 		batch = append(batch, state.Line{Time: now, Page: o.route, PID: pid, Stderr: stderr, Text: lastState(line)})
 	}
 	o.house.store.Append(batch)
+	if strings.Contains(text, "http: panic serving ") {
+		o.handlerPanicked(pid, batch)
+	}
 }
 
 // show takes what there is of a line that has not ended. It goes to the file
@@ -77,13 +86,71 @@ func lastState(line string) string {
 	return line[strings.LastIndexByte(line, '\r')+1:]
 }
 
-// lastWords is the end of what a process printed.
-func (o *output) lastWords(pid int) string {
-	var words []string
-	for _, line := range o.house.store.Lines(o.route, 200) {
+// handlerPanicked publishes that a handler panicked, once for each panic of a
+// worker that follows another one.
+func (o *output) handlerPanicked(pid int, batch []state.Line) {
+	lines := make([]string, len(batch))
+	for i, line := range batch {
+		lines[i] = line.Text
+	}
+	crash := state.ParseCrash(lines)
+	if !crash.Handler {
+		return
+	}
+	what := fmt.Sprint(pid, " ", summary(crash, o.house.root, o.house.root))
+	if last := o.panicked.Swap(&what); last != nil && *last == what {
+		return
+	}
+	o.house.store.Publish(state.Event{Level: slog.LevelError, Message: "a handler panicked, the worker goes on", Attrs: []slog.Attr{
+		slog.String("page", o.route), slog.Int("pid", pid), slog.String("err", summary(crash, o.house.root, o.house.root)),
+	}})
+}
+
+// maxPrinted is how many lines are searched for what a process said of its end: a
+// stack overflow takes hundreds.
+const maxPrinted = 2000
+
+// printed is what a process printed last.
+func (o *output) printed(pid int) (lines []string) {
+	for _, line := range o.house.store.Lines(o.route, maxPrinted) {
 		if line.PID == pid {
-			words = append(words, line.Text)
+			lines = append(lines, line.Text)
 		}
 	}
-	return strings.Join(words[max(0, len(words)-10):], "\n")
+	return lines
+}
+
+// lastWords is the end of what a process printed, or the beginning of its crash.
+func lastWords(lines []string) string {
+	const most = 10
+	if crash := state.ParseCrash(lines); crash.Message != "" && !crash.Handler {
+		lines = lines[crash.Line:]
+		return strings.Join(lines[:min(len(lines), most)], "\n")
+	}
+	return strings.Join(lines[max(0, len(lines)-most):], "\n")
+}
+
+// cause says in one line why a process ended: how, and what it said of that.
+func (p *page) cause(how string, lines []string) string {
+	if crash := state.ParseCrash(lines); crash.Message != "" && !crash.Handler {
+		return how + ": " + summary(crash, p.root, p.dir)
+	}
+	if strings.Contains(how, "exit status") && len(lines) > 0 {
+		return how + ": " + lines[len(lines)-1]
+	}
+	return how
+}
+
+// summary is a crash in one line, with the place in the page's own code, or else
+// in the project's.
+func summary(crash state.Crash, root, dir string) string {
+	text, _, _ := strings.Cut(crash.Message, "\n")
+	for _, own := range []string{dir, root} {
+		for _, f := range crash.Frames {
+			if rel, err := filepath.Rel(own, f.File); err == nil && filepath.IsLocal(rel) {
+				return fmt.Sprintf("%s (%s:%d)", text, show(root, f.File), f.Line)
+			}
+		}
+	}
+	return text
 }

@@ -61,6 +61,8 @@ type page struct {
 	learning context.CancelFunc
 	burst    burst
 	failed   string // why the newest version cannot serve
+	down     string // why none does, as far as crashes counts
+	ended    state.Ended
 	words    words
 
 	good      version // the newest good build
@@ -641,12 +643,15 @@ func (p *page) publish() {
 // state is what the world may see of the page.
 func (p *page) state() state.Page {
 	s := state.Page{
-		Route: p.route, Dir: p.show(p.dir), Build: p.shown, Restarts: p.restarts, Next: p.next, Problem: p.failed, LastWords: p.words.text, Log: p.show(p.out.path()),
+		Route: p.route, Dir: p.show(p.dir), Build: p.shown, Restarts: p.restarts, Next: p.next, Problem: p.failed, LastWords: p.words.text, Ended: p.ended, Log: p.show(p.out.path()),
 		Assets: p.assets, AssetFiles: p.assetFiles,
 		Phase: phase(facts{
 			stopped: p.stopped, building: p.building != nil, starting: p.starting != nil, portless: p.portless != nil,
 			failed: p.failed != "", serving: p.serving != nil, asleep: p.asleep != nil, crashed: !p.next.IsZero(),
 		}),
+	}
+	if s.Problem == "" && p.serving == nil && p.crashes > 0 {
+		s.Problem = p.down
 	}
 	if p.conflict != "" {
 		s.Problem = p.conflict

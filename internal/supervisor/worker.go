@@ -357,28 +357,32 @@ func (p *page) startFailed(a *startAttempt, w *worker, err error) {
 		p.postpone(a, err)
 		return
 	}
-	attrs := []slog.Attr{slog.Int("build", a.build), slog.String("reason", string(a.reason)), slog.String("err", err.Error())}
-	p.words = words{version: a.version}
+	cause := err.Error()
+	p.words, p.ended = words{version: a.version}, state.Ended{}
 	if w != nil {
-		p.words.text = p.out.lastWords(w.pid)
+		printed := p.out.printed(w.pid)
+		cause, p.words.text = p.cause(cause, printed), lastWords(printed)
+		p.ended.PID = w.pid
 	}
+	p.ended.Cause = cause
+	attrs := []slog.Attr{slog.Int("build", a.build), slog.String("reason", string(a.reason)), slog.String("err", cause)}
 	if p.words.text != "" {
 		attrs = append(attrs, slog.String("output", p.words.text))
 	}
 	switch {
 	case p.serving != nil:
-		p.failed = fmt.Sprintf("build %d does not start: %v", a.build, err)
+		p.failed = fmt.Sprintf("build %d does not start: %s", a.build, cause)
 		p.tell(slog.LevelError, "the new worker did not start: the old one keeps serving", attrs...)
 		if a.reason.insists() {
 			p.crashes++
 			p.retryIn(max(firstPause, pauseBefore(p.crashes)), a.reason, a.version)
 		}
 	case a.before.binary != "" && a.before != a.version:
-		p.failed = fmt.Sprintf("build %d does not start: %v", a.build, err)
+		p.failed = fmt.Sprintf("build %d does not start: %s", a.build, cause)
 		p.tell(slog.LevelError, "the new worker did not start: starting the old build again", attrs...)
 		p.replace(putBack, a.before)
 	default:
-		p.down("the worker did not start", attrs, a.version)
+		p.goDown("the worker did not start", "does not start: "+cause, attrs, a.version)
 	}
 }
 
@@ -393,19 +397,22 @@ func (p *page) crashed() {
 	w.backend.Close()
 	p.ports.release(w.port)
 	p.restarts++
-	p.words = words{version: w.version, text: p.out.lastWords(w.pid)}
+	printed := p.out.printed(w.pid)
+	p.words = words{version: w.version, text: lastWords(printed)}
+	p.ended = state.Ended{PID: w.pid, Cause: p.cause(w.Exit().How, printed)}
 	p.inspect(w.version)
-	attrs := []slog.Attr{slog.Int("build", w.build), slog.Int("pid", w.pid), slog.Int("port", w.port), slog.String("err", w.Exit().How)}
+	attrs := []slog.Attr{slog.Int("build", w.build), slog.Int("pid", w.pid), slog.Int("port", w.port), slog.String("err", p.ended.Cause)}
 	if c := p.coming(); c != nil {
 		c.before = w.version
 		p.tell(slog.LevelError, "the worker exited", attrs...)
 		return
 	}
-	p.down("the worker exited", attrs, w.version)
+	p.goDown("the worker exited", "keeps crashing: "+p.ended.Cause, attrs, w.version)
 }
 
-// down plans the next start of a page that nothing serves.
-func (p *page) down(what string, attrs []slog.Attr, v version) {
+// goDown plans the next start of a page that nothing serves.
+func (p *page) goDown(what, why string, attrs []slog.Attr, v version) {
+	p.down = why
 	if p.failsProbation(v) {
 		p.rollBack(v, attrs)
 		return
@@ -448,7 +455,7 @@ func (p *page) tryAgain() {
 
 // swap sends traffic to a worker that is ready, and retires the one before.
 func (p *page) swap(a *startAttempt, w *worker) {
-	opts := proxy.BackendOptions{MaxRequests: w.settings.MaxRequests, IdleTimeout: w.settings.IdleTimeout, Build: w.build}
+	opts := proxy.BackendOptions{MaxRequests: w.settings.MaxRequests, IdleTimeout: w.settings.IdleTimeout, Build: w.build, PID: w.pid}
 	if w.onSocket {
 		opts.Socket = w.socket
 	}

@@ -1,0 +1,64 @@
+package state
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// Crash is what a Go program says when it ends by a panic or a fatal error, or
+// when a handler of net/http panicked.
+type Crash struct {
+	Message string  // with the word before it: panic or fatal error; empty if there was none
+	Handler bool    // a handler panicked, and the program goes on
+	Line    int     // of the output, on which it begins
+	Frames  []Frame // of the goroutine that it happened in, innermost first
+}
+
+// Frame is one call.
+type Frame struct {
+	Call string
+	File string
+	Line int
+}
+
+var (
+	framePlace = regexp.MustCompile(`^\s+(\S.*\.(?:go|s)):(\d{1,9})(?: \+0x[0-9a-f]+)?(?: fp=0x[0-9a-f]+ sp=0x[0-9a-f]+ pc=0x[0-9a-f]+)?$`)
+	// handlerPanic is the line of net/http, whatever the log puts before it.
+	handlerPanic = regexp.MustCompile(`http: panic serving \S+: (.*)$`)
+)
+
+// ParseCrash finds the newest crash in what a program printed (runtime.printpanics,
+// runtime.throw, runtime.traceback, net/http.conn.serve).
+func ParseCrash(lines []string) (c Crash) {
+	for i, line := range lines {
+		switch m := handlerPanic.FindStringSubmatch(line); {
+		case m != nil:
+			c = Crash{Message: "panic: " + m[1], Handler: true, Line: i}
+		case strings.HasPrefix(line, "panic: "), strings.HasPrefix(line, "fatal error: "):
+			c = Crash{Message: line, Line: i}
+		}
+	}
+	if c.Message == "" {
+		return c
+	}
+	rest := lines[c.Line+1:]
+	for said := true; len(rest) > 0 && !strings.HasPrefix(rest[0], "goroutine "); rest = rest[1:] {
+		more := strings.TrimSpace(rest[0])
+		if more == "runtime stack:" { // of no goroutine
+			said = false
+		}
+		if said && more != "" {
+			c.Message += "\n" + more
+		}
+	}
+	for i := 1; i+1 < len(rest) && rest[i] != ""; i += 2 {
+		m := framePlace.FindStringSubmatch(rest[i+1])
+		if m == nil {
+			break
+		}
+		line, _ := strconv.Atoi(m[2])
+		c.Frames = append(c.Frames, Frame{strings.TrimSpace(rest[i]), m[1], line})
+	}
+	return c
+}
