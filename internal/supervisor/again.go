@@ -62,6 +62,7 @@ func (p *page) lacksBinary(a *startAttempt, err error) {
 		rebuild(false)
 		return
 	}
+	p.rebuild.Stop() // of a build that could not be made: one is enough
 	p.planIn(pause, func() { rebuild(true) })
 	if p.serving == nil {
 		p.entry.Refuse(brokenPage)
