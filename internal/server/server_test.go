@@ -271,9 +271,9 @@ func TestANewIdleTimeoutCountsFromTheNextRequestOn(t *testing.T) {
 	f := startFront(t, handler)
 	conn := dial(t, f.Addr().String())
 	exchange(t, conn)
-	f.configure(config.Server{IdleTimeout: 200 * time.Millisecond, ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 1 << 10})
+	f.configure(config.Server{IdleTimeout: time.Second, ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 1 << 10})
 	exchange(t, conn)
-	conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	conn.SetReadDeadline(time.Now().Add(30 * time.Second))
 	if n, err := conn.Read(make([]byte, 1)); n != 0 || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("an idle connection after the new timeout: %d, %v", n, err)
 	}
@@ -305,7 +305,7 @@ func TestAConnectionOnWhichNothingComesDoesNotDelayTheEnd(t *testing.T) {
 	began := time.Now()
 	<-time.After(50 * time.Millisecond)
 	f.shutdown(t.Context())
-	if took := time.Since(began); took > 3*time.Second {
+	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("it took %v", took)
 	}
 	if _, err := silent.Read(make([]byte, 1)); err == nil {
