@@ -14,7 +14,7 @@ import (
 
 // demand measures bar 11, and how start and memory grow with the pages.
 func (b *bench) demand(ctx context.Context) error {
-	begin := chart{name: "pages-start", title: "Start on demand, all binaries built, until one page answers", x: "pages", y: "ms"}
+	begin := chart{name: "pages-start", title: "Start on demand, all binaries built, until one page responds", x: "pages", y: "ms"}
 	idle := chart{name: "pages-memory", title: "Memory of the idle server, pages asleep", x: "pages", y: "MiB"}
 	var starts, sizes curve
 	starts.name, sizes.name = "tqserver", "tqserver"
@@ -75,7 +75,7 @@ func (b *bench) demand(ctx context.Context) error {
 		}
 		own = append(own, alone)
 	}
-	r := within(11, "1 000 pages, on demand: what the first answer of a sleeping page takes over a worker's own start", middle(first)-middle(own), 30*time.Millisecond)
+	r := within(11, "1 000 pages, on demand: what the first response of a sleeping page takes longer than a worker's own start", middle(first)-middle(own), 30*time.Millisecond)
 	r.Measured = fmt.Sprintf("%s, a worker alone %s", rounded(middle(first)), rounded(middle(own)))
 	b.add(r)
 	r = within(11, "the same, the slowest of 40", quantile(first, 1)-middle(own), 30*time.Millisecond)

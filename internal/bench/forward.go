@@ -290,7 +290,7 @@ func (b *bench) forward(ctx context.Context) error {
 	if err := b.inTurns(ctx, "/", 64, 7, 3, ours, nginx, all["ReverseProxy"], all["Caddy"], all["worker"]); err != nil {
 		return err
 	}
-	small := "small answer, 64 clients"
+	small := "small response, 64 clients"
 	b.add(against(6, small, ours, all["ReverseProxy"], 2))
 	b.add(against(6, small, ours, nginx, 0.8))
 	b.add(against(6, small, ours, all["Caddy"], 2.5))
@@ -302,7 +302,7 @@ func (b *bench) forward(ctx context.Context) error {
 	b.add(atMost(10, "memory of the server under that load, at most", memory, "MiB", 60))
 
 	for _, c := range []struct{ path, work string }{
-		{"/bytes/10240", "answers of 10 kB"}, {"/bytes/102400", "answers of 100 kB"}, {"POST", "POST of 10 kB"},
+		{"/bytes/10240", "responses of 10 kB"}, {"/bytes/102400", "responses of 100 kB"}, {"POST", "POST of 10 kB"},
 	} {
 		if err := b.inTurns(ctx, c.path, 64, 5, 3, ours, nginx); err != nil {
 			return err
@@ -318,8 +318,8 @@ func (b *bench) forward(ctx context.Context) error {
 // growth measures how the rate depends on the number of clients and the length
 // of the answer.
 func (b *bench) growth(ctx context.Context, sides ...*side) error {
-	clients := chart{name: "clients", title: "Requests a second, small answer, by number of clients", x: "clients", y: "requests/s"}
-	bodies := chart{name: "bodies", title: "Requests a second, 64 clients, by length of the answer", x: "bytes", y: "requests/s"}
+	clients := chart{name: "clients", title: "Requests a second, small response, by number of clients", x: "clients", y: "requests/s"}
+	bodies := chart{name: "bodies", title: "Requests a second, 64 clients, by length of the response", x: "bytes", y: "requests/s"}
 	point := func(c *curve, x int, s *side, path string, n int) error {
 		err := b.inTurns(ctx, path, n, 1, 2, s)
 		switch {
@@ -346,7 +346,7 @@ func (b *bench) growth(ctx context.Context, sides ...*side) error {
 		}
 		clients.curves, bodies.curves = append(clients.curves, byClients), append(bodies.curves, byLength)
 	}
-	bodies.x = "bytes (the first is an empty answer)"
+	bodies.x = "bytes (the first is an empty response)"
 	b.charts = append(b.charts, clients, bodies)
 	return nil
 }

@@ -15,7 +15,7 @@ func (b *bench) match(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	chart := chart{name: "routes", title: "To find who answers, by number of routes", x: "routes", y: "ns"}
+	chart := chart{name: "routes", title: "Finding the worker of a request, by number of routes", x: "routes", y: "ns"}
 	curves := map[string]*curve{}
 	worst, allocations := 0.0, 0
 	for _, m := range benchLine.FindAllStringSubmatch(out, -1) {

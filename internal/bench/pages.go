@@ -102,7 +102,7 @@ func (b *bench) pages(ctx context.Context) error {
 			started, compiled = append(started, took), append(compiled, other)
 		}
 	}
-	b.add(noSlower(3, "20 pages, each changed, from start to all answering", "one `go build`", middle(started[1:]), middle(compiled[1:]), 1.25))
+	b.add(noSlower(3, "20 pages, each changed, from start until all respond", "one `go build`", middle(started[1:]), middle(compiled[1:]), 1.25))
 	b.add(noSlower(3, "the same, when they were built only once before", "one `go build`", started[0], compiled[0], 1.25))
 
 	again := func(p *project, paths []string, text string) (time.Duration, error) {
@@ -128,7 +128,7 @@ func (b *bench) pages(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.add(within(4, "20 pages unchanged since a run that came to rest, from start to all answering", took, 600*time.Millisecond))
+	b.add(within(4, "20 pages unchanged since a run that came to rest, from start until all respond", took, 600*time.Millisecond))
 
 	var half []string
 	var ten []string
@@ -163,7 +163,7 @@ func (b *bench) pages(ctx context.Context) error {
 		}
 	}
 	served.Stop()
-	b.add(noSlower(5, "a package that 10 of 20 pages import is saved, until all ten answer", "one `go build` of the ten", middle(saved), middle(compiled), 1.25))
+	b.add(noSlower(5, "a package that 10 of 20 pages import is saved, until all ten respond", "one `go build` of the ten", middle(saved), middle(compiled), 1.25))
 
 	for _, n := range []int{1, 100} {
 		p, paths, err := b.manyPages(fmt.Sprintf("idle%d", n), n, false, "")
@@ -179,7 +179,7 @@ func (b *bench) pages(ctx context.Context) error {
 			return err
 		}
 		if n == 100 {
-			b.add(within(4, "100 such pages, from start to all answering", took, 2500*time.Millisecond))
+			b.add(within(4, "100 such pages, from start until all respond", took, 2500*time.Millisecond))
 		}
 		if err := trial.Pause(ctx, settle); err != nil {
 			return err

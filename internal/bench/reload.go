@@ -67,7 +67,7 @@ func (p *project) awaitEdit(ctx context.Context, edit string) error {
 			}
 		}
 		if err := trial.Pause(ctx, 2*time.Millisecond); err != nil {
-			return fmt.Errorf("the page does not answer with edit %s: %w", edit, err)
+			return fmt.Errorf("the page does not respond with edit %s: %w", edit, err)
 		}
 	}
 }
@@ -131,7 +131,7 @@ func (b *bench) reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.add(noSlower(1, "save → new answer, sample page, median of 40", "`go build`", middle(saved), middle(compiled), 1.15))
+	b.add(noSlower(1, "save → new response, sample page, median of 40", "`go build`", middle(saved), middle(compiled), 1.15))
 	b.add(noSlower(1, "the same median, as no go command is run", "`go build`", middle(saved), middle(compiled), 0.9))
 	b.add(noSlower(1, "the same, 95th percentile", "`go build`", quantile(saved, 0.95), quantile(compiled, 0.95), 1.35))
 
