@@ -230,7 +230,7 @@ var refusals = []struct {
 	{"folded value", plainGet("X: a| b"), 400},
 	{"last line folded", plainGet("X: a|\t"), 400},
 	{"header too large", plainGet("X: " + strings.Repeat("a", 66000)), 431},
-	{"too many fields", plainGet(strings.Repeat("X: a|", 14000) + "X: a"), 431},
+	{"too many fields", plainGet(strings.Repeat("X: a|", 256) + "X: a"), 431},
 	// RFC 9112 section 6.1
 	{"chunks in HTTP/1.0", "POST {P} HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
 	{"chunks in HTTP/1.0, kept alive", "POST {P} HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
@@ -346,7 +346,7 @@ var passing = []wireCase{
 	// RFC 9110 section 7.6.1
 	{name: "Connection and what it names", send: plainGet("Connection: X-A, x-b|X-A: 1|X-B: 2|X-C: 3"), saw: plainGet("X-C: 3")},
 	{name: "fields of the connection", send: plainGet("Keep-Alive: 5|Proxy-Connection: keep-alive|Proxy-Authorization: x|TE: gzip"), saw: plainGet("")},
-	{name: "trailers are wanted", send: plainGet("TE: trailers, deflate|Connection: TE"), saw: plainGet("Te: trailers")},
+	{name: "trailers are wanted", send: plainGet("TE: trailers, deflate|Connection: TE"), saw: plainGet("Connection: TE|Te: trailers")},
 	{name: "identity that Connection names", send: plainGet("Connection: X-Forwarded-For, X-Request-ID, Traceparent"), saw: plainGet("")},
 	// what looks like framing, and is not
 	{name: "Transfer_Encoding", send: post("Content-Length: 5|Transfer_Encoding: chunked", "hello"), saw: withLength("hello")},
@@ -363,7 +363,7 @@ var passing = []wireCase{
 	{name: "a field twice", send: plainGet("X-A: 1|X-A: 2"), saw: plainGet("X-A: 1|X-A: 2")},
 	{name: "Idempotency-Key", send: post("Content-Length: 5|Idempotency-Key: 1", "hello"), saw: post("Content-Length: 5|Idempotency-Key: 1", "hello")},
 	{name: "large header", send: plainGet("X: " + strings.Repeat("a", 60000)), saw: plainGet("X: " + strings.Repeat("a", 60000))},
-	{name: "many fields", send: plainGet(strings.Repeat("X: a|", 5000) + "X: a"), saw: plainGet(strings.Repeat("X: a|", 5000) + "X: a")},
+	{name: "many fields", send: plainGet(strings.Repeat("X: a|", 249) + "X: a"), saw: plainGet(strings.Repeat("X: a|", 249) + "X: a")},
 	// identity
 	{name: "forged X-Forwarded", send: plainGet("X-Forwarded-For: 1.2.3.4|X-Forwarded-Proto: https|X-Forwarded-Host: other|X-Forwarded-Port: 1|Forwarded: for=1.2.3.4|X-Real-IP: 1.2.3.4"), saw: plainGet("")},
 	{name: "forged X_Forwarded", send: plainGet("X_Forwarded_For: 1.2.3.4|X-Forwarded_Proto: https"), saw: plainGet("")},
@@ -438,7 +438,7 @@ var answers = []struct {
 	{"two lengths", "GET", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 5\r\n\r\nhello", 502, ""},
 	{"length that is none", "GET", "HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok", 502, ""},
 	{"unknown coding", "GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 502, ""},
-	{"name with a space", "GET", "HTTP/1.1 200 OK\r\nX Y: z\r\nContent-Length: 2\r\n\r\nok", 200, "ok"},
+	{"name with a space", "GET", "HTTP/1.1 200 OK\r\nX Y: z\r\nContent-Length: 2\r\n\r\nok", 502, ""},
 	{"status that is none", "GET", "HTTP/1.1 2OO OK\r\nContent-Length: 2\r\n\r\nok", 502, ""},
 	{"status 0", "GET", "HTTP/1.1 000 OK\r\nContent-Length: 2\r\n\r\nok", 502, ""},
 	{"no HTTP", "GET", "hello\r\n\r\n", 502, ""},
