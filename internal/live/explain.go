@@ -183,7 +183,7 @@ func (x *explanation) wait(l *Live, p page) {
 func (x *explanation) broken(l *Live, p page) {
 	t := p.trouble
 	x.Face, x.Title, x.Message, x.Build = p.face, t.title(p.Route), t.message, t.build
-	if left := time.Until(p.Next); t.kind == crashes && left > 0 {
+	if left := time.Until(p.Next); p.Phase == state.Crashed && left > 0 {
 		x.Title += fmt.Sprintf("; next start in %d s", int(math.Ceil(left.Seconds())))
 	}
 	for _, compiler := range t.problems[:min(len(t.problems), maxProblems)] {
