@@ -82,9 +82,9 @@ func TestAPanicOfAHandlerIsInTheLogOnce(t *testing.T) {
 		got = append(got, e.Message+fmt.Sprint(e.Attrs))
 	}
 	want := []string{
-		"a handler panicked, the worker goes on[page=/a pid=7 err=panic: one (pages/a/main.go:9)]",
-		"a handler panicked, the worker goes on[page=/a pid=7 err=panic: two (pages/a/main.go:9)]",
-		"a handler panicked, the worker goes on[page=/a pid=8 err=panic: two (pages/a/main.go:9)]",
+		"a handler panicked: the worker keeps running[page=/a pid=7 err=panic: one (pages/a/main.go:9)]",
+		"a handler panicked: the worker keeps running[page=/a pid=7 err=panic: two (pages/a/main.go:9)]",
+		"a handler panicked: the worker keeps running[page=/a pid=8 err=panic: two (pages/a/main.go:9)]",
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("%s", strings.Join(got, "\n"))

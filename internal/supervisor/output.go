@@ -101,7 +101,7 @@ func (o *output) handlerPanicked(pid int, batch []state.Line) {
 	if last := o.panicked.Swap(&what); last != nil && *last == what {
 		return
 	}
-	o.house.store.Publish(state.Event{Level: slog.LevelError, Message: "a handler panicked, the worker goes on", Attrs: []slog.Attr{
+	o.house.store.Publish(state.Event{Level: slog.LevelError, Message: "a handler panicked: the worker keeps running", Attrs: []slog.Attr{
 		slog.String("page", o.route), slog.Int("pid", pid), slog.String("err", summary(crash, o.house.root, o.house.root)),
 	}})
 }

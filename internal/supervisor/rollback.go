@@ -57,7 +57,7 @@ func (p *page) rollBack(bad version, attrs []slog.Attr) {
 		err := p.builder.PutBack(dir, bad.binary, good)
 		return func() {
 			if err != nil {
-				p.tell(slog.LevelWarn, "cannot remember that a build was rolled back", slog.Int("build", bad.build), slog.String("err", err.Error()))
+				p.tell(slog.LevelWarn, "cannot record that a build was rolled back", slog.Int("build", bad.build), slog.String("err", err.Error()))
 			}
 		}
 	})
@@ -85,7 +85,7 @@ func (p *page) keepBack(binary, other string, attempt state.Build) {
 	if attempt.Trigger != "" {
 		attrs = append(attrs, slog.String("file", attempt.Trigger))
 	}
-	p.tell(slog.LevelWarn, "the newest build was rolled back before: the build before it serves", attrs...)
+	p.tell(slog.LevelWarn, "the newest build was rolled back before: starting the previous build", attrs...)
 	switch start := (&startAttempt{worker: worker{version: back}, reason: putBack}); {
 	case !idle:
 	case p.cfg.workers.OnDemand():

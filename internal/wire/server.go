@@ -175,7 +175,7 @@ func (c *Conn) serve(ctx context.Context, h http.Handler, panicked func(error)) 
 	defer leave()
 	defer func() {
 		if v := recover(); v != nil { // of what the client sent: a handler's is noticed before
-			panicked(fmt.Errorf("panic while %s is read from: %v\n%s", c.remote, v, debug.Stack()))
+			panicked(fmt.Errorf("panic while reading from %s: %v\n%s", c.remote, v, debug.Stack()))
 			c.Close()
 		}
 	}()
