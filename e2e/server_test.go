@@ -18,7 +18,7 @@ import (
 )
 
 // patience is what a test waits for what must come.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 var binary string // of the server
 
