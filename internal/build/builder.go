@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -62,6 +63,7 @@ type Builder struct {
 	pages  map[string]*page
 	index  index
 	claim  *os.File          // on dir
+	folder [2]fs.FileInfo    // temp and dir, as they were made
 	chosen map[string]string // toolchains, by what chose them
 	said   map[string]bool
 }
@@ -132,6 +134,10 @@ func New(opts Options) (*Builder, error) {
 		pages: make(map[string]*page), chosen: make(map[string]string), said: make(map[string]bool),
 	}
 	b.turns = newTurns(runtime.NumCPU(), b.buildTogether)
+	if b.folder, err = b.statFolder(); err != nil {
+		b.Close()
+		return nil, err
+	}
 	return b, nil
 }
 

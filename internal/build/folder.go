@@ -1,7 +1,9 @@
 package build
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -20,10 +22,26 @@ func makeFolder(tempDir, root string) (dir string, claim *os.File, err error) {
 	return dir, claim, nil
 }
 
+// statFolder returns what temp and dir are now.
+func (b *Builder) statFolder() (folder [2]fs.FileInfo, err error) {
+	for i, path := range []string{b.temp, b.dir} {
+		if folder[i], err = os.Lstat(path); err != nil {
+			return folder, err
+		}
+	}
+	return folder, nil
+}
+
 // keepFolder makes the folder again if it is gone, as cleaners of temporary files
-// remove what was not used for long. What was required of it at start still is.
+// remove what was not used for long. What was required of it at start still is. A
+// go command that ran meanwhile may have made it already, but not for the user
+// alone.
 func (b *Builder) keepFolder() error {
-	if _, err := os.Lstat(b.dir); err == nil {
+	now, err := b.statFolder()
+	b.mu.Lock()
+	made := b.folder
+	b.mu.Unlock()
+	if err == nil && os.SameFile(now[0], made[0]) && os.SameFile(now[1], made[1]) {
 		return b.Secure()
 	}
 	if _, err := os.Stat(b.opts.Root); err != nil && below(b.opts.TempDir, b.opts.Root) {
@@ -39,11 +57,18 @@ func (b *Builder) keepFolder() error {
 		}
 		return fmt.Errorf("workers.temp_dir: %s now leads to %s, not to %s as when the server started", b.opts.TempDir, filepath.Dir(dir), filepath.Dir(b.dir))
 	}
+	if now, err = b.statFolder(); err == nil {
+		for i, path := range []string{b.temp, b.dir} {
+			if !os.SameFile(now[i], made[i]) {
+				err = errors.Join(err, os.Chmod(path, 0o700))
+			}
+		}
+	}
 	b.Close()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.claim = claim
-	return nil
+	b.claim, b.folder = claim, now
+	return err
 }
 
 // Close says that the folder of binaries is not in use any more.

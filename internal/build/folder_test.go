@@ -32,6 +32,29 @@ func TestAFolderOfBinariesThatIsGoneIsMadeAgain(t *testing.T) {
 	}
 }
 
+// The go command makes all folders that its own work folder lies in.
+func TestAFolderThatAGoCommandMadeAgainIsTheUsersAlone(t *testing.T) {
+	parallel(t)
+	p := newProject(t, nil)
+	p.good()
+	for _, gone := range []string{p.dir, p.opts.TempDir} {
+		if err := os.RemoveAll(gone); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.MkdirAll(filepath.Join(p.dir, "work", "go-build", "b001"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if res := p.build(); res.Cached || p.prints(res.Binary) != "hello" {
+			t.Errorf("Build is %+v", res)
+		}
+		for _, path := range []string{gone, p.dir} {
+			if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o700 {
+				t.Errorf("%s: %v, %v", path, info, err)
+			}
+		}
+	}
+}
+
 func TestAFolderOfBinariesIsMadeAgainOnlyWhereItMayBe(t *testing.T) {
 	parallel(t)
 	for name, test := range map[string]struct {
