@@ -76,8 +76,10 @@ const patience = 30 * time.Second
 //	raw BYTES [leave]       send what may be no request, and print the answer
 //	file GLOB PATTERN       wait until a file has a line
 func TestScripts(t *testing.T) {
-	root := func(string) (bool, error) { return os.Getuid() == 0, nil } // is the only condition
-	testscript.Run(t, testscript.Params{Dir: "testdata/script", Setup: setup, Cmds: scriptCommands(), Condition: root, RequireUniqueNames: true})
+	namespaces := func(string) (bool, error) { // is the only condition
+		return exec.Command("unshare", "-pf", "--mount-proc", "true").Run() == nil, nil
+	}
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", Setup: setup, Cmds: scriptCommands(), Condition: namespaces, RequireUniqueNames: true})
 }
 
 func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
