@@ -22,7 +22,7 @@ test: tmux ## run all tests, and break the server on purpose, 4 minutes
 	$(GO) test ./...
 	$(GO) run ./internal/chaos -short -seed $(SEED)
 
-bare: ## run make run and make test on a bare Debian: no C compiler, no tmux
+bare: ## run make run and all tests on a bare Debian: no C compiler
 	.ci/bare
 
 chaos: tmux ## break the server on purpose, faults at random for DURATION (10m) by SEED; an hour; write docs/reliability.md
