@@ -342,7 +342,17 @@ func quit(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("the server ended with %d, not %d", got, code)
 	}
 	w.cmd = nil
-	w.until(ts, "the workers and their children are gone", func() error { return wantNobody(ts) })
+	began := time.Now()
+	last, slowest := began, time.Duration(0) // of two looks one after another: this machine's part
+	w.until(ts, "the workers and their children are gone", func() error {
+		err := wantNobody(ts)
+		slowest = max(slowest, time.Since(last))
+		last = time.Now()
+		return err
+	})
+	if took := last.Sub(began); took > time.Second+10*slowest {
+		ts.Fatalf("workers outlived the server by %v, and two looks took no more than %v", took, slowest)
+	}
 }
 
 var signals = map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "KILL": syscall.SIGKILL, "HUP": syscall.SIGHUP, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT, "QUIT": syscall.SIGQUIT}
