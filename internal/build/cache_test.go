@@ -35,9 +35,10 @@ func TestTheSweepTakesWhatIsOldAndUnused(t *testing.T) {
 	binary := p.good()
 	p.write("pages/a/main.go", "package main\n\nfunc main() { println(2) }\n")
 	newer := p.good()
-	for _, path := range []string{binary, newer, p.entriesFile(p.pages[p.page].id), p.planFile(p.pages[p.page].id)} {
+	for _, path := range []string{binary, newer, p.entriesFile(p.pages[p.page].id)} {
 		p.age(path, 48*time.Hour)
 	}
+	put(p.pages[p.page].id+".plan.json", 48*time.Hour)
 	const old, young = 25 * time.Hour, 23 * time.Hour
 	want := []string{filepath.Base(binary), filepath.Base(newer), p.pages[p.page].id + ".json", p.pages[p.page].id + ".plan.json", claimFile, "running", "previous", "young", "young.json"}
 	p.age(p.claim.Name(), old)
