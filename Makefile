@@ -20,13 +20,13 @@ build: ## build bin/tqserver
 
 test: tmux ## run all tests, and break the server on purpose, 4 minutes
 	$(GO) test ./...
-	$(GO) run ./internal/chaos -short -seed $(SEED)
+	$(GO) run ./internal/tools/chaos -short -seed $(SEED)
 
 bare: ## run make run and all tests on a bare Debian: no C compiler
 	.ci/bare
 
 chaos: tmux ## break the server on purpose, faults at random for DURATION (10m) by SEED; an hour; write docs/reliability.md
-	$(GO) run ./internal/chaos -for $(DURATION) -seed $(SEED) -write docs/reliability.md
+	$(GO) run ./internal/tools/chaos -for $(DURATION) -seed $(SEED) -write docs/reliability.md
 
 race: tmux ## run all tests under the race detector
 	$(GO) test -race ./...
@@ -41,10 +41,10 @@ e2e: chromium ## run the tests that need a browser
 	cd e2e && $(GO) vet ./... && $(GO) test -count=1 ./...
 
 bench: benchtools ## measure against go build, nginx, Caddy and ReverseProxy, 17 minutes; write docs/performance.md
-	$(GO) run ./internal/bench -caddy $(BENCHTOOLS)/caddy-$(CADDY)
+	$(GO) run ./internal/tools/bench -caddy $(BENCHTOOLS)/caddy-$(CADDY)
 
 pgo: benchtools ## record what the server does under load, for the compiler: cmd/tqserver/default.pgo
-	$(GO) run ./internal/bench -profile cmd/tqserver/default.pgo
+	$(GO) run ./internal/tools/bench -profile cmd/tqserver/default.pgo
 
 figures: tmux ## measure start, reload, a flood of lines and an idle screen, 4 minutes
 	@mkdir -p bin
@@ -111,7 +111,7 @@ tmux:
 	} || { echo "The tests of the screen need tmux: install it, with the package manager of your system, and try again."; exit 1; }
 
 screens: tmux ## draw the screens of docs/terminal.md and the README from the real program
-	$(GO) run ./internal/screens
+	$(GO) run ./internal/tools/screens
 
 clean: ## remove what make made
 	rm -rf bin

@@ -44,10 +44,10 @@ var imports = []struct {
 	{"internal/logfile", nil, "it writes lines"},
 	{"internal/state", nil, "the vocabulary of every front end, near or far"},
 	{"internal/conventions", nil, "it holds tests only"},
-	{"internal/screens", []string{"tui", "github.com/charmbracelet/x/ansi"}, "it looks at the program from outside, as people do; only the key table it asks for"},
-	{"internal/bench", []string{"internal/trial"}, "it measures the program from outside, as people see it"},
-	{"internal/chaos", []string{"internal/trial", "github.com/coder/websocket"}, "it breaks the program from outside, as the world does"},
-	{"internal/trial", nil, "it runs the program from outside"},
+	{"internal/tools/screens", []string{"tui", "github.com/charmbracelet/x/ansi"}, "it looks at the program from outside, as people do; only the key table it asks for"},
+	{"internal/tools/bench", []string{"internal/tools/trial"}, "it measures the program from outside, as people see it"},
+	{"internal/tools/chaos", []string{"internal/tools/trial", "github.com/coder/websocket"}, "it breaks the program from outside, as the world does"},
+	{"internal/tools/trial", nil, "it runs the program from outside"},
 	{"tui/calm", nil, "it must be ready before anything else is"},
 	{"tui", []string{"internal/state", "internal/editor", "tui/calm", "github.com/charmbracelet", "github.com/muesli/termenv", "golang.org/x/sys/unix"}, "a front end looks at state and asks, it never touches the engine"},
 	{"pkg/*", []string{"internal/socket"}, "every page links it again at every save: the standard library, and what speaks to the server"},
@@ -142,12 +142,8 @@ var forbidden = []struct {
 
 // engine reports whether a file is part of what runs inside the server.
 func engine(file string) bool {
-	program := slices.ContainsFunc(programs, func(dir string) bool { return strings.HasPrefix(file, dir) })
-	return !strings.HasSuffix(file, "_test.go") && !program && (strings.HasPrefix(file, "internal/") || strings.HasPrefix(file, "tui/"))
+	return !strings.HasSuffix(file, "_test.go") && !strings.HasPrefix(file, "internal/tools/") && (strings.HasPrefix(file, "internal/") || strings.HasPrefix(file, "tui/"))
 }
-
-// programs are those besides the server.
-var programs = []string{"internal/screens/", "internal/bench/", "internal/chaos/"}
 
 func TestNoFileCallsWhatItMustNot(t *testing.T) {
 	eachFile(t, func(file string, fset *token.FileSet, parsed *ast.File) {

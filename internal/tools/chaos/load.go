@@ -19,7 +19,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"tqserver/internal/trial"
+	"tqserver/internal/tools/trial"
 )
 
 // client is a connection that is kept. It asks nothing twice by itself.

@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"tqserver/internal/trial"
+	"tqserver/internal/tools/trial"
 )
 
 // A scene is what one fault is injected into: projects, the servers on them,

@@ -20,7 +20,7 @@ import (
 	"syscall"
 	"time"
 
-	"tqserver/internal/trial"
+	"tqserver/internal/tools/trial"
 )
 
 // forwarded is the page that is asked for: answers of any length.

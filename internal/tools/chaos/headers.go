@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"tqserver/internal/trial"
+	"tqserver/internal/tools/trial"
 )
 
 // hostile are headers of nearly 64 kB, each a lot of something that has to be

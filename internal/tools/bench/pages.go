@@ -6,7 +6,7 @@ import (
 	"os/exec"
 	"time"
 
-	"tqserver/internal/trial"
+	"tqserver/internal/tools/trial"
 )
 
 const (

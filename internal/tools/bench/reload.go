@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"tqserver/internal/trial"
+	"tqserver/internal/tools/trial"
 )
 
 const (

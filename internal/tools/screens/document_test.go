@@ -10,7 +10,7 @@ import (
 
 func TestTheManualHasEveryKey(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("../../docs/terminal.md")
+	text, err := os.ReadFile("../../../docs/terminal.md")
 	if err != nil {
 		t.Fatal(err)
 	}

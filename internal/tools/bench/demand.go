@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"time"
 
-	"tqserver/internal/trial"
+	"tqserver/internal/tools/trial"
 )
 
 // demand measures bar 11, and how start and memory grow with the pages.

@@ -3,7 +3,7 @@ package main
 import (
 	"path/filepath"
 
-	"tqserver/internal/trial"
+	"tqserver/internal/tools/trial"
 )
 
 // project is one whose pages are edited.
