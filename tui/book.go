@@ -140,7 +140,7 @@ func (b *book) take(u state.Update) {
 			l := lines[0]
 			e := entry{at: l.Time, page: l.Page, text: l.Text, access: l.Access, status: l.Status}
 			if !l.Access {
-				e.from, e.open = l.Stream(), l.Open
+				e.from, e.open = l.Stream(), l.Partial
 				b.end(e)
 			}
 			if e.level = levelOf(l.Text); l.Access {

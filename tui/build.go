@@ -33,7 +33,7 @@ func troubles(rows []row) (all []trouble) {
 			problems = []state.Problem{{Message: r.Problem}}
 		}
 		for i, p := range problems {
-			all = append(all, trouble{route: r.Route, problem: p, build: r.Build.Number, serving: r.ServingOn, of: i + 1, all: len(problems), starts: starts, words: r.LastWords})
+			all = append(all, trouble{route: r.Route, problem: p, build: r.Build.Number, serving: r.ServingBuild, of: i + 1, all: len(problems), starts: starts, words: r.LastOutput})
 		}
 	}
 	return all

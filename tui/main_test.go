@@ -115,8 +115,8 @@ func keyMsg(key string) tea.KeyMsg {
 
 func serving(route string, build, pid, port int, took, swap time.Duration, since time.Duration) state.Page {
 	return state.Page{
-		Route: route, Dir: "pages" + route, Phase: state.Serving, ServingOn: build, Swap: swap,
-		Build:   state.Build{Number: build, Began: noon.Add(-time.Hour), Took: took},
+		Route: route, Dir: "pages" + route, Phase: state.Serving, ServingBuild: build, Swap: swap,
+		Build:   state.Build{Number: build, Started: noon.Add(-time.Hour), Took: took},
 		Log:     "logs" + route + "/worker_2026-11-24.log",
 		Workers: []state.Worker{{Role: state.RoleServing, PID: pid, Port: port, Build: build, Since: noon.Add(-since), Binary: "/tmp/tqserver/bin/x", Env: []string{"API_TOKEN=•••", "TQ_PORT=9001"}}},
 	}
@@ -129,18 +129,18 @@ func shop(root string) state.Update {
 	api := serving("/api", 17, 40511, 9002, 300*ms, 10*ms, 18*time.Minute)
 	api.Phase, api.Restarts = state.Failed, 1
 	api.Problem = "the newest build failed"
-	api.Build = state.Build{Number: 18, Began: noon, Took: 319 * ms, Trigger: "pages/api/main.go", Problems: []state.Problem{
+	api.Build = state.Build{Number: 18, Started: noon, Took: 319 * ms, Trigger: "pages/api/main.go", Problems: []state.Problem{
 		{File: "pages/api/main.go", Line: 4, Column: 18, Message: "undefined: itms"},
 		{File: "pages/api/main.go", Line: 5, Column: 2, Message: "declared and not used: it"},
 	}}
 	users := serving("/api/users", 3, 40872, 9007, 0, 0, 3*time.Minute)
-	users.Phase, users.Build = state.Building, state.Build{Number: 4, Began: noon.Add(9600 * ms)}
+	users.Phase, users.Build = state.Building, state.Build{Number: 4, Started: noon.Add(9600 * ms)}
 	stopped := serving("/blog/feed", 2, 0, 0, 270*ms, 0, 0)
-	stopped.Phase, stopped.Workers, stopped.ServingOn = state.Stopped, nil, 0
+	stopped.Phase, stopped.Workers, stopped.ServingBuild = state.Stopped, nil, 0
 	search := serving("/search", 1, 0, 0, 290*ms, 0, 0)
-	search.Phase, search.Workers, search.ServingOn, search.Restarts, search.Next = state.Crashed, nil, 0, 5, noon.Add(14*time.Second)
+	search.Phase, search.Workers, search.ServingBuild, search.Restarts, search.Next = state.Crashed, nil, 0, 5, noon.Add(14*time.Second)
 	port := serving("/zoo", 1, 0, 0, 290*ms, 0, 0)
-	port.Phase, port.Workers, port.ServingOn = state.Waiting, nil, 0
+	port.Phase, port.Workers, port.ServingBuild = state.Waiting, nil, 0
 	pages := []state.Page{
 		serving("/", 1, 41002, 9001, 312*ms, 9*ms, 124*time.Minute), api, users,
 		serving("/blog", 1, 40633, 9003, 288*ms, 8*ms, time.Hour), stopped,
@@ -149,7 +149,7 @@ func shop(root string) state.Update {
 		serving("/ws", 1, 40640, 9006, 295*ms, 9*ms, 124*time.Minute), port,
 	}
 	u := state.Update{Seq: 99, Snapshot: &state.Snapshot{
-		Server: state.Server{Version: "v1", Root: root, Addr: "http://localhost:8080", Started: noon},
+		Server: state.Server{Version: "v1", Root: root, URL: "http://localhost:8080", Started: noon},
 		Pages:  pages,
 	}, Loads: []state.Load{
 		{Page: "/", Requests: 99, Rate: 84.2, P50: ms, P95: 3100 * time.Microsecond, Memory: 14 << 20, CPU: 1},

@@ -223,12 +223,12 @@ func (m *model) take(u state.Update) {
 func (m *model) page(p state.Page, at time.Time) {
 	m.pages[p.Route] = p
 	builds := m.history[p.Route]
-	if p.Build.Took > 0 && (len(builds) == 0 || !builds[len(builds)-1].Began.Equal(p.Build.Began)) {
+	if p.Build.Took > 0 && (len(builds) == 0 || !builds[len(builds)-1].Started.Equal(p.Build.Started)) {
 		m.history[p.Route] = newest(append(builds, p.Build))
 	}
 	healths := m.healths[p.Route]
 	if w := (row{Page: p}).serving(); w != nil {
-		now := health{at, w.PID, w.Unhealthy}
+		now := health{at, w.PID, w.FailedChecks}
 		if len(healths) == 0 || healths[len(healths)-1].pid != now.pid || healths[len(healths)-1].failed != now.failed {
 			m.healths[p.Route] = newest(append(healths, now))
 		}

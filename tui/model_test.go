@@ -553,7 +553,7 @@ func TestALineThatHasNotEndedIsShownAndReplaced(t *testing.T) {
 		m, _ := screenOf(t, 120, 40, false, state.Update{Events: []state.Event{{Page: &page}}})
 		press(m, keys...)
 		say := func(pid int, text string, open bool) {
-			m.take(state.Update{Lines: []state.Line{{Time: noon, Page: "/", PID: pid, Text: text, Open: open}}})
+			m.take(state.Update{Lines: []state.Line{{Time: noon, Page: "/", PID: pid, Text: text, Partial: open}}})
 		}
 		check := func(want ...string) {
 			t.Helper()

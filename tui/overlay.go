@@ -128,7 +128,7 @@ func (m *model) urls() cmd {
 	return nil
 }
 
-func (m *model) url(route string) string { return m.server.Addr + route }
+func (m *model) url(route string) string { return m.server.URL + route }
 
 func (m *model) inspect() cmd {
 	if _, ok := m.row(); !ok {
@@ -177,7 +177,7 @@ func (m *model) facts(route string) (lines []string) {
 		case b.Cached:
 			what = "unchanged"
 		}
-		lines = append(lines, fmt.Sprintf("     #%-4d %s  %7s  %-10s %s", b.Number, b.Began.Local().Format("15:04:05"), took(b.Took), what, cmp.Or(clean(b.Trigger), "start")))
+		lines = append(lines, fmt.Sprintf("     #%-4d %s  %7s  %-10s %s", b.Number, b.Started.Local().Format("15:04:05"), took(b.Took), what, cmp.Or(clean(b.Trigger), "start")))
 	}
 	if w := r.present(); w != nil {
 		lines = append(lines, "")

@@ -90,8 +90,8 @@ func (r row) health(now time.Time) string {
 		return fmt.Sprintf("%d in-fl", r.load.Draining)
 	case w == nil:
 		return "—"
-	case w.Unhealthy > 0:
-		return fmt.Sprintf("failed %d", w.Unhealthy)
+	case w.FailedChecks > 0:
+		return fmt.Sprintf("failed %d", w.FailedChecks)
 	case r.load.Upgraded > 0:
 		return fmt.Sprintf("ok %d ws", r.load.Upgraded)
 	}
@@ -102,10 +102,10 @@ func (r row) health(now time.Time) string {
 // cannot serve, the number of the one that does.
 func (r row) build(now time.Time) string {
 	switch {
-	case r.Phase == state.Building && !r.Build.Began.IsZero():
-		return fmt.Sprintf("%.1fs…", max(0, now.Sub(r.Build.Began).Seconds()))
-	case r.broken() && r.ServingOn > 0:
-		return fmt.Sprintf("#%d", r.ServingOn)
+	case r.Phase == state.Building && !r.Build.Started.IsZero():
+		return fmt.Sprintf("%.1fs…", max(0, now.Sub(r.Build.Started).Seconds()))
+	case r.broken() && r.ServingBuild > 0:
+		return fmt.Sprintf("#%d", r.ServingBuild)
 	}
 	return took(r.Build.Took)
 }

@@ -251,7 +251,7 @@ func (m *model) tally() (all, short []string) {
 		n[p.Phase]++
 		switch {
 		case p.Phase == state.Asleep:
-		case p.ServingOn > 0:
+		case p.ServingBuild > 0:
 			serving++
 		case p.Phase == state.Building:
 			first++
@@ -291,7 +291,7 @@ func (m *model) header() string {
 		return m.look.warn.Render(left(" tqserver  "+m.farewell(), m.width))
 	}
 	parts, short := m.tally()
-	title, at := " tqserver  "+m.projectName(), clean(m.server.Addr)
+	title, at := " tqserver  "+m.projectName(), clean(m.server.URL)
 	if m.server.Paused {
 		parts = append(parts, "PAUSED")
 	}

@@ -125,7 +125,7 @@ func TestAWidthThatTerminalsDisagreeAboutMovesNothing(t *testing.T) {
 		for _, size := range [][2]int{{80, 24}, {120, 35}, {170, 40}} {
 			for _, colours := range []bool{false, true} {
 				page := serving("/👍🏽🇩🇪", 1, 1, 1, ms, ms, ms)
-				u := state.Update{Snapshot: &state.Snapshot{Server: state.Server{Root: "/👩‍👩‍👧", Addr: "http://localhost:8080"}}, Events: []state.Event{{Page: &page}}}
+				u := state.Update{Snapshot: &state.Snapshot{Server: state.Server{Root: "/👩‍👩‍👧", URL: "http://localhost:8080"}}, Events: []state.Event{{Page: &page}}}
 				before, _ := screenOf(t, size[0], size[1], colours, u)
 				after, _ := screenOf(t, size[0], size[1], colours, u)
 				for n := range 60 {

@@ -23,7 +23,7 @@ func (l *Live) Dress(w http.ResponseWriter, r *http.Request, route string) (http
 	}
 	d := &dressed{ResponseWriter: w, live: l, request: r, route: route}
 	p, _ := l.page(route)
-	d.face, d.build, d.assets = p.face, p.ServingOn, p.Assets
+	d.face, d.build, d.assets = p.face, p.ServingBuild, p.AssetChanges
 	return d, d.end
 }
 

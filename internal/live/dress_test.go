@@ -21,7 +21,7 @@ import (
 	"tqserver/internal/state"
 )
 
-var root = state.Page{Route: "/", Dir: "pages/index", Phase: state.Serving, ServingOn: 7}
+var root = state.Page{Route: "/", Dir: "pages/index", Phase: state.Serving, ServingBuild: 7}
 
 var tagged = regexp.MustCompile(`<script async src="/_tqserver/live-[0-9a-f]+\.js"[^>]*></script>`)
 

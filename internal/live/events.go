@@ -73,12 +73,12 @@ func (l *Live) since(after uint64) (n news, next uint64, more <-chan struct{}) {
 }
 
 func (l *Live) report(p page) report {
-	r := report{Page: p.Route, Face: p.face, Was: p.was, Phase: p.Phase, Dir: p.Dir, Serving: p.ServingOn, Gone: p.gone, Trouble: p.trouble.short(p.ServingOn), Files: p.files}
-	if strings.HasPrefix(r.Was, l.epoch+".s") && r.Was == l.served(fmt.Sprint(p.ServingOn), p.Assets-1) {
+	r := report{Page: p.Route, Face: p.face, Was: p.was, Phase: p.Phase, Dir: p.Dir, Serving: p.ServingBuild, Gone: p.gone, Trouble: p.trouble.short(p.ServingBuild), Files: p.files}
+	if strings.HasPrefix(r.Was, l.epoch+".s") && r.Was == l.served(fmt.Sprint(p.ServingBuild), p.AssetChanges-1) {
 		r.Styles = p.styles()
 	}
-	if p.Phase == state.Building && !p.Build.Began.IsZero() {
-		r.For = time.Since(p.Build.Began).Milliseconds()
+	if p.Phase == state.Building && !p.Build.Started.IsZero() {
+		r.For = time.Since(p.Build.Started).Milliseconds()
 	}
 	return r
 }

@@ -93,7 +93,7 @@ func (l *Live) Explain(ctx context.Context, r Refused) (string, bool) {
 		if !x.end(ctx, l, r) {
 			return "", false
 		}
-	case r.Status != http.StatusServiceUnavailable, p.Phase == state.Stopped, p.ServingOn > 0:
+	case r.Status != http.StatusServiceUnavailable, p.Phase == state.Stopped, p.ServingBuild > 0:
 		return "", false
 	case p.broken():
 		x.broken(l, p)
@@ -124,8 +124,8 @@ func (x *explanation) end(ctx context.Context, l *Live, r Refused) bool {
 		switch {
 		case r.Worker == 0:
 			return false
-		case p.Ended.PID == r.Worker:
-			x.Title, x.Message = p.Route+" crashed before it responded", printable(p.Ended.Cause)
+		case p.LastExit.PID == r.Worker:
+			x.Title, x.Message = p.Route+" crashed before it responded", printable(p.LastExit.Cause)
 			printed := l.printed(r.Route, r.Worker)
 			x.crash(l, &p, lastCrash(printed), printed)
 			return true

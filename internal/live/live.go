@@ -101,7 +101,7 @@ func (l *Live) noteLocked(before page, now state.Page) {
 	p := page{Page: now, seq: l.seq, trouble: l.troubleOf(before, now), was: before.was, files: before.files}
 	if p.face = l.faceOf(p); p.face != before.face {
 		p.was, p.files = before.face, nil
-		if now.ServingOn == before.ServingOn {
+		if now.ServingBuild == before.ServingBuild {
 			p.files = now.AssetFiles
 		}
 	}
@@ -158,8 +158,8 @@ func (l *Live) faceOf(p page) string {
 	switch {
 	case p.gone, p.Phase == state.Stopped:
 		return l.epoch + ".x"
-	case p.ServingOn > 0:
-		return l.served(strconv.Itoa(p.ServingOn), p.Assets)
+	case p.ServingBuild > 0:
+		return l.served(strconv.Itoa(p.ServingBuild), p.AssetChanges)
 	case p.broken():
 		return l.epoch + ".e" + p.trouble.id
 	}

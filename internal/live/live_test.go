@@ -40,10 +40,10 @@ func TestTheFaceOfAPageChangesWithWhatItShows(t *testing.T) {
 		t.Error("what is being mended is forgotten")
 	}
 	see(state.Page{Phase: state.Starting, Build: state.Build{Number: 3}})
-	if p := see(state.Page{Phase: state.Serving, ServingOn: 3}); p.trouble != nil {
+	if p := see(state.Page{Phase: state.Serving, ServingBuild: 3}); p.trouble != nil {
 		t.Error("what is mended is not forgotten")
 	}
-	if p := see(state.Page{Phase: state.Failed, ServingOn: 3, Build: broken, Problem: "the newest build failed"}); p.trouble == nil {
+	if p := see(state.Page{Phase: state.Failed, ServingBuild: 3, Build: broken, Problem: "the newest build failed"}); p.trouble == nil {
 		t.Error("there is no trouble beside what serves")
 	}
 	see(state.Page{Phase: state.Crashed, Build: state.Build{Number: 4}})
@@ -58,7 +58,7 @@ func TestTheFaceOfAPageChangesWithWhatItShows(t *testing.T) {
 
 func TestTheStreamTellsAllAndThenWhatChanges(t *testing.T) {
 	t.Parallel()
-	l := newLive(t, root, state.Page{Route: "/gone", Phase: state.Serving, ServingOn: 1})
+	l := newLive(t, root, state.Page{Route: "/gone", Phase: state.Serving, ServingBuild: 1})
 	srv := serve(t, l)
 	resp, err := srv.Client().Get(srv.URL + "/_tqserver/events")
 	if err != nil {
@@ -82,17 +82,17 @@ func TestTheStreamTellsAllAndThenWhatChanges(t *testing.T) {
 		t.Errorf("first %+v", n)
 	}
 	styled := root
-	styled.Assets, styled.AssetFiles = 1, []string{"pages/index/public/a.css"}
+	styled.AssetChanges, styled.AssetFiles = 1, []string{"pages/index/public/a.css"}
 	l.follow(styled)
 	if n := next(); n.All || len(n.Pages) != 1 || n.Pages[0].Was != "10.s7.0" || n.Pages[0].Face != "10.s7.1" || !cmp.Equal(n.Pages[0].Styles, []string{"a.css"}) {
 		t.Errorf("after a style sheet %+v", n)
 	}
-	styled.Assets, styled.AssetFiles = 2, []string{"pages/index/public/a.css", "pages/index/x.html"}
+	styled.AssetChanges, styled.AssetFiles = 2, []string{"pages/index/public/a.css", "pages/index/x.html"}
 	l.follow(styled)
 	if n := next(); n.Pages[0].Styles != nil || !cmp.Equal(n.Pages[0].Files, styled.AssetFiles) {
 		t.Errorf("after more than a style sheet %+v", n)
 	}
-	styled.ServingOn = 8
+	styled.ServingBuild = 8
 	l.follow(styled)
 	if n := next(); n.Pages[0].Files != nil {
 		t.Errorf("after a build %+v", n)
@@ -245,7 +245,7 @@ func TestACrashIsToldFromThePageOutwards(t *testing.T) {
 	}
 	l.store.Append([]state.Line{{Page: "/a", PID: 8, Text: "of the one before"}})
 	l.store.Append(lines)
-	l.follow(state.Page{Route: "/a", Dir: "pages/a", Phase: state.Crashed, Next: time.Now().Add(time.Minute), Problem: "keeps crashing: exit status 2: panic: outer [recovered] (pages/a/main.go:9)", Ended: state.Ended{PID: 9, Cause: "exit status 2: panic: outer [recovered] (pages/a/main.go:9)"}})
+	l.follow(state.Page{Route: "/a", Dir: "pages/a", Phase: state.Crashed, Next: time.Now().Add(time.Minute), Problem: "keeps crashing: exit status 2: panic: outer [recovered] (pages/a/main.go:9)", LastExit: state.Exit{PID: 9, Cause: "exit status 2: panic: outer [recovered] (pages/a/main.go:9)"}})
 	text, ok := l.Explain(t.Context(), Refused{Route: "/a", Status: 503, Form: "text/plain", RequestID: ""})
 	text = regexp.MustCompile(`next start in (60|[1-5]?[0-9]) s`).ReplaceAllString(text, "next start in 60 s")
 	want := "503 /a keeps crashing; next start in 60 s\nexit status 2: panic: outer [recovered] (pages/a/main.go:9)\npanic: inner\n\n  pages/a/main.go:9  main.main()\n  lib/do.go:5  shop/lib.Do(...)\n  /usr/go/src/runtime/panic.go:10  runtime.gopanic()\n"
@@ -265,7 +265,7 @@ func TestACrashIsToldFromThePageOutwards(t *testing.T) {
 
 func TestTheCauseIsAwaitedOfARequestThatAWorkerDidNotAnswer(t *testing.T) {
 	t.Parallel()
-	serving := state.Page{Route: "/a", Dir: "pages/a", Phase: state.Serving, ServingOn: 1, Workers: []state.Worker{{PID: 9}}}
+	serving := state.Page{Route: "/a", Dir: "pages/a", Phase: state.Serving, ServingBuild: 1, Workers: []state.Worker{{PID: 9}}}
 	began := time.Now()
 	for name, c := range map[string]struct {
 		happens func(*Live)
@@ -273,8 +273,8 @@ func TestTheCauseIsAwaitedOfARequestThatAWorkerDidNotAnswer(t *testing.T) {
 	}{
 		"it ended": {func(l *Live) {
 			ended := serving
-			ended.Phase, ended.ServingOn, ended.Workers = state.Starting, 0, nil
-			ended.Ended = state.Ended{PID: 9, Cause: "exit status 1: cannot reach the database"}
+			ended.Phase, ended.ServingBuild, ended.Workers = state.Starting, 0, nil
+			ended.LastExit = state.Exit{PID: 9, Cause: "exit status 1: cannot reach the database"}
 			l.store.Publish(state.Event{Page: &ended})
 		}, "502 /a crashed before it responded\nexit status 1: cannot reach the database\n\n  of the one before\n  GET /a\n"},
 		"its handler panicked": {func(l *Live) {

@@ -33,7 +33,7 @@ func (d *dressed) tag(way way, nonce string) string {
 		if build != strconv.Itoa(d.build) {
 			is.face = d.live.served(build, d.assets)
 		}
-	} else if p, ok := d.live.page(d.route); ok && p.ServingOn == 0 {
+	} else if p, ok := d.live.page(d.route); ok && p.ServingBuild == 0 {
 		is.face = p.face // the answer says how the page is
 	}
 	return d.live.tag(d.route, is)

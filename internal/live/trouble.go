@@ -79,9 +79,9 @@ func (l *Live) troubleOf(before page, now state.Page) *trouble {
 
 // lastWords returns what the worker printed last that ended, or did not start.
 func (l *Live) lastWords(p state.Page) []string {
-	words := l.printed(p.Route, p.Ended.PID)
-	if len(words) == 0 && p.LastWords != "" {
-		words = strings.Split(p.LastWords, "\n")
+	words := l.printed(p.Route, p.LastExit.PID)
+	if len(words) == 0 && p.LastOutput != "" {
+		words = strings.Split(p.LastOutput, "\n")
 	}
 	return words
 }

@@ -126,7 +126,7 @@ func (r *reloader) reload(ctx context.Context) error {
 		cfg, err = old.Reread(text)
 	}
 	if err != nil {
-		s.store.Change(state.Event{
+		s.store.ChangeServer(state.Event{
 			Level: slog.LevelError, Message: "configuration rejected: the previous one stays in force",
 			Attrs: []slog.Attr{slog.String("err", err.Error())},
 		}, func(srv *state.Server) { srv.ConfigError = err.Error() })
@@ -147,7 +147,7 @@ func (r *reloader) reload(ctx context.Context) error {
 	s.mount(cfg)
 	s.develop(cfg)
 	dev := s.development(cfg)
-	s.store.Change(state.Event{Message: "✅ Configuration reloaded successfully"}, func(srv *state.Server) {
+	s.store.ChangeServer(state.Event{Message: "✅ Configuration reloaded successfully"}, func(srv *state.Server) {
 		srv.ConfigError, srv.Development = "", dev
 	})
 	return s.supervise(ctx)

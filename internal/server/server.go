@@ -164,7 +164,7 @@ func (s *Server) Run(ctx context.Context) error {
 	failed := make(chan error, 1)
 	running.Go(func() { failed <- s.front.run(life) }) // ends with front
 	addr := s.front.url()
-	s.store.Change(state.Event{Message: "listening", Attrs: []slog.Attr{slog.String("url", addr)}}, func(srv *state.Server) { srv.Addr = addr })
+	s.store.ChangeServer(state.Event{Message: "listening", Attrs: []slog.Attr{slog.String("url", addr)}}, func(srv *state.Server) { srv.URL = addr })
 
 	var err error
 	select {
@@ -173,7 +173,7 @@ func (s *Server) Run(ctx context.Context) error {
 		cancel()
 	}
 	stopBy := time.Now().Add(s.cfg.Load().Workers.DrainTimeout + cutAfter)
-	s.store.Change(state.Event{Message: "shutting down: waiting for requests under way"}, func(srv *state.Server) { srv.Stopping, srv.StopBy = true, stopBy })
+	s.store.ChangeServer(state.Event{Message: "shutting down: waiting for requests under way"}, func(srv *state.Server) { srv.Stopping, srv.StopBy = true, stopBy })
 	patience, cancelPatience := context.WithDeadline(life, stopBy)
 	defer cancelPatience()
 	s.front.shutdown(patience)

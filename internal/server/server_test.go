@@ -245,7 +245,7 @@ func TestTheOrderedEndIsTold(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }() // ends with ctx
-	waitFor(t, func() bool { return s.store.Server().Addr != "" })
+	waitFor(t, func() bool { return s.store.Server().URL != "" })
 	if srv := s.store.Server(); srv.Stopping || !srv.StopBy.IsZero() {
 		t.Errorf("while it runs: %+v", srv)
 	}
@@ -383,8 +383,8 @@ func TestALineThatHasNotEndedIsAPlainLineToo(t *testing.T) {
 			close(done)
 		}()
 		for _, l := range []state.Line{
-			{Text: "connecting ... ", Open: true}, {Text: "connecting ... "}, {Text: "connecting ... "},
-			{Text: "progress 20%", Open: true}, {Text: "progress 40%", Open: true}, {Text: "progress 100%"},
+			{Text: "connecting ... ", Partial: true}, {Text: "connecting ... "}, {Text: "connecting ... "},
+			{Text: "progress 20%", Partial: true}, {Text: "progress 40%", Partial: true}, {Text: "progress 100%"},
 		} {
 			l.Page, l.PID = "/", 1
 			store.Append([]state.Line{l})

@@ -128,7 +128,7 @@ func runConsole(ctx context.Context, store *state.Store, w io.Writer) {
 // was before.
 func isNews(open map[state.Stream]string, l state.Line) bool {
 	before, shown := open[l.Stream()]
-	if l.Open {
+	if l.Partial {
 		open[l.Stream()] = l.Text
 	} else {
 		delete(open, l.Stream())

@@ -22,15 +22,15 @@ type Event struct {
 // Line is one line of a worker's output, without its line end, or of what is
 // said of a request.
 type Line struct {
-	Seq    uint64 // set by the store
-	Time   time.Time
-	Page   string // route; empty for a request that belongs to none
-	PID    int
-	Stderr bool
-	Open   bool // it has not ended: the next line of the same process and stream is to be shown in its place
-	Access bool // it tells of a request, and no worker printed it
-	Status int  // of that request; 0 if the line is about several
-	Text   string
+	Seq     uint64 // set by the store
+	Time    time.Time
+	Page    string // route; empty for a request that belongs to none
+	PID     int
+	Stderr  bool
+	Partial bool // it has not ended: the next line of the same process and stream is to be shown in its place
+	Access  bool // it tells of a request, and no worker printed it
+	Status  int  // of that request; 0 if the line is about several
+	Text    string
 }
 
 // Stream is what lines come from.

@@ -18,7 +18,7 @@ type Server struct {
 	Version     string
 	PID         int
 	Root        string // the project's folder
-	Addr        string // where it listens, empty until it does
+	URL         string // where it listens, empty until it does
 	Started     time.Time
 	Development bool
 	Paused      bool   // saves are not acted on
@@ -48,28 +48,28 @@ const (
 // Page is the whole truth about one page. Its slices are never changed after
 // it was published.
 type Page struct {
-	Route, Dir string // Dir is relative to the project's folder where it lies below it
-	Phase      Phase
-	Build      Build         // the newest attempt
-	ServingOn  int           // number of the build that serves, or will as soon as a page that sleeps is asked for; 0 for none
-	Swap       time.Duration // from the good build to the first request it could get, 0 if none serves
-	Problem    string
-	LastWords  string // what a worker that did not start printed last
-	Ended      Ended  // the last worker to end by itself, or not to start
-	Log        string // file that the workers' output goes to, shown as Dir is; empty for none
-	Workers    []Worker
-	Restarts   int       // since the server started, unplanned ones only
-	Next       time.Time // when a crashed page tries again
+	Route, Dir   string // Dir is relative to the project's folder where it lies below it
+	Phase        Phase
+	Build        Build         // the newest attempt
+	ServingBuild int           // number of the build that serves, or will as soon as a page that sleeps is asked for; 0 for none
+	Swap         time.Duration // from the good build to the first request it could get, 0 if none serves
+	Problem      string
+	LastOutput   string // what a worker that did not start printed last
+	LastExit     Exit   // the last worker to end by itself, or not to start
+	Log          string // file that the workers' output goes to, shown as Dir is; empty for none
+	Workers      []Worker
+	Restarts     int       // since the server started, unplanned ones only
+	Next         time.Time // when a crashed page tries again
 
-	Assets     int      // how often files of the page changed that need no build; counted in development only
-	AssetFiles []string // those of the last time, shown as Dir is; empty if it can be any
+	AssetChanges int      // how often files of the page changed that need no build; counted in development only
+	AssetFiles   []string // those of the last time, shown as Dir is; empty if it can be any
 }
 
 // Build is one attempt to make a page's binary.
 type Build struct {
 	Number   int    // counts from 1 for each page
 	Trigger  string // the file whose change caused it, empty for the first
-	Began    time.Time
+	Started  time.Time
 	Took     time.Duration
 	Cached   bool // the binary was there already
 	Problems []Problem
@@ -107,17 +107,17 @@ const (
 
 // Worker is one process of a page.
 type Worker struct {
-	Role      Role
-	PID, Port int
-	Build     int
-	Since     time.Time // it was started
-	Unhealthy int       // health checks failed in a row
-	Binary    string
-	Env       []string // KEY=value, sorted; what may be a secret is not told
+	Role         Role
+	PID, Port    int
+	Build        int
+	Since        time.Time // it was started
+	FailedChecks int       // health checks failed in a row
+	Binary       string
+	Env          []string // KEY=value, sorted; what may be a secret is not told
 }
 
-// Ended is the end of a worker that nobody asked for.
-type Ended struct {
+// Exit is the end of a worker that nobody asked for.
+type Exit struct {
 	PID   int    // 0 if it could not be run
 	Cause string // in one line: how it ended and what it said of it, with the place in the code
 }

@@ -85,7 +85,7 @@ func (l *lines) replace(line Line) {
 		}
 		delete(l.open, from)
 	}
-	if line.Open {
+	if line.Partial {
 		if l.open == nil {
 			l.open = make(map[Stream]uint64)
 		}
@@ -116,8 +116,8 @@ func (s *Store) Publish(e Event) {
 	s.publishLocked(e)
 }
 
-// Change changes what is known of the server and tells of it with e.
-func (s *Store) Change(e Event, change func(*Server)) {
+// ChangeServer changes what is known of the server and tells of it with e.
+func (s *Store) ChangeServer(e Event, change func(*Server)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	server := s.server
@@ -163,10 +163,10 @@ func (s *Store) Append(batch []Line) {
 	s.wakeLocked()
 }
 
-// Measure makes loads known. Those that are as they were, and those of pages
+// SetLoads makes loads known. Those that are as they were, and those of pages
 // that are none, are nothing new; if all are, no reader is woken. A page has
 // nothing to do until it is measured. The slice stays the caller's.
-func (s *Store) Measure(loads []Load) {
+func (s *Store) SetLoads(loads []Load) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	seq := s.seq + 1

@@ -222,7 +222,7 @@ func TestLoadsThatChangedAreToldByPage(t *testing.T) {
 			[]Load{{Page: "/b"}}, // not any more
 		},
 	} {
-		s.Measure(step.measured)
+		s.SetLoads(step.measured)
 		u, err := s.Next(t.Context(), after)
 		if err != nil || u.Seq != after+1 || u.Gap || len(u.Events) > 0 || !slices.Equal(u.Loads, step.told) {
 			t.Errorf("%+v gives %+v, %v; want %+v", step.measured, u, err, step.told)
@@ -239,21 +239,21 @@ func TestALoadThatIsAsItWasWakesNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, after := withPages("/a", "/b")
 		loads := []Load{{Page: "/a", Requests: 1, Rate: 0.5}, {Page: "/b"}}
-		s.Measure(loads)
+		s.SetLoads(loads)
 		u, _ := s.Next(t.Context(), after)
 		after = u.Seq
 		woken := false
 		go func() { _, err := s.Next(t.Context(), after); woken = err == nil }()
 		synctest.Wait()
-		s.Measure(loads)
-		s.Measure(nil)
-		s.Measure([]Load{{Page: "/none", Requests: 1}})
+		s.SetLoads(loads)
+		s.SetLoads(nil)
+		s.SetLoads([]Load{{Page: "/none", Requests: 1}})
 		synctest.Wait()
 		if u, _ := s.Next(t.Context(), 0); woken || u.Seq != after {
 			t.Errorf("woken: %v, at %d, want %d", woken, u.Seq, after)
 		}
 		loads[1].InFlight = 1
-		s.Measure(loads)
+		s.SetLoads(loads)
 		synctest.Wait()
 		if !woken {
 			t.Error("a change wakes nobody")
@@ -286,9 +286,9 @@ func TestAFloodOfLinesAllocatesNothing(t *testing.T) {
 
 func TestTheLoadOfARemovedPageGoesWithIt(t *testing.T) {
 	s, after := withPages("/a")
-	s.Measure([]Load{{Page: "/a", Requests: 1}})
+	s.SetLoads([]Load{{Page: "/a", Requests: 1}})
 	s.Publish(Event{Page: &Page{Route: "/a"}, Removed: true})
-	s.Measure([]Load{{Page: "/a", Requests: 2}}) // of a moment ago
+	s.SetLoads([]Load{{Page: "/a", Requests: 2}}) // of a moment ago
 	s.Publish(Event{Page: &Page{Route: "/a"}})
 	if u, _ := s.Next(t.Context(), after); len(u.Loads) > 0 {
 		t.Errorf("told: %+v", u.Loads)
@@ -354,7 +354,7 @@ func BenchmarkMeasureWhatDidNotChange(b *testing.B) {
 		s.Publish(Event{Page: &Page{Route: loads[i].Page}})
 	}
 	for b.Loop() {
-		s.Measure(loads)
+		s.SetLoads(loads)
 	}
 }
 
@@ -369,7 +369,9 @@ func BenchmarkPublish(b *testing.B) {
 
 func TestALineTakesThePlaceOfTheOneThatHadNotEnded(t *testing.T) {
 	s := NewStore(Server{})
-	from := func(pid int, text string, open bool) { s.Append([]Line{{Page: "/", PID: pid, Text: text, Open: open}}) }
+	from := func(pid int, text string, open bool) {
+		s.Append([]Line{{Page: "/", PID: pid, Text: text, Partial: open}})
+	}
 	texts := func(lines []Line) (all []string) {
 		for _, l := range lines {
 			all = append(all, l.Text)

@@ -87,7 +87,7 @@ func TestAHealthCheckThatTheServerHasNoMeansForCountsForNothing(t *testing.T) {
 		old := s.serves("v1")
 		s.set(func() { s.sick, s.noProbe = true, fmt.Errorf("dial tcp: %w", syscall.EMFILE) })
 		s.after(time.Hour)
-		if s.serves("v1") != old || s.state().Workers[0].Unhealthy != 0 {
+		if s.serves("v1") != old || s.state().Workers[0].FailedChecks != 0 {
 			t.Error("the worker is taken to be unhealthy")
 		}
 	})

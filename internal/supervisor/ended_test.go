@@ -34,8 +34,8 @@ func TestWhyNothingServesIsInTheStateAndInTheLog(t *testing.T) {
 				old.end("exit status 2")
 				s.after(4 * time.Second) // it is started again, and ends again
 				p := s.state()
-				if p.Problem != "keeps crashing: "+c.cause || p.Ended.Cause != c.cause || p.Ended.PID == old.pid {
-					t.Errorf("%q, %+v", p.Problem, p.Ended)
+				if p.Problem != "keeps crashing: "+c.cause || p.LastExit.Cause != c.cause || p.LastExit.PID == old.pid {
+					t.Errorf("%q, %+v", p.Problem, p.LastExit)
 				}
 				u, _ := s.page.store.Next(t.Context(), state.Beginning)
 				said := ""

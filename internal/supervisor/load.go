@@ -73,7 +73,7 @@ func (s *sampler) measure(now time.Time) {
 		g.worker(now, servingPID(page), s.usage)
 		s.loads = append(s.loads, g.load)
 	}
-	s.store.Measure(s.loads)
+	s.store.SetLoads(s.loads)
 }
 
 // servingPID is the process that serves a page, or 0.

@@ -75,7 +75,7 @@ func (o *output) write(pid int, stderr bool, b []byte) {
 // when it does.
 func (o *output) show(pid int, stderr bool, b []byte) {
 	if text := lastState(string(b)); text != "" {
-		o.house.store.Append([]state.Line{{Time: time.Now(), Page: o.route, PID: pid, Stderr: stderr, Text: text, Open: true}})
+		o.house.store.Append([]state.Line{{Time: time.Now(), Page: o.route, PID: pid, Stderr: stderr, Text: text, Partial: true}})
 	}
 }
 

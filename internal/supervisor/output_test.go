@@ -69,8 +69,8 @@ func TestTheFileHasWhatWasPrintedAndPeopleSeeItsLastState(t *testing.T) {
 	var got []string
 	for _, line := range store.Lines("/", 100) {
 		got = append(got, line.Text)
-		if line.Open != (line.Text == "connected, waiting ...") {
-			t.Errorf("%q is open: %v", line.Text, line.Open)
+		if line.Partial != (line.Text == "connected, waiting ...") {
+			t.Errorf("%q is open: %v", line.Text, line.Partial)
 		}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

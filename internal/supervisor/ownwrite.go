@@ -148,7 +148,7 @@ func (p *page) stopBuilding(c change) {
 	const message = "the page seems to write this file whenever it starts, and the file is part of its build: it will not be rebuilt until you save another file or rebuild it yourself. Write the file to a folder that is not part of the build, and read it at run time"
 	p.number++
 	p.failed = p.show(c.file) + ": " + message
-	p.shown = state.Build{Number: p.number, Trigger: p.show(c.file), Began: c.at, Problems: []state.Problem{{File: p.show(c.file), Message: message}}}
+	p.shown = state.Build{Number: p.number, Trigger: p.show(c.file), Started: c.at, Problems: []state.Problem{{File: p.show(c.file), Message: message}}}
 	p.tell(slog.LevelWarn, "the page writes a file of its own build", slog.String("file", p.show(c.file)), slog.String("err", message))
 }
 

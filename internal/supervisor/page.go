@@ -62,7 +62,7 @@ type page struct {
 	burst    burst
 	failed   string // why the newest version cannot serve
 	down     string // why none does, as far as crashes counts
-	ended    state.Ended
+	ended    state.Exit
 	words    words
 
 	good      version // the newest good build
@@ -399,7 +399,7 @@ func (p *page) built(a *buildAttempt, res build.Result, err error) {
 		p.unbuilt = 0
 	}
 	number := p.number + 1
-	attempt := state.Build{Number: number, Trigger: p.show(a.change.file), Began: a.began, Took: a.took, Cached: res.Cached, Problems: res.Problems}
+	attempt := state.Build{Number: number, Trigger: p.show(a.change.file), Started: a.began, Took: a.took, Cached: res.Cached, Problems: res.Problems}
 	switch {
 	case err != nil:
 		attempt.Problems = []state.Problem{{Message: err.Error()}}
@@ -643,8 +643,8 @@ func (p *page) publish() {
 // state is what the world may see of the page.
 func (p *page) state() state.Page {
 	s := state.Page{
-		Route: p.route, Dir: p.show(p.dir), Build: p.shown, Restarts: p.restarts, Next: p.next, Problem: p.failed, LastWords: p.words.text, Ended: p.ended, Log: p.show(p.out.path()),
-		Assets: p.assets, AssetFiles: p.assetFiles,
+		Route: p.route, Dir: p.show(p.dir), Build: p.shown, Restarts: p.restarts, Next: p.next, Problem: p.failed, LastOutput: p.words.text, LastExit: p.ended, Log: p.show(p.out.path()),
+		AssetChanges: p.assets, AssetFiles: p.assetFiles,
 		Phase: phase(facts{
 			stopped: p.stopped, building: p.building != nil, starting: p.starting != nil, portless: p.portless != nil,
 			failed: p.failed != "", serving: p.serving != nil, asleep: p.asleep != nil, crashed: !p.next.IsZero(),
@@ -657,19 +657,19 @@ func (p *page) state() state.Page {
 		s.Problem = p.conflict
 	}
 	if a := p.building; a != nil {
-		s.Build = state.Build{Number: p.number + 1, Trigger: p.show(a.change.file), Began: a.began}
+		s.Build = state.Build{Number: p.number + 1, Trigger: p.show(a.change.file), Started: a.began}
 	}
 	if a := p.starting; a != nil {
 		s.Workers = append(s.Workers, a.worker.state(state.RoleStarting))
 		if a.reason == onDemand {
-			s.ServingOn = a.build // as while it slept
+			s.ServingBuild = a.build // as while it slept
 		}
 	}
 	if p.asleep != nil {
-		s.ServingOn = p.asleep.build
+		s.ServingBuild = p.asleep.build
 	}
 	if w := p.serving; w != nil {
-		s.ServingOn, s.Swap = w.build, w.swap
+		s.ServingBuild, s.Swap = w.build, w.swap
 		s.Workers = append(s.Workers, w.state(state.RoleServing))
 	}
 	for w := range p.draining {

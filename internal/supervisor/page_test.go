@@ -181,7 +181,7 @@ func TestABrokenBuildChangesNothingThatServes(t *testing.T) {
 		if s.serves("v1") != old || s.starts() != 1 {
 			t.Error("another worker serves")
 		}
-		if p := s.state(); p.ServingOn != 1 || p.Build.Number != 2 || len(p.Build.Problems) != 1 {
+		if p := s.state(); p.ServingBuild != 1 || p.Build.Number != 2 || len(p.Build.Problems) != 1 {
 			t.Errorf("got %+v", p)
 		}
 		s.save("v1") // undone
@@ -239,7 +239,7 @@ func TestAVersionThatDiesAtStartIsTriedOnceBesideAServingOne(t *testing.T) {
 func TestTheLastWordsOfWhatDidNotStartAreKeptWhileTheyMatter(t *testing.T) {
 	mute := func(s *stage) {
 		t.Helper()
-		if got := s.state().LastWords; got != "" {
+		if got := s.state().LastOutput; got != "" {
 			t.Errorf("the page is %s and has %q", s.state().Phase, got)
 		}
 	}
@@ -251,7 +251,7 @@ func TestTheLastWordsOfWhatDidNotStartAreKeptWhileTheyMatter(t *testing.T) {
 		dies(s, "one\ntwo\n")
 		s.save("v2")
 		s.after(time.Second)
-		if p := s.state(); p.LastWords != "one\ntwo" || p.Problem == "" || p.ServingOn != 1 {
+		if p := s.state(); p.LastOutput != "one\ntwo" || p.Problem == "" || p.ServingBuild != 1 {
 			t.Errorf("beside the one that serves: %+v", p)
 		}
 		s.save("broken")
@@ -269,7 +269,7 @@ func TestTheLastWordsOfWhatDidNotStartAreKeptWhileTheyMatter(t *testing.T) {
 	perform(t, func(s *stage) { s.dies, s.ready, s.last = 3*time.Millisecond, -1, "first\n" }, func(s *stage) {
 		s.after(time.Second)
 		s.phase(state.Crashed)
-		if got := s.state().LastWords; got != "first" {
+		if got := s.state().LastOutput; got != "first" {
 			t.Errorf("where nothing serves: %q", got)
 		}
 		dies(s, "")

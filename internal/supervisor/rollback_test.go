@@ -31,7 +31,7 @@ func TestABuildThatEndsTwiceInItsFirstTenSecondsMakesWay(t *testing.T) {
 		s.wantSaid(putBackSaid)
 		s.phase(state.Failed)
 		page := s.state()
-		if page.ServingOn != 1 || page.Build.Number != 2 || !strings.Contains(page.Problem, "build 2 crashed 2 times") || page.LastWords != "panic: v2" {
+		if page.ServingBuild != 1 || page.Build.Number != 2 || !strings.Contains(page.Problem, "build 2 crashed 2 times") || page.LastOutput != "panic: v2" {
 			t.Errorf("the page shows %+v", page)
 		}
 
@@ -39,7 +39,7 @@ func TestABuildThatEndsTwiceInItsFirstTenSecondsMakesWay(t *testing.T) {
 		s.after(time.Second)
 		s.serves("v3")
 		s.phase(state.Serving)
-		if words := s.state().LastWords; words != "" {
+		if words := s.state().LastOutput; words != "" {
 			t.Errorf("v3 has last words: %s", words)
 		}
 	})
@@ -93,7 +93,7 @@ func TestABuildThatMadeWayIsNotStartedByTheNextServer(t *testing.T) {
 			s.after(time.Second)
 			s.serves("v1")
 			s.phase(state.Failed)
-			if page := s.state(); page.Build.Number != 2 || page.ServingOn != 1 || !strings.Contains(page.Problem, "build 2 kept crashing") {
+			if page := s.state(); page.Build.Number != 2 || page.ServingBuild != 1 || !strings.Contains(page.Problem, "build 2 kept crashing") {
 				t.Errorf("the page shows %+v", page)
 			}
 			s.serves("v1").end("signal: killed")

@@ -13,8 +13,8 @@ func TestAPageSleepsUntilItIsAskedFor(t *testing.T) {
 	perform(t, onDemandStage, func(s *stage) {
 		s.after(time.Hour)
 		s.phase(state.Asleep)
-		if s.starts() != 0 || s.state().ServingOn != 1 {
-			t.Errorf("%d workers were started, and %d would answer", s.starts(), s.state().ServingOn)
+		if s.starts() != 0 || s.state().ServingBuild != 1 {
+			t.Errorf("%d workers were started, and %d would answer", s.starts(), s.state().ServingBuild)
 		}
 		s.request()
 		s.after(5 * time.Millisecond)

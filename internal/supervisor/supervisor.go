@@ -549,7 +549,7 @@ func (s *Supervisor) do(cmd state.Command) error {
 		if !paused {
 			message = "watching resumed"
 		}
-		s.store.Change(state.Event{Message: message}, func(srv *state.Server) { srv.Paused = paused })
+		s.store.ChangeServer(state.Event{Message: message}, func(srv *state.Server) { srv.Paused = paused })
 		if !paused && s.missed.Swap(false) {
 			s.Changed(nil)
 		}

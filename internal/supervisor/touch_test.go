@@ -29,17 +29,17 @@ func TestTouchedFilesCountOnceWhenTheyAreQuiet(t *testing.T) {
 			s.touch(s.page.root + "/a.html")
 			s.after(49 * time.Millisecond)
 		}
-		if n := s.shown().Assets; n != 0 {
+		if n := s.shown().AssetChanges; n != 0 {
 			t.Errorf("they count %d times while they change", n)
 		}
 		s.after(time.Millisecond)
-		if got := s.shown(); got.Assets != 1 || !cmp.Equal(got.AssetFiles, []string{"a.html", "b.css"}) {
-			t.Errorf("%d changes, of %q", got.Assets, got.AssetFiles)
+		if got := s.shown(); got.AssetChanges != 1 || !cmp.Equal(got.AssetFiles, []string{"a.html", "b.css"}) {
+			t.Errorf("%d changes, of %q", got.AssetChanges, got.AssetFiles)
 		}
 		s.touch()
 		s.after(time.Second)
-		if got := s.shown(); got.Assets != 2 || got.AssetFiles != nil {
-			t.Errorf("%d changes, of %q, where it can be any", got.Assets, got.AssetFiles)
+		if got := s.shown(); got.AssetChanges != 2 || got.AssetFiles != nil {
+			t.Errorf("%d changes, of %q, where it can be any", got.AssetChanges, got.AssetFiles)
 		}
 	})
 }
@@ -53,13 +53,13 @@ func TestFilesTouchedBesideASaveCountWithItsSwap(t *testing.T) {
 		for at := time.Duration(0); at < time.Second; at += time.Millisecond {
 			s.after(time.Millisecond)
 			now := s.shown()
-			if changed := now.Assets != seen.Assets; changed != (now.ServingOn != seen.ServingOn) {
-				t.Fatalf("after %v: build %d with %d changes, before it %d with %d", at, now.ServingOn, now.Assets, seen.ServingOn, seen.Assets)
+			if changed := now.AssetChanges != seen.AssetChanges; changed != (now.ServingBuild != seen.ServingBuild) {
+				t.Fatalf("after %v: build %d with %d changes, before it %d with %d", at, now.ServingBuild, now.AssetChanges, seen.ServingBuild, seen.AssetChanges)
 			}
 			seen = now
 		}
-		if seen.ServingOn != 2 || seen.Assets != 1 {
-			t.Errorf("at the end build %d with %d changes", seen.ServingOn, seen.Assets)
+		if seen.ServingBuild != 2 || seen.AssetChanges != 1 {
+			t.Errorf("at the end build %d with %d changes", seen.ServingBuild, seen.AssetChanges)
 		}
 	})
 }
@@ -70,12 +70,12 @@ func TestFilesTouchedBesideABrokenSaveCountAfterIt(t *testing.T) {
 		s.touch(s.page.root + "/a.html")
 		s.save("broken")
 		s.after(150 * time.Millisecond)
-		if n := s.shown().Assets; n != 0 {
+		if n := s.shown().AssetChanges; n != 0 {
 			t.Errorf("they count %d times during the build", n)
 		}
 		s.after(time.Second)
-		if got := s.shown(); got.Assets != 1 || got.ServingOn != 1 {
-			t.Errorf("build %d with %d changes", got.ServingOn, got.Assets)
+		if got := s.shown(); got.AssetChanges != 1 || got.ServingBuild != 1 {
+			t.Errorf("build %d with %d changes", got.ServingBuild, got.AssetChanges)
 		}
 	})
 }

@@ -58,7 +58,7 @@ type worker struct {
 
 func (w *worker) state(role state.Role) state.Worker {
 	return state.Worker{
-		Role: role, PID: w.pid, Port: w.port, Build: w.build, Since: w.began, Unhealthy: w.unhealthy, Binary: w.binary, Env: w.env,
+		Role: role, PID: w.pid, Port: w.port, Build: w.build, Since: w.began, FailedChecks: w.unhealthy, Binary: w.binary, Env: w.env,
 	}
 }
 
@@ -358,7 +358,7 @@ func (p *page) startFailed(a *startAttempt, w *worker, err error) {
 		return
 	}
 	cause := err.Error()
-	p.words, p.ended = words{version: a.version}, state.Ended{}
+	p.words, p.ended = words{version: a.version}, state.Exit{}
 	if w != nil {
 		printed := p.out.printed(w.pid)
 		cause, p.words.text = p.cause(cause, printed), lastWords(printed)
@@ -399,7 +399,7 @@ func (p *page) crashed() {
 	p.restarts++
 	printed := p.out.printed(w.pid)
 	p.words = words{version: w.version, text: lastWords(printed)}
-	p.ended = state.Ended{PID: w.pid, Cause: p.cause(w.Exit().How, printed)}
+	p.ended = state.Exit{PID: w.pid, Cause: p.cause(w.Exit().How, printed)}
 	p.inspect(w.version)
 	attrs := []slog.Attr{slog.Int("build", w.build), slog.Int("pid", w.pid), slog.Int("port", w.port), slog.String("err", p.ended.Cause)}
 	if c := p.coming(); c != nil {
