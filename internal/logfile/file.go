@@ -45,9 +45,9 @@ type Template struct {
 	Page string // what {path} stands for
 }
 
-// On returns the path of a day, or nothing for no file. Only placeholders of
+// PathOn returns the path of a day, or nothing for no file. Only placeholders of
 // Name are replaced: Root and Page are names of people's folders.
-func (t Template) On(day time.Time) string {
+func (t Template) PathOn(day time.Time) string {
 	if t.Name == "" {
 		return ""
 	}
@@ -132,7 +132,7 @@ func openFile(path string) (handle, error) {
 
 // Path returns the path that a line written now goes to, or nothing if lines
 // are discarded.
-func (f *File) Path() string { return f.template.On(time.Now()) }
+func (f *File) Path() string { return f.template.PathOn(time.Now()) }
 
 // Write is WriteLines for lines of this moment.
 func (f *File) Write(p []byte) (int, error) { return f.WriteLines(time.Now(), p) }
@@ -314,7 +314,7 @@ func (f *File) taken(n int) {
 // write takes lines to the disk, or counts them as lost.
 func (f *File) write(b batch, now time.Time) {
 	lines := b.lines
-	err := f.ready(f.template.On(b.day), now)
+	err := f.ready(f.template.PathOn(b.day), now)
 	if err == nil {
 		var n int
 		n, err = f.disk.file.Write(lines)

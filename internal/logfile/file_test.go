@@ -73,7 +73,7 @@ func TestOnlyPlaceholdersOfTheNameAreReplaced(t *testing.T) {
 		"/var/log/2000-01-02/2000-01-02/shop/cart/a.log": {Name: "/var/log/{date}/{date}/{path}/a.log", Page: "shop/cart"},
 		"/srv/logs/a.log": {Root: "/srv", Name: "logs/a.log"},
 	} {
-		if got := template.On(day); got != want {
+		if got := template.PathOn(day); got != want {
 			t.Errorf("%+v is %s; want %s", template, got, want)
 		}
 	}

@@ -85,7 +85,7 @@ func (c *Chunks) Trailer() http.Header {
 	if c.fields == 0 {
 		return nil
 	}
-	return Header(c.lines, c.fields)
+	return ParseHeader(c.lines, c.fields)
 }
 
 var (
@@ -190,7 +190,7 @@ func (c *Chunks) trailer(b byte) error {
 		c.part = chunksOver
 		return nil
 	case c.fields == MaxFields:
-		return TooMany
+		return TooManyFields
 	default:
 		c.fields++
 		_, _, err := SplitField(line[:n])

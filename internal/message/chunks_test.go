@@ -87,7 +87,7 @@ func TestWhatIsNoPartOfTheBodyIsBounded(t *testing.T) {
 		}
 	}
 	c := Chunks{MaxTrailer: 1 << 20}
-	if _, _, err := read(&c, []byte("0\r\n"+strings.Repeat("A:\r\n", MaxFields+1)+"\r\n"), 1<<20, 0); err != TooMany {
+	if _, _, err := read(&c, []byte("0\r\n"+strings.Repeat("A:\r\n", MaxFields+1)+"\r\n"), 1<<20, 0); err != TooManyFields {
 		t.Errorf("%d fields in a trailer: %v", MaxFields+1, err)
 	}
 }

@@ -15,8 +15,8 @@ type Malformed string
 
 func (m Malformed) Error() string { return string(m) }
 
-// TooMany is wrong with a header of more than [MaxFields].
-const TooMany = Malformed("The header has too many fields.")
+// TooManyFields is wrong with a header of more than [MaxFields].
+const TooManyFields = Malformed("The header has too many fields.")
 
 // CutLine returns what stands before the first CRLF, and what after it.
 func CutLine(b []byte) (line, rest []byte) {
@@ -41,9 +41,9 @@ func SplitField(line []byte) (name, value []byte, err error) {
 	return name, value, nil
 }
 
-// Header returns the fields of a header whose lines were checked, n of them, as
+// ParseHeader returns the fields of a header whose lines were checked, n of them, as
 // net/http has them: names in canonical form, values as they came.
-func Header(lines []byte, n int) http.Header {
+func ParseHeader(lines []byte, n int) http.Header {
 	fields := NewFields(n)
 	for range n {
 		var line []byte
@@ -65,7 +65,7 @@ func NewFields(n int) Fields { return Fields{make(http.Header, n), make([]string
 
 // Add adds a field that was checked.
 func (f *Fields) Add(name, value []byte) {
-	key := Name(name)
+	key := CanonicalName(name)
 	values := f.Header[key]
 	if values != nil || len(f.each) == 0 {
 		f.Header[key] = append(values, string(value))
@@ -75,8 +75,8 @@ func (f *Fields) Add(name, value []byte) {
 	f.Header[key], f.each = f.each[:1:1], f.each[1:]
 }
 
-// Name returns a name in canonical form.
-func Name(b []byte) string {
+// CanonicalName returns a name in canonical form.
+func CanonicalName(b []byte) string {
 	if name, ok := names[string(b)]; ok {
 		return name
 	}

@@ -30,9 +30,9 @@ func HasToken(lines []string, token string) bool {
 	return false
 }
 
-// IsHop reports whether a field, by its canonical name, is always of one
+// IsHopByHop reports whether a field, by its canonical name, is always of one
 // connection (RFC 9110 section 7.6.1).
-func IsHop(name string) bool {
+func IsHopByHop(name string) bool {
 	switch name {
 	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
 		return true
@@ -40,9 +40,9 @@ func IsHop(name string) bool {
 	return false
 }
 
-// Named returns the fields of a header that its Connection names, which are of
+// NamedByConnection returns the fields of a header that its Connection names, which are of
 // one connection too, but for those that always are. It may be nil.
-func Named(h http.Header) map[string]bool {
+func NamedByConnection(h http.Header) map[string]bool {
 	var named map[string]bool
 	var room [64]byte
 	for member := range Members(h["Connection"]) {
@@ -51,7 +51,7 @@ func Named(h http.Header) map[string]bool {
 		}
 		name := append(room[:0], member...)
 		capitalize(name)
-		if _, there := h[string(name)]; !there || named[string(name)] || IsHop(string(name)) {
+		if _, there := h[string(name)]; !there || named[string(name)] || IsHopByHop(string(name)) {
 			continue
 		}
 		if named == nil {
@@ -76,13 +76,13 @@ func capitalize(name []byte) {
 	}
 }
 
-// RemoveHops removes the fields that are of one connection.
-func RemoveHops(h http.Header) {
-	for name := range Named(h) {
+// RemoveHopByHop removes the fields that are of one connection.
+func RemoveHopByHop(h http.Header) {
+	for name := range NamedByConnection(h) {
 		delete(h, name)
 	}
 	for name := range h {
-		if IsHop(name) {
+		if IsHopByHop(name) {
 			delete(h, name)
 		}
 	}

@@ -21,14 +21,14 @@ func TestMembersAreThoseOfAllLines(t *testing.T) {
 func TestConnectionNamesFieldsInAnyCase(t *testing.T) {
 	long := "X-Aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 	h := http.Header{"Connection": {"close, x-one, X-TWO", "x-one, keep-alive, absent, a b, te, " + long}, "X-One": {"1"}, "X-Two": {"2"}, "X-Three": {"3"}, "Te": {"t"}, long: {"l"}}
-	if diff := cmp.Diff(map[string]bool{"X-One": true, "X-Two": true, long: true}, Named(h)); diff != "" {
+	if diff := cmp.Diff(map[string]bool{"X-One": true, "X-Two": true, long: true}, NamedByConnection(h)); diff != "" {
 		t.Error(diff)
 	}
-	RemoveHops(h)
+	RemoveHopByHop(h)
 	if diff := cmp.Diff(http.Header{"X-Three": {"3"}}, h); diff != "" {
 		t.Error(diff)
 	}
-	if Named(http.Header{"Connection": {"keep-alive"}}) != nil {
+	if NamedByConnection(http.Header{"Connection": {"keep-alive"}}) != nil {
 		t.Error("of what most say a map is made")
 	}
 }
@@ -36,7 +36,7 @@ func TestConnectionNamesFieldsInAnyCase(t *testing.T) {
 // Requests of all clients come by here.
 func TestConnectionCostsNoMemoryButForWhatItNames(t *testing.T) {
 	h := http.Header{"Connection": {"keep-alive, Upgrade, x-absent, HTTP2-Settings"}, "Upgrade": {"x"}}
-	if n := testing.AllocsPerRun(100, func() { Named(h) }); n > 0 {
+	if n := testing.AllocsPerRun(100, func() { NamedByConnection(h) }); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

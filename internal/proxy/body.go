@@ -66,7 +66,7 @@ var notTrailing = []string{
 }
 
 func mayTrail(name string) bool {
-	return !slices.Contains(notTrailing, name) && !message.IsHop(name) &&
+	return !slices.Contains(notTrailing, name) && !message.IsHopByHop(name) &&
 		!strings.HasPrefix(name, "X-Forwarded-") && !strings.HasPrefix(name, "If-") && !strings.Contains(name, "_")
 }
 
@@ -99,12 +99,12 @@ func (b *requestBody) Read(p []byte) (int, error) {
 
 // mayHurry reports whether reading does no harm before the worker has the header.
 func (b *requestBody) mayHurry() bool {
-	return b != nil && b.of.ContentLength > 0 && !b.x.expects && wire.Of(b.of) != nil
+	return b != nil && b.of.ContentLength > 0 && !b.x.expects && wire.ConnOf(b.of) != nil
 }
 
 // hurry reads what has come of the body.
 func (b *requestBody) hurry(p []byte) (n int, err error) {
-	wire.Of(b.of).Hastily(func() {
+	wire.ConnOf(b.of).WithoutWaiting(func() {
 		for got := -1; got != 0 && err == nil && n < len(p); n += got {
 			got, err = b.Read(p[n:])
 		}
@@ -120,8 +120,8 @@ func (b *requestBody) fault() *wire.Refusal {
 	if b == nil {
 		return nil
 	}
-	if client := wire.Of(b.of); client != nil {
-		return client.Fault()
+	if client := wire.ConnOf(b.of); client != nil {
+		return client.BodyRefusal()
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ const methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE"
 // the worker sees it, or answers it, and reports whether it may go on.
 func (x *exchange) admit() bool {
 	r, w := x.request, x.w
-	if bad := wire.Refused(r); bad != nil {
+	if bad := wire.RefusalOf(r); bad != nil {
 		r.Method, r.RequestURI, r.Proto, r.Host = bad.Method, bad.Target, bad.Proto, ""
 		if bad.Accept != "" {
 			r.Header.Set("Accept", bad.Accept)

@@ -78,7 +78,7 @@ var exchanges = sync.Pool{New: func() any { return newExchange() }}
 func newExchange() *exchange {
 	x := &exchange{over: true}
 	x.hooks = upstream.Hooks{Sent: x.leave, Interim: x.interim, Blocked: x.flush}
-	x.cutNow = x.attempt.Cut
+	x.cutNow = x.attempt.Cancel
 	return x
 }
 
@@ -104,10 +104,10 @@ func (x *exchange) start(w http.ResponseWriter, r *http.Request, p *Proxy) {
 // that nobody acts on it any more: expire, which may be about to run, finds it over,
 // or looks again.
 func (x *exchange) forget() {
-	if x.upgraded != nil || wire.Of(x.request) == nil { // which may be told late that the client left
+	if x.upgraded != nil || wire.ConnOf(x.request) == nil { // which may be told late that the client left
 		return
 	}
-	wire.WhenGone(x.request, nil)
+	wire.OnDisconnect(x.request, nil)
 	x.errand = errand{}
 	clear(x.room)
 	if cap(x.room) > maxRoom {
@@ -303,8 +303,8 @@ func (x *exchange) expire() {
 func (x *exchange) lookLocked() {
 	now := time.Now()
 	moved := x.workerReadsLocked()
-	if client := wire.Of(x.request); client != nil && x.answered.Load() {
-		if bytes, more, ok := client.Taken(); ok {
+	if client := wire.ConnOf(x.request); client != nil && x.answered.Load() {
+		if bytes, more, ok := client.Acked(); ok {
 			moved = x.taken.look(bytes, now) || moved
 			if more && x.taken.until.After(x.limit) {
 				x.limit = x.taken.until
@@ -346,7 +346,7 @@ func (x *exchange) endStream(why Ending) {
 // cut ends what is under way with the worker. The first cause counts.
 func (x *exchange) cut(cause error) {
 	x.cause.CompareAndSwap(nil, &cause)
-	x.attempt.Cut()
+	x.attempt.Cancel()
 }
 
 // why returns why nothing more is to be done: it was cut, or the client left.

@@ -17,7 +17,7 @@ import (
 // forward sends a request to the backend that it has, and hands on the answer.
 func (x *exchange) forward() {
 	x.prepare()
-	wire.WhenGone(x.request, x.cutNow)
+	wire.OnDisconnect(x.request, x.cutNow)
 	resp, err := x.ask()
 	if err != nil {
 		recovered.Rethrow(err) // it came while the body was sent
@@ -52,7 +52,7 @@ func (x *exchange) ask() (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	x.attempt.First = buf[:n]
+	x.attempt.BodyStart = buf[:n]
 	return x.roundTrip()
 }
 
@@ -82,7 +82,7 @@ func (x *exchange) prepare() {
 func (x *exchange) fields() []upstream.Field {
 	in := x.request.Header
 	fields := x.room[:0]
-	named := message.Named(in)
+	named := message.NamedByConnection(in)
 	for name, values := range in {
 		switch {
 		case x.decides(name):
@@ -91,7 +91,7 @@ func (x *exchange) fields() []upstream.Field {
 			if !x.trusted {
 				continue
 			}
-		case message.IsHop(name), named[name], name == "Http2-Settings" && x.asked == nil:
+		case message.IsHopByHop(name), named[name], name == "Http2-Settings" && x.asked == nil:
 			continue
 		}
 		for _, value := range values {
@@ -122,7 +122,7 @@ func (x *exchange) interim(status int, fields http.Header) {
 	if x.http10 { // RFC 9110 section 15.2
 		return
 	}
-	message.RemoveHops(fields)
+	message.RemoveHopByHop(fields)
 	h := x.w.Header()
 	maps.Copy(h, fields)
 	x.w.WriteHeader(status)
@@ -161,8 +161,8 @@ func (x *exchange) answerBy(resp *http.Response) error {
 // headerOf returns the header of an answer, with the fields of the worker's, which
 // it may keep.
 func (x *exchange) headerOf(from http.Header) http.Header {
-	client, ok := x.answer.ResponseWriter.(interface{ Adopt(http.Header) bool })
-	if ok && x.w == http.ResponseWriter(&x.answer) && client.Adopt(from) {
+	client, ok := x.answer.ResponseWriter.(interface{ UseHeader(http.Header) bool })
+	if ok && x.w == http.ResponseWriter(&x.answer) && client.UseHeader(from) {
 		return from
 	}
 	to := x.w.Header()

@@ -129,7 +129,7 @@ func (p *Proxy) end(x *exchange) {
 // begin notes that the worker's answer began, before the client sees it.
 func (x *exchange) begin(resp *http.Response) {
 	required := resp.Header["Upgrade"]
-	message.RemoveHops(resp.Header)
+	message.RemoveHopByHop(resp.Header)
 	x.name(resp.Header)
 	if x.develop != nil {
 		x.tellOrigin(resp.Header)
@@ -149,7 +149,7 @@ func (x *exchange) begin(resp *http.Response) {
 // beginUpgraded notes that the worker's connection is another protocol's now.
 func (x *exchange) beginUpgraded(resp *http.Response, protocols []string) *upgradedConn {
 	h := resp.Header
-	message.RemoveHops(h)
+	message.RemoveHopByHop(h)
 	delete(h, "Content-Length") // RFC 9110 section 8.6
 	h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{strings.Join(protocols, ", ")}
 	x.name(h)

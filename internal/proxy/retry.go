@@ -16,14 +16,14 @@ func (x *exchange) roundTrip() (*http.Response, error) {
 			return resp, err
 		}
 		switch {
-		case !out.Wrote():
+		case !out.WroteHeader():
 			// Nothing was sent. Who ended will be noticed in a moment.
 			tries++
 			if refusal := x.waitAgain(pause, tries > freeTries); refusal != nil {
 				return nil, &refusalError{refusal}
 			}
 			pause = min(2*pause, 50*time.Millisecond)
-		case x.body == nil && repeatable[out.Method] && !out.Began() && repeats < maxRepeats:
+		case x.body == nil && repeatable[out.Method] && !out.GotFirstByte() && repeats < maxRepeats:
 			repeats++
 			if refusal := x.waitAgain(beforeRepeat, false); refusal != nil {
 				return nil, &refusalError{refusal}

@@ -74,7 +74,7 @@ const freshGrace = 250 * time.Millisecond
 // shutdown accepts nothing further and returns when no request is under way,
 // or cuts them when the context ends.
 func (f *front) shutdown(ctx context.Context) {
-	silent := time.AfterFunc(freshGrace, f.CloseSilent)
+	silent := time.AfterFunc(freshGrace, f.CloseUnused)
 	defer silent.Stop()
 	if f.Shutdown(ctx) != nil {
 		f.Close()

@@ -95,7 +95,7 @@ func New(cfg *config.Config, opts Options) (*Server, error) {
 	})
 	s.supervisor, err = supervisor.New(supervisor.Options{
 		Config: cfg, Store: s.store, Proxy: s.proxy, Development: dev,
-		OpenLog: s.openLog, Watch: func(page string, paths []string) { s.watcher.Set(page, nil, paths) }, Await: s.watcher.Await, Pages: s.files.Pages,
+		OpenLog: s.openLog, Watch: func(page string, paths []string) { s.watcher.Set(page, nil, paths) }, Await: s.watcher.Await, Pages: s.files.SetPages,
 	})
 	if err != nil {
 		s.front.Close()
@@ -146,7 +146,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.develop(cfg)
 	running.Go(func() { // ends with watching
 		s.watcher.Run(watching, func(paths []string) {
-			s.files.Changed(paths)
+			s.files.Refresh(paths)
 			s.supervisor.Changed(paths)
 			s.reloads.changed(paths)
 		})
@@ -266,7 +266,7 @@ func (s *Server) mount(cfg *config.Config) {
 			s.tell(slog.LevelWarn, "static folder not found: its files will be served when it exists", slog.String("dir", c.Dir))
 		}
 	}
-	s.files.Mount(mounts)
+	s.files.SetMounts(mounts)
 }
 
 func (s *Server) tell(level slog.Level, message string, attrs ...slog.Attr) {

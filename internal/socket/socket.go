@@ -47,15 +47,15 @@ func Write(fd uintptr, p []byte) (n int, _ error) {
 	return n, nil
 }
 
-// Quiet reports whether a connection is open and nothing came on it.
-func Quiet(fd uintptr) bool {
+// IsIdle reports whether a connection is open and nothing came on it.
+func IsIdle(fd uintptr) bool {
 	var b [1]byte
 	_, err := peek(fd, b[:])
 	return err == syscall.EAGAIN
 }
 
-// Pending reports whether something came on a connection that was not read.
-func Pending(fd uintptr) bool {
+// HasInput reports whether something came on a connection that was not read.
+func HasInput(fd uintptr) bool {
 	var b [1]byte
 	n, err := peek(fd, b[:])
 	return err == 0 && n > 0

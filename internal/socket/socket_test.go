@@ -50,14 +50,14 @@ func TestReadSaysWhenThereIsNothingAndWhenNothingWillCome(t *testing.T) {
 		if n, err := Read(fd, p); n != 0 || err != syscall.EAGAIN {
 			t.Errorf("of nothing: %d, %v", n, err)
 		}
-		if !Quiet(fd) {
+		if !IsIdle(fd) {
 			t.Error("nothing came, and it is not quiet")
 		}
 		return true
 	})
 	there.Write([]byte("hello"))
 	on(t, here, func(fd uintptr) bool {
-		if Quiet(fd) {
+		if IsIdle(fd) {
 			return false
 		}
 		if n, err := Read(fd, p); string(p[:n]) != "hello" || err != nil {
@@ -71,8 +71,8 @@ func TestReadSaysWhenThereIsNothingAndWhenNothingWillCome(t *testing.T) {
 		if err == syscall.EAGAIN {
 			return false
 		}
-		if n != 0 || err != io.EOF || Quiet(fd) || !HungUp(fd) {
-			t.Errorf("at the end: %d, %v, quiet %v, hung up %v", n, err, Quiet(fd), HungUp(fd))
+		if n != 0 || err != io.EOF || IsIdle(fd) || !Disconnected(fd) {
+			t.Errorf("at the end: %d, %v, quiet %v, hung up %v", n, err, IsIdle(fd), Disconnected(fd))
 		}
 		return true
 	})
@@ -89,7 +89,7 @@ func TestWriteWritesWhatTheKernelTakes(t *testing.T) {
 		if taken = n; n <= 0 || n >= len(p) || err != syscall.EAGAIN {
 			t.Errorf("%d of %d, %v", n, len(p), err)
 		}
-		if HungUp(fd) {
+		if Disconnected(fd) {
 			t.Error("the other end is there")
 		}
 		return true
@@ -115,7 +115,7 @@ func TestTakenIsWhatTheOtherEndHasAcknowledged(t *testing.T) {
 	taken := func() (bytes uint64, more bool) {
 		on(t, here, func(fd uintptr) bool {
 			var ok bool
-			if bytes, more, ok = Taken(fd); !ok {
+			if bytes, more, ok = Acked(fd); !ok {
 				t.Skip("this kernel does not say")
 			}
 			return true

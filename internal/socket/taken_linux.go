@@ -26,9 +26,9 @@ func Unread(fd uintptr) (bytes int, ok bool) {
 	return int(n), err == 0
 }
 
-// Taken returns how many bytes the other end of a TCP connection has acknowledged,
+// Acked returns how many bytes the other end of a TCP connection has acknowledged,
 // and whether it has more to acknowledge of what was written.
-func Taken(fd uintptr) (bytes uint64, more, ok bool) {
+func Acked(fd uintptr) (bytes uint64, more, ok bool) {
 	var info tcpInfo
 	size := uint32(unsafe.Sizeof(info))
 	_, _, err := syscall.RawSyscall6(syscall.SYS_GETSOCKOPT, fd, syscall.IPPROTO_TCP, syscall.TCP_INFO,

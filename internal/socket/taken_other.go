@@ -2,8 +2,8 @@
 
 package socket
 
-// Taken reports that nothing is known.
-func Taken(uintptr) (bytes uint64, more, ok bool) { return 0, false, false }
+// Acked reports that nothing is known.
+func Acked(uintptr) (bytes uint64, more, ok bool) { return 0, false, false }
 
 // Unread reports that nothing is known.
 func Unread(uintptr) (bytes int, ok bool) { return 0, false }

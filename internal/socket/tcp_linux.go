@@ -28,9 +28,9 @@ func LimitUnsent(c syscall.Conn) {
 	})
 }
 
-// HungUp reports whether the other end closed the connection, of which nothing
+// Disconnected reports whether the other end closed the connection, of which nothing
 // need have been read. The state is the first byte of TCP_INFO (tcp(7)).
-func HungUp(fd uintptr) bool {
+func Disconnected(fd uintptr) bool {
 	info, err := syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_INFO)
 	state := info & 0xff
 	return err == nil && (state == tcpClose || state == tcpCloseWait)

@@ -45,7 +45,7 @@ func TestAnAnswerSaysWhatTheFileIs(t *testing.T) {
 	date(t, filepath.Join(root, "a.css"), changed)
 	f := New()
 	t.Cleanup(f.Close)
-	f.Mount([]Mount{{Path: "/", Dir: root}, {Path: "/kept", Dir: root, CacheControl: "public, max-age=60"}})
+	f.SetMounts([]Mount{{Path: "/", Dir: root}, {Path: "/kept", Dir: root, CacheControl: "public, max-age=60"}})
 	want := http.Header{
 		"Content-Type": {"text/css; charset=utf-8"}, "Content-Length": {"4"}, "Accept-Ranges": {"bytes"}, "X-Content-Type-Options": {"nosniff"},
 		"Cache-Control": {"no-cache"}, "Last-Modified": {"Wed, 04 Mar 2026 05:06:07 GMT"},

@@ -47,18 +47,18 @@ func New() *Files {
 	return f
 }
 
-// Mount sets the folders to serve besides those of pages, from the next request
+// SetMounts sets the folders to serve besides those of pages, from the next request
 // on. Folders need not exist.
-func (f *Files) Mount(mounts []Mount) {
+func (f *Files) SetMounts(mounts []Mount) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.mounts = slices.Clone(mounts)
 	f.lookLocked()
 }
 
-// Pages sets the folders of pages, by route. What lies in their public folders
+// SetPages sets the folders of pages, by route. What lies in their public folders
 // is served from the next request on.
-func (f *Files) Pages(dirs map[string]string) {
+func (f *Files) SetPages(dirs map[string]string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.pages = f.pages[:0]
@@ -68,8 +68,8 @@ func (f *Files) Pages(dirs map[string]string) {
 	f.lookLocked()
 }
 
-// Changed tells of paths on disk that have changed, nil for any.
-func (f *Files) Changed(paths []string) {
+// Refresh tells of paths on disk that have changed, nil for any.
+func (f *Files) Refresh(paths []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if paths == nil || slices.ContainsFunc(paths, func(p string) bool { return f.ways[p] }) {

@@ -26,7 +26,7 @@ func TestAFileIsWhereItsFolderAndItsNameSay(t *testing.T) {
 	})
 	at := func(name string) string { return filepath.Join(root, name) }
 	f := serving(t, map[string]string{"/": at("site"), "/shop": at("shop"), "/blog": at("page"), "/shop/x/y/gone": at("gone"), "/file": at("secret"), "/.well-known": at("shop")})
-	f.Pages(map[string]string{"/shop": at("page"), "/none": at("shop")})
+	f.SetPages(map[string]string{"/shop": at("page"), "/none": at("shop")})
 	for path, want := range map[string]string{
 		"/a.css": "site", "/only.css": "only", "/sh": "a file", "/with%20space+%C3%A4": "odd", "/a..b": "dots", "/%252e": "percent",
 		"/shop/a.css": "shop", "/shop/p.css": "page", "/shop/deep/y": "y", "/shop/deep/x": "from above", "/shop/only.css": "",
@@ -81,7 +81,7 @@ func TestThePublicFolderOfAPageIsNoLink(t *testing.T) {
 	root := tree(t, map[string]string{"page/main.go": "secret", "other/a": "secret"})
 	symlink(t, "../other", filepath.Join(root, "page/public"))
 	f := serving(t, nil)
-	f.Pages(map[string]string{"/": filepath.Join(root, "page")})
+	f.SetPages(map[string]string{"/": filepath.Join(root, "page")})
 	if got := body(f, "/a"); got != "" {
 		t.Errorf("got %q", got)
 	}
@@ -167,8 +167,8 @@ func TestFoldersComeAndGo(t *testing.T) {
 	page, public, assets := filepath.Join(root, "page"), filepath.Join(root, "page/public"), filepath.Join(root, "assets")
 	f := New()
 	t.Cleanup(f.Close)
-	f.Pages(map[string]string{"/blog": page})
-	f.Mount([]Mount{{Path: "/", Dir: assets}})
+	f.SetPages(map[string]string{"/blog": page})
+	f.SetMounts([]Mount{{Path: "/", Dir: assets}})
 	want := func(when, path, text string) {
 		t.Helper()
 		if got := body(f, path); got != text {
@@ -177,9 +177,9 @@ func TestFoldersComeAndGo(t *testing.T) {
 	}
 	want("at first", "/blog/a", "")
 	write(t, filepath.Join(public, "a"), "one")
-	f.Changed([]string{filepath.Join(public, "a")})
+	f.Refresh([]string{filepath.Join(public, "a")})
 	want("before it is told", "/blog/a", "")
-	f.Changed([]string{public})
+	f.Refresh([]string{public})
 	want("told of the folder", "/blog/a", "one")
 	write(t, filepath.Join(public, "b"), "new")
 	want("without being told", "/blog/b", "new")
@@ -189,19 +189,19 @@ func TestFoldersComeAndGo(t *testing.T) {
 
 	os.Rename(page, page+".old")
 	write(t, filepath.Join(public, "a"), "three")
-	f.Changed([]string{page})
+	f.Refresh([]string{page})
 	want("another folder of that name", "/blog/a", "three")
 	os.RemoveAll(page)
-	f.Changed(nil)
+	f.Refresh(nil)
 	want("gone", "/blog/a", "")
 	if n := len(f.open); n != 0 {
 		t.Errorf("%d folders are held open", n)
 	}
 
 	write(t, filepath.Join(assets, "a"), "asset")
-	f.Changed([]string{root})
+	f.Refresh([]string{root})
 	want("told of the folder above", "/a", "asset")
-	f.Mount(nil)
+	f.SetMounts(nil)
 	want("not wanted any more", "/a", "")
 }
 
@@ -209,7 +209,7 @@ func TestNoDescriptorIsLeftOverManyChanges(t *testing.T) {
 	root := tree(t, map[string]string{"a/x": "text", "a/x.gz": "gz", "b/x": "text", "page/public/y": "text"})
 	at := func(name string) string { return filepath.Join(root, name) }
 	f := New()
-	f.Pages(map[string]string{"/": at("page")})
+	f.SetPages(map[string]string{"/": at("page")})
 	before := descriptors(t)
 	stop := make(chan struct{})
 	var asking sync.WaitGroup
@@ -234,10 +234,10 @@ func TestNoDescriptorIsLeftOverManyChanges(t *testing.T) {
 		})
 	}
 	for range 500 {
-		f.Mount([]Mount{{Path: "/a", Dir: at("a")}, {Path: "/b", Dir: at("b")}, {Path: "/c", Dir: at("a")}})
-		f.Mount([]Mount{{Path: "/b", Dir: at("b")}})
-		f.Mount(nil)
-		f.Changed(nil)
+		f.SetMounts([]Mount{{Path: "/a", Dir: at("a")}, {Path: "/b", Dir: at("b")}, {Path: "/c", Dir: at("a")}})
+		f.SetMounts([]Mount{{Path: "/b", Dir: at("b")}})
+		f.SetMounts(nil)
+		f.Refresh(nil)
 	}
 	close(stop)
 	asking.Wait()
@@ -269,7 +269,7 @@ func FuzzAPathLeadsNowhereElse(f *testing.F) {
 	symlink(f, "..", filepath.Join(root, "site/d/up"))
 	symlink(f, "../..", filepath.Join(root, "site/d/over"))
 	files := serving(f, map[string]string{"/": filepath.Join(root, "site"), "/m": filepath.Join(root, "site/d")})
-	files.Pages(map[string]string{"/p": filepath.Join(root, "page")})
+	files.SetPages(map[string]string{"/p": filepath.Join(root, "page")})
 	for _, path := range []string{"/a", "/d/b", "/m/b", "/p/d/a", "/../secret", "/d/../../secret", "/d/up/a", "/d/over/secret", "/out", "/.c", "/d/.e/f", "/p/../main.go", "/p/main.go", "//a", "", "a", "/a\x00", "/d\\b", "/d%2Fb", "/m/../.c", "/\xff"} {
 		f.Add(path)
 	}
@@ -303,7 +303,7 @@ func TestAPageWithoutAFolderCostsNoAllocation(t *testing.T) {
 func BenchmarkNoFolder(b *testing.B) {
 	root := tree(b, map[string]string{"page/main.go": "", "other/public/a": ""})
 	f := serving(b, nil)
-	f.Pages(map[string]string{"/blog": filepath.Join(root, "page"), "/other": filepath.Join(root, "other")})
+	f.SetPages(map[string]string{"/blog": filepath.Join(root, "page"), "/other": filepath.Join(root, "other")})
 	r := httptest.NewRequest(http.MethodGet, "/blog/2026/a-post", nil)
 	b.ReportAllocs()
 	for b.Loop() {

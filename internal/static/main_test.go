@@ -58,7 +58,7 @@ func serving(t testing.TB, dirs map[string]string) *Files {
 	for path, dir := range dirs {
 		mounts = append(mounts, Mount{Path: path, Dir: dir})
 	}
-	f.Mount(mounts)
+	f.SetMounts(mounts)
 	return f
 }
 

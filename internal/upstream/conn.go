@@ -110,7 +110,7 @@ func (c *conn) ask(x *Exchange) error {
 	if c.failed == syscall.EAGAIN { // the kernel took a part
 		n, c.failed = c.stream.Write(c.message)
 	}
-	x.wrote = len(c.message)-n <= len(x.First)
+	x.wrote = len(c.message)-n <= len(x.BodyStart)
 	if c.failed != nil {
 		return c.failed
 	}
@@ -130,7 +130,7 @@ func (c *conn) writeTo(fd uintptr) (done bool) {
 	if c.asking == nil { // the second time: something came
 		return true
 	}
-	if c.used && !socket.Quiet(fd) {
+	if c.used && !socket.IsIdle(fd) {
 		c.failed = errStale
 		return true
 	}

@@ -42,10 +42,10 @@ type Exchange struct {
 	Length               int64
 	Trailer              http.Header
 
-	// First are bytes that were read from Body before, whose Length is known and
+	// BodyStart are bytes that were read from Body before, whose Length is known and
 	// counts them. They go out with the header. The rest is read from Body, if any
 	// is left.
-	First []byte
+	BodyStart []byte
 
 	// ContinueAfter is how long a worker is given to say whether it wants the
 	// body, which a field asks it (Expect: 100-continue); 0 if none does.
@@ -62,9 +62,9 @@ type Exchange struct {
 	cut  bool
 }
 
-// Cut ends the exchange, or makes it fail if it begins later: its connection is
+// Cancel ends the exchange, or makes it fail if it begins later: its connection is
 // closed. It may be called from any goroutine, and again.
-func (x *Exchange) Cut() {
+func (x *Exchange) Cancel() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.cut = true
@@ -104,12 +104,12 @@ func (x *Exchange) Unread() (bytes int, ok bool) {
 	return bytes, ok && err == nil
 }
 
-// Wrote reports whether the whole header was sent: with less the worker cannot
+// WroteHeader reports whether the whole header was sent: with less the worker cannot
 // have begun.
-func (x *Exchange) Wrote() bool { return x.wrote }
+func (x *Exchange) WroteHeader() bool { return x.wrote }
 
-// Began reports whether a byte of an answer came.
-func (x *Exchange) Began() bool { return x.began }
+// GotFirstByte reports whether a byte of an answer came.
+func (x *Exchange) GotFirstByte() bool { return x.began }
 
 // Wait returns when nothing reads the request's body any more. Whoever calls it
 // has seen to it that a read under way ends.
@@ -122,8 +122,8 @@ func (x *Exchange) Wait() {
 // RoundTrip sends a request and returns its answer, whose body must be read to
 // its end or closed: only then its connection is free again. The body of an
 // answer of 101 is a [*Duplex]. When the context ends a connection is awaited no
-// longer; what is under way on one ends by [Exchange.Cut].
-// After an error [Exchange.Wrote] and [Exchange.Began] say what is known of the
+// longer; what is under way on one ends by [Exchange.Cancel].
+// After an error [Exchange.WroteHeader] and [Exchange.GotFirstByte] say what is known of the
 // worker, and another attempt may be made with the same Exchange, if it has no
 // body or nothing was sent.
 func (p *Pool) RoundTrip(ctx context.Context, x *Exchange) (*http.Response, error) {
@@ -210,7 +210,7 @@ func (x *Exchange) sent(c *conn) {
 	if x.Sent != nil {
 		x.Sent()
 	}
-	if x.Body != nil && x.Length != int64(len(x.First)) {
+	if x.Body != nil && x.Length != int64(len(x.BodyStart)) {
 		x.sending.begin(c, x)
 	}
 }
@@ -248,7 +248,7 @@ func (c *conn) compose(x *Exchange, b []byte) ([]byte, error) {
 		}
 	}
 	b = append(b, "\r\n"...)
-	return append(b, x.First...), nil
+	return append(b, x.BodyStart...), nil
 }
 
 func appendField(b []byte, name, value string) []byte {

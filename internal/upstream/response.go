@@ -112,7 +112,7 @@ func parseFields(b []byte) (http.Header, error) {
 		name, value = bytes.TrimRight(name, " \t"), bytes.Trim(value, " \t") // RFC 9112 section 5.1
 		switch {
 		case n == message.MaxFields:
-			return nil, message.TooMany
+			return nil, message.TooManyFields
 		case !found, !message.IsToken(name), !message.IsValue(value):
 			return nil, fmt.Errorf("the worker's response has the invalid field %.40q", line)
 		}
@@ -195,7 +195,7 @@ func announced(h http.Header) (http.Header, error) {
 	n := 0
 	for name := range message.Members(h["Trailer"]) {
 		if n++; n > message.MaxFields {
-			return nil, message.TooMany
+			return nil, message.TooManyFields
 		}
 		switch name = http.CanonicalHeaderKey(name); name {
 		case "Content-Length", "Transfer-Encoding", "Trailer":

@@ -97,7 +97,7 @@ func (s *sending) send(c *conn, x *Exchange) error {
 	if x.Length < 0 {
 		return s.sendChunks(c, x, buf[:])
 	}
-	for left := x.Length - int64(len(x.First)); ; {
+	for left := x.Length - int64(len(x.BodyStart)); ; {
 		n, err := x.Body.Read(buf[:])
 		left -= int64(n)
 		s.read.Store(err == io.EOF)

@@ -121,12 +121,12 @@ func TestWhatIsSentIsTheRequest(t *testing.T) {
 		},
 		"PUT /x HTTP/1.1\r\nHost: page\r\nContent-Length: 6\r\n\r\nat one": func() *Exchange {
 			x := request("PUT", strings.NewReader(" one"))
-			x.Length, x.First = 6, []byte("at")
+			x.Length, x.BodyStart = 6, []byte("at")
 			return x
 		},
 		"PUT /x HTTP/1.1\r\nHost: page\r\nContent-Length: 7\r\n\r\nat once": func() *Exchange {
 			x := request("PUT", errReader{errors.New("nothing is left to read")})
-			x.Length, x.First = 7, []byte("at once")
+			x.Length, x.BodyStart = 7, []byte("at once")
 			return x
 		},
 		"PUT /x HTTP/1.1\r\nHost: page\r\nTransfer-Encoding: chunked\r\nTrailer: T\r\n\r\n5\r\nhello\r\n0\r\nT: end\r\n\r\n": func() *Exchange {
@@ -173,9 +173,9 @@ func TestWhatIsAtHandOfABodyIsSentOnAnotherConnection(t *testing.T) {
 	}
 	<-closed
 	x := request("POST", strings.NewReader(" and the rest"))
-	x.Length, x.First = int64(len(first)+len(" and the rest")), []byte(first)
-	if status, _, err := w.ask(t, x); status != 200 || err != nil || !x.Wrote() {
-		t.Error(status, err, x.Wrote())
+	x.Length, x.BodyStart = int64(len(first)+len(" and the rest")), []byte(first)
+	if status, _, err := w.ask(t, x); status != 200 || err != nil || !x.WroteHeader() {
+		t.Error(status, err, x.WroteHeader())
 	}
 }
 
@@ -197,8 +197,8 @@ func TestWhatCannotBeWrittenIsNotSent(t *testing.T) {
 		})
 		x := request("GET", nil)
 		spoil(x)
-		if _, _, err := w.ask(t, x); err == nil || x.Wrote() {
-			t.Errorf("%s: %v, wrote %v", name, err, x.Wrote())
+		if _, _, err := w.ask(t, x); err == nil || x.WroteHeader() {
+			t.Errorf("%s: %v, wrote %v", name, err, x.WroteHeader())
 		}
 	}
 }
@@ -300,8 +300,8 @@ func TestAnAnswerThatMakesNoSenseIsAnError(t *testing.T) {
 		if status, _, err := w.ask(t, x); err == nil {
 			t.Errorf("%.40q: %d", answer, status)
 		}
-		if !x.Wrote() || x.Began() != (answer != "") {
-			t.Errorf("%.40q: wrote %v, began %v", answer, x.Wrote(), x.Began())
+		if !x.WroteHeader() || x.GotFirstByte() != (answer != "") {
+			t.Errorf("%.40q: wrote %v, began %v", answer, x.WroteHeader(), x.GotFirstByte())
 		}
 	}
 }
@@ -324,8 +324,8 @@ func TestWithoutAConnectionNothingWasSent(t *testing.T) {
 	no := errors.New("nobody there")
 	p := NewPool(patience, func(context.Context) (net.Conn, error) { return nil, no })
 	x := request("GET", nil)
-	if _, err := p.RoundTrip(t.Context(), x); err != no || x.Wrote() || x.Began() {
-		t.Errorf("%v, wrote %v, began %v", err, x.Wrote(), x.Began())
+	if _, err := p.RoundTrip(t.Context(), x); err != no || x.WroteHeader() || x.GotFirstByte() {
+		t.Errorf("%v, wrote %v, began %v", err, x.WroteHeader(), x.GotFirstByte())
 	}
 }
 
@@ -338,8 +338,8 @@ func TestTheEndOfTheContextEndsTheWaitForAConnection(t *testing.T) {
 		return nil, ctx.Err()
 	})
 	x := request("GET", nil)
-	if _, err := p.RoundTrip(ctx, x); err != context.Canceled || x.Wrote() {
-		t.Errorf("%v, wrote %v", err, x.Wrote())
+	if _, err := p.RoundTrip(ctx, x); err != context.Canceled || x.WroteHeader() {
+		t.Errorf("%v, wrote %v", err, x.WroteHeader())
 	}
 }
 
@@ -354,7 +354,7 @@ func TestACutEndsTheExchange(t *testing.T) {
 			close(gone)
 		})
 		x := request("GET", nil)
-		x.Sent = func() { time.AfterFunc(10*time.Millisecond, x.Cut) }
+		x.Sent = func() { time.AfterFunc(10*time.Millisecond, x.Cancel) }
 		resp, err := w.RoundTrip(t.Context(), x)
 		if err == nil {
 			_, err = io.ReadAll(resp.Body)

@@ -142,7 +142,7 @@ func (c *Conn) left() {
 func (c *Conn) hungUp() (gone bool) {
 	raw, err := c.tcp.SyscallConn()
 	if err == nil {
-		err = raw.Control(func(fd uintptr) { gone = socket.HungUp(fd) })
+		err = raw.Control(func(fd uintptr) { gone = socket.Disconnected(fd) })
 	}
 	return gone || err != nil
 }
@@ -153,7 +153,7 @@ func (c *Conn) awaitHangUp(ended chan<- struct{}) {
 	defer close(ended)
 	raw, err := c.tcp.SyscallConn()
 	for err == nil {
-		err = raw.Read(socket.HungUp) // asked again whenever something comes
+		err = raw.Read(socket.Disconnected) // asked again whenever something comes
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			break
 		}

@@ -163,9 +163,9 @@ func (c *Conn) more() (int, error) {
 	return n, err
 }
 
-// Hastily calls a function that reads the body of a request. Reads that would
+// WithoutWaiting calls a function that reads the body of a request. Reads that would
 // have to wait return nothing then, and no error.
-func (c *Conn) Hastily(read func()) {
+func (c *Conn) WithoutWaiting(read func()) {
 	c.hasty.Store(true)
 	defer c.hasty.Store(false)
 	read()
@@ -268,7 +268,7 @@ func (c *Conn) passed() {
 	c.whole.Store(true)
 }
 
-// refuse returns a request that [Refused] knows, in the place of one that is bad.
+// refuse returns a request that [RefusalOf] knows, in the place of one that is bad.
 func (c *Conn) refuse(why *Refusal) *http.Request {
 	c.refused.Store(why)
 	c.drop(len(c.buf))
@@ -378,7 +378,7 @@ func (c *Conn) sendTo(fd uintptr) (done bool) {
 	n, err := socket.Write(fd, c.last)
 	c.last = c.last[n:]
 	if err == syscall.EAGAIN {
-		c.taken, _, _ = socket.Taken(fd)
+		c.taken, _, _ = socket.Acked(fd)
 		c.waits = true
 		c.tcp.SetWriteDeadline(time.Now().Add(c.server.patience))
 		return false
@@ -389,17 +389,17 @@ func (c *Conn) sendTo(fd uintptr) (done bool) {
 
 // takes reports whether the client has taken something since that was last looked at.
 func (c *Conn) takes() bool {
-	taken, _, ok := c.Taken()
+	taken, _, ok := c.Acked()
 	moved := ok && taken > c.taken
 	c.taken = taken
 	return moved
 }
 
-// Taken returns how many bytes the client has acknowledged since it connected, and
+// Acked returns how many bytes the client has acknowledged since it connected, and
 // whether it has more to acknowledge of what was written. It may be called from any
 // goroutine. Not every kernel knows.
-func (c *Conn) Taken() (bytes uint64, more, ok bool) {
-	err := c.raw.Control(func(fd uintptr) { bytes, more, ok = socket.Taken(fd) })
+func (c *Conn) Acked() (bytes uint64, more, ok bool) {
+	err := c.raw.Control(func(fd uintptr) { bytes, more, ok = socket.Acked(fd) })
 	return bytes, more, ok && err == nil
 }
 
@@ -418,7 +418,7 @@ func (c *Conn) Close() error {
 // unanswered reports whether something has come that will not be read.
 func (c *Conn) unanswered() bool {
 	left := c.unread || len(c.buf) > 0
-	c.raw.Control(func(fd uintptr) { left = left || socket.Pending(fd) })
+	c.raw.Control(func(fd uintptr) { left = left || socket.HasInput(fd) })
 	return left
 }
 
@@ -448,7 +448,7 @@ func (c *Conn) breakOff() {
 		select {
 		case <-look.C:
 			more = false
-			c.raw.Control(func(fd uintptr) { _, more, _ = socket.Taken(fd) })
+			c.raw.Control(func(fd uintptr) { _, more, _ = socket.Acked(fd) })
 		case <-patience.C:
 			more = false
 		}
@@ -462,6 +462,6 @@ func (c *Conn) LocalAddr() net.Addr { return c.tcp.LocalAddr() }
 // RemoteAddr is the client's address.
 func (c *Conn) RemoteAddr() net.Addr { return c.tcp.RemoteAddr() }
 
-// Fault returns what is wrong with the body of the request under way, as far as
+// BodyRefusal returns what is wrong with the body of the request under way, as far as
 // it was read. It may be called from any goroutine.
-func (c *Conn) Fault() *Refusal { return c.refused.Load() }
+func (c *Conn) BodyRefusal() *Refusal { return c.refused.Load() }

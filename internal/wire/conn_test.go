@@ -52,7 +52,7 @@ func serve(t *testing.T, srv *Server, handler http.HandlerFunc) *door {
 }
 
 func (d *door) echo(w http.ResponseWriter, r *http.Request) {
-	if refusal := Refused(r); refusal != nil {
+	if refusal := RefusalOf(r); refusal != nil {
 		w.Header().Set("Connection", "close")
 		http.Error(w, "refused: "+refusal.Reason, refusal.Status)
 		return

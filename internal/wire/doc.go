@@ -2,7 +2,7 @@
 // HTTP/1.1. It lets through only requests that have one meaning: whoever reads
 // such a request, here or behind us, sees the same request end at the same byte.
 //
-// What is refused still reaches the handler, as a request that [Refused] knows,
+// What is refused still reaches the handler, as a request that [RefusalOf] knows,
 // so that the answer to it comes in its turn, in our own form, and is noted as
 // every other one is. After it the connection is closed.
 //

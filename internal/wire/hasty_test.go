@@ -15,7 +15,7 @@ func TestHastyReadsTakeWhatIsThere(t *testing.T) {
 		for {
 			var n int
 			var err error
-			Of(r).Hastily(func() { n, err = r.Body.Read(buf) })
+			ConnOf(r).WithoutWaiting(func() { n, err = r.Body.Read(buf) })
 			next <- string(buf[:n])
 			if err != nil {
 				next <- err.Error()

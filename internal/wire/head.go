@@ -177,7 +177,7 @@ func (p *parser) field(line []byte) {
 		return
 	}
 	if p.fields++; p.fields > message.MaxFields {
-		p.refuse(http.StatusRequestHeaderFieldsTooLarge, message.TooMany.Error())
+		p.refuse(http.StatusRequestHeaderFieldsTooLarge, message.TooManyFields.Error())
 	}
 	switch len(name) {
 	case len("Host"):

@@ -73,7 +73,7 @@ func seen(r *http.Request, body []byte) string {
 func sendIn(t *testing.T, s Settings, b []byte, size int) (answers string, saw []string) {
 	d := open(t, s, func(w http.ResponseWriter, r *http.Request) {
 		w.Header()["Date"] = nil
-		if refusal := Refused(r); refusal != nil {
+		if refusal := RefusalOf(r); refusal != nil {
 			http.Error(w, refusal.Reason, refusal.Status)
 			return
 		}

@@ -11,21 +11,21 @@ import (
 
 type connKey struct{}
 
-// Of returns the connection that a request came on, or nil if it is none of a
+// ConnOf returns the connection that a request came on, or nil if it is none of a
 // Server.
-func Of(r *http.Request) *Conn {
+func ConnOf(r *http.Request) *Conn {
 	c, _ := r.Context().Value(connKey{}).(*Conn)
 	return c
 }
 
-// WhenGone has a function called, by any goroutine, when the client of a request
+// OnDisconnect has a function called, by any goroutine, when the client of a request
 // leaves while it is under way, or at once if that has. The end of the request may
 // come in between. The function must not use the connection, nor wait for who does.
 // Of several for one request the last is meant, and nil is none: then a call under
 // way has ended, and there will be no other. For a request that is none of a Server
 // nil does nothing.
-func WhenGone(r *http.Request, f func()) {
-	if c := Of(r); c != nil {
+func OnDisconnect(r *http.Request, f func()) {
+	if c := ConnOf(r); c != nil {
 		c.whenGone(f)
 	} else if f != nil {
 		context.AfterFunc(r.Context(), f)
@@ -35,13 +35,13 @@ func WhenGone(r *http.Request, f func()) {
 // refusedMethod is what nobody can guess, so that no client can ask for it.
 var refusedMethod = rand.Text()
 
-// Refused returns why the client's request was not let through that r stands
+// RefusalOf returns why the client's request was not let through that r stands
 // for, or nil if r is a request.
-func Refused(r *http.Request) *Refusal {
+func RefusalOf(r *http.Request) *Refusal {
 	if r.Method != refusedMethod {
 		return nil
 	}
-	return Of(r).refused.Load()
+	return ConnOf(r).refused.Load()
 }
 
 // readRequest reads a request, and returns what answers it, or nil if there is
@@ -74,7 +74,7 @@ func (c *Conn) newRequest(b []byte, h head) (*http.Request, error) {
 	*r = *c.blank
 	r.Method, r.RequestURI, r.Proto = usual(method), string(target), usual(version)
 	r.ProtoMajor, r.ProtoMinor = 1, int(version[len("HTTP/1.")]-'0')
-	r.Header, r.ContentLength, r.Body = message.Header(fields, h.fields), h.length, http.NoBody
+	r.Header, r.ContentLength, r.Body = message.ParseHeader(fields, h.fields), h.length, http.NoBody
 	u, err := url.ParseRequestURI(r.RequestURI)
 	if err != nil {
 		return nil, err

@@ -85,9 +85,9 @@ func (w *response) Header() http.Header {
 	return w.header
 }
 
-// Adopt takes a header, which nobody else uses from now on, for that of the answer,
+// UseHeader takes a header, which nobody else uses from now on, for that of the answer,
 // unless that has fields already, and reports whether it did.
-func (w *response) Adopt(h http.Header) bool {
+func (w *response) UseHeader(h http.Header) bool {
 	if len(w.header) > 0 {
 		return false
 	}

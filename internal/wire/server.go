@@ -136,9 +136,9 @@ func (srv *Server) closeIdle() (busy bool) {
 	return busy
 }
 
-// CloseSilent closes the connections on which no request has come yet. A browser
+// CloseUnused closes the connections on which no request has come yet. A browser
 // opens some that it may never use.
-func (srv *Server) CloseSilent() {
+func (srv *Server) CloseUnused() {
 	for _, c := range srv.those(func(c *Conn) bool { return c.stage.Load() == fresh }) {
 		if c.claim() {
 			c.Close()

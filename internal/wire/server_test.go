@@ -128,7 +128,7 @@ func TestWhatWasNotReadTakesNoAnswerBack(t *testing.T) {
 			d = open(t, generous, func(w http.ResponseWriter, r *http.Request) {
 				close(began)
 				eventually(t, "something more comes", func() (comes bool) {
-					Of(r).raw.Control(func(fd uintptr) { comes = !socket.Quiet(fd) })
+					ConnOf(r).raw.Control(func(fd uintptr) { comes = !socket.IsIdle(fd) })
 					return comes
 				})
 				if test.shutdown {
@@ -240,7 +240,7 @@ func TestACloseCutsAllRequests(t *testing.T) {
 	began, left := make(chan struct{}), make(chan struct{})
 	d := open(t, generous, func(w http.ResponseWriter, r *http.Request) {
 		close(began)
-		WhenGone(r, func() { close(left) })
+		OnDisconnect(r, func() { close(left) })
 		<-r.Context().Done()
 	})
 	c, r := d.dial()
@@ -259,7 +259,7 @@ func TestNothingIsToldOfALeavingAfterNobodyIsMeant(t *testing.T) {
 	over := make(chan bool, 1)
 	d := open(t, generous, func(w http.ResponseWriter, r *http.Request) {
 		ended := false
-		WhenGone(r, func() {
+		OnDisconnect(r, func() {
 			close(called)
 			<-calling
 			ended = true
@@ -267,7 +267,7 @@ func TestNothingIsToldOfALeavingAfterNobodyIsMeant(t *testing.T) {
 		close(began)
 		<-called
 		time.AfterFunc(20*time.Millisecond, func() { close(calling) })
-		WhenGone(r, nil)
+		OnDisconnect(r, nil)
 		over <- ended
 	})
 	c, _ := d.dial()
@@ -492,7 +492,7 @@ func TestAClientThatTakesNoEndIsGivenUp(t *testing.T) {
 	t.Parallel()
 	gaveUp := make(chan error)
 	d := open(t, generous, func(_ http.ResponseWriter, r *http.Request) {
-		gaveUp <- Of(r).finish(make([]byte, 64<<20))
+		gaveUp <- ConnOf(r).finish(make([]byte, 64<<20))
 		panic(http.ErrAbortHandler)
 	})
 	d.server.patience = soon
@@ -508,23 +508,23 @@ func TestAClientThatTakesTheEndSlowlyIsNot(t *testing.T) {
 	t.Parallel()
 	conns, took := make(chan *Conn, 1), make(chan error, 1)
 	d := open(t, generous, func(_ http.ResponseWriter, r *http.Request) {
-		conns <- Of(r)
-		took <- Of(r).finish(make([]byte, 8<<20))
+		conns <- ConnOf(r)
+		took <- ConnOf(r).finish(make([]byte, 8<<20))
 		panic(http.ErrAbortHandler)
 	})
 	c, r := d.dial()
 	io.WriteString(c, victim)
 	conn := <-conns
-	full, more, ok := conn.Taken()
+	full, more, ok := conn.Acked()
 	if !ok {
 		t.Skip("this kernel does not say what is taken")
 	}
 	for before := uint64(0); full == 0 || !more || full != before; { // nothing goes on any more
 		<-time.After(20 * time.Millisecond)
 		before = full
-		full, more, _ = conn.Taken()
+		full, more, _ = conn.Acked()
 	}
-	for now := full; now == full; now, _, _ = conn.Taken() {
+	for now := full; now == full; now, _, _ = conn.Acked() {
 		if _, err := io.CopyN(io.Discard, r, 1<<10); err != nil {
 			t.Fatal(err)
 		}

@@ -354,7 +354,7 @@ func TestAHeaderThatBeganTooEarlyMayNotBeSlow(t *testing.T) {
 	s := generous
 	s.HeaderTimeout = soon
 	d := open(t, s, func(w http.ResponseWriter, r *http.Request) {
-		if refusal := Refused(r); refusal != nil {
+		if refusal := RefusalOf(r); refusal != nil {
 			w.WriteHeader(refusal.Status)
 			return
 		}
