@@ -59,7 +59,7 @@ func (p *project) many(n int) (pages []string) {
 func (p *project) wantPages(outcomes map[string]outcome) {
 	p.Helper()
 	for page, o := range outcomes {
-		if o.err != nil || o.Binary == "" || o.Stale || o.Doubt != nil {
+		if o.err != nil || o.Binary == "" || o.Stale || o.InputsErr != nil {
 			p.Errorf("%s: %+v", page, o)
 		} else if got := p.prints(o.Binary); got != page {
 			p.Errorf("the program of %s is that of %s", page, got)
@@ -108,7 +108,7 @@ func TestAPageThatPeopleWaitForIsTheFirstOfItsCommand(t *testing.T) {
 	parallel(t)
 	p := newProject(t, nil)
 	pages := p.many(4)
-	p.Hurry(p.path("pages/p02"))
+	p.Prioritize(p.path("pages/p02"))
 	p.wantPages(p.start(p.Builder, pages...))
 	if ran := p.ran(); !slices.Contains(ran, "build ./pages/p02 ./pages/p00 ./pages/p01 ./pages/p03") {
 		t.Errorf("%q ran", ran)
@@ -152,7 +152,7 @@ func TestWhatABatchRanIsPlanned(t *testing.T) {
 	p.wantRan("build 3", "build 3", "list 3")
 	for _, page := range pages {
 		p.page = p.path(page)
-		if stale, err := p.Learn(t.Context(), p.page); stale || err != nil {
+		if stale, err := p.Optimize(t.Context(), p.page); stale || err != nil {
 			t.Fatal(stale, err)
 		}
 		text, _ := os.ReadFile(p.path(page + "/main.go"))

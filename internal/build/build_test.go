@@ -143,11 +143,11 @@ func (p *project) build() Result {
 		if res, err = p.Build(p.Context(), p.page, false); err != nil {
 			p.Fatal(err)
 		}
-		if res.Doubt != nil {
-			p.Log(res.Doubt)
+		if res.InputsErr != nil {
+			p.Log(res.InputsErr)
 			return res
 		}
-		stale, err := p.Learn(p.Context(), p.page)
+		stale, err := p.Optimize(p.Context(), p.page)
 		if err != nil {
 			p.Fatal(err)
 		}

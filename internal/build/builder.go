@@ -38,12 +38,12 @@ type Options struct {
 	// built from them, in place of those before. It is called before they are
 	// looked at. Optional.
 	Watch func(page string, paths []string)
-	// Await gets files that could not be read: it is to be told when they can
+	// AwaitReadable gets files that could not be read: it is to be told when they can
 	// be. Optional.
-	Await func(files []string)
-	// Say is told, once each, what people should know of how pages are built.
+	AwaitReadable func(files []string)
+	// Notify is told, once each, what people should know of how pages are built.
 	// Optional.
-	Say func(text string)
+	Notify func(text string)
 }
 
 // Builder builds pages, named by their folder. Its methods may be called from
@@ -113,13 +113,13 @@ type attempt struct {
 
 // Result is what came of a build.
 type Result struct {
-	Binary   string // absolute path, empty if there are problems
-	Cached   bool   // nothing was compiled
-	PutBack  string // the binary that took its place when it was last run; see Builder.PutBack
-	Stale    bool   // files changed meanwhile, perhaps unheard: build again
-	Took     time.Duration
-	Problems []state.Problem
-	Doubt    error // why it cannot be told, or written down, what the binary is made of
+	Binary       string // absolute path, empty if there are problems
+	Cached       bool   // nothing was compiled
+	RolledBackTo string // the binary that took its place when it was last run; see Builder.RecordRollback
+	Stale        bool   // files changed meanwhile, perhaps unheard: build again
+	Took         time.Duration
+	Problems     []state.Problem
+	InputsErr    error // why it cannot be told, or written down, what the binary is made of
 }
 
 // New returns a Builder. It makes TempDir if need be, and refuses one that
@@ -170,7 +170,7 @@ func (b *Builder) attempt(dir string, force bool) *attempt {
 func (b *Builder) finish(a *attempt, out output, err error) (Result, error) {
 	res, err := b.result(a, out, err)
 	res.Took = time.Since(a.began)
-	res.Stale, res.Doubt = b.record(a)
+	res.Stale, res.InputsErr = b.record(a)
 	if a.after != nil && a.binary != "" && (a.commands != nil || a.how.standIn) {
 		b.mu.Lock()
 		a.page.attempt = a
@@ -187,8 +187,8 @@ func (b *Builder) found(a *attempt, e entry, err error) (Result, error) {
 	res := Result{Binary: filepath.Join(b.dir, e.Binary), Cached: true, Took: time.Since(a.began)}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if e.PutBack != "" && b.useLocked(e.PutBack) {
-		res.PutBack = filepath.Join(b.dir, e.PutBack)
+	if e.RolledBackTo != "" && b.useLocked(e.RolledBackTo) {
+		res.RolledBackTo = filepath.Join(b.dir, e.RolledBackTo)
 	}
 	return res, nil
 }
@@ -404,9 +404,9 @@ func (b *Builder) Expect(dir string) {
 	b.turns.expect(dir, fresh)
 }
 
-// Hurry says that people wait for a page that is being built, or is about to be:
+// Prioritize says that people wait for a page that is being built, or is about to be:
 // it goes before others.
-func (b *Builder) Hurry(dir string) { b.turns.hurryUp(dir) }
+func (b *Builder) Prioritize(dir string) { b.turns.hurryUp(dir) }
 
 // Forget drops what is known of a page that is gone. Its binaries are left to
 // the sweep.
@@ -519,14 +519,14 @@ func (b *Builder) sayOnce(text string) {
 	known := b.said[text]
 	b.said[text] = true
 	b.mu.Unlock()
-	if !known && b.opts.Say != nil {
-		b.opts.Say(text)
+	if !known && b.opts.Notify != nil {
+		b.opts.Notify(text)
 	}
 }
 
 func (b *Builder) await(s snapshot) {
-	if files := s.denied(); len(files) > 0 && b.opts.Await != nil {
-		b.opts.Await(files)
+	if files := s.denied(); len(files) > 0 && b.opts.AwaitReadable != nil {
+		b.opts.AwaitReadable(files)
 	}
 }
 

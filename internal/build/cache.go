@@ -20,14 +20,14 @@ const (
 
 // entry says that a binary is what the go command makes of some content.
 type entry struct {
-	Inputs    inputs
-	Shape     string // while it stays, these are the inputs
-	Content   string // fingerprint of the inputs
-	Flavour   string // fingerprint of flags and environment
-	Toolchain string // which go command
-	Binary    string // file name
-	Size      int64
-	PutBack   string // the binary that took its place because it kept ending
+	Inputs       inputs
+	Shape        string // while it stays, these are the inputs
+	Content      string // fingerprint of the inputs
+	Flavour      string // fingerprint of flags and environment
+	Toolchain    string // which go command
+	Binary       string // file name
+	Size         int64
+	RolledBackTo string // the binary that took its place because it kept ending
 }
 
 // reuse returns a binary that was made of what is on disk now. What it looks
@@ -70,9 +70,9 @@ func (b *Builder) useLocked(name string) bool {
 	return os.Chtimes(filepath.Join(b.dir, name), now, now) == nil
 }
 
-// Damaged reports whether a binary is not what its name says, as after a power
+// RemoveDamaged reports whether a binary is not what its name says, as after a power
 // failure, and removes it then: the next build makes it again.
-func (b *Builder) Damaged(binary string) bool {
+func (b *Builder) RemoveDamaged(binary string) bool {
 	made, err := digest(binary)
 	named := binary[strings.LastIndexByte(binary, '-')+1:]
 	if err != nil || strings.HasPrefix(made, named) {
@@ -149,7 +149,7 @@ func (b *Builder) Sweep() (removed int, err error) {
 		maps.Copy(keep, p.keep)
 		keep[p.id+".json"], keep[p.id+".plan.json"] = true, true
 		for _, e := range p.entries[:min(2, len(p.entries))] {
-			keep[e.Binary], keep[e.PutBack] = true, true
+			keep[e.Binary], keep[e.RolledBackTo] = true, true
 		}
 	}
 	b.mu.Unlock()

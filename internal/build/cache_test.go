@@ -239,10 +239,10 @@ func TestADamagedBinaryIsMadeAgain(t *testing.T) {
 	parallel(t)
 	p := newProject(t, nil)
 	binary := p.good()
-	if p.Damaged(binary) {
+	if p.RemoveDamaged(binary) {
 		t.Fatal("a good binary is taken for a damaged one")
 	}
-	if p.Damaged(binary + "x") {
+	if p.RemoveDamaged(binary + "x") {
 		t.Error("a binary that is not there is taken for a damaged one")
 	}
 	size := func() int64 {
@@ -271,7 +271,7 @@ func TestADamagedBinaryIsMadeAgain(t *testing.T) {
 		if res, err := b.Build(t.Context(), p.page, false); err != nil || res.Binary != binary || !res.Cached {
 			t.Fatalf("%s: the binary is not that of before: %+v, %v", name, res, err)
 		}
-		if !b.Damaged(binary) {
+		if !b.RemoveDamaged(binary) {
 			t.Errorf("%s: a damaged binary is taken for a good one", name)
 		}
 		if res, err := b.Build(t.Context(), p.page, false); err != nil || res.Cached || res.Binary != binary {

@@ -32,7 +32,7 @@ func TestAFileThatMustNotBeReadIsAwaited(t *testing.T) {
 		}
 	}
 	var awaited []string
-	p.opts.Await = func(files []string) { awaited = append(awaited, files...) }
+	p.opts.AwaitReadable = func(files []string) { awaited = append(awaited, files...) }
 	if err := os.Chmod(p.path("lib/x.go"), 0); err != nil {
 		t.Fatal(err)
 	}

@@ -10,10 +10,10 @@ import (
 	"strings"
 )
 
-// EditorFile reports whether name is one of a file that editors, or the desktop,
+// IsEditorFile reports whether name is one of a file that editors, or the desktop,
 // make besides what people save: locks, swap files, backups, files on their way
 // to another name. Their coming and going means nothing.
-func EditorFile(name string) bool {
+func IsEditorFile(name string) bool {
 	switch name {
 	case "4913", ".DS_Store", "Thumbs.db", "desktop.ini": // the first is vim's, to see whether it may write
 		return true
@@ -53,7 +53,7 @@ func (in inputs) editorFiles() (files []string) {
 				if takes, leads := e.reaches(rel); !takes && !leads {
 					return fs.SkipDir
 				}
-			case EditorFile(d.Name()) && !slices.Contains(e.Patterns, rel):
+			case IsEditorFile(d.Name()) && !slices.Contains(e.Patterns, rel):
 				files = append(files, filepath.Join(e.Dir, filepath.FromSlash(rel)))
 			}
 			return nil
@@ -68,7 +68,7 @@ func blamedFiles(text, dir string) (files []string, any bool) {
 	for line := range strings.Lines(text) {
 		if !slices.ContainsFunc(strings.Fields(line), func(word string) bool {
 			name := filepath.Base(strings.Trim(word, `"':,`))
-			return len(name) > 1 && EditorFile(name)
+			return len(name) > 1 && IsEditorFile(name)
 		}) {
 			continue
 		}
@@ -80,7 +80,7 @@ func blamedFiles(text, dir string) (files []string, any bool) {
 			}
 		}
 		filepath.WalkDir(at, func(path string, d fs.DirEntry, err error) error {
-			if err == nil && !d.IsDir() && EditorFile(d.Name()) {
+			if err == nil && !d.IsDir() && IsEditorFile(d.Name()) {
 				files = append(files, path)
 			}
 			return nil

@@ -13,12 +13,12 @@ var editorsNames = []string{
 
 func TestFilesOfEditorsAreKnownByName(t *testing.T) {
 	for _, name := range editorsNames {
-		if !EditorFile(name) {
+		if !IsEditorFile(name) {
 			t.Errorf("%s is taken for what somebody saves", name)
 		}
 	}
 	for _, name := range []string{"a.html", "main.go", ".htaccess", ".well-known", "#", "49130", "a.swf", "_a", "a#b", "a~b", ".env", ".swift", "x___y", "go.mod", ".gitkeep"} {
-		if EditorFile(name) {
+		if IsEditorFile(name) {
 			t.Errorf("%s is taken for an editor's", name)
 		}
 	}

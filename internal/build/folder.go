@@ -42,7 +42,7 @@ func (b *Builder) keepFolder() error {
 	made := b.folder
 	b.mu.Unlock()
 	if err == nil && os.SameFile(now[0], made[0]) && os.SameFile(now[1], made[1]) {
-		return b.Secure()
+		return b.CheckFolder()
 	}
 	if _, err := os.Stat(b.opts.Root); err != nil && below(b.opts.TempDir, b.opts.Root) {
 		return fmt.Errorf("the project's folder is gone: %w", err) // it was renamed, and is not made again under its old name

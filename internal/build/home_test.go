@@ -53,7 +53,7 @@ func TestWithoutAHomeCachesLieInTheTempFolder(t *testing.T) {
 	p.env = map[string]string{"HOME": "", "XDG_CACHE_HOME": "", "GOCACHE": "", "GOMODCACHE": "", "GOPATH": "", "GOENV": "", "XDG_CONFIG_HOME": "", "CGO_ENABLED": "0"}
 	p.Builder = p.again()
 	var said []string
-	p.opts.Say = func(text string) { said = append(said, text) }
+	p.opts.Notify = func(text string) { said = append(said, text) }
 	if err := os.Symlink(strings.TrimSpace(string(cache)), filepath.Join(p.temp, "go-build")); err != nil { // or all would be compiled anew
 		t.Fatal(err)
 	}

@@ -105,7 +105,7 @@ func (e embed) reaches(rel string) (takes, leads bool) {
 			continue
 		}
 		hidden := !all && slices.ContainsFunc(parts[n:], func(s string) bool { return s[0] == '.' || s[0] == '_' })
-		editors := EditorFile(parts[len(parts)-1]) && pattern != rel
+		editors := IsEditorFile(parts[len(parts)-1]) && pattern != rel
 		takes = takes || n == len(segments) && !hidden && !editors
 		leads = leads || n < len(segments)
 	}

@@ -104,10 +104,10 @@ func (b *Builder) record(a *attempt) (stale bool, doubt error) {
 	return false, b.writeEntries(p.id, entries, before)
 }
 
-// Learn finds out how later builds of a page can be faster, and whether another
+// Optimize finds out how later builds of a page can be faster, and whether another
 // toolchain builds it than was thought: the newest build is stale then. It works
 // only while nobody waits for a build, and begins anew when somebody did.
-func (b *Builder) Learn(ctx context.Context, dir string) (stale bool, err error) {
+func (b *Builder) Optimize(ctx context.Context, dir string) (stale bool, err error) {
 	for {
 		b.mu.Lock()
 		p := b.pages[dir]

@@ -20,8 +20,8 @@ const libPage = "package main\n\nimport \"ex/lib\"\n\nfunc main() { println(lib.
 func (p *project) midway(change func()) (stale bool) {
 	p.Helper()
 	res := p.interrupted(p.Builder, change)
-	if res.Doubt != nil {
-		p.Fatal(res.Doubt)
+	if res.InputsErr != nil {
+		p.Fatal(res.InputsErr)
 	}
 	return res.Stale
 }
@@ -131,14 +131,14 @@ func TestOfWhatWasNotForeseenTheTimeOfItsChangeTells(t *testing.T) {
 func TestNothingIsLearnedWithoutABuildNorOfAPageThatWent(t *testing.T) {
 	parallel(t)
 	p := newProject(t, nil)
-	if stale, err := p.Learn(t.Context(), p.page); stale || err != nil {
+	if stale, err := p.Optimize(t.Context(), p.page); stale || err != nil {
 		t.Error(stale, err)
 	}
 	if _, err := p.Build(t.Context(), p.page, false); err != nil {
 		t.Fatal(err)
 	}
 	p.Forget(p.page)
-	if stale, err := p.Learn(t.Context(), p.page); stale || err != nil || len(p.pages) != 0 {
+	if stale, err := p.Optimize(t.Context(), p.page); stale || err != nil || len(p.pages) != 0 {
 		t.Errorf("Learn is %v, %v and knows %v", stale, err, p.pages)
 	}
 }

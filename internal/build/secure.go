@@ -30,9 +30,9 @@ func secureDir(dir string) (string, error) {
 	return real, insecure(real)
 }
 
-// Secure reports why nothing in the folder of binaries may be run any more, as
+// CheckFolder reports why nothing in the folder of binaries may be run any more, as
 // somebody else could have put it there. Ask before anything of it is run.
-func (b *Builder) Secure() error { return insecure(b.temp) }
+func (b *Builder) CheckFolder() error { return insecure(b.temp) }
 
 // insecure says who besides the user could put a program into dir, a path
 // without links.

@@ -86,7 +86,7 @@ func TestAFolderThatOthersGetToWriteToLaterIsRefusedThen(t *testing.T) {
 		if err := os.Chmod(path, 0o777); err != nil {
 			t.Fatal(err)
 		}
-		if err := p.Secure(); err == nil {
+		if err := p.CheckFolder(); err == nil {
 			t.Errorf("%s may be written to by everybody, and binaries would be run", path)
 		}
 		if res, err := p.Build(t.Context(), p.page, false); err == nil {
@@ -96,14 +96,14 @@ func TestAFolderThatOthersGetToWriteToLaterIsRefusedThen(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := p.Secure(); err != nil {
+	if err := p.CheckFolder(); err != nil {
 		t.Errorf("it is one's own again: %v", err)
 	}
 	aside := parent + ".aside"
 	if err := errors.Join(os.Rename(parent, aside), os.Symlink(aside, parent)); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Secure(); err == nil {
+	if err := p.CheckFolder(); err == nil {
 		t.Error("the way to the folder became a link, and binaries would be run")
 	}
 }

@@ -83,7 +83,7 @@ func TestAToolchainThatIsChosenElsewhereIsFoundAfterABuild(t *testing.T) {
 	if _, err := p.Build(t.Context(), p.page, false); err != nil {
 		t.Fatal(err)
 	}
-	if stale, err := p.Learn(t.Context(), p.page); !stale || err != nil {
+	if stale, err := p.Optimize(t.Context(), p.page); !stale || err != nil {
 		t.Errorf("a build by another toolchain than was thought: stale %v, %v", stale, err)
 	}
 	p.good()

@@ -187,10 +187,10 @@ func Parse(path string, text []byte) (*Config, error) {
 	return parseAt(path, absolute(path), text)
 }
 
-// Reread returns the settings that another content of the same file stands for,
+// Reparse returns the settings that another content of the same file stands for,
 // as Parse does. The file is where it was, wherever the working directory of
 // this process is now: the folder may have been renamed.
-func (c *Config) Reread(text []byte) (*Config, error) {
+func (c *Config) Reparse(text []byte) (*Config, error) {
 	return parseAt(c.name, c.File, text)
 }
 

@@ -371,14 +371,14 @@ func TestAFileIsReadAgainWhereItWas(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Chdir(t.TempDir())
-	again, err := first.Reread(nil)
+	again, err := first.Reparse(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if again.Root != root || again.File != filepath.Join(root, "config/server.yaml") {
 		t.Errorf("the project is %s, its configuration %s", again.Root, again.File)
 	}
-	if _, err := first.Reread([]byte("x: 1\n")); err == nil || !strings.HasPrefix(err.Error(), "config/server.yaml:1: ") {
+	if _, err := first.Reparse([]byte("x: 1\n")); err == nil || !strings.HasPrefix(err.Error(), "config/server.yaml:1: ") {
 		t.Errorf("a mistake is told as %v", err)
 	}
 }

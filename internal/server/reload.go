@@ -29,7 +29,7 @@ func newReloader(s *Server) *reloader {
 	cfg := s.cfg.Load()
 	s.watcher.Set("configuration", nil, []string{cfg.File})
 	text, _ := os.ReadFile(cfg.File)
-	if now, err := cfg.Reread(text); err == nil && reflect.DeepEqual(now, cfg) {
+	if now, err := cfg.Reparse(text); err == nil && reflect.DeepEqual(now, cfg) {
 		r.text = text
 	}
 	r.wake <- struct{}{} // it may be saved before saves are heard of, or was since it was put in force
@@ -123,7 +123,7 @@ func (r *reloader) reload(ctx context.Context) error {
 	}
 	var cfg *config.Config
 	if err == nil {
-		cfg, err = old.Reread(text)
+		cfg, err = old.Reparse(text)
 	}
 	if err != nil {
 		s.store.ChangeServer(state.Event{

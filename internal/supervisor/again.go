@@ -23,7 +23,7 @@ func (p *page) judge(binary string, err error) error {
 			return err
 		}
 	}
-	if scarce(err) || !p.builder.Damaged(binary) {
+	if scarce(err) || !p.builder.RemoveDamaged(binary) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", errDamaged, err)
@@ -33,7 +33,7 @@ func (p *page) judge(binary string, err error) error {
 // damaged. The next start finds none then.
 func (p *page) inspect(v version) {
 	p.aside(func() func() {
-		damaged := p.builder.Damaged(v.binary)
+		damaged := p.builder.RemoveDamaged(v.binary)
 		return func() {
 			if damaged {
 				p.tell(slog.LevelWarn, "removed a damaged binary: the page will be rebuilt when its worker exits", slog.Int("build", v.build), slog.String("file", v.binary))

@@ -412,13 +412,13 @@ func (p *page) built(a *buildAttempt, res build.Result, err error) {
 	case res.Binary == "":
 		p.number, p.shown = number, attempt
 		p.buildFailed()
-	case res.PutBack != "" && !p.development():
-		p.keepBack(res.Binary, res.PutBack, attempt)
+	case res.RolledBackTo != "" && !p.development():
+		p.keepBack(res.Binary, res.RolledBackTo, attempt)
 	default:
 		p.goodBuild(a, res.Binary, attempt)
 	}
-	if res.Doubt != nil && !errors.Is(res.Doubt, build.ErrNoGo) {
-		p.tell(slog.LevelWarn, "cannot determine which files the page is built from", slog.String("err", res.Doubt.Error()))
+	if res.InputsErr != nil && !errors.Is(res.InputsErr, build.ErrNoGo) {
+		p.tell(slog.LevelWarn, "cannot determine which files the page is built from", slog.String("err", res.InputsErr.Error()))
 	}
 	switch {
 	case p.building != nil:
@@ -551,7 +551,7 @@ func (p *page) learn() {
 	dir := p.dir
 	p.aside(func() func() {
 		defer cancel()
-		stale, err := p.builder.Learn(ctx, dir)
+		stale, err := p.builder.Optimize(ctx, dir)
 		return func() {
 			switch {
 			case ctx.Err() == context.Canceled && err != nil, errors.Is(err, build.ErrNoGo), p.closing:

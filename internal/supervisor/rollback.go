@@ -54,7 +54,7 @@ func (p *page) rollBack(bad version, attrs []slog.Attr) {
 	p.tell(slog.LevelError, "the new build keeps crashing: rolling back to the previous build", append(attrs, slog.Int("previous", p.previous.build))...)
 	dir, good := p.dir, p.previous.binary
 	p.aside(func() func() {
-		err := p.builder.PutBack(dir, bad.binary, good)
+		err := p.builder.RecordRollback(dir, bad.binary, good)
 		return func() {
 			if err != nil {
 				p.tell(slog.LevelWarn, "cannot record that a build was rolled back", slog.Int("build", bad.build), slog.String("err", err.Error()))

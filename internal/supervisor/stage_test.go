@@ -213,19 +213,19 @@ func (s *stage) Build(ctx context.Context, _ string, force bool) (build.Result, 
 			content = fmt.Sprint(content, "-", s.builds)
 		}
 		res.Stale, s.stale = s.stale || s.everStale, false
-		res.Doubt = s.unknown
+		res.InputsErr = s.unknown
 	})
 	res.Binary = "/bin/" + content
 	s.set(func() {
 		if force {
 			delete(s.putBack, res.Binary)
 		}
-		res.PutBack = s.putBack[res.Binary]
+		res.RolledBackTo = s.putBack[res.Binary]
 	})
 	return res, nil
 }
 
-func (s *stage) Learn(context.Context, string) (stale bool, err error) {
+func (s *stage) Optimize(context.Context, string) (stale bool, err error) {
 	var learns time.Duration
 	s.set(func() { learns = s.learns })
 	time.Sleep(learns)
@@ -235,12 +235,12 @@ func (s *stage) Learn(context.Context, string) (stale bool, err error) {
 
 func (s *stage) Keep(string, ...string) {}
 
-func (s *stage) PutBack(_, bad, good string) error {
+func (s *stage) RecordRollback(_, bad, good string) error {
 	s.set(func() { s.putBack[bad] = good })
 	return nil
 }
 
-func (s *stage) Damaged(string) (damaged bool) {
+func (s *stage) RemoveDamaged(string) (damaged bool) {
 	s.set(func() {
 		damaged, s.damaged = s.damaged, false
 		s.deleted = s.deleted || damaged

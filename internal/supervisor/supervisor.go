@@ -121,10 +121,10 @@ type house struct {
 // builder is what pages need of a [build.Builder].
 type builder interface {
 	Build(ctx context.Context, dir string, force bool) (build.Result, error)
-	Learn(ctx context.Context, dir string) (stale bool, err error)
+	Optimize(ctx context.Context, dir string) (stale bool, err error)
 	Keep(dir string, binaries ...string)
-	PutBack(dir, bad, good string) error
-	Damaged(binary string) bool
+	RecordRollback(dir, bad, good string) error
+	RemoveDamaged(binary string) bool
 }
 
 func (h *house) development() bool { return h.dev.Load() }
@@ -148,8 +148,8 @@ func New(opts Options) (*Supervisor, error) {
 	}
 	b, instead, err := newBuilder(build.Options{
 		TempDir: cfg.Workers.TempDir, Root: cfg.Root, LDFlags: cfg.Build.LDFlags, Env: cfg.Build.Env,
-		Guard: parent.Guard, Watch: opts.Watch, Await: opts.Await,
-		Say: func(text string) { opts.Store.Publish(state.Event{Level: slog.LevelWarn, Message: text}) },
+		Guard: parent.Guard, Watch: opts.Watch, AwaitReadable: opts.Await,
+		Notify: func(text string) { opts.Store.Publish(state.Event{Level: slog.LevelWarn, Message: text}) },
 	}, cfg.Workers.TempDir == config.Default(cfg.Root).Workers.TempDir)
 	if err != nil {
 		parent.Close()
@@ -159,9 +159,9 @@ func New(opts Options) (*Supervisor, error) {
 		house: &house{
 			root: cfg.Root, store: opts.Store, builder: b, openLog: opts.OpenLog,
 			ports: newPorts(cfg.Workers.PortRangeStart, cfg.Workers.PortRangeEnd),
-			hurry: b.Hurry, probe: newProber().probe, usage: process.Sample, owns: owns, taken: taken,
+			hurry: b.Prioritize, probe: newProber().probe, usage: process.Sample, owns: owns, taken: taken,
 			spawn: func(spec process.Spec) (child, int, error) {
-				if err := b.Secure(); err != nil {
+				if err := b.CheckFolder(); err != nil {
 					return nil, 0, err
 				}
 				p, err := parent.Start(spec)

@@ -138,5 +138,5 @@ func lasting(dir, path string) bool {
 			return false
 		}
 	}
-	return !build.EditorFile(filepath.Base(path))
+	return !build.IsEditorFile(filepath.Base(path))
 }

@@ -5,10 +5,10 @@ import (
 	"slices"
 )
 
-// PutBack remembers, for later servers too, that a binary of the page in dir kept
+// RecordRollback remembers, for later servers too, that a binary of the page in dir kept
 // ending and another took its place. Until what it is made of changes, or it is
 // built by force, its builds say so.
-func (b *Builder) PutBack(dir, bad, good string) error {
+func (b *Builder) RecordRollback(dir, bad, good string) error {
 	bad, good = filepath.Base(bad), filepath.Base(good)
 	b.mu.Lock()
 	p := b.pages[dir]
@@ -19,7 +19,7 @@ func (b *Builder) PutBack(dir, bad, good string) error {
 	entries := slices.Clone(p.entries)
 	for i := range entries {
 		if entries[i].Binary == bad {
-			entries[i].PutBack = good
+			entries[i].RolledBackTo = good
 		}
 	}
 	p.entries = entries

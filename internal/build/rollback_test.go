@@ -15,12 +15,12 @@ func TestABinaryThatWasPutBackIsKnownForIt(t *testing.T) {
 	want := func(b *Builder, force bool, putBack, when string) {
 		t.Helper()
 		res, err := b.Build(t.Context(), p.page, force)
-		if err != nil || res.Binary != bad || res.PutBack != putBack {
+		if err != nil || res.Binary != bad || res.RolledBackTo != putBack {
 			t.Errorf("%s: Build is %+v, %v", when, res, err)
 		}
 	}
 	want(p.Builder, false, "", "before")
-	if err := p.PutBack(p.page, bad, good); err != nil {
+	if err := p.RecordRollback(p.page, bad, good); err != nil {
 		t.Fatal(err)
 	}
 	p.write("pages/a/main.go", crashing)
@@ -30,16 +30,16 @@ func TestABinaryThatWasPutBackIsKnownForIt(t *testing.T) {
 	p.write("pages/a/main.go", crashing+"// the same program\n")
 	want(p.Builder, false, "", "other bytes")
 	p.write("pages/a/main.go", crashing)
-	if res := p.build(); res.PutBack != "" {
+	if res := p.build(); res.RolledBackTo != "" {
 		t.Errorf("the first bytes again, after others: %+v", res)
 	}
-	if err := p.PutBack(p.page, bad, good); err != nil {
+	if err := p.RecordRollback(p.page, bad, good); err != nil {
 		t.Fatal(err)
 	}
 	want(p.Builder, false, good, "put back again")
 	want(p.Builder, true, "", "by force")
 	want(p.Builder, false, "", "after that")
-	if err := p.PutBack(p.page, bad, good); err != nil {
+	if err := p.RecordRollback(p.page, bad, good); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Remove(good); err != nil {
