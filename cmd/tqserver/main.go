@@ -28,10 +28,10 @@ const defaultConfig = "config/server.yaml"
 var show = tui.Run
 
 func main() {
-	if server.Guard() {
+	if server.RunGuardian() {
 		return
 	}
-	if code, is := server.Init(); is {
+	if code, is := server.RunInit(); is {
 		os.Exit(code)
 	}
 	takeTurns()
@@ -91,7 +91,7 @@ func run() int {
 		return fatal(err)
 	}
 	log.SetFlags(0)
-	log.SetOutput(srv.Libraries())
+	log.SetOutput(srv.LibraryLog())
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go obey(ctx, signals, cancel, srv, screen)

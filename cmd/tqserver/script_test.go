@@ -32,7 +32,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if server.Guard() {
+	if server.RunGuardian() {
 		return
 	}
 	os.Setenv("GORACE", "atexit_sleep_ms=0")

@@ -23,8 +23,8 @@ func childOfFirst() {
 		if err != nil {
 			panic(err)
 		}
-		if <-proc.Done(); proc.Exit().How != "exit status 3" {
-			fmt.Println("a worker ended with", proc.Exit().How)
+		if <-proc.Done(); proc.Exit().Status != "exit status 3" {
+			fmt.Println("a worker ended with", proc.Exit().Status)
 		}
 		var exit *exec.ExitError
 		if err := exec.Command("sh", "-c", "(true &); exit 7").Run(); !errors.As(err, &exit) || exit.ExitCode() != 7 {

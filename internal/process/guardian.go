@@ -17,10 +17,10 @@ import (
 // name, so that pkill with that name leaves the guardian to do its work.
 const guardianName = "tq-guardian"
 
-// Guard reports whether this process was started as a guardian. If so it has
+// RunGuardian reports whether this process was started as a guardian. If so it has
 // done its work, which is to outlive the server by a moment, and has nothing
 // more to do. Call it first in main.
-func Guard() bool {
+func RunGuardian() bool {
 	if os.Args[0] != guardianName {
 		return false
 	}

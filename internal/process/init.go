@@ -24,11 +24,11 @@ const lastWait = time.Second
 // the terminal send to this process for its own.
 var notPassed = []os.Signal{syscall.SIGCHLD, syscall.SIGURG, syscall.SIGPIPE, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGWINCH}
 
-// Init reports whether this is the first process of its system or container. If
+// RunInit reports whether this is the first process of its system or container. If
 // so it has run the program again as its child, passed signals on to it, reaped
 // orphans until it ended, and code is what to exit with. Call it before anything
 // is started.
-func Init() (code int, is bool) {
+func RunInit() (code int, is bool) {
 	if os.Getpid() != 1 {
 		return 0, false
 	}

@@ -28,10 +28,10 @@ type Spec struct {
 	// until it returns, and while it runs the stream is not read.
 	Output func(pid int, stderr bool, lines []byte)
 
-	// Unended gets what there is of a line that has not ended, without a
+	// Partial gets what there is of a line that has not ended, without a
 	// newline, when the process has printed nothing for a while. When it ends,
 	// Output gets the whole line. It may be nil.
-	Unended func(pid int, stderr bool, line []byte)
+	Partial func(pid int, stderr bool, line []byte)
 }
 
 // Process is a child, the leader of its own process group.
@@ -49,7 +49,7 @@ type Process struct {
 
 // Exit is how a process ended.
 type Exit struct {
-	How       string // such as "exit status 1"
+	Status    string // such as "exit status 1"
 	PortTaken bool   // it said that its port belongs to another program
 }
 
@@ -95,8 +95,8 @@ func (p *Parent) Start(spec Spec) (*Process, error) {
 	for i, p := range pipes {
 		readers.Go(func() {
 			p.readLines(func(b []byte) { spec.Output(child.Pid, i == 1, b) }, func(b []byte) {
-				if spec.Unended != nil {
-					spec.Unended(child.Pid, i == 1, b)
+				if spec.Partial != nil {
+					spec.Partial(child.Pid, i == 1, b)
 				}
 			})
 		})
@@ -113,7 +113,7 @@ func (p *Parent) Start(spec Spec) (*Process, error) {
 			state, _ = child.Wait()
 		}
 		if state != nil {
-			proc.exit.How = state.String()
+			proc.exit.Status = state.String()
 		}
 		end := time.Now().Add(linger)
 		for _, p := range pipes {
@@ -144,9 +144,9 @@ func (p *Parent) startFresh(path string, args []string, attr *os.ProcAttr) (chil
 // that does not know how never closes it.
 func (p *Process) Ready() <-chan struct{} { return p.ready }
 
-// OnSocket reports whether it said that it listens on TQ_SOCKET as well. That
+// ListensOnSocket reports whether it said that it listens on TQ_SOCKET as well. That
 // is known once Ready is closed.
-func (p *Process) OnSocket() bool { return p.onSocket }
+func (p *Process) ListensOnSocket() bool { return p.onSocket }
 
 // Done is closed when the process has ended, was reaped, and all it printed
 // was handed on.

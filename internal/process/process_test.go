@@ -24,10 +24,10 @@ import (
 
 // The test binary plays the children: TQ_TEST_ROLE says which.
 func TestMain(m *testing.M) {
-	if Guard() {
+	if RunGuardian() {
 		return
 	}
-	if code, is := Init(); is {
+	if code, is := RunInit(); is {
 		os.Exit(code)
 	}
 	if role, ok := roles[os.Getenv("TQ_TEST_ROLE")]; ok {
@@ -231,8 +231,8 @@ func TestOutputComesInWholeLinesOfBothStreams(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if proc.Exit().How != "exit status 0" {
-		t.Errorf("it ended by %q", proc.Exit().How)
+	if proc.Exit().Status != "exit status 0" {
+		t.Errorf("it ended by %q", proc.Exit().Status)
 	}
 }
 
@@ -299,8 +299,8 @@ func TestStopKillsWhoDoesNotListen(t *testing.T) {
 	if took := time.Since(began); took < 50*time.Millisecond {
 		t.Errorf("it took %v", took)
 	}
-	if proc.Exit().How != "signal: killed" {
-		t.Errorf("it ended by %q", proc.Exit().How)
+	if proc.Exit().Status != "signal: killed" {
+		t.Errorf("it ended by %q", proc.Exit().Status)
 	}
 }
 
@@ -308,8 +308,8 @@ func TestStopEndsWhoListensBeforeTheGraceIsOver(t *testing.T) {
 	proc, _ := start(t, newParent(t), "ready")
 	await(t, "readiness", proc.Ready())
 	proc.Stop(t.Context(), time.Hour)
-	if proc.Exit().How != "signal: terminated" {
-		t.Errorf("it ended by %q", proc.Exit().How)
+	if proc.Exit().Status != "signal: terminated" {
+		t.Errorf("it ended by %q", proc.Exit().Status)
 	}
 }
 

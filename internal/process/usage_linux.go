@@ -15,10 +15,10 @@ import (
 // (HZ in include/uapi/asm-generic/param.h), whatever the kernel's own HZ is.
 const tick = time.Second / 100
 
-// Sample returns what a process takes at this moment, without its children. It
+// ReadUsage returns what a process takes at this moment, without its children. It
 // reads two files of /proc. The error is that of a missing file if there is no
 // such process.
-func Sample(pid int) (Usage, error) {
+func ReadUsage(pid int) (Usage, error) {
 	var room [2][1024]byte // a line of 52 numbers and a name of at most 64 bytes
 	proc := "/proc/" + strconv.Itoa(pid)
 	statm, err := read(proc+"/statm", room[0][:])

@@ -35,7 +35,7 @@ func TestUsageIsReadAsTheKernelWritesIt(t *testing.T) {
 
 func TestASampleIsOfTheProcess(t *testing.T) {
 	debug.FreeOSMemory() // what others have left would be given back meanwhile
-	before, err := Sample(os.Getpid())
+	before, err := ReadUsage(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func TestASampleIsOfTheProcess(t *testing.T) {
 	for i := 0; i < len(ballast); i += 4096 {
 		ballast[i]++
 	}
-	after, err := Sample(os.Getpid())
+	after, err := ReadUsage(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func ownCPU(t *testing.T) time.Duration {
 }
 
 func TestWhatIsNoProcessHasNoSample(t *testing.T) {
-	if _, err := Sample(1 << 30); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := ReadUsage(1 << 30); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -83,7 +83,7 @@ func TestWhatIsNoProcessHasNoSample(t *testing.T) {
 func BenchmarkSample(b *testing.B) {
 	pid := os.Getpid()
 	for b.Loop() {
-		if _, err := Sample(pid); err != nil {
+		if _, err := ReadUsage(pid); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -4,5 +4,5 @@ package process
 
 import "errors"
 
-// Sample is not known here; its error is [errors.ErrUnsupported].
-func Sample(pid int) (Usage, error) { return Usage{}, errors.ErrUnsupported }
+// ReadUsage is not known here; its error is [errors.ErrUnsupported].
+func ReadUsage(pid int) (Usage, error) { return Usage{}, errors.ErrUnsupported }

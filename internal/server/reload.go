@@ -98,7 +98,7 @@ func (r *reloader) look(ctx context.Context) {
 	file := r.server.cfg.Load().File
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrPermission) {
-		r.server.watcher.Await([]string{file})
+		r.server.watcher.AwaitReadable([]string{file})
 	}
 	if err == nil && !bytes.Equal(text, r.text) {
 		r.server.tell(slog.LevelInfo, "Config file changed: "+r.server.opts.ConfigFile)

@@ -55,14 +55,14 @@ type Server struct {
 	stopped    chan struct{}                 // closed when stop is set
 }
 
-// Guard reports whether this process was started to guard the workers of
+// RunGuardian reports whether this process was started to guard the workers of
 // another, and has done so. Call it first in main.
-func Guard() bool { return supervisor.Guard() }
+func RunGuardian() bool { return supervisor.RunGuardian() }
 
-// Init reports whether this is the first process of a container, and has run the
+// RunInit reports whether this is the first process of a container, and has run the
 // program as its child; code is what to exit with. Call it before anything is
 // started.
-func Init() (code int, is bool) { return supervisor.Init() }
+func RunInit() (code int, is bool) { return supervisor.RunInit() }
 
 // New prepares a server. It takes the project and the port: that it has both
 // is sure when New returns. Call Run, which gives them back.
@@ -95,7 +95,7 @@ func New(cfg *config.Config, opts Options) (*Server, error) {
 	})
 	s.supervisor, err = supervisor.New(supervisor.Options{
 		Config: cfg, Store: s.store, Proxy: s.proxy, Development: dev,
-		OpenLog: s.openLog, Watch: func(page string, paths []string) { s.watcher.Set(page, nil, paths) }, Await: s.watcher.Await, Pages: s.files.SetPages,
+		OpenLog: s.openLog, Watch: func(page string, paths []string) { s.watcher.Set(page, nil, paths) }, AwaitReadable: s.watcher.AwaitReadable, SetPages: s.files.SetPages,
 	})
 	if err != nil {
 		s.front.Close()
@@ -118,10 +118,10 @@ func (s *Server) KeepTerminal(f *os.File) (release func(), err error) {
 	return s.supervisor.KeepTerminal(f)
 }
 
-// Libraries takes lines that libraries log, and makes events of them. It is for
+// LibraryLog takes lines that libraries log, and makes events of them. It is for
 // the standard logger, whose lines would go across the screen, or break a
 // silence that was asked for.
-func (s *Server) Libraries() io.Writer { return eventWriter{s.store} }
+func (s *Server) LibraryLog() io.Writer { return eventWriter{s.store} }
 
 // Run serves until the context ends or a front end asks for the end, and
 // returns nil when everything ended in order.
@@ -159,7 +159,7 @@ func (s *Server) Run(ctx context.Context) error {
 		defer close(supervised)
 		s.supervisor.Run(ctx)
 	})
-	<-s.supervisor.Begun() // or the first requests would find no page
+	<-s.supervisor.Routed() // or the first requests would find no page
 
 	failed := make(chan error, 1)
 	running.Go(func() { failed <- s.front.run(life) }) // ends with front

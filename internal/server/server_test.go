@@ -27,7 +27,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if Guard() {
+	if RunGuardian() {
 		return
 	}
 	goleak.VerifyTestMain(m)

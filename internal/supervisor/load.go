@@ -34,7 +34,7 @@ type sampler struct {
 }
 
 func newSampler(store *state.Store) *sampler {
-	s := &sampler{store: store, usage: process.Sample, gauges: make(map[string]*gauge)}
+	s := &sampler{store: store, usage: process.ReadUsage, gauges: make(map[string]*gauge)}
 	s.routes.Store(new(map[string]*proxy.Route))
 	return s
 }

@@ -26,7 +26,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if Guard() {
+	if RunGuardian() {
 		return
 	}
 	goleak.VerifyTestMain(m)
@@ -95,7 +95,7 @@ type actor struct {
 
 func (a *actor) Ready() <-chan struct{} { return a.ready }
 func (a *actor) Done() <-chan struct{}  { return a.done }
-func (a *actor) OnSocket() bool         { return false }
+func (a *actor) ListensOnSocket() bool  { return false }
 func (a *actor) Exit() process.Exit     { return a.exit }
 
 func (a *actor) Stop(ctx context.Context, grace time.Duration) {
@@ -115,7 +115,7 @@ func (a *actor) Stop(ctx context.Context, grace time.Duration) {
 
 func (a *actor) end(how string) {
 	a.once.Do(func() {
-		a.exit.How = how
+		a.exit.Status = how
 		a.cancel()
 		close(a.done)
 	})

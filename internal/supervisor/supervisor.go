@@ -41,9 +41,9 @@ type Options struct {
 	// what was before.
 	Watch func(page string, paths []string)
 	// Await gets files that could not be read, whose mode may change.
-	Await func(files []string)
+	AwaitReadable func(files []string)
 	// Pages gets the folders of all pages, by route.
-	Pages func(dirs map[string]string)
+	SetPages func(dirs map[string]string)
 }
 
 // Log is a file that lines go to.
@@ -129,14 +129,14 @@ type builder interface {
 
 func (h *house) development() bool { return h.dev.Load() }
 
-// Guard reports whether this process was started to guard the workers of
+// RunGuardian reports whether this process was started to guard the workers of
 // another, and has done so. Call it first in main.
-func Guard() bool { return process.Guard() }
+func RunGuardian() bool { return process.RunGuardian() }
 
-// Init reports whether this is the first process of a container, and has run the
+// RunInit reports whether this is the first process of a container, and has run the
 // program as its child; code is what to exit with. Call it before anything is
 // started.
-func Init() (code int, is bool) { return process.Init() }
+func RunInit() (code int, is bool) { return process.RunInit() }
 
 // New returns a Supervisor. It starts the guardian of the workers; call Run,
 // which ends it.
@@ -148,7 +148,7 @@ func New(opts Options) (*Supervisor, error) {
 	}
 	b, instead, err := newBuilder(build.Options{
 		TempDir: cfg.Workers.TempDir, Root: cfg.Root, LDFlags: cfg.Build.LDFlags, Env: cfg.Build.Env,
-		Guard: parent.Guard, Watch: opts.Watch, AwaitReadable: opts.Await,
+		Guard: parent.Guard, Watch: opts.Watch, AwaitReadable: opts.AwaitReadable,
 		Notify: func(text string) { opts.Store.Publish(state.Event{Level: slog.LevelWarn, Message: text}) },
 	}, cfg.Workers.TempDir == config.Default(cfg.Root).Workers.TempDir)
 	if err != nil {
@@ -159,7 +159,7 @@ func New(opts Options) (*Supervisor, error) {
 		house: &house{
 			root: cfg.Root, store: opts.Store, builder: b, openLog: opts.OpenLog,
 			ports: newPorts(cfg.Workers.PortRangeStart, cfg.Workers.PortRangeEnd),
-			hurry: b.Prioritize, probe: newProber().probe, usage: process.Sample, owns: owns, taken: taken,
+			hurry: b.Prioritize, probe: newProber().probe, usage: process.ReadUsage, owns: owns, taken: taken,
 			spawn: func(spec process.Spec) (child, int, error) {
 				if err := b.CheckFolder(); err != nil {
 					return nil, 0, err
@@ -174,7 +174,7 @@ func New(opts Options) (*Supervisor, error) {
 				return p, p.PID, nil
 			},
 		},
-		parent: parent, build: b, proxy: opts.Proxy, told: opts.Pages, await: opts.Await, sampler: newSampler(opts.Store), tempDir: cfg.Workers.TempDir, cfg: cfg, project: identify(cfg.Root),
+		parent: parent, build: b, proxy: opts.Proxy, told: opts.SetPages, await: opts.AwaitReadable, sampler: newSampler(opts.Store), tempDir: cfg.Workers.TempDir, cfg: cfg, project: identify(cfg.Root),
 		inbox: make(chan func()), begun: make(chan struct{}), ended: make(chan struct{}), wake: make(chan struct{}, 1),
 		pages: make(map[string]*running), conflicts: make(map[string][]string), doomed: make(map[string]time.Time),
 		removal: idleTimer(),
@@ -192,8 +192,8 @@ func (s *Supervisor) KeepTerminal(f *os.File) (release func(), err error) {
 	return s.parent.KeepTerminal(f)
 }
 
-// Begun is closed when the pages that are on disk have their routes.
-func (s *Supervisor) Begun() <-chan struct{} { return s.begun }
+// Routed is closed when the pages that are on disk have their routes.
+func (s *Supervisor) Routed() <-chan struct{} { return s.begun }
 
 // Changed tells of paths on disk that have changed, nil for any. It never
 // waits.

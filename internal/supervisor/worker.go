@@ -25,7 +25,7 @@ import (
 // child is a process, as far as an actor knows one.
 type child interface {
 	Ready() <-chan struct{}
-	OnSocket() bool
+	ListensOnSocket() bool
 	Done() <-chan struct{}
 	Exit() process.Exit
 	Stop(ctx context.Context, grace time.Duration)
@@ -237,7 +237,7 @@ func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Sec
 // bring starts a worker and returns it when it may have traffic. With an error,
 // which says why not, it is reaped if it ever ran.
 func (p *page) bring(ctx context.Context, w worker, cfg settings, spec process.Spec) (*worker, error) {
-	spec.Output, spec.Unended = p.out.write, p.out.show
+	spec.Output, spec.Partial = p.out.write, p.out.show
 	c, pid, err := p.spawn(spec)
 	if err != nil {
 		return nil, p.judge(w.binary, err)
@@ -259,7 +259,7 @@ func (p *page) bring(ctx context.Context, w worker, cfg settings, spec process.S
 		select {
 		case <-time.After(wait):
 		case <-c.Done():
-			return &w, fmt.Errorf("it exited during startup_delay_ms: %s", c.Exit().How)
+			return &w, fmt.Errorf("it exited during startup_delay_ms: %s", c.Exit().Status)
 		case <-ctx.Done():
 			c.Stop(p.life, cfg.worker.ShutdownGracePeriod)
 			return &w, errAbandoned
@@ -292,7 +292,7 @@ func (p *page) await(ctx context.Context, w *worker, timeout time.Duration) erro
 	for {
 		select {
 		case <-w.Ready():
-			w.onSocket = w.OnSocket()
+			w.onSocket = w.ListensOnSocket()
 			return nil
 		case <-next.C:
 			ask()
@@ -310,7 +310,7 @@ func (p *page) await(ctx context.Context, w *worker, timeout time.Duration) erro
 			if w.Exit().PortTaken || p.taken(w.port) {
 				return errPortTaken
 			}
-			return fmt.Errorf("it exited before it was ready: %s", w.Exit().How)
+			return fmt.Errorf("it exited before it was ready: %s", w.Exit().Status)
 		case <-late.C:
 			return fmt.Errorf("it was not ready within workers.start_timeout_seconds (%v): it must listen on TQ_PORT and return 200 for /health (last: %v)", timeout, last)
 		case <-ctx.Done():
@@ -399,7 +399,7 @@ func (p *page) crashed() {
 	p.restarts++
 	printed := p.out.printed(w.pid)
 	p.words = words{version: w.version, text: lastWords(printed)}
-	p.ended = state.Exit{PID: w.pid, Cause: p.cause(w.Exit().How, printed)}
+	p.ended = state.Exit{PID: w.pid, Cause: p.cause(w.Exit().Status, printed)}
 	p.inspect(w.version)
 	attrs := []slog.Attr{slog.Int("build", w.build), slog.Int("pid", w.pid), slog.Int("port", w.port), slog.String("err", p.ended.Cause)}
 	if c := p.coming(); c != nil {

@@ -112,9 +112,9 @@ func (w *Watcher) Set(who string, trees, paths []string) {
 	}
 }
 
-// Await has files reported when they can be read, which they could not: of all
+// AwaitReadable has files reported when they can be read, which they could not: of all
 // others a change of their mode means nothing. They are below what is watched.
-func (w *Watcher) Await(files []string) {
+func (w *Watcher) AwaitReadable(files []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, file := range files {

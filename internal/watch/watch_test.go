@@ -271,7 +271,7 @@ func TestAChangeOfModeIsReportedOfWhatCouldNotBeRead(t *testing.T) {
 	chmod(file, 0)
 	chmod(filepath.Dir(deep), 0o600)
 	w, s := watchTree(t, root, nil)
-	w.Await([]string{file, deep})
+	w.AwaitReadable([]string{file, deep})
 	chmod(other, 0)
 	chmod(other, 0o644)
 	chmod(file, 0o644)
