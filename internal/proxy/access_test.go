@@ -21,7 +21,7 @@ import (
 func recorded(f *front) chan accesslog.Record {
 	records := make(chan accesslog.Record, 100)
 	f.route.Name = "/page"
-	f.proxy.Record(func(r accesslog.Record) { records <- r })
+	f.proxy.SetRecord(func(r accesslog.Record) { records <- r })
 	return records
 }
 

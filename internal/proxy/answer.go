@@ -18,8 +18,8 @@ func (x *exchange) refuse(refusal Refusal) {
 	h := x.w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	if !refusal.Until.IsZero() {
-		h.Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(time.Until(refusal.Until).Seconds())))))
+	if !refusal.RetryAt.IsZero() {
+		h.Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(time.Until(refusal.RetryAt).Seconds())))))
 	}
 	form := preferred(strings.Join(x.request.Header.Values("Accept"), ","))
 	body, explained := "", false

@@ -69,7 +69,7 @@ func FuzzRequestID(f *testing.F) {
 func TestARefusalHasAHeaderABodyAndAName(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
-	f.route.Refuse(Refusal{Status: 503, Title: "This page <is> out of order", Detail: "Try \"later\" & again.", Until: time.Now().Add(time.Minute)})
+	f.route.Refuse(Refusal{Status: 503, Title: "This page <is> out of order", Detail: "Try \"later\" & again.", RetryAt: time.Now().Add(time.Minute)})
 	for accept, want := range map[string][]string{
 		"text/html":        {"text/html; charset=utf-8", "<h1>This page &lt;is&gt; out of order</h1>", "Request my-id"},
 		"application/json": {"application/problem+json", `"status":503`, `"request_id":"my-id"`},

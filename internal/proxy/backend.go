@@ -34,7 +34,7 @@ type Backend struct {
 
 	mu      sync.Mutex // guards streams and ended
 	streams map[*exchange]bool
-	ended   Ending // or 0
+	ended   EndReason // or 0
 }
 
 // BackendOptions are the zero value's: no limit, connections kept for 90 s.
@@ -153,7 +153,7 @@ func (b *Backend) Drain(ctx context.Context) error {
 // EndStreams ends event streams and upgraded connections, present and later
 // ones, as their protocols want it: WebSockets with a close frame that says
 // why.
-func (b *Backend) EndStreams(why Ending) {
+func (b *Backend) EndStreams(why EndReason) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ended = why
@@ -177,17 +177,17 @@ func (b *Backend) removeStream(x *exchange) {
 	delete(b.streams, x)
 }
 
-// Ending says why a stream is ended by us. It is the status of the WebSocket
+// EndReason says why a stream is ended by us. It is the status of the WebSocket
 // close frame (RFC 6455 section 7.4.1).
-type Ending uint16
+type EndReason uint16
 
-// The endings.
+// The reasons.
 const (
-	GoingAway      Ending = 1001 // the server or the page ends
-	ServiceRestart Ending = 1012 // a newer worker takes over
+	GoingAway      EndReason = 1001 // the server or the page ends
+	ServiceRestart EndReason = 1012 // a newer worker takes over
 )
 
-func (e Ending) Error() string {
+func (e EndReason) Error() string {
 	if e == GoingAway {
 		return "the server is shutting down"
 	}

@@ -26,7 +26,7 @@ func TestWhatCameOfACutAnswerReachesTheClient(t *testing.T) {
 			for _, dressed := range []bool{false, true} {
 				f := newFront(t, generous)
 				if dressed {
-					f.proxy.Develop(&Development{Dress: func(w http.ResponseWriter, _ *http.Request, _ string) (http.ResponseWriter, func(bool)) {
+					f.proxy.SetDevelopment(&Development{Dress: func(w http.ResponseWriter, _ *http.Request, _ string) (http.ResponseWriter, func(bool)) {
 						return unflushed{w}, func(bool) {}
 					}})
 				}

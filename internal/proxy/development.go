@@ -41,8 +41,8 @@ type Refused struct {
 	Worker    int // PID of the one that had the request; 0 if none had
 }
 
-// Develop switches development on or, with nil, off, from the next request on.
-func (p *Proxy) Develop(d *Development) { p.develop.Store(d) }
+// SetDevelopment switches development on or, with nil, off, from the next request on.
+func (p *Proxy) SetDevelopment(d *Development) { p.develop.Store(d) }
 
 func (d *Development) reserves(path string) bool {
 	return d != nil && d.Reserved != nil && strings.HasPrefix(path, d.ReservedPath)
@@ -103,7 +103,7 @@ func (x *exchange) awaitNewer() {
 	began := time.Now()
 	patience := time.NewTimer(x.develop.HoldNavigations)
 	defer patience.Stop()
-	for s := x.route.current(); s.newest == OnItsWay; s = x.route.current() {
+	for s := x.route.current(); s.newest == NewerPending; s = x.route.current() {
 		select {
 		case <-s.left:
 		case <-patience.C:
@@ -120,7 +120,7 @@ func (x *exchange) awaitNewer() {
 // (W3C Server Timing section 3).
 func (x *exchange) tellOrigin(h http.Header) {
 	build := x.backend.build
-	if x.route.current().newest == Broken {
+	if x.route.current().newest == NewerBroken {
 		build += "; stale"
 	}
 	h.Set("X-Tq-Build", build)

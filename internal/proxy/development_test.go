@@ -45,9 +45,9 @@ var navigates = []string{"Sec-Fetch-Mode", "navigate"}
 func TestANavigationWaitsForTheVersionThatIsOnItsWay(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
-	f.proxy.Develop(&Development{HoldNavigations: 2 * patience})
+	f.proxy.SetDevelopment(&Development{HoldNavigations: 2 * patience})
 	f.route.Serve(version(t, "1"))
-	f.route.Newest(OnItsWay)
+	f.route.SetNewer(NewerPending)
 	shown := make(chan string, 2)
 	for range 2 {
 		go func() { // ends with the answer
@@ -74,16 +74,16 @@ func TestANavigationWaitsForTheVersionThatIsOnItsWay(t *testing.T) {
 func TestANavigationIsNotHeldForWhatDoesNotCome(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
-	f.proxy.Develop(&Development{HoldNavigations: 2 * patience})
+	f.proxy.SetDevelopment(&Development{HoldNavigations: 2 * patience})
 	f.route.Serve(version(t, "1"))
 	inTime(t, func() error { // it may come too late to be held
-		f.route.Newest(OnItsWay)
+		f.route.SetNewer(NewerPending)
 		shown := make(chan *http.Response, 1)
 		go func() { // ends with the answer
 			resp, _ := askWith(t, f, "/", navigates...)
 			shown <- resp
 		}()
-		time.AfterFunc(30*time.Millisecond, func() { f.route.Newest(Broken) })
+		time.AfterFunc(30*time.Millisecond, func() { f.route.SetNewer(NewerBroken) })
 		resp := within(t, patience, "the old version is shown", shown)
 		if got := resp.Header.Get("X-Tq-Build"); got != "1; stale" {
 			t.Errorf("X-TQ-Build: %s", got)
@@ -94,8 +94,8 @@ func TestANavigationIsNotHeldForWhatDoesNotCome(t *testing.T) {
 		return nil
 	})
 
-	f.proxy.Develop(&Development{HoldNavigations: 30 * time.Millisecond})
-	f.route.Newest(OnItsWay)
+	f.proxy.SetDevelopment(&Development{HoldNavigations: 30 * time.Millisecond})
+	f.route.SetNewer(NewerPending)
 	if resp, body := askWith(t, f, "/", navigates...); body != "build 1" || resp.Header.Get("X-Tq-Build") != "1" {
 		t.Errorf("after a while %q is shown, of build %s", body, resp.Header.Get("X-Tq-Build"))
 	}
@@ -105,7 +105,7 @@ func TestOutsideDevelopmentNothingIsAdded(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
 	f.route.Serve(version(t, "1"))
-	f.route.Newest(OnItsWay)
+	f.route.SetNewer(NewerPending)
 	resp, body := askWith(t, f, "/_tqserver/events", navigates...)
 	if body != "build 1" || resp.Header["X-Tq-Build"] != nil || resp.Header["Server-Timing"] != nil {
 		t.Errorf("%q with %v", body, resp.Header)
@@ -115,7 +115,7 @@ func TestOutsideDevelopmentNothingIsAdded(t *testing.T) {
 func TestANavigationIsToldThatAPageNeverServed(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
-	f.proxy.Develop(&Development{Explain: func(_ context.Context, r Refused) (string, bool) {
+	f.proxy.SetDevelopment(&Development{Explain: func(_ context.Context, r Refused) (string, bool) {
 		return r.Form + " says why", r.Status == 503
 	}})
 	began := time.Now()
@@ -150,7 +150,7 @@ func TestAnAnswerIsDressedAndItsEndIsTold(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
 	ended := make(chan bool, 1)
-	f.proxy.Develop(&Development{
+	f.proxy.SetDevelopment(&Development{
 		Reserved: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "reserved "+r.URL.Path) }), ReservedPath: "/_tqserver/",
 		Dress: func(w http.ResponseWriter, r *http.Request, route string) (http.ResponseWriter, func(bool)) {
 			w.Header().Set("Dressed", "yes")
@@ -186,7 +186,7 @@ func TestAnAnswerIsDressedAndItsEndIsTold(t *testing.T) {
 func TestWhatATabWillShowIsKnown(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
-	f.proxy.Develop(&Development{
+	f.proxy.SetDevelopment(&Development{
 		Dress: func(w http.ResponseWriter, r *http.Request, route string) (http.ResponseWriter, func(bool)) {
 			w.Header().Set("Dressed", "yes")
 			return w, func(bool) {}
@@ -228,7 +228,7 @@ func TestCachesTellDocumentsFromWhatIsFetched(t *testing.T) {
 		w.Header().Set("Vary", "Cookie")
 		io.WriteString(w, "x")
 	}))
-	f.proxy.Files(func(r *http.Request) (http.Handler, bool) {
+	f.proxy.SetFiles(func(r *http.Request) (http.Handler, bool) {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", r.FormValue("type"))
 			w.Header().Set("Vary", "Cookie")
@@ -249,7 +249,7 @@ func TestCachesTellDocumentsFromWhatIsFetched(t *testing.T) {
 		{dress, "application/json", "Cookie", nil},
 		{nil, "text/html;charset=utf-8", "Cookie", navigates},
 	} {
-		f.proxy.Develop(c.develop)
+		f.proxy.SetDevelopment(c.develop)
 		for _, path := range []string{"/", "/file"} {
 			resp, _ := askWith(t, f, path+"?type="+url.QueryEscape(c.kind), c.header...)
 			if got := strings.Join(resp.Header["Vary"], ", "); got != c.want {

@@ -159,11 +159,11 @@ func (x *exchange) join() *Refusal {
 		x.place = x.route.queue.join(x.settings.MaxHeld)
 	}
 	select {
-	case x.route.Asked <- struct{}{}:
+	case x.route.Demand <- struct{}{}:
 	default:
 	}
 	if x.place == nil {
-		return &Refusal{Status: http.StatusServiceUnavailable, Title: "Too many requests are waiting for this page", Until: time.Now().Add(time.Second)}
+		return &Refusal{Status: http.StatusServiceUnavailable, Title: "Too many requests are waiting for this page", RetryAt: time.Now().Add(time.Second)}
 	}
 	return nil
 }
@@ -204,7 +204,7 @@ func (x *exchange) wait(until <-chan struct{}, pause time.Duration) *Refusal {
 }
 
 func notReady() *Refusal {
-	return &Refusal{Status: http.StatusServiceUnavailable, Title: "This page is not ready", Detail: "It is being built or started. Try again in a moment.", Until: time.Now().Add(time.Second)}
+	return &Refusal{Status: http.StatusServiceUnavailable, Title: "This page is not ready", Detail: "It is being built or started. Try again in a moment.", RetryAt: time.Now().Add(time.Second)}
 }
 
 // release gives the backend back.
@@ -329,7 +329,7 @@ func (x *exchange) workerReadsLocked() bool {
 }
 
 // endStream ends an event stream or an upgraded connection well.
-func (x *exchange) endStream(why Ending) {
+func (x *exchange) endStream(why EndReason) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.over {
@@ -359,7 +359,7 @@ func (x *exchange) why() error {
 
 // ended reports whether it was we who ended the exchange's stream.
 func (x *exchange) ended() bool {
-	var why Ending
+	var why EndReason
 	return errors.As(x.why(), &why)
 }
 

@@ -8,10 +8,10 @@ import (
 
 var notForFiles = Refusal{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "This is a file. Use GET or HEAD."}
 
-// Files changes how files are found that are served whatever the page does,
+// SetFiles changes how files are found that are served whatever the page does,
 // from the next request on. A handler that find returns is called, once. Found
 // without a handler is a file that the request's method does not apply to.
-func (p *Proxy) Files(find func(*http.Request) (h http.Handler, found bool)) { p.files.Store(&find) }
+func (p *Proxy) SetFiles(find func(*http.Request) (h http.Handler, found bool)) { p.files.Store(&find) }
 
 // serveFile answers by a file if there is one.
 func (p *Proxy) serveFile(x *exchange) bool {

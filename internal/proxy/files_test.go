@@ -19,7 +19,7 @@ import (
 func withFile(t *testing.T, s Settings, file http.HandlerFunc) *front {
 	t.Helper()
 	f := newFront(t, s)
-	f.proxy.Files(func(r *http.Request) (http.Handler, bool) {
+	f.proxy.SetFiles(func(r *http.Request) (http.Handler, bool) {
 		switch {
 		case r.URL.Path != "/file" && r.URL.Path != "/nobody":
 			return nil, false

@@ -208,7 +208,7 @@ func TestARefusalIsWaitedOutIfItEndsSoon(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			p, r := New(generous), new(Route)
 			p.Match(func(string) (*Route, bool) { return r, true })
-			r.Refuse(Refusal{Status: 503, Title: "Crashed", Until: time.Now().Add(tt.until)})
+			r.Refuse(Refusal{Status: 503, Title: "Crashed", RetryAt: time.Now().Add(tt.until)})
 			time.AfterFunc(time.Second, func() { r.Refuse(Refusal{Status: 410, Title: "Next"}) })
 			w, took := answerAt(p)
 			if w.Code != tt.status || took != tt.took || w.Header().Get("Retry-After") != tt.retry {

@@ -46,8 +46,8 @@ func New(s Settings) *Proxy {
 	p := new(Proxy)
 	p.Configure(s)
 	p.Match(func(string) (*Route, bool) { return nil, false })
-	p.Files(func(*http.Request) (http.Handler, bool) { return nil, false })
-	p.Record(func(accesslog.Record) {})
+	p.SetFiles(func(*http.Request) (http.Handler, bool) { return nil, false })
+	p.SetRecord(func(accesslog.Record) {})
 	return p
 }
 
@@ -57,9 +57,9 @@ func (p *Proxy) Configure(s Settings) { p.settings.Store(&s) }
 // Match changes how the route of a path is found, from the next request on.
 func (p *Proxy) Match(match func(path string) (*Route, bool)) { p.match.Store(&match) }
 
-// Record changes who is told of every exchange when it has ended, from the next
+// SetRecord changes who is told of every exchange when it has ended, from the next
 // one that ends on. It is called by the goroutine of the request.
-func (p *Proxy) Record(record func(accesslog.Record)) { p.record.Store(&record) }
+func (p *Proxy) SetRecord(record func(accesslog.Record)) { p.record.Store(&record) }
 
 // ServeHTTP answers a request by the page whose route it falls under.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -12,17 +12,17 @@ const soon = 2 * time.Second
 
 // Refusal is an answer that the server itself gives in a page's place.
 type Refusal struct {
-	Status int
-	Title  string    // for people, short
-	Detail string    // what it means and what to do; may be empty
-	Until  time.Time // when to try again; requests wait if that is less than 2 s away
+	Status  int
+	Title   string    // for people, short
+	Detail  string    // what it means and what to do; may be empty
+	RetryAt time.Time // when to try again; requests wait if that is less than 2 s away
 }
 
 // Route is where the requests of one page go. The zero Route holds them. It is
 // steered by one goroutine and asked by many.
 type Route struct {
-	Name  string          // for the access log; not to be changed
-	Asked chan<- struct{} // gets a value, if there is room, when a request has begun to wait; not to be changed
+	Name   string          // for the access log; not to be changed
+	Demand chan<- struct{} // gets a value, if there is room, when a request has begun to wait; not to be changed
 
 	stance  atomic.Pointer[stance]
 	served  atomic.Bool // somebody did
@@ -35,7 +35,7 @@ type stance struct {
 	backends []*Backend
 	retired  []*Backend // that served and have not ended yet
 	refusal  *Refusal
-	newest   Newest
+	newest   Newer
 	left     chan struct{} // closed when another stance is taken
 }
 
@@ -51,19 +51,19 @@ func (r *Route) Serve(backends ...*Backend) (retired []*Backend) {
 	return retired
 }
 
-// Newest is what is known of a version newer than the one that serves.
-type Newest int
+// Newer says what is known of a version newer than the one that serves.
+type Newer int
 
 // What can be known. A route that begins to serve serves the newest version.
 const (
-	Serves   Newest = iota // there is none
-	OnItsWay               // it is being built or started
-	Broken                 // it cannot serve
+	NoNewer      Newer = iota // there is none
+	NewerPending              // it is being built or started
+	NewerBroken               // it cannot serve
 )
 
-// Newest notes what is known, as long as the backends stay the same. Without
+// SetNewer says what is known, as long as the backends stay the same. Without
 // backends it means nothing.
-func (r *Route) Newest(n Newest) {
+func (r *Route) SetNewer(n Newer) {
 	if s := r.current(); len(s.backends) > 0 && s.newest != n {
 		r.take(&stance{backends: s.backends, newest: n})
 	}
@@ -116,7 +116,7 @@ func (r *Route) claim() (*Backend, *Refusal, *stance) {
 			return b, nil, nil
 		}
 	}
-	if s.refusal != nil && (s.refusal.Until.IsZero() || time.Until(s.refusal.Until) > soon) {
+	if s.refusal != nil && (s.refusal.RetryAt.IsZero() || time.Until(s.refusal.RetryAt) > soon) {
 		return nil, s.refusal, nil
 	}
 	return nil, nil, s

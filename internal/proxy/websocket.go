@@ -26,7 +26,7 @@ type upgradedConn struct {
 }
 
 // end has Read hand on the frame under way and then a close frame.
-func (c *upgradedConn) end(why Ending) {
+func (c *upgradedConn) end(why EndReason) {
 	c.why.Store(uint32(why))
 	c.SetReadDeadline(past)
 }
@@ -35,7 +35,7 @@ func (c *upgradedConn) end(why Ending) {
 // frame comes last. The client's answer to that still goes to the worker.
 func (c *upgradedConn) Read(p []byte) (int, error) {
 	for {
-		why := Ending(c.why.Load())
+		why := EndReason(c.why.Load())
 		switch {
 		case c.closed:
 			return 0, io.EOF

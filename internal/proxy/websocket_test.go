@@ -74,7 +74,7 @@ func TestWebSocketsPass(t *testing.T) {
 
 func TestEndStreamsClosesWebSocketsAsTheProtocolWants(t *testing.T) {
 	t.Parallel()
-	for _, why := range []Ending{ServiceRestart, GoingAway} {
+	for _, why := range []EndReason{ServiceRestart, GoingAway} {
 		quickly(t, "it ends", linger, func() time.Duration {
 			f, ended := newFront(t, generous), make(chan error, 1)
 			b := echo(t, ended)

@@ -77,14 +77,14 @@ func New(cfg *config.Config, opts Options) (*Server, error) {
 	s.store = state.NewStore(state.Server{Version: opts.Version, PID: os.Getpid(), Root: cfg.Root, Started: time.Now(), Development: dev})
 	s.proxy = proxy.New(proxySettings(cfg))
 	s.files = static.New()
-	s.proxy.Files(s.files.Find)
+	s.proxy.SetFiles(s.files.Find)
 	s.access = accesslog.New(accesslog.Options{
 		Settings: accessSettings(cfg), Show: s.store.Append,
 		Warn: func(lost uint64, err error) {
 			s.tell(slog.LevelWarn, "log lines were lost", slog.Uint64("lines", lost), slog.String("err", err.Error()))
 		},
 	})
-	s.proxy.Record(s.access.Record)
+	s.proxy.SetRecord(s.access.Record)
 	s.front, err = listen(cfg.Server, s.proxy, s.store)
 	if err != nil {
 		lock.Close()
@@ -225,10 +225,10 @@ func (s *Server) development(cfg *config.Config) bool {
 // develop switches what browsers get in development on or off.
 func (s *Server) develop(cfg *config.Config) {
 	if !s.development(cfg) {
-		s.proxy.Develop(nil)
+		s.proxy.SetDevelopment(nil)
 		return
 	}
-	s.proxy.Develop(&proxy.Development{
+	s.proxy.SetDevelopment(&proxy.Development{
 		HoldNavigations: cfg.Dev.HoldNavigations,
 		Reserved:        s.live, ReservedPath: live.Reserved,
 		Dress:   s.live.Dress,

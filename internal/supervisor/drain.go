@@ -9,7 +9,7 @@ import (
 )
 
 // retire lets a worker finish what it has and stops it.
-func (p *page) retire(w *worker, why proxy.Ending, keepPort bool) {
+func (p *page) retire(w *worker, why proxy.EndReason, keepPort bool) {
 	ctx, cancel := context.WithCancel(p.life) // ended when the drain is
 	w.hurry = cancel
 	p.draining[w] = true
@@ -69,7 +69,7 @@ func (w *worker) pause(ctx context.Context, d time.Duration, ending <-chan struc
 
 // drain waits until nothing is under way on the worker, as long as it may,
 // and ends streams when it is time. It returns how many requests were left.
-func (w *worker) drain(ctx context.Context, timeout time.Duration, development bool, why proxy.Ending) (left int) {
+func (w *worker) drain(ctx context.Context, timeout time.Duration, development bool, why proxy.EndReason) (left int) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	watched := make(chan struct{})

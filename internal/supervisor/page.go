@@ -152,7 +152,7 @@ func newPage(h *house, route, dir string, cfg settings) *page {
 		draining: make(map[*worker]bool),
 		retry:    idleTimer(), rebuild: idleTimer(), calm: idleTimer(), recheck: idleTimer(), health: idleTimer(), scales: idleTimer(), touching: idleTimer(), idle: idleTimer(),
 	}
-	p.entry = &proxy.Route{Name: route, Asked: p.asked}
+	p.entry = &proxy.Route{Name: route, Demand: p.asked}
 	p.out = newOutput(h, route, cfg.logFile)
 	return p
 }
@@ -622,7 +622,7 @@ func (p *page) quiet() {
 
 // tell publishes the page with a line for the log.
 func (p *page) tell(level slog.Level, message string, attrs ...slog.Attr) {
-	p.entry.Newest(p.newest())
+	p.entry.SetNewer(p.newest())
 	e := state.Event{Level: level, Message: message, Attrs: append([]slog.Attr{slog.String("page", p.route)}, attrs...)}
 	if !p.removed {
 		s := p.state()
@@ -633,7 +633,7 @@ func (p *page) tell(level slog.Level, message string, attrs ...slog.Attr) {
 
 // publish publishes the page.
 func (p *page) publish() {
-	p.entry.Newest(p.newest())
+	p.entry.SetNewer(p.newest())
 	if !p.removed {
 		s := p.state()
 		p.store.Publish(state.Event{Page: &s})

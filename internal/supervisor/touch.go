@@ -12,15 +12,15 @@ import (
 )
 
 // newest is what is to be known of a version newer than the one that serves.
-func (p *page) newest() proxy.Newest {
+func (p *page) newest() proxy.Newer {
 	coming := p.coming()
 	switch {
 	case p.building != nil, coming != nil && p.serving != nil && coming.version != p.serving.version:
-		return proxy.OnItsWay
+		return proxy.NewerPending
 	case p.failed != "":
-		return proxy.Broken
+		return proxy.NewerBroken
 	}
-	return proxy.Serves
+	return proxy.NoNewer
 }
 
 // leastQuiet is how long files must be quiet at least before they count.

@@ -430,7 +430,7 @@ func (p *page) goDown(what, why string, attrs []slog.Attr, v version) {
 }
 
 func keepsEnding(next time.Time) proxy.Refusal {
-	return proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "This page is not available", Detail: "It keeps crashing. It will be started again soon.", Until: next}
+	return proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "This page is not available", Detail: "It keeps crashing. It will be started again soon.", RetryAt: next}
 }
 
 // retryIn plans a start.
