@@ -115,7 +115,11 @@ func flood(s *scene) {
 	x := during("/line?n=50")
 	s.want(x.err == nil, "%v", x)
 	s.want(most-memory < 32, "the server took %d MiB more", most-memory)
-	s.want(with < 3*max(without, 5*time.Millisecond), "the other page's p99 was %v, and %v in the flood", without, with)
+	bar := 2 * without
+	if s.short { // beside whatever else the machine does: its time slices decide below 5 ms
+		bar = 3 * max(without, 5*time.Millisecond)
+	}
+	s.want(with < bar, "the other page's p99 was %v, and %v in the flood", without, with)
 	other.check(nil)
 	s.figure("%d MiB at %.0f MiB/s and a line of 50 MiB: server +%d MiB, longest write %d ms, another page's p99 %.1f ms, %.1f ms without", rounds*part, float64(rounds*part)/took.Seconds(), max(0, most-memory), longest, ms(with), ms(without))
 }
