@@ -25,25 +25,25 @@ func RunGuardian() bool {
 		return false
 	}
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE)
-	w := readWard(os.Stdin)
+	w := readGuarded(os.Stdin)
 	for pgid := range w.groups {
 		syscall.Kill(-pgid, syscall.SIGKILL)
 	}
-	putBack(w.terminal, w.words)
+	restoreTerminal(w.terminal, w.crashOutput)
 	return true
 }
 
-// ward is what a guardian was told of.
-type ward struct {
-	groups   map[int]bool
-	terminal string
-	words    []string // that the runtime wrote as the server crashed
+// guarded is what a guardian was told of.
+type guarded struct {
+	groups      map[int]bool
+	terminal    string
+	crashOutput []string // that the runtime wrote as the server crashed
 }
 
-// readWard reads "+PGID", "-PGID" and "terminal …" lines to their end, and the
+// readGuarded reads "+PGID", "-PGID" and "terminal …" lines to their end, and the
 // last words of a crash.
-func readWard(r io.Reader) ward {
-	w := ward{groups: make(map[int]bool)}
+func readGuarded(r io.Reader) guarded {
+	w := guarded{groups: make(map[int]bool)}
 	for in := bufio.NewScanner(r); in.Scan(); {
 		line := in.Text()
 		if terminal, ok := strings.CutPrefix(line, "terminal "); ok {
@@ -58,7 +58,7 @@ func readWard(r io.Reader) ward {
 		case err == nil && pgid > 1 && sign == "-":
 			delete(w.groups, pgid)
 		default:
-			w.words = append(w.words, line)
+			w.crashOutput = append(w.crashOutput, line)
 		}
 	}
 	return w
@@ -67,9 +67,9 @@ func readWard(r io.Reader) ward {
 // guardian is the server's end of the guardian process. One that dies is
 // started again.
 type guardian struct {
-	start func(func())  // runs a function on the thread that forks
-	over  chan struct{} // closed by close
-	ended sync.WaitGroup
+	start   func(func())  // runs a function on the thread that forks
+	done    chan struct{} // closed by close
+	running sync.WaitGroup
 
 	mu       sync.Mutex // guards all below
 	groups   map[int]bool
@@ -80,11 +80,11 @@ type guardian struct {
 }
 
 func startGuardian(onThread func(func())) (*guardian, error) {
-	g := &guardian{start: onThread, over: make(chan struct{}), groups: make(map[int]bool)}
+	g := &guardian{start: onThread, done: make(chan struct{}), groups: make(map[int]bool)}
 	if err := g.spawn(); err != nil {
 		return nil, fmt.Errorf("start the guardian of the workers: %w", err)
 	}
-	g.ended.Go(g.keep) // ends after close
+	g.running.Go(g.respawn) // ends after close
 	return g, nil
 }
 
@@ -105,37 +105,37 @@ func (g *guardian) remove(pgid int) {
 func (g *guardian) close() {
 	g.mu.Lock()
 	g.closed = true
-	close(g.over)
+	close(g.done)
 	if g.terminal != "" {
 		g.terminal = ""
-		g.tellTerminalLocked()
+		g.sendTerminalLocked()
 	}
 	g.in.Close()
 	g.mu.Unlock()
-	g.ended.Wait()
+	g.running.Wait()
 }
 
-// longestPause is before a guardian is started again whose like have ended at once.
-const longestPause = 30 * time.Second
+// maxRespawnPause is before a guardian is started again whose like have ended at once.
+const maxRespawnPause = 30 * time.Second
 
-// keep reaps the guardian and starts another until close.
-func (g *guardian) keep() {
-	for pause := time.Millisecond; ; pause = min(2*pause, longestPause) {
+// respawn reaps the guardian and starts another until close.
+func (g *guardian) respawn() {
+	for pause := time.Millisecond; ; pause = min(2*pause, maxRespawnPause) {
 		began := time.Now()
-		g.current().Wait()
-		if time.Since(began) > longestPause {
+		g.process().Wait()
+		if time.Since(began) > maxRespawnPause {
 			pause = time.Millisecond
 		}
 		select { // one that cannot live is no reason to spin
 		case <-time.After(pause):
 			g.spawn() // or the next time
-		case <-g.over:
+		case <-g.done:
 			return
 		}
 	}
 }
 
-func (g *guardian) current() *os.Process {
+func (g *guardian) process() *os.Process {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.proc
@@ -183,7 +183,7 @@ func (g *guardian) spawn() error {
 		fmt.Fprintf(w, "+%d\n", pgid)
 	}
 	if g.terminal != "" {
-		g.tellTerminalLocked()
+		g.sendTerminalLocked()
 	}
 	return nil
 }

@@ -16,13 +16,13 @@ import (
 // of workers and compilers from those who wait for them. So the first process is
 // a small parent that does nothing else, and the server is its child.
 
-// lastWait is how long those are waited for that the server left; it is the
+// reapLastFor is how long those are waited for that the server left; it is the
 // guardian that may have something to do, such as to put back a terminal.
-const lastWait = time.Second
+const reapLastFor = time.Second
 
-// notPassed are signals that are no message to the server: what the runtime and
+// notForwarded are signals that are no message to the server: what the runtime and
 // the terminal send to this process for its own.
-var notPassed = []os.Signal{syscall.SIGCHLD, syscall.SIGURG, syscall.SIGPIPE, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGWINCH}
+var notForwarded = []os.Signal{syscall.SIGCHLD, syscall.SIGURG, syscall.SIGPIPE, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGWINCH}
 
 // RunInit reports whether this is the first process of its system or container. If
 // so it has run the program again as its child, passed signals on to it, reaped
@@ -43,7 +43,7 @@ func RunInit() (code int, is bool) {
 	for {
 		select {
 		case sig := <-signals:
-			pass(sig, child)
+			forward(sig, child)
 		case <-ended:
 			if code, over := reap(child); over {
 				if code != 0 {
@@ -69,8 +69,8 @@ func startChild() (pid int, err error) {
 	return syscall.ForkExec(self, os.Args, &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}, Sys: attr})
 }
 
-func pass(sig os.Signal, child int) {
-	for _, not := range notPassed {
+func forward(sig os.Signal, child int) {
+	for _, not := range notForwarded {
 		if sig == not {
 			return
 		}
@@ -101,7 +101,7 @@ func reap(child int) (code int, over bool) {
 // reapLast waits for those that are left, which is the guardian where the server
 // died.
 func reapLast(ended <-chan os.Signal) {
-	late := time.NewTimer(lastWait)
+	late := time.NewTimer(reapLastFor)
 	defer late.Stop()
 	for {
 		reap(0)

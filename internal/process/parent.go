@@ -9,8 +9,8 @@ import (
 
 // Parent starts processes. Its methods may be called from any goroutine.
 type Parent struct {
-	spawn    chan func()
-	spawned  sync.WaitGroup
+	forks    chan func()
+	forking  sync.WaitGroup
 	guardian *guardian
 	alive    *os.File // read end of a pipe that ends when the server does
 	holds    *os.File // its write end, never written to
@@ -22,14 +22,14 @@ func NewParent() (*Parent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the pipe that workers watch: %w", err)
 	}
-	p := &Parent{spawn: make(chan func()), alive: alive, holds: holds}
+	p := &Parent{forks: make(chan func()), alive: alive, holds: holds}
 	// The parent death signal is sent when the thread that forked ends, so all
 	// forks are made by one goroutine that keeps its thread
 	// (golang.org/issue/27505). It ends when Close closes the channel.
-	p.spawned.Go(func() {
+	p.forking.Go(func() {
 		runtime.LockOSThread()
-		resetPolicy()
-		for f := range p.spawn {
+		resetScheduling()
+		for f := range p.forks {
 			f()
 		}
 	})
@@ -47,8 +47,8 @@ func (p *Parent) Close() {
 }
 
 func (p *Parent) close() {
-	close(p.spawn)
-	p.spawned.Wait()
+	close(p.forks)
+	p.forking.Wait()
 	p.alive.Close()
 	p.holds.Close()
 }
@@ -62,6 +62,6 @@ func (p *Parent) Guard(pgid int) (release func()) {
 
 func (p *Parent) onThread(f func()) {
 	done := make(chan struct{})
-	p.spawn <- func() { defer close(done); f() }
+	p.forks <- func() { defer close(done); f() }
 	<-done
 }

@@ -9,19 +9,19 @@ import (
 	"time"
 )
 
-// pieceSize is the longest piece of output that is handed on as one line.
-const pieceSize = 64 << 10
+// maxLine is the longest piece of output that is handed on as one line.
+const maxLine = 64 << 10
 
 // A process that prints without end is read at readPace bytes a second, in
 // bursts. It waits two milliseconds again and again, and the processors are left
 // to others.
 const (
-	readPace  = 16 << 20
-	readBurst = 32 << 10
+	maxRate   = 16 << 20
+	burstSize = 32 << 10
 )
 
-// silence is how long a line may pause before what there is of it is handed on.
-const silence = 200 * time.Millisecond
+// partialAfter is how long a line may pause before what there is of it is handed on.
+const partialAfter = 200 * time.Millisecond
 
 // pipe is what a process prints to.
 type pipe struct {
@@ -30,37 +30,37 @@ type pipe struct {
 		SetReadDeadline(time.Time) error
 	}
 
-	mu  sync.Mutex // guards end, and that no deadline is later
-	end time.Time  // of reading, zero while the process runs
+	mu       sync.Mutex // guards end, and that no deadline is later
+	stopTime time.Time  // of reading, zero while the process runs
 }
 
-// endAt ends reading at a time, although something may come still.
-func (p *pipe) endAt(t time.Time) {
+// stopAt ends reading at a time, although something may come still.
+func (p *pipe) stopAt(t time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.end = t
+	p.stopTime = t
 	p.file.SetReadDeadline(t)
 }
 
-// wakeAfter ends a read that has waited so long; 0 is for ever.
-func (p *pipe) wakeAfter(d time.Duration) {
+// setTimeout ends a read that has waited so long; 0 is for ever.
+func (p *pipe) setTimeout(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var t time.Time
 	if d > 0 {
 		t = time.Now().Add(d)
 	}
-	if !p.end.IsZero() && (t.IsZero() || p.end.Before(t)) {
-		t = p.end
+	if !p.stopTime.IsZero() && (t.IsZero() || p.stopTime.Before(t)) {
+		t = p.stopTime
 	}
 	p.file.SetReadDeadline(t)
 }
 
-// over reports whether the time of reading is over.
-func (p *pipe) over() bool {
+// stopped reports whether the time of reading is over.
+func (p *pipe) stopped() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return !p.end.IsZero() && !time.Now().Before(p.end)
+	return !p.stopTime.IsZero() && !time.Now().Before(p.stopTime)
 }
 
 // readLines hands on what comes, in whole lines where they are short enough.
@@ -72,16 +72,16 @@ func (p *pipe) readLines(hand, show func([]byte)) {
 	for {
 		m, err := p.file.Read(buf[n : len(buf)-1])
 		n += m
-		if errors.Is(err, os.ErrDeadlineExceeded) && !p.over() {
+		if errors.Is(err, os.ErrDeadlineExceeded) && !p.stopped() {
 			if n > 0 {
 				show(buf[:n])
 			}
-			p.wakeAfter(0)
+			p.setTimeout(0)
 			timed = false
 			continue
 		}
-		if read += m; read >= readBurst {
-			<-time.After(time.Until(began.Add(time.Duration(read) * time.Second / readPace)))
+		if read += m; read >= burstSize {
+			<-time.After(time.Until(began.Add(time.Duration(read) * time.Second / maxRate)))
 			began, read = time.Now(), 0
 		}
 		if end := bytes.LastIndexByte(buf[:n], '\n') + 1; end > 0 {
@@ -89,7 +89,7 @@ func (p *pipe) readLines(hand, show func([]byte)) {
 			n = copy(buf, buf[end:n])
 		}
 		switch full := n == len(buf)-1; {
-		case full && len(buf) < pieceSize:
+		case full && len(buf) < maxLine:
 			buf = append(buf, make([]byte, len(buf))...)
 		case full, err != nil && n > 0:
 			buf[n] = '\n'
@@ -100,10 +100,10 @@ func (p *pipe) readLines(hand, show func([]byte)) {
 			return
 		}
 		if n > 0 {
-			p.wakeAfter(silence)
+			p.setTimeout(partialAfter)
 			timed = true
 		} else if timed {
-			p.wakeAfter(0)
+			p.setTimeout(0)
 			timed = false
 		}
 	}

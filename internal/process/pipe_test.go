@@ -59,7 +59,7 @@ func TestALineThatPausesIsShownAndHandedOnWholeWhenItEnds(t *testing.T) {
 // the reader has deadlines of its own.
 func TestAPipeThatIsHeldOpenIsReadNoLongerThanItsEnd(t *testing.T) {
 	for _, printed := range []string{"", "whole\n", "half"} {
-		for _, pause := range []time.Duration{0, silence - linger/2, silence, 2 * silence} {
+		for _, pause := range []time.Duration{0, partialAfter - linger/2, partialAfter, 2 * partialAfter} {
 			synctest.Test(t, func(t *testing.T) {
 				worker, ours := net.Pipe()
 				defer worker.Close()
@@ -73,7 +73,7 @@ func TestAPipeThatIsHeldOpenIsReadNoLongerThanItsEnd(t *testing.T) {
 				worker.Write([]byte(printed))
 				time.Sleep(pause)
 				began := time.Now()
-				p.endAt(began.Add(linger))
+				p.stopAt(began.Add(linger))
 				<-done
 				if took := time.Since(began); took != linger {
 					t.Errorf("%q, then %v: it was read for another %v", printed, pause, took)

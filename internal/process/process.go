@@ -101,7 +101,7 @@ func (p *Parent) Start(spec Spec) (*Process, error) {
 			})
 		})
 	}
-	readers.Go(func() { proc.hear(ready) })
+	readers.Go(func() { proc.readReadiness(ready) })
 	go func() { // ends with the process
 		state := awaitExit(child, pidfd)
 		proc.mu.Lock()
@@ -117,7 +117,7 @@ func (p *Parent) Start(spec Spec) (*Process, error) {
 		}
 		end := time.Now().Add(linger)
 		for _, p := range pipes {
-			p.endAt(end)
+			p.stopAt(end)
 		}
 		ready.SetReadDeadline(end)
 		readers.Wait()
@@ -182,9 +182,9 @@ func (p *Process) signal(sig syscall.Signal) {
 	}
 }
 
-// hear waits for the byte by which a worker says that it listens, or that it
+// readReadiness waits for the byte by which a worker says that it listens, or that it
 // cannot.
-func (p *Process) hear(r *os.File) {
+func (p *Process) readReadiness(r *os.File) {
 	var said [1]byte
 	if n, _ := r.Read(said[:]); n == 0 {
 		return

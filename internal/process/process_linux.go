@@ -21,9 +21,9 @@ func childAttr(pidfd *int) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, PidFD: pidfd}
 }
 
-// resetPolicy gives the thread, and what it starts, the ordinary scheduling policy
+// resetScheduling gives the thread, and what it starts, the ordinary scheduling policy
 // in place of the server's own: a worker is to answer at once.
-func resetPolicy() {
+func resetScheduling() {
 	if attr, err := unix.SchedGetAttr(0, 0); err == nil && attr.Policy == unix.SCHED_BATCH {
 		attr.Policy, attr.Runtime = unix.SCHED_NORMAL, 0
 		unix.SchedSetAttr(0, attr, 0)

@@ -19,8 +19,8 @@ func terminalPath(*os.File) (string, error) { return "", errors.ErrUnsupported }
 
 func childAttr(*int) *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
-// resetPolicy does nothing: the server has no policy of its own here.
-func resetPolicy() {}
+// resetScheduling does nothing: the server has no policy of its own here.
+func resetScheduling() {}
 
 // awaitExit reaps the child: here its group is killed only afterwards, in the
 // moment before the number can be given to another.

@@ -96,14 +96,14 @@ var roles = map[string]func(){
 		if err != nil {
 			panic(err)
 		}
-		first := parent.guardian.current()
+		first := parent.guardian.process()
 		var limit syscall.Rlimit
 		syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit)
 		syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 3, Max: limit.Max})
 		first.Kill()
 		<-time.After(100 * time.Millisecond)
 		syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
-		for parent.guardian.current() == first {
+		for parent.guardian.process() == first {
 			<-time.After(time.Millisecond)
 		}
 		fmt.Println("guarded")
@@ -241,7 +241,7 @@ func TestALongLineComesInPieces(t *testing.T) {
 	await(t, "the end", proc.Done())
 	total := 0
 	for _, l := range out.lines[:len(out.lines)-1] {
-		if len(l) > pieceSize {
+		if len(l) > maxLine {
 			t.Errorf("a piece has %d bytes", len(l))
 		}
 		total += strings.Count(l, "x")
@@ -265,7 +265,7 @@ func TestNoLineIsLostInAFlood(t *testing.T) {
 }
 
 func TestAFloodIsReadAtAPace(t *testing.T) {
-	flood := strings.Repeat(strings.Repeat("x", 99)+"\n", 4*readPace/100)
+	flood := strings.Repeat(strings.Repeat("x", 99)+"\n", 4*maxRate/100)
 	for size, want := range map[int]time.Duration{len(flood): 4 * time.Second, 30_000: 0} {
 		synctest.Test(t, func(t *testing.T) {
 			began, got := time.Now(), 0
@@ -403,9 +403,9 @@ func TestAGuardianIsReplacedWhenThereAreDescriptorsAgain(t *testing.T) {
 }
 
 func TestTheGuardianForgetsWhatItIsTold(t *testing.T) {
-	got := readWard(strings.NewReader("+100\n+200\n-100\n\nterminal 0a /dev/pts/1\n+x\n+1\n+0\n+-5\nterminal 0b /dev/pts/2\n+300\npanic: oh\n\ngoroutine 1"))
-	want := ward{groups: map[int]bool{200: true, 300: true}, terminal: "0b /dev/pts/2", words: []string{"", "+x", "+1", "+0", "+-5", "panic: oh", "", "goroutine 1"}}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(ward{})); diff != "" {
+	got := readGuarded(strings.NewReader("+100\n+200\n-100\n\nterminal 0a /dev/pts/1\n+x\n+1\n+0\n+-5\nterminal 0b /dev/pts/2\n+300\npanic: oh\n\ngoroutine 1"))
+	want := guarded{groups: map[int]bool{200: true, 300: true}, terminal: "0b /dev/pts/2", crashOutput: []string{"", "+x", "+1", "+0", "+-5", "panic: oh", "", "goroutine 1"}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(guarded{})); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -444,7 +444,7 @@ func FuzzReadLines(f *testing.F) {
 		var got []byte
 		p := pipe{file: untimed{&stepReader{data: data, step: max(1, step%5000)}}}
 		p.readLines(func(b []byte) {
-			if len(b) == 0 || len(b) > pieceSize || b[len(b)-1] != '\n' {
+			if len(b) == 0 || len(b) > maxLine || b[len(b)-1] != '\n' {
 				t.Fatalf("handed %d bytes", len(b))
 			}
 			got = append(got, b...)

@@ -27,24 +27,24 @@ func (p *Parent) KeepTerminal(f *os.File) (release func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("ask the terminal for its state: %w", err)
 	}
-	p.guardian.keepTerminal(fmt.Sprintf("%s %s", hex.EncodeToString(bytesOf(mode)), path))
-	return func() { p.guardian.keepTerminal("") }, nil
+	p.guardian.setTerminal(fmt.Sprintf("%s %s", hex.EncodeToString(bytesOf(mode)), path))
+	return func() { p.guardian.setTerminal("") }, nil
 }
 
 func bytesOf(mode *unix.Termios) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(mode)), unsafe.Sizeof(*mode))
 }
 
-// keepTerminal tells the guardian of a terminal; none is empty.
-func (g *guardian) keepTerminal(terminal string) {
+// setTerminal tells the guardian of a terminal; none is empty.
+func (g *guardian) setTerminal(terminal string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.terminal = terminal
-	g.tellTerminalLocked()
+	g.sendTerminalLocked()
 }
 
-// tellTerminalLocked also has the runtime write its last words to the guardian.
-func (g *guardian) tellTerminalLocked() {
+// sendTerminalLocked also has the runtime write its last words to the guardian.
+func (g *guardian) sendTerminalLocked() {
 	fmt.Fprintf(g.in, "terminal %s\n", g.terminal)
 	crash := g.in
 	if g.terminal == "" {
@@ -53,15 +53,15 @@ func (g *guardian) tellTerminalLocked() {
 	debug.SetCrashOutput(crash, debug.CrashOptions{})
 }
 
-// leave undoes what a screen does to a terminal: the mouse, bracketed paste,
+// resetScreen undoes what a screen does to a terminal: the mouse, bracketed paste,
 // the hidden cursor, lines that do not wrap, the alternate screen, colours.
-const leave = "\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?7h\x1b[?25h\x1b[?1049l\x1b[0m\r"
+const resetScreen = "\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?7h\x1b[?25h\x1b[?1049l\x1b[0m\r"
 
-// shownWords is how many lines of the runtime's last words are of use.
-const shownWords = 12
+// maxCrashLines is how many lines of the runtime's last words are of use.
+const maxCrashLines = 12
 
-// putBack restores a terminal that was told by KeepTerminal.
-func putBack(terminal string, words []string) {
+// restoreTerminal restores a terminal that was told by KeepTerminal.
+func restoreTerminal(terminal string, words []string) {
 	state, path, ok := strings.Cut(terminal, " ")
 	if !ok {
 		return
@@ -77,8 +77,8 @@ func putBack(terminal string, words []string) {
 	}
 	if len(words) == 0 {
 		words = []string{"tqserver was killed; its workers were stopped too"}
-	} else if len(words) > shownWords {
-		words = append(words[:shownWords:shownWords], "…")
+	} else if len(words) > maxCrashLines {
+		words = append(words[:maxCrashLines:maxCrashLines], "…")
 	}
-	fmt.Fprint(f, leave+strings.Join(words, "\n")+"\n")
+	fmt.Fprint(f, resetScreen+strings.Join(words, "\n")+"\n")
 }

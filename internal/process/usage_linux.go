@@ -21,11 +21,11 @@ const tick = time.Second / 100
 func ReadUsage(pid int) (Usage, error) {
 	var room [2][1024]byte // a line of 52 numbers and a name of at most 64 bytes
 	proc := "/proc/" + strconv.Itoa(pid)
-	statm, err := read(proc+"/statm", room[0][:])
+	statm, err := readProcFile(proc+"/statm", room[0][:])
 	if err != nil {
 		return Usage{}, err
 	}
-	stat, err := read(proc+"/stat", room[1][:])
+	stat, err := readProcFile(proc+"/stat", room[1][:])
 	if err != nil {
 		return Usage{}, err
 	}
@@ -36,10 +36,10 @@ func ReadUsage(pid int) (Usage, error) {
 	return u, nil
 }
 
-// read reads a file of /proc, which comes whole in one read. It takes a third
+// readProcFile reads a file of /proc, which comes whole in one read. It takes a third
 // of the system calls of [os.ReadFile], which would be most of what an idle
 // server does.
-func read(path string, room []byte) ([]byte, error) {
+func readProcFile(path string, room []byte) ([]byte, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}

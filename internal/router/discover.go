@@ -87,22 +87,22 @@ func IsPage(root, dir string, ctx build.Context) (bool, error) {
 	at := root
 	for name := range strings.SplitSeq(rel, string(filepath.Separator)) {
 		if name == Public {
-			if page, err := w.readPage(at); page || err != nil {
+			if page, err := w.isPageFolder(at); page || err != nil {
 				return false, err
 			}
 		}
 		at = filepath.Join(at, name)
-		if info, err := os.Lstat(at); skipped(name) || err != nil || !info.IsDir() {
+		if info, err := os.Lstat(at); isSkipped(name) || err != nil || !info.IsDir() {
 			return false, nil
 		}
 	}
-	return w.readPage(dir)
+	return w.isPageFolder(dir)
 }
 
-// readPage reports whether a folder's Go files make it a page.
-func (w *walk) readPage(dir string) (bool, error) {
+// isPageFolder reports whether a folder's Go files make it a page.
+func (w *walk) isPageFolder(dir string) (bool, error) {
 	entries, err := os.ReadDir(dir)
-	if vanished(err) {
+	if isGone(err) {
 		return false, nil
 	}
 	if err != nil {
@@ -122,7 +122,7 @@ type walk struct {
 // pages directory is place.
 func (w *walk) descend(dir, place string, entries []fs.DirEntry) {
 	for _, e := range entries {
-		if e.IsDir() && !skipped(e.Name()) {
+		if e.IsDir() && !isSkipped(e.Name()) {
 			w.visit(filepath.Join(dir, e.Name()), path.Join(place, e.Name()))
 		}
 	}
@@ -130,7 +130,7 @@ func (w *walk) descend(dir, place string, entries []fs.DirEntry) {
 
 func (w *walk) visit(dir, place string) {
 	entries, err := os.ReadDir(dir)
-	if vanished(err) {
+	if isGone(err) {
 		return
 	}
 	if err != nil {
@@ -169,23 +169,23 @@ func (w *walk) discovery() Discovery {
 	return d
 }
 
-// skipped reports whether neither the folder called name nor anything below it
+// isSkipped reports whether neither the folder called name nor anything below it
 // can be a page.
-func skipped(name string) bool {
+func isSkipped(name string) bool {
 	switch name {
 	case "internal", "node_modules", "testdata", "vendor":
 		return true
 	}
-	return hidden(name)
+	return isHidden(name)
 }
 
-// hidden reports whether the go command ignores name.
-func hidden(name string) bool {
+// isHidden reports whether the go command ignores name.
+func isHidden(name string) bool {
 	return strings.HasPrefix(name, "_") || strings.HasPrefix(name, ".")
 }
 
-// vanished reports whether err says that what was to be read is there no more.
-func vanished(err error) bool {
+// isGone reports whether err says that what was to be read is there no more.
+func isGone(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
@@ -196,7 +196,7 @@ func (w *walk) isPage(dir string, entries []fs.DirEntry) (bool, error) {
 	var unread error
 	for _, e := range entries {
 		name := e.Name()
-		if hidden(name) || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+		if isHidden(name) || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
 			continue
 		}
 		pkg, err := w.packageName(dir, name)
@@ -227,7 +227,7 @@ const brokenName = "?"
 func (w *walk) packageName(dir, name string) (string, error) {
 	file := filepath.Join(dir, name)
 	src, err := readRegular(file)
-	if vanished(err) {
+	if isGone(err) {
 		return "", nil
 	}
 	if err != nil {

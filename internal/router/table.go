@@ -16,9 +16,9 @@ type Table[T any] struct {
 
 type node[T any] struct {
 	value    T
-	taken    bool // value belongs to a route
+	isRoute  bool // value belongs to a route
 	children map[string]*node[T]
-	longest  int // length of the longest key in children
+	maxKey   int // length of the longest key in children
 }
 
 // NewTable returns the table of routes. A route begins with a slash and, but
@@ -32,7 +32,7 @@ func NewTable[T any](routes map[string]T) *Table[T] {
 				n = n.child(segment)
 			}
 		}
-		n.value, n.taken = value, true
+		n.value, n.isRoute = value, true
 	}
 	return t
 }
@@ -46,7 +46,7 @@ func (n *node[T]) child(segment string) *node[T] {
 		}
 		c = new(node[T])
 		n.children[segment] = c
-		n.longest = max(n.longest, len(segment))
+		n.maxKey = max(n.maxKey, len(segment))
 	}
 	return c
 }
@@ -60,9 +60,9 @@ func (t *Table[T]) Match(path string) (T, bool) {
 		path = path[1:]
 		// A segment longer than every child matches none of them, so nobody
 		// can make us read further than that.
-		end := strings.IndexByte(path[:min(len(path), n.longest+1)], '/')
+		end := strings.IndexByte(path[:min(len(path), n.maxKey+1)], '/')
 		if end < 0 {
-			if len(path) > n.longest {
+			if len(path) > n.maxKey {
 				break
 			}
 			end = len(path)
@@ -70,10 +70,10 @@ func (t *Table[T]) Match(path string) (T, bool) {
 		if n = n.children[path[:end]]; n == nil {
 			break
 		}
-		if n.taken {
+		if n.isRoute {
 			best = n
 		}
 		path = path[end:]
 	}
-	return best.value, best.taken
+	return best.value, best.isRoute
 }

@@ -17,14 +17,14 @@ import (
 	"tqserver/internal/wire"
 )
 
-// front is the server that clients meet.
-type front struct {
+// httpServer is the server that clients meet.
+type httpServer struct {
 	*wire.Server
 	handler http.Handler
 	store   *state.Store
 }
 
-func listen(cfg config.Server, handler http.Handler, store *state.Store) (*front, error) {
+func listen(cfg config.Server, handler http.Handler, store *state.Store) (*httpServer, error) {
 	l, err := net.Listen("tcp", ":"+strconv.Itoa(cfg.Port))
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("another program uses port %d: stop it, or set server.port to a free port", cfg.Port)
@@ -32,11 +32,11 @@ func listen(cfg config.Server, handler http.Handler, store *state.Store) (*front
 	if err != nil {
 		return nil, fmt.Errorf("listen on server.port: %w", err)
 	}
-	return newFront(l, cfg, handler, store), nil
+	return newHTTPServer(l, cfg, handler, store), nil
 }
 
-func newFront(l net.Listener, cfg config.Server, handler http.Handler, store *state.Store) *front {
-	return &front{
+func newHTTPServer(l net.Listener, cfg config.Server, handler http.Handler, store *state.Store) *httpServer {
+	return &httpServer{
 		Server: wire.Listen(l, wireSettings(cfg), func(err error, n int) { // out of descriptors: some come back
 			store.Publish(state.Event{Level: slog.LevelWarn, Message: "cannot accept connections", Attrs: []slog.Attr{slog.Int("times", n), slog.String("err", err.Error())}})
 		}),
@@ -51,30 +51,30 @@ func wireSettings(cfg config.Server) wire.Settings {
 	}
 }
 
-func (f *front) url() string {
+func (f *httpServer) url() string {
 	return fmt.Sprintf("http://localhost:%d", f.port())
 }
 
-func (f *front) port() int { return f.Addr().(*net.TCPAddr).Port }
+func (f *httpServer) port() int { return f.Addr().(*net.TCPAddr).Port }
 
 // configure puts settings in force, for the connections that there are too.
-func (f *front) configure(cfg config.Server) { f.Configure(wireSettings(cfg)) }
+func (f *httpServer) configure(cfg config.Server) { f.Configure(wireSettings(cfg)) }
 
 // run answers clients until the end.
-func (f *front) run(ctx context.Context) error {
+func (f *httpServer) run(ctx context.Context) error {
 	return f.Serve(ctx, f.handler, func(err error) {
 		f.store.Publish(state.Event{Level: slog.LevelError, Message: "internal error while serving a request: please report it", Attrs: []slog.Attr{slog.String("err", err.Error())}})
 	})
 }
 
-// freshGrace is how long after the end began the first byte of a request may
+// firstByteGrace is how long after the end began the first byte of a request may
 // still come. A browser opens connections that it may never use.
-const freshGrace = 250 * time.Millisecond
+const firstByteGrace = 250 * time.Millisecond
 
 // shutdown accepts nothing further and returns when no request is under way,
 // or cuts them when the context ends.
-func (f *front) shutdown(ctx context.Context) {
-	silent := time.AfterFunc(freshGrace, f.CloseUnused)
+func (f *httpServer) shutdown(ctx context.Context) {
+	silent := time.AfterFunc(firstByteGrace, f.CloseUnused)
 	defer silent.Stop()
 	if f.Shutdown(ctx) != nil {
 		f.Close()

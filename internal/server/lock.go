@@ -10,9 +10,9 @@ import (
 	"syscall"
 )
 
-// project is the folder that this server serves, by its path: whatever folder
+// projectLock is the folder that this server serves, by its path: whatever folder
 // that leads to is the project, a new release of it too.
-type project struct {
+type projectLock struct {
 	root string
 	dir  *os.File // the folder that was there last; it has the lock
 }
@@ -20,7 +20,7 @@ type project struct {
 // lockProject makes sure that no other server runs on the project. The lock
 // is on the folder itself: it leaves nothing behind, and the kernel gives it
 // back however the server ends.
-func lockProject(root string) (*project, error) {
+func lockProject(root string) (*projectLock, error) {
 	dir, err := os.Open(root)
 	if err != nil {
 		return nil, fmt.Errorf("open the project folder: %w", err)
@@ -34,14 +34,14 @@ func lockProject(root string) (*project, error) {
 		}
 		return nil, fmt.Errorf("%s already runs on %s: stop it first", who, root)
 	}
-	return &project{root, dir}, nil // a file system without locks is no reason not to start
+	return &projectLock{root, dir}, nil // a file system without locks is no reason not to start
 }
 
-func (p *project) Close() error { return p.dir.Close() }
+func (p *projectLock) Close() error { return p.dir.Close() }
 
-// follow reports whether the path leads to another folder than before. It takes
+// followRoot reports whether the path leads to another folder than before. It takes
 // the lock of that, and works there if it worked in the one before.
-func (p *project) follow(tell func(slog.Level, string, ...slog.Attr)) (moved bool) {
+func (p *projectLock) followRoot(tell func(slog.Level, string, ...slog.Attr)) (moved bool) {
 	before, err := p.dir.Stat()
 	if err != nil {
 		return false

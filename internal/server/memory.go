@@ -12,17 +12,17 @@ import (
 // clients does not leave a large server behind, it is told to once when most of
 // them have left.
 
-// lookForCrowds is how often connections are counted.
-const lookForCrowds = 5 * time.Second
+// crowdInterval is how often connections are counted.
+const crowdInterval = 5 * time.Second
 
-// giveBack gives memory back after crowds, until the context ends.
-func (f *front) giveBack(ctx context.Context) {
-	tick := time.NewTicker(lookForCrowds)
+// releaseMemory gives memory back after crowds, until the context ends.
+func (f *httpServer) releaseMemory(ctx context.Context) {
+	tick := time.NewTicker(crowdInterval)
 	defer tick.Stop()
 	for c := (crowd{}); ; {
 		select {
 		case <-tick.C:
-			if c.left(f.Connections()) {
+			if c.hasLeft(f.Connections()) {
 				runtime.GC() // pools give up at the second what was read and written through (sync.Pool)
 				debug.FreeOSMemory()
 			}
@@ -39,8 +39,8 @@ const manyClients = 1000
 // crowd is the most connections that there were since memory was given back.
 type crowd struct{ most int }
 
-// left reports whether of a crowd less than half is there.
-func (c *crowd) left(connections int) bool {
+// hasLeft reports whether of a crowd less than half is there.
+func (c *crowd) hasLeft(connections int) bool {
 	c.most = max(c.most, connections)
 	if c.most-connections < manyClients || connections > c.most/2 {
 		return false

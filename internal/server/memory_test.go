@@ -19,7 +19,7 @@ func TestMemoryIsGivenBackOnceACrowdHasLeft(t *testing.T) {
 		var c crowd
 		var got []bool
 		for _, n := range test.connections {
-			got = append(got, c.left(n))
+			got = append(got, c.hasLeft(n))
 		}
 		if fmt.Sprint(got) != test.want {
 			t.Errorf("%v: %v, want %s", test.connections, got, test.want)

@@ -17,15 +17,15 @@ import (
 
 // reloader reads the configuration again when it was saved.
 type reloader struct {
-	server *Server
-	wake   chan struct{}   // holds one: the file may have changed
-	asked  chan chan error // reload whether it changed or not
+	server   *Server
+	wake     chan struct{}   // holds one: the file may have changed
+	requests chan chan error // reload whether it changed or not
 
 	text []byte // of the file as it was read last; belongs to run
 }
 
 func newReloader(s *Server) *reloader {
-	r := &reloader{server: s, wake: make(chan struct{}, 1), asked: make(chan chan error)}
+	r := &reloader{server: s, wake: make(chan struct{}, 1), requests: make(chan chan error)}
 	cfg := s.cfg.Load()
 	s.watcher.Set("configuration", nil, []string{cfg.File})
 	text, _ := os.ReadFile(cfg.File)
@@ -36,8 +36,8 @@ func newReloader(s *Server) *reloader {
 	return r
 }
 
-// changed tells of paths that have changed, nil for any. It never waits.
-func (r *reloader) changed(paths []string) {
+// notifyChanged tells of paths that have changed, nil for any. It never waits.
+func (r *reloader) notifyChanged(paths []string) {
 	if paths == nil || slices.Contains(paths, r.server.cfg.Load().File) {
 		select {
 		case r.wake <- struct{}{}:
@@ -46,11 +46,11 @@ func (r *reloader) changed(paths []string) {
 	}
 }
 
-// ask reloads and returns what is wrong with the file.
-func (r *reloader) ask(ctx context.Context) error {
+// request reloads and returns what is wrong with the file.
+func (r *reloader) request(ctx context.Context) error {
 	reply := make(chan error, 1)
 	select {
-	case r.asked <- reply:
+	case r.requests <- reply:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -62,8 +62,8 @@ func (r *reloader) ask(ctx context.Context) error {
 	}
 }
 
-// lookAtLatest is when a save is acted on though there is more and more.
-const lookAtLatest = time.Second
+// maxSettle is when a save is acted on though there is more and more.
+const maxSettle = time.Second
 
 // run reloads until the context ends. A save is acted on when nothing more
 // came for file_watcher.debounce_ms.
@@ -78,41 +78,41 @@ func (r *reloader) run(ctx context.Context) {
 				first = time.Now()
 			}
 			debounce := r.server.cfg.Load().FileWatcher.Debounce
-			settle.Reset(min(debounce, max(debounce, lookAtLatest)-time.Since(first)))
+			settle.Reset(min(debounce, max(debounce, maxSettle)-time.Since(first)))
 		case <-settle.C:
 			first = time.Time{}
-			r.look(ctx)
-		case reply := <-r.asked:
-			reply <- r.reload(ctx)
+			r.reloadIfChanged(ctx)
+		case reply := <-r.requests:
+			reply <- r.apply(ctx)
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// look reloads if the content of the file changed, or the project's folder is
+// reloadIfChanged reloads if the content of the file changed, or the project's folder is
 // another. A file that is gone is waited for: it may be in the middle of being
 // replaced.
-func (r *reloader) look(ctx context.Context) {
-	moved := r.server.lock.follow(r.server.tell)
+func (r *reloader) reloadIfChanged(ctx context.Context) {
+	moved := r.server.lock.followRoot(r.server.publishEvent)
 	file := r.server.cfg.Load().File
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrPermission) {
 		r.server.watcher.AwaitReadable([]string{file})
 	}
 	if err == nil && !bytes.Equal(text, r.text) {
-		r.server.tell(slog.LevelInfo, "Config file changed: "+r.server.opts.ConfigFile)
-		r.reload(ctx)
+		r.server.publishEvent(slog.LevelInfo, "Config file changed: "+r.server.opts.ConfigFile)
+		r.apply(ctx)
 	} else if moved {
 		r.server.supervise(ctx)
 	}
 }
 
-// reload puts the file in force, or says what is wrong with it.
-func (r *reloader) reload(ctx context.Context) error {
+// apply puts the file in force, or says what is wrong with it.
+func (r *reloader) apply(ctx context.Context) error {
 	s := r.server
-	moved := s.lock.follow(s.tell)
-	s.tell(slog.LevelInfo, "Reloading configuration...")
+	moved := s.lock.followRoot(s.publishEvent)
+	s.publishEvent(slog.LevelInfo, "Reloading configuration...")
 	old := s.cfg.Load()
 	text, err := os.ReadFile(old.File)
 	if err == nil {
@@ -136,16 +136,16 @@ func (r *reloader) reload(ctx context.Context) error {
 		return err
 	}
 	s.cfg.Store(cfg)
-	if port := cfg.Server.Port; port != old.Server.Port && port != s.front.port() {
-		s.tell(slog.LevelWarn, "server.port changed: restart the server to apply it", slog.Int("port", port))
+	if port := cfg.Server.Port; port != old.Server.Port && port != s.http.port() {
+		s.publishEvent(slog.LevelWarn, "server.port changed: restart the server to apply it", slog.Int("port", port))
 	}
 	s.proxy.Configure(proxySettings(cfg))
-	s.front.configure(cfg.Server)
+	s.http.configure(cfg.Server)
 	s.log.configure(cfg.Server)
 	s.access.Configure(accessSettings(cfg))
-	s.watch(cfg)
-	s.mount(cfg)
-	s.develop(cfg)
+	s.setWatched(cfg)
+	s.mountStatic(cfg)
+	s.setDevelopment(cfg)
 	dev := s.development(cfg)
 	s.store.ChangeServer(state.Event{Message: "✅ Configuration reloaded successfully"}, func(srv *state.Server) {
 		srv.ConfigError, srv.Development = "", dev
@@ -159,7 +159,7 @@ func (s *Server) supervise(ctx context.Context) error {
 	cfg := s.cfg.Load()
 	return s.supervisor.Configure(ctx, cfg, s.development(cfg), func(workers int) {
 		if workers > 0 {
-			s.tell(slog.LevelInfo, "✅ All workers restarted with new configuration", slog.Int("count", workers))
+			s.publishEvent(slog.LevelInfo, "✅ All workers restarted with new configuration", slog.Int("count", workers))
 		}
 	})
 }

@@ -45,10 +45,10 @@ type Server struct {
 	live       *live.Live
 	supervisor *supervisor.Supervisor
 	watcher    *watch.Watcher
-	front      *front
+	http       *httpServer
 	log        *logSink
 	access     *accesslog.Log
-	lock       *project
+	lock       *projectLock
 	reloads    *reloader
 	cfg        atomic.Pointer[config.Config] // in force
 	stop       context.CancelFunc            // set by Run
@@ -81,24 +81,24 @@ func New(cfg *config.Config, opts Options) (*Server, error) {
 	s.access = accesslog.New(accesslog.Options{
 		Settings: accessSettings(cfg), Show: s.store.Append,
 		Warn: func(lost uint64, err error) {
-			s.tell(slog.LevelWarn, "log lines were lost", slog.Uint64("lines", lost), slog.String("err", err.Error()))
+			s.publishEvent(slog.LevelWarn, "log lines were lost", slog.Uint64("lines", lost), slog.String("err", err.Error()))
 		},
 	})
 	s.proxy.SetRecord(s.access.Record)
-	s.front, err = listen(cfg.Server, s.proxy, s.store)
+	s.http, err = listen(cfg.Server, s.proxy, s.store)
 	if err != nil {
 		lock.Close()
 		return nil, err
 	}
 	s.watcher = watch.New(func(err error) {
-		s.tell(slog.LevelWarn, "cannot watch some files: comparing them twice a second instead", slog.String("err", err.Error()))
+		s.publishEvent(slog.LevelWarn, "cannot watch some files: comparing them twice a second instead", slog.String("err", err.Error()))
 	})
 	s.supervisor, err = supervisor.New(supervisor.Options{
 		Config: cfg, Store: s.store, Proxy: s.proxy, Development: dev,
 		OpenLog: s.openLog, Watch: func(page string, paths []string) { s.watcher.Set(page, nil, paths) }, AwaitReadable: s.watcher.AwaitReadable, SetPages: s.files.SetPages,
 	})
 	if err != nil {
-		s.front.Close()
+		s.http.Close()
 		lock.Close()
 		return nil, err
 	}
@@ -137,23 +137,23 @@ func (s *Server) Run(ctx context.Context) error {
 	flushSinks := s.startSinks(life)
 	defer flushSinks()
 	cfg := s.cfg.Load()
-	s.tell(slog.LevelInfo, "tqserver starts", slog.String("version", s.opts.Version), slog.Int("pid", os.Getpid()), slog.String("dir", cfg.Root))
+	s.publishEvent(slog.LevelInfo, "tqserver starts", slog.String("version", s.opts.Version), slog.Int("pid", os.Getpid()), slog.String("dir", cfg.Root))
 
 	watching, endWatching := context.WithCancel(life)
 	var running sync.WaitGroup
-	s.watch(cfg)
-	s.mount(cfg)
-	s.develop(cfg)
+	s.setWatched(cfg)
+	s.mountStatic(cfg)
+	s.setDevelopment(cfg)
 	running.Go(func() { // ends with watching
 		s.watcher.Run(watching, func(paths []string) {
 			s.files.Refresh(paths)
 			s.supervisor.Changed(paths)
-			s.reloads.changed(paths)
+			s.reloads.notifyChanged(paths)
 		})
 	})
 	running.Go(func() { s.reloads.run(watching) })
 	running.Go(func() { s.live.Run(watching) })
-	running.Go(func() { s.front.giveBack(watching) })
+	running.Go(func() { s.http.releaseMemory(watching) })
 	supervised := make(chan struct{})
 	running.Go(func() { // ends with ctx
 		defer close(supervised)
@@ -162,8 +162,8 @@ func (s *Server) Run(ctx context.Context) error {
 	<-s.supervisor.Routed() // or the first requests would find no page
 
 	failed := make(chan error, 1)
-	running.Go(func() { failed <- s.front.run(life) }) // ends with front
-	addr := s.front.url()
+	running.Go(func() { failed <- s.http.run(life) }) // ends with front
+	addr := s.http.url()
 	s.store.ChangeServer(state.Event{Message: "listening", Attrs: []slog.Attr{slog.String("url", addr)}}, func(srv *state.Server) { srv.URL = addr })
 
 	var err error
@@ -174,14 +174,14 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	stopBy := time.Now().Add(s.cfg.Load().Workers.DrainTimeout + cutAfter)
 	s.store.ChangeServer(state.Event{Message: "shutting down: waiting for requests under way"}, func(srv *state.Server) { srv.Stopping, srv.StopBy = true, stopBy })
-	patience, cancelPatience := context.WithDeadline(life, stopBy)
-	defer cancelPatience()
-	s.front.shutdown(patience)
+	shutdownCtx, cancelShutdown := context.WithDeadline(life, stopBy)
+	defer cancelShutdown()
+	s.http.shutdown(shutdownCtx)
 	<-supervised
-	s.front.Close() // the clients of streams that have ended
+	s.http.Close() // the clients of streams that have ended
 	endWatching()
 	running.Wait()
-	s.tell(slog.LevelInfo, "stopped", slog.Duration("up", time.Since(s.store.Server().Started).Round(time.Second)))
+	s.publishEvent(slog.LevelInfo, "stopped", slog.Duration("up", time.Since(s.store.Server().Started).Round(time.Second)))
 	return err
 }
 
@@ -222,8 +222,8 @@ func (s *Server) development(cfg *config.Config) bool {
 	return s.opts.Dev || cfg.Dev.Mode == "on" || cfg.Dev.Mode == "auto" && s.opts.Terminal
 }
 
-// develop switches what browsers get in development on or off.
-func (s *Server) develop(cfg *config.Config) {
+// setDevelopment switches what browsers get in development on or off.
+func (s *Server) setDevelopment(cfg *config.Config) {
 	if !s.development(cfg) {
 		s.proxy.SetDevelopment(nil)
 		return
@@ -236,9 +236,9 @@ func (s *Server) develop(cfg *config.Config) {
 	})
 }
 
-// watch watches the pages, and in development what their answers may show
+// setWatched watches the pages, and in development what their answers may show
 // besides.
-func (s *Server) watch(cfg *config.Config) {
+func (s *Server) setWatched(cfg *config.Config) {
 	s.watcher.Set("pages", []string{cfg.Pages.Directory}, nil)
 	if s.development(cfg) {
 		s.watcher.Set("development", cfg.CommonFiles(), nil)
@@ -250,12 +250,12 @@ func (s *Server) watch(cfg *config.Config) {
 // openLog opens a file for a page's output.
 func (s *Server) openLog(name config.LogFile, page string) supervisor.Log {
 	return logfile.Open(logfile.Template(name), func(lost uint64, err error) {
-		s.tell(slog.LevelWarn, "log lines were lost", slog.String("page", page), slog.Uint64("lines", lost), slog.String("err", err.Error()))
+		s.publishEvent(slog.LevelWarn, "log lines were lost", slog.String("page", page), slog.Uint64("lines", lost), slog.String("err", err.Error()))
 	})
 }
 
-// mount serves the folders of files that the configuration names.
-func (s *Server) mount(cfg *config.Config) {
+// mountStatic serves the folders of files that the configuration names.
+func (s *Server) mountStatic(cfg *config.Config) {
 	mounts, dirs := make([]static.Mount, len(cfg.Static)), make([]string, len(cfg.Static))
 	for i, c := range cfg.Static {
 		mounts[i], dirs[i] = static.Mount{Path: c.Path, Dir: c.Dir, CacheControl: c.CacheControl}, c.Dir
@@ -263,13 +263,13 @@ func (s *Server) mount(cfg *config.Config) {
 	s.watcher.Set("static", nil, dirs) // before they are looked for
 	for _, c := range cfg.Static {
 		if info, err := os.Stat(c.Dir); err != nil || !info.IsDir() {
-			s.tell(slog.LevelWarn, "static folder not found: its files will be served when it exists", slog.String("dir", c.Dir))
+			s.publishEvent(slog.LevelWarn, "static folder not found: its files will be served when it exists", slog.String("dir", c.Dir))
 		}
 	}
 	s.files.SetMounts(mounts)
 }
 
-func (s *Server) tell(level slog.Level, message string, attrs ...slog.Attr) {
+func (s *Server) publishEvent(level slog.Level, message string, attrs ...slog.Attr) {
 	s.store.Publish(state.Event{Level: level, Message: message, Attrs: attrs})
 }
 
@@ -309,7 +309,7 @@ func (s source) Do(ctx context.Context, cmd state.Command) error {
 		s.server.stop()
 		return nil
 	case state.Reload:
-		return s.server.reloads.ask(ctx)
+		return s.server.reloads.request(ctx)
 	case state.Rebuild, state.Restart, state.Start, state.Stop, state.Kill, state.Pause, state.Resume:
 		return s.server.supervisor.Do(ctx, cmd)
 	}

@@ -129,11 +129,11 @@ func TestTheLockFollowsTheProjectsPath(t *testing.T) {
 	tell := func(_ slog.Level, message string, attrs ...slog.Attr) {
 		told = append(told, message)
 	}
-	if p.follow(tell) {
+	if p.followRoot(tell) {
 		t.Error("the same folder counts as another")
 	}
 	os.Rename(root, old)
-	if p.follow(tell) {
+	if p.followRoot(tell) {
 		t.Error("no folder counts as another")
 	}
 	if _, err := lockProject(old); err == nil {
@@ -144,11 +144,11 @@ func TestTheLockFollowsTheProjectsPath(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.follow(tell) || !strings.Contains(strings.Join(told, "\n"), "the new one cannot be used") {
+	if p.followRoot(tell) || !strings.Contains(strings.Join(told, "\n"), "the new one cannot be used") {
 		t.Errorf("a folder that another server has is taken: %q", told)
 	}
 	other.Close()
-	if !p.follow(tell) || p.follow(tell) {
+	if !p.followRoot(tell) || p.followRoot(tell) {
 		t.Error("another folder is not taken, or not once")
 	}
 	if _, err := lockProject(root); err == nil {
@@ -268,7 +268,7 @@ func TestTheOrderedEndIsTold(t *testing.T) {
 
 func TestANewIdleTimeoutCountsFromTheNextRequestOn(t *testing.T) {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write([]byte("ok")) })
-	f := startFront(t, handler)
+	f := startHTTPServer(t, handler)
 	conn := dial(t, f.Addr().String())
 	exchange(t, conn)
 	f.configure(config.Server{IdleTimeout: time.Second, ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 1 << 10})
@@ -280,14 +280,14 @@ func TestANewIdleTimeoutCountsFromTheNextRequestOn(t *testing.T) {
 	f.shutdown(t.Context())
 }
 
-// startFront serves until shutdown, or the end of the test.
-func startFront(t *testing.T, handler http.Handler) *front {
+// startHTTPServer serves until shutdown, or the end of the test.
+func startHTTPServer(t *testing.T, handler http.Handler) *httpServer {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := newFront(l, config.Server{IdleTimeout: time.Minute, ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 1 << 10}, handler, state.NewStore(state.Server{}))
+	f := newHTTPServer(l, config.Server{IdleTimeout: time.Minute, ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 1 << 10}, handler, state.NewStore(state.Server{}))
 	served := make(chan error, 1)
 	go func() { served <- f.run(t.Context()) }() // ends with shutdown
 	t.Cleanup(func() {
@@ -300,7 +300,7 @@ func startFront(t *testing.T, handler http.Handler) *front {
 }
 
 func TestAConnectionOnWhichNothingComesDoesNotDelayTheEnd(t *testing.T) {
-	f := startFront(t, http.NotFoundHandler())
+	f := startHTTPServer(t, http.NotFoundHandler())
 	silent := dial(t, f.Addr().String())
 	began := time.Now()
 	<-time.After(50 * time.Millisecond)

@@ -14,48 +14,48 @@ import (
 // faults are what can go wrong with a page for ever without anybody doing
 // anything. Workers are asked how they are once a second and replaced at once
 // if they do not answer, so that nothing is slow but for the pauses.
-var faults = map[string]func(s *stage){
-	"none":                                 func(s *stage) {},
-	"the sources do not compile":           func(s *stage) { s.content = "broken" },
-	"the disk is full":                     func(s *stage) { s.content = "disk full" },
-	"there is no go command":               func(s *stage) { s.content = "no go" },
-	"the binary is missing":                func(s *stage) { s.deleted, s.vanishes = true, true },
-	"the binary was deleted":               func(s *stage) { s.deleted = true },
-	"builds are stale":                     func(s *stage) { s.everStale = true },
-	"builds differ":                        func(s *stage) { s.fresh = true },
-	"builds cannot be learned":             func(s *stage) { s.unknown = errors.New("go list: exit status 1") },
-	"workers write an input":               func(s *stage) { s.writes = []string{"/project/pages/index/stamp.txt"} },
-	"workers write other inputs each time": func(s *stage) { s.writes = []string{"/project/pages/index/data/%d.txt"} },
-	"workers write an input late": func(s *stage) {
+var faults = map[string]func(s *harness){
+	"none":                                 func(s *harness) {},
+	"the sources do not compile":           func(s *harness) { s.content = "broken" },
+	"the disk is full":                     func(s *harness) { s.content = "disk full" },
+	"there is no go command":               func(s *harness) { s.content = "no go" },
+	"the binary is missing":                func(s *harness) { s.deleted, s.binariesVanish = true, true },
+	"the binary was deleted":               func(s *harness) { s.deleted = true },
+	"builds are stale":                     func(s *harness) { s.everStale = true },
+	"builds differ":                        func(s *harness) { s.alwaysNew = true },
+	"builds cannot be learned":             func(s *harness) { s.doubt = errors.New("go list: exit status 1") },
+	"workers write an input":               func(s *harness) { s.writes = []string{"/project/pages/index/stamp.txt"} },
+	"workers write other inputs each time": func(s *harness) { s.writes = []string{"/project/pages/index/data/%d.txt"} },
+	"workers write an input late": func(s *harness) {
 		s.writes, s.writesAt = []string{"/project/pages/index/stamp.txt"}, 400*time.Millisecond
 	},
-	"workers write many inputs": func(s *stage) {
+	"workers write many inputs": func(s *harness) {
 		s.writes, s.writesAt = []string{"/project/pages/index/a.txt", "/project/pages/index/b.txt", "/project/pages/index/c.go"}, 150*time.Millisecond
 	},
 
-	"never ready":             func(s *stage) { s.ready = -1 },
-	"dies before it is ready": func(s *stage) { s.ready, s.dies = -1, time.Millisecond },
-	"dies when it is ready":   func(s *stage) { s.dies = 6 * time.Millisecond },
-	"dies after seconds":      func(s *stage) { s.dies = 3 * time.Second },
-	"health is lost":          func(s *stage) { s.sick = true },
-	"too large at once":       func(s *stage) { s.memory = 200 * mebibyte },
-	"too large soon":          func(s *stage) { s.memory, s.swells = 200*mebibyte, true },
-	"its port is taken":       func(s *stage) { s.foreign = map[int]bool{9000: true, 9001: true, 9002: true, 9003: true} },
-	"no port is free":         func(s *stage) { s.full = true },
-	"no descriptors":          func(s *stage) { s.unbound = syscall.EMFILE },
-	"not allowed":             func(s *stage) { s.unbound = syscall.EACCES },
-	"deaf":                    func(s *stage) { s.deaf = true },
+	"never ready":             func(s *harness) { s.ready = -1 },
+	"dies before it is ready": func(s *harness) { s.ready, s.dies = -1, time.Millisecond },
+	"dies when it is ready":   func(s *harness) { s.dies = 6 * time.Millisecond },
+	"dies after seconds":      func(s *harness) { s.dies = 3 * time.Second },
+	"health is lost":          func(s *harness) { s.unhealthy = true },
+	"too large at once":       func(s *harness) { s.memory = 200 * mebibyte },
+	"too large soon":          func(s *harness) { s.memory, s.memoryGrows = 200*mebibyte, true },
+	"its port is taken":       func(s *harness) { s.takenPorts = map[int]bool{9000: true, 9001: true, 9002: true, 9003: true} },
+	"no port is free":         func(s *harness) { s.noFreePort = true },
+	"no descriptors":          func(s *harness) { s.startErr = syscall.EMFILE },
+	"not allowed":             func(s *harness) { s.startErr = syscall.EACCES },
+	"deaf":                    func(s *harness) { s.ignoresTERM = true },
 }
 
 // kicks are the one thing that happens from outside.
-var kicks = map[string]func(s *stage){
-	"the worker ends": func(s *stage) {
-		if all := s.all(); len(all) > 0 {
+var kicks = map[string]func(s *harness){
+	"the worker ends": func(s *harness) {
+		if all := s.allWorkers(); len(all) > 0 {
 			all[len(all)-1].end("signal: killed")
 		}
 	},
-	"a save":    func(s *stage) { s.page.change(change{file: "/project/pages/index/main.go", at: time.Now()}) },
-	"a restart": func(s *stage) { s.command(state.Restart) },
+	"a save":    func(s *harness) { s.page.notifyChange(change{file: "/project/pages/index/main.go", at: time.Now()}) },
+	"a restart": func(s *harness) { s.command(state.Restart) },
 }
 
 // What a page may do in five minutes by itself: as much as pauses allow that grow
@@ -94,7 +94,7 @@ func TestEveryCircleHasAPauseThatGrows(t *testing.T) {
 }
 
 func walk(t *testing.T, one, other, kick, mode string) {
-	perform(t, func(s *stage) { s.onDemand = mode == "on demand" }, func(s *stage) {
+	withPage(t, func(s *harness) { s.onDemand = mode == "on demand" }, func(s *harness) {
 		s.page.dev.Store(mode == "development")
 		cfg := s.settings()
 		for _, fault := range []string{one, other} {
@@ -105,7 +105,7 @@ func walk(t *testing.T, one, other, kick, mode string) {
 				cfg.workers.HealthInterval, cfg.workers.HealthFailures = time.Second, 1
 			}
 		}
-		s.page.ask(func() { s.page.configure(cfg, false, func(bool) {}) })
+		s.page.call(func() { s.page.configure(cfg, false, func(bool) {}) })
 		s.request() // on demand it wakes the page
 		s.after(time.Minute)
 		s.save("v2") // so that there is one to go back to
@@ -113,12 +113,12 @@ func walk(t *testing.T, one, other, kick, mode string) {
 		s.set(func() { faults[one](s); faults[other](s) })
 		kicks[kick](s)
 		for n := range 3 {
-			builds, starts, said := s.built(), s.tries(), s.events()
+			builds, starts, said := s.buildCount(), s.startTries(), s.eventCount()
 			s.after(fiveMinutes)
-			builds, starts, said = s.built()-builds, s.tries()-starts, s.events()-said
+			builds, starts, said = s.buildCount()-builds, s.startTries()-starts, s.eventCount()-said
 			most, ports := mostLater, 0
 			if n == 0 {
-				most, ports = mostAtOnce, tooManyPorts
+				most, ports = mostAtOnce, maxTakenPorts
 			}
 			if one != other && one != "none" && other != "none" {
 				most, ports = 2*most, 2*ports // each has a circle
@@ -134,15 +134,15 @@ func walk(t *testing.T, one, other, kick, mode string) {
 	})
 }
 
-// tries is how many starts there were, of processes or not.
-func (s *stage) tries() int {
+// startTries is how many starts there were, of processes or not.
+func (s *harness) startTries() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.children) + s.refused
+	return len(s.workers) + s.failedStarts
 }
 
-// events is how often the page was published.
-func (s *stage) events() int {
+// eventCount is how often the page was published.
+func (s *harness) eventCount() int {
 	u, _ := s.page.store.Next(s.t.Context(), state.Beginning)
 	return int(u.Seq)
 }

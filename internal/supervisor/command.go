@@ -14,57 +14,57 @@ import (
 func (p *page) configure(cfg settings, rebuild bool, done func(replaced bool)) {
 	old := p.cfg
 	p.cfg = cfg
-	p.out.open(cfg.logFile)
+	p.out.setFile(cfg.logFile)
 	if p.closing || p.stopped {
 		done(false)
 		return
 	}
 	if cfg.workers.HealthInterval != old.workers.HealthInterval && p.serving != nil {
-		p.health.Reset(cfg.workers.HealthInterval)
+		p.healthTimer.Reset(cfg.workers.HealthInterval)
 	}
-	p.lookIdle()
+	p.checkIdle()
 	outdated := func(w *worker) bool {
-		return p.outdated(w) || w.port != 0 && !p.ports.contains(w.port)
+		return p.isOutdated(w) || w.port != 0 && !p.ports.contains(w.port)
 	}
 	switch {
 	case rebuild:
-		p.settled = append(p.settled, done)
-		p.save(change{at: time.Now()})
+		p.onSettled = append(p.onSettled, done)
+		p.handleChange(change{at: time.Now()})
 	case p.asleep != nil && p.building == nil && !cfg.workers.OnDemand():
-		p.settled = append(p.settled, done)
+		p.onSettled = append(p.onSettled, done)
 		p.start(p.asleep)
 	case p.starting != nil && outdated(&p.starting.worker), p.starting == nil && p.serving != nil && outdated(p.serving):
-		p.settled = append(p.settled, done)
-		p.replace(configuration, p.current())
-	case p.serving == nil && p.starting == nil && p.building == nil && p.good.binary != "" && !p.next.IsZero():
-		p.settled = append(p.settled, done)
-		p.calmDown()
-		p.replace(configuration, p.current()) // it may be what was wrong
+		p.onSettled = append(p.onSettled, done)
+		p.replace(configuration, p.currentVersion())
+	case p.serving == nil && p.starting == nil && p.building == nil && p.newestGood.binary != "" && !p.nextStart.IsZero():
+		p.onSettled = append(p.onSettled, done)
+		p.resetBackoff()
+		p.replace(configuration, p.currentVersion()) // it may be what was wrong
 	default:
 		done(false)
 	}
 }
 
-// current is the version that serves or is about to.
-func (p *page) current() version {
+// currentVersion is the version that serves or is about to.
+func (p *page) currentVersion() version {
 	switch {
-	case p.coming() != nil:
-		return p.coming().version
+	case p.pendingStart() != nil:
+		return p.pendingStart().version
 	case p.serving != nil:
 		return p.serving.version
 	}
-	return p.good
+	return p.newestGood
 }
 
 // settle tells who waits that what serves now stays.
 func (p *page) settle(replaced bool) {
-	if p.building != nil && !replaced || p.coming() != nil {
+	if p.building != nil && !replaced || p.pendingStart() != nil {
 		return
 	}
-	for _, done := range p.settled {
+	for _, done := range p.onSettled {
 		done(replaced)
 	}
-	p.settled = nil
+	p.onSettled = nil
 }
 
 // command carries out what a front end asks, or says why not.
@@ -77,22 +77,22 @@ func (p *page) command(verb state.Verb) error {
 		switch {
 		case p.stopped:
 			p.stopped, p.dirty = false, false
-			p.again = &change{at: time.Now()}
+			p.nextChange = &change{at: time.Now()}
 			if p.building == nil { // or else it has been cancelled, and is not over yet
-				p.build(*p.again, false)
+				p.startBuild(*p.nextChange, false)
 			}
 		case p.asleep != nil && p.building == nil:
 			p.start(p.asleep)
 		case p.serving == nil && p.starting == nil && p.building == nil:
-			p.calmDown()
-			p.build(change{at: time.Now()}, false)
+			p.resetBackoff()
+			p.startBuild(change{at: time.Now()}, false)
 		default:
 			return fmt.Errorf("%s is already started", p.route)
 		}
 		return nil
 	case state.Kill:
 		for w := range p.draining {
-			w.hurry()
+			w.kill()
 		}
 		if p.stopped && len(p.draining) > 0 {
 			return nil
@@ -108,19 +108,19 @@ func (p *page) command(verb state.Verb) error {
 	if p.stopped {
 		return fmt.Errorf("%s is stopped: start it first", p.route)
 	}
-	p.calmDown()
+	p.resetBackoff()
 	switch verb {
 	case state.Restart:
-		if p.good.binary == "" {
+		if p.newestGood.binary == "" {
 			return fmt.Errorf("%s has no working build to start", p.route)
 		}
-		p.replace(asked, p.good)
+		p.replace(manualRestart, p.newestGood)
 	case state.Rebuild:
 		c := change{at: time.Now()}
 		if p.building == nil {
-			p.build(c, true)
+			p.startBuild(c, true)
 		} else {
-			p.again = &c
+			p.nextChange = &c
 			p.building.force = true
 			p.building.cancel()
 		}
@@ -133,15 +133,15 @@ func (p *page) command(verb state.Verb) error {
 // stop takes the page out of service until it is started again.
 func (p *page) stop(atOnce bool) {
 	p.stopped = true
-	p.quiet()
+	p.cancelPending()
 	p.entry.Refuse(proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "This page is stopped", Detail: "A user stopped it."})
 	if w := p.serving; w != nil {
 		p.serving = nil
 		p.retire(w, proxy.GoingAway, false)
 		if atOnce {
-			w.hurry()
+			w.kill()
 		}
 	}
 	p.settle(false)
-	p.tell(slog.LevelInfo, "stopped")
+	p.publishEvent(slog.LevelInfo, "stopped")
 }

@@ -10,32 +10,32 @@ import (
 
 // retire lets a worker finish what it has and stops it.
 func (p *page) retire(w *worker, why proxy.EndReason, keepPort bool) {
-	ctx, cancel := context.WithCancel(p.life) // ended when the drain is
-	w.hurry = cancel
+	ctx, cancel := context.WithCancel(p.backgroundCtx) // ended when the drain is
+	w.kill = cancel
 	p.draining[w] = true
 	cfg, planned := p.cfg, why == proxy.ServiceRestart && !keepPort
-	p.aside(func() func() {
+	p.background(func() func() {
 		defer cancel()
 		if planned && cfg.workers.RestartDelay > 0 {
-			w.pause(ctx, cfg.workers.RestartDelay, p.ending)
+			w.waitWhileAlive(ctx, cfg.workers.RestartDelay, p.closeRequested)
 		}
 		left := w.drain(ctx, cfg.workers.DrainTimeout, p.development(), why)
 		w.Stop(ctx, cfg.worker.ShutdownGracePeriod)
-		return func() { p.retired(w, keepPort, left) }
+		return func() { p.drainEnded(w, keepPort, left) }
 	})
 }
 
-// retireUnused stops a worker that came up and is not wanted any more.
-func (p *page) retireUnused(w *worker) {
+// stopUnused stops a worker that came up and is not wanted any more.
+func (p *page) stopUnused(w *worker) {
 	grace := p.cfg.worker.ShutdownGracePeriod
-	p.aside(func() func() {
-		w.Stop(p.life, grace)
-		return func() { p.ports.release(w.port); p.leaving-- }
+	p.background(func() func() {
+		w.Stop(p.backgroundCtx, grace)
+		return func() { p.ports.release(w.port); p.abandonedStarts-- }
 	})
 }
 
-// retired is the end of a worker that was replaced.
-func (p *page) retired(w *worker, keepPort bool, cut int) {
+// drainEnded is the end of a worker that was replaced.
+func (p *page) drainEnded(w *worker, keepPort bool, cut int) {
 	delete(p.draining, w)
 	attrs := []slog.Attr{slog.Int("build", w.build), slog.Int("pid", w.pid), slog.Int("port", w.port)}
 	level, message := slog.LevelInfo, "worker stopped"
@@ -43,20 +43,20 @@ func (p *page) retired(w *worker, keepPort bool, cut int) {
 		level, message = slog.LevelWarn, "worker stopped with requests under way"
 		attrs = append(attrs, slog.Int("cut", cut))
 	}
-	a := p.portless
+	a := p.waitingForPort
 	if keepPort = keepPort && a != nil; keepPort && p.ports.contains(w.port) {
-		p.reserved = w.port
+		p.reservedPort = w.port
 	} else {
 		p.ports.release(w.port)
 	}
-	p.tell(level, message, attrs...)
+	p.publishEvent(level, message, attrs...)
 	if keepPort {
 		p.start(a) // without the port too: another may be free
 	}
 }
 
-// pause waits, but not for a worker that has ended, nor longer than its page.
-func (w *worker) pause(ctx context.Context, d time.Duration, ending <-chan struct{}) {
+// waitWhileAlive waits, but not for a worker that has ended, nor longer than its page.
+func (w *worker) waitWhileAlive(ctx context.Context, d time.Duration, ending <-chan struct{}) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -17,19 +17,19 @@ func (p *page) checkHealth() {
 	if w == nil || p.closing {
 		return
 	}
-	p.health.Reset(p.cfg.workers.HealthInterval)
+	p.healthTimer.Reset(p.cfg.workers.HealthInterval)
 	if p.probing {
 		return
 	}
 	p.probing = true
-	ctx, cancel := context.WithCancel(p.life)
-	p.aside(func() func() {
+	ctx, cancel := context.WithCancel(p.backgroundCtx)
+	p.background(func() func() {
 		answered := make(chan error, 1)
 		go func() { answered <- p.probe(ctx, w.port) }() // ends with ctx
 		select {
 		case err := <-answered:
 			cancel()
-			return func() { p.checked(w, err) }
+			return func() { p.healthChecked(w, err) }
 		case <-w.Done():
 			cancel()
 			<-answered
@@ -38,31 +38,31 @@ func (p *page) checkHealth() {
 	})
 }
 
-// checked is the end of a health check.
-func (p *page) checked(w *worker, err error) {
+// healthChecked is the end of a health check.
+func (p *page) healthChecked(w *worker, err error) {
 	p.probing = false
 	if p.serving != w {
 		return
 	}
 	switch {
-	case scarce(err): // that is not the worker's
+	case isShortage(err): // that is not the worker's
 		return
 	case err == nil:
-		if w.unhealthy > 0 {
-			w.unhealthy = 0
+		if w.failedChecks > 0 {
+			w.failedChecks = 0
 			p.publish()
 		}
 		return
 	}
-	w.unhealthy++
-	p.calm.Reset(calmAfter)
-	if w.unhealthy < p.cfg.workers.HealthFailures {
+	w.failedChecks++
+	p.healthyTimer.Reset(resetAfter)
+	if w.failedChecks < p.cfg.workers.HealthFailures {
 		p.publish()
 		return
 	}
-	if p.starting == nil && p.portless == nil && p.building == nil && p.next.IsZero() && time.Since(w.ready) >= pauseBefore(p.crashes+1) {
+	if p.starting == nil && p.waitingForPort == nil && p.building == nil && p.nextStart.IsZero() && time.Since(w.readyAt) >= pauseBefore(p.crashes+1) {
 		p.crashes++
-		p.tell(slog.LevelError, "the worker is unhealthy: starting a replacement", slog.Int("pid", w.pid), slog.Int("port", w.port), slog.String("err", err.Error()))
+		p.publishEvent(slog.LevelError, "the worker is unhealthy: starting a replacement", slog.Int("pid", w.pid), slog.Int("port", w.port), slog.String("err", err.Error()))
 		p.replace(lostHealth, w.version)
 	}
 }

@@ -5,22 +5,22 @@ import (
 	"time"
 )
 
-// weighEvery is how often it is looked what memory a worker takes that may take
+// memoryInterval is how often it is looked what memory a worker takes that may take
 // only so much.
-const weighEvery = 500 * time.Millisecond
+const memoryInterval = 500 * time.Millisecond
 
-// weigh has a worker replaced that takes more memory than it may, and looks
+// checkMemory has a worker replaced that takes more memory than it may, and looks
 // again later. Should the limit be too low for the page, so that workers exceed it
 // whether anybody asks them for something or not, the pauses between its
 // replacements grow.
-func (p *page) weigh() {
-	p.scales.Stop()
+func (p *page) checkMemory() {
+	p.memoryTimer.Stop()
 	w := p.serving
 	if w == nil || w.settings.MaxMemory == 0 {
 		return
 	}
-	p.scales.Reset(weighEvery)
-	if !p.steady() || time.Since(w.ready) < pauseBefore(p.heavy) {
+	p.memoryTimer.Reset(memoryInterval)
+	if !p.canReplace() || time.Since(w.readyAt) < pauseBefore(p.overMemory) {
 		return
 	}
 	u, err := p.usage(w.pid)
@@ -28,13 +28,13 @@ func (p *page) weigh() {
 	case err != nil:
 		return // it has just ended, or this system does not tell
 	case u.Memory <= w.settings.MaxMemory:
-		if time.Since(w.ready) >= calmAfter || p.entry.Traffic().Requests > w.requests {
-			p.heavy = 0
+		if time.Since(w.readyAt) >= resetAfter || p.entry.Traffic().Requests > w.requestsBefore {
+			p.overMemory = 0
 		}
 		return
 	}
-	p.heavy++
-	p.tell(slog.LevelWarn, "the worker uses more memory than max_memory: starting a replacement",
+	p.overMemory++
+	p.publishEvent(slog.LevelWarn, "the worker uses more memory than max_memory: starting a replacement",
 		slog.Int("pid", w.pid), slog.Int64("mib", u.Memory/mebibyte), slog.Int64("max_mib", w.settings.MaxMemory/mebibyte))
 	p.replace(maxMemory, w.version)
 }

@@ -12,17 +12,17 @@ import (
 	"tqserver/internal/state"
 )
 
-// happening is something that happens to a page, and how much time passes then.
-type happening struct {
-	what string
+// action is something that happens to a page, and how much time passes then.
+type action struct {
+	name string
 	n    int // which, how long, how many
 	then time.Duration
 }
 
-var happenings = rapid.Custom(func(t *rapid.T) happening {
-	return happening{
-		what: rapid.SampledFrom(slices.Sorted(func(yield func(string) bool) {
-			for what := range happen {
+var actions = rapid.Custom(func(t *rapid.T) action {
+	return action{
+		name: rapid.SampledFrom(slices.Sorted(func(yield func(string) bool) {
+			for what := range perform {
 				if !yield(what) {
 					return
 				}
@@ -33,45 +33,47 @@ var happenings = rapid.Custom(func(t *rapid.T) happening {
 	}
 })
 
-// happen makes things happen.
-var happen = map[string]func(s *stage, m *model, n int){
-	"save":        func(s *stage, m *model, n int) { m.saved++; s.save(fmt.Sprint("v", m.saved)) },
-	"save again":  func(s *stage, m *model, n int) { m.saved++; s.save(fmt.Sprint("v", m.saved)) }, // most of what happens
-	"save old":    func(s *stage, m *model, n int) { s.save(fmt.Sprint("v", 1+n%m.saved)) },
-	"save broken": func(s *stage, m *model, n int) { s.save("broken") },
-	"disk full":   func(s *stage, m *model, n int) { s.save("disk full") },
-	"stale":       func(s *stage, m *model, n int) { s.set(func() { s.stale = true }) },
-	"slow start":  func(s *stage, m *model, n int) { s.set(func() { s.ready = time.Duration(n) * time.Millisecond }) },
-	"dies":        func(s *stage, m *model, n int) { s.set(func() { s.dies = time.Duration(n-100) * time.Millisecond }) },
-	"deaf":        func(s *stage, m *model, n int) { s.set(func() { s.deaf = n%2 == 0 }) },
-	"lingers":     func(s *stage, m *model, n int) { s.set(func() { s.lingers = time.Duration(n/4) * time.Millisecond }) },
-	"kill": func(s *stage, m *model, n int) {
-		if all := s.all(); len(all) > 0 {
+// perform makes things happen.
+var perform = map[string]func(s *harness, m *model, n int){
+	"save":        func(s *harness, m *model, n int) { m.saved++; s.save(fmt.Sprint("v", m.saved)) },
+	"save again":  func(s *harness, m *model, n int) { m.saved++; s.save(fmt.Sprint("v", m.saved)) }, // most of what happens
+	"save old":    func(s *harness, m *model, n int) { s.save(fmt.Sprint("v", 1+n%m.saved)) },
+	"save broken": func(s *harness, m *model, n int) { s.save("broken") },
+	"disk full":   func(s *harness, m *model, n int) { s.save("disk full") },
+	"stale":       func(s *harness, m *model, n int) { s.set(func() { s.stale = true }) },
+	"slow start":  func(s *harness, m *model, n int) { s.set(func() { s.ready = time.Duration(n) * time.Millisecond }) },
+	"dies":        func(s *harness, m *model, n int) { s.set(func() { s.dies = time.Duration(n-100) * time.Millisecond }) },
+	"deaf":        func(s *harness, m *model, n int) { s.set(func() { s.ignoresTERM = n%2 == 0 }) },
+	"lingers": func(s *harness, m *model, n int) {
+		s.set(func() { s.cancelDelay = time.Duration(n/4) * time.Millisecond })
+	},
+	"kill": func(s *harness, m *model, n int) {
+		if all := s.allWorkers(); len(all) > 0 {
 			all[n%len(all)].end("signal: killed")
 		}
 	},
-	"sick":       func(s *stage, m *model, n int) { s.set(func() { s.sick = n%2 == 0 }) },
-	"port taken": func(s *stage, m *model, n int) { s.set(func() { s.foreign[9000+n%3] = n%2 == 0 }) },
-	"heavy":      func(s *stage, m *model, n int) { s.set(func() { s.memory = int64(n) * mebibyte }) },
-	"restart":    func(s *stage, m *model, n int) { s.command(state.Restart) },
-	"rebuild":    func(s *stage, m *model, n int) { s.command(state.Rebuild) },
-	"stop":       func(s *stage, m *model, n int) { s.command([]state.Verb{state.Stop, state.Kill}[n%2]) },
-	"start":      func(s *stage, m *model, n int) { s.command(state.Start) },
-	"request":    func(s *stage, m *model, n int) { s.request() },
-	"hour":       func(s *stage, m *model, n int) { s.after(time.Hour) },
-	"configure": func(s *stage, m *model, n int) {
+	"sick":       func(s *harness, m *model, n int) { s.set(func() { s.unhealthy = n%2 == 0 }) },
+	"port taken": func(s *harness, m *model, n int) { s.set(func() { s.takenPorts[9000+n%3] = n%2 == 0 }) },
+	"heavy":      func(s *harness, m *model, n int) { s.set(func() { s.memory = int64(n) * mebibyte }) },
+	"restart":    func(s *harness, m *model, n int) { s.command(state.Restart) },
+	"rebuild":    func(s *harness, m *model, n int) { s.command(state.Rebuild) },
+	"stop":       func(s *harness, m *model, n int) { s.command([]state.Verb{state.Stop, state.Kill}[n%2]) },
+	"start":      func(s *harness, m *model, n int) { s.command(state.Start) },
+	"request":    func(s *harness, m *model, n int) { s.request() },
+	"hour":       func(s *harness, m *model, n int) { s.after(time.Hour) },
+	"configure": func(s *harness, m *model, n int) {
 		cfg := s.settings()
 		cfg.worker.MaxRequests = n % 3
 		cfg.worker.MaxMemory = int64(n%2) * 200 * mebibyte
 		cfg.workers.RestartDelay = time.Duration(n%3) * 200 * time.Millisecond
 		cfg.workers.HealthInterval = time.Duration(1+n%30) * time.Second
 		cfg.workers.Start = []string{"always", "always", "on_demand"}[n%3]
-		s.page.ask(func() { s.page.configure(cfg, n%5 == 0, func(bool) {}) })
+		s.page.call(func() { s.page.configure(cfg, n%5 == 0, func(bool) {}) })
 	},
-	"few ports": func(s *stage, m *model, n int) {
+	"few ports": func(s *harness, m *model, n int) {
 		cfg := s.settings()
 		s.page.ports.setRange(9000, 9000+n%4)
-		s.page.ask(func() { s.page.configure(cfg, false, func(bool) {}) })
+		s.page.call(func() { s.page.configure(cfg, false, func(bool) {}) })
 	},
 }
 
@@ -83,17 +85,17 @@ type model struct {
 }
 
 // check compares a page, of which nothing moves at the moment, with the model.
-func (m *model) check(s *stage, after string) {
+func (m *model) check(s *harness, after string) {
 	synctest.Wait()
 	alive := 0
-	for _, c := range s.all() {
+	for _, c := range s.allWorkers() {
 		select {
 		case <-c.done:
 		default:
 			alive++
 		}
 	}
-	s.page.ask(func() {
+	s.page.call(func() {
 		serving := 0
 		for _, w := range s.page.state().Workers {
 			if w.Role == state.RoleServing {
@@ -111,7 +113,7 @@ func (m *model) check(s *stage, after string) {
 		if used := len(s.page.ports.used); used < alive {
 			s.t.Errorf("after %q %d workers live on %d ports", after, alive, used)
 		}
-		retreat := s.count(putBackSaid) + s.count("the new worker did not start: starting the old build again")
+		retreat := s.countMessages(putBackSaid) + s.countMessages("the new worker did not start: starting the old build again")
 		if w := s.page.serving; w != nil {
 			if w.build < m.newest && retreat == m.retreat {
 				s.t.Errorf("after %q build %d serves after build %d", after, w.build, m.newest)
@@ -128,17 +130,17 @@ func (m *model) check(s *stage, after string) {
 // stage.
 func TestAPageKeepsItsPromisesWhateverHappens(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		play := rapid.SliceOfN(happenings, 0, 60).Draw(rt, "play")
+		play := rapid.SliceOfN(actions, 0, 60).Draw(rt, "play")
 		onDemand, dev := rapid.Bool().Draw(rt, "on demand"), rapid.Bool().Draw(rt, "development")
 		ok := t.Run("play", func(t *testing.T) {
-			perform(t, func(s *stage) { s.onDemand = onDemand }, func(s *stage) {
+			withPage(t, func(s *harness) { s.onDemand = onDemand }, func(s *harness) {
 				s.page.dev.Store(dev)
 				m := model{saved: 1}
 				for _, h := range play {
-					happen[h.what](s, &m, h.n)
-					m.check(s, h.what)
+					perform[h.name](s, &m, h.n)
+					m.check(s, h.name)
 					s.after(h.then)
-					m.check(s, h.what)
+					m.check(s, h.name)
 				}
 				m.peace(s)
 			})
@@ -150,21 +152,21 @@ func TestAPageKeepsItsPromisesWhateverHappens(t *testing.T) {
 }
 
 // peace lets a page come to rest.
-func (m *model) peace(s *stage) {
+func (m *model) peace(s *harness) {
 	s.set(func() {
-		s.dies, s.ready, s.foreign, s.sick, s.deaf, s.memory = -1, 5*time.Millisecond, map[int]bool{}, false, false, 0
+		s.dies, s.ready, s.takenPorts, s.unhealthy, s.ignoresTERM, s.memory = -1, 5*time.Millisecond, map[int]bool{}, false, false, 0
 	})
 	cfg := s.settings()
 	cfg.workers.Start, cfg.worker.MaxRequests = "always", 0
 	s.page.ports.setRange(9000, 9003)
-	s.page.ask(func() { s.page.configure(cfg, false, func(bool) {}) })
+	s.page.call(func() { s.page.configure(cfg, false, func(bool) {}) })
 	s.command(state.Start)
 	s.after(time.Minute)
 	s.save("last")
 	s.after(2 * time.Minute)
 	m.check(s, "peace")
-	s.serves("last")
-	s.phase(state.Serving)
+	s.wantServing("last")
+	s.wantPhase(state.Serving)
 	if used := len(s.page.ports.used); used != 1 {
 		s.t.Errorf("at peace %d ports are used", used)
 	}

@@ -16,7 +16,7 @@ import (
 // output takes what all the workers of a page print to the page's file and to
 // the store. Its methods may be called from any goroutine.
 type output struct {
-	house *house
+	deps  *deps
 	route string
 
 	panicked atomic.Pointer[string] // what was published of the last panic of a handler
@@ -26,19 +26,19 @@ type output struct {
 	log  Log
 }
 
-func newOutput(h *house, route string, name config.LogFile) *output {
-	return &output{house: h, route: route, name: name, log: h.openLog(name, route)}
+func newOutput(h *deps, route string, name config.LogFile) *output {
+	return &output{deps: h, route: route, name: name, log: h.openLog(name, route)}
 }
 
-// open changes the file.
-func (o *output) open(name config.LogFile) {
+// setFile changes the file.
+func (o *output) setFile(name config.LogFile) {
 	o.mu.Lock()
 	if name == o.name {
 		o.mu.Unlock()
 		return
 	}
 	old := o.log
-	o.name, o.log = name, o.house.openLog(name, o.route)
+	o.name, o.log = name, o.deps.openLog(name, o.route)
 	o.mu.Unlock()
 	old.Close()
 }
@@ -63,25 +63,25 @@ func (o *output) write(pid int, stderr bool, b []byte) {
 	now, text := time.Now(), string(b)
 	batch := make([]state.Line, 0, strings.Count(text, "\n"))
 	for line := range strings.Lines(text) {
-		batch = append(batch, state.Line{Time: now, Page: o.route, PID: pid, Stderr: stderr, Text: lastState(line)})
+		batch = append(batch, state.Line{Time: now, Page: o.route, PID: pid, Stderr: stderr, Text: visibleText(line)})
 	}
-	o.house.store.Append(batch)
+	o.deps.store.Append(batch)
 	if strings.Contains(text, "http: panic serving ") {
 		o.handlerPanicked(pid, batch)
 	}
 }
 
-// show takes what there is of a line that has not ended. It goes to the file
+// writePartial takes what there is of a line that has not ended. It goes to the file
 // when it does.
-func (o *output) show(pid int, stderr bool, b []byte) {
-	if text := lastState(string(b)); text != "" {
-		o.house.store.Append([]state.Line{{Time: time.Now(), Page: o.route, PID: pid, Stderr: stderr, Text: text, Partial: true}})
+func (o *output) writePartial(pid int, stderr bool, b []byte) {
+	if text := visibleText(string(b)); text != "" {
+		o.deps.store.Append([]state.Line{{Time: time.Now(), Page: o.route, PID: pid, Stderr: stderr, Text: text, Partial: true}})
 	}
 }
 
-// lastState is what a line is in the end: what follows a carriage return takes
+// visibleText is what a line is in the end: what follows a carriage return takes
 // the place of what came before.
-func lastState(line string) string {
+func visibleText(line string) string {
 	line = strings.TrimRight(line, "\r\n")
 	return line[strings.LastIndexByte(line, '\r')+1:]
 }
@@ -97,22 +97,22 @@ func (o *output) handlerPanicked(pid int, batch []state.Line) {
 	if !crash.Handler {
 		return
 	}
-	what := fmt.Sprint(pid, " ", summary(crash, o.house.root, o.house.root))
+	what := fmt.Sprint(pid, " ", crashSummary(crash, o.deps.root, o.deps.root))
 	if last := o.panicked.Swap(&what); last != nil && *last == what {
 		return
 	}
-	o.house.store.Publish(state.Event{Level: slog.LevelError, Message: "a handler panicked: the worker keeps running", Attrs: []slog.Attr{
-		slog.String("page", o.route), slog.Int("pid", pid), slog.String("err", summary(crash, o.house.root, o.house.root)),
+	o.deps.store.Publish(state.Event{Level: slog.LevelError, Message: "a handler panicked: the worker keeps running", Attrs: []slog.Attr{
+		slog.String("page", o.route), slog.Int("pid", pid), slog.String("err", crashSummary(crash, o.deps.root, o.deps.root)),
 	}})
 }
 
-// maxPrinted is how many lines are searched for what a process said of its end: a
+// maxCrashLines is how many lines are searched for what a process said of its end: a
 // stack overflow takes hundreds.
-const maxPrinted = 2000
+const maxCrashLines = 2000
 
-// printed is what a process printed last.
-func (o *output) printed(pid int) (lines []string) {
-	for _, line := range o.house.store.Lines(o.route, maxPrinted) {
+// linesOf is what a process printed last.
+func (o *output) linesOf(pid int) (lines []string) {
+	for _, line := range o.deps.store.Lines(o.route, maxCrashLines) {
 		if line.PID == pid {
 			lines = append(lines, line.Text)
 		}
@@ -120,8 +120,8 @@ func (o *output) printed(pid int) (lines []string) {
 	return lines
 }
 
-// lastWords is the end of what a process printed, or the beginning of its crash.
-func lastWords(lines []string) string {
+// lastLines is the end of what a process printed, or the beginning of its crash.
+func lastLines(lines []string) string {
 	const most = 10
 	if crash := state.ParseCrash(lines); crash.Message != "" && !crash.Handler {
 		lines = lines[crash.Line:]
@@ -130,10 +130,10 @@ func lastWords(lines []string) string {
 	return strings.Join(lines[max(0, len(lines)-most):], "\n")
 }
 
-// cause says in one line why a process ended: how, and what it said of that.
-func (p *page) cause(how string, lines []string) string {
+// exitCause says in one line why a process ended: how, and what it said of that.
+func (p *page) exitCause(how string, lines []string) string {
 	if crash := state.ParseCrash(lines); crash.Message != "" && !crash.Handler {
-		return how + ": " + summary(crash, p.root, p.dir)
+		return how + ": " + crashSummary(crash, p.root, p.dir)
 	}
 	if strings.Contains(how, "exit status") && len(lines) > 0 {
 		return how + ": " + lines[len(lines)-1]
@@ -141,9 +141,9 @@ func (p *page) cause(how string, lines []string) string {
 	return how
 }
 
-// summary is a crash in one line, with the place in the page's own code, or else
+// crashSummary is a crash in one line, with the place in the page's own code, or else
 // in the project's.
-func summary(crash state.Crash, root, dir string) string {
+func crashSummary(crash state.Crash, root, dir string) string {
 	text, _, _ := strings.Cut(crash.Message, "\n")
 	for _, own := range []string{dir, root} {
 		for _, f := range crash.Frames {

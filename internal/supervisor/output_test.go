@@ -31,7 +31,7 @@ func (l *slowLog) Path() string { return "" }
 
 func TestNoLineIsWrittenToAFileThatWasClosed(t *testing.T) {
 	var late atomic.Int64
-	out := newOutput(&house{store: state.NewStore(state.Server{}), openLog: func(config.LogFile, string) Log { return &slowLog{late: &late} }}, "/", config.LogFile{Name: "a"})
+	out := newOutput(&deps{store: state.NewStore(state.Server{}), openLog: func(config.LogFile, string) Log { return &slowLog{late: &late} }}, "/", config.LogFile{Name: "a"})
 	var writing sync.WaitGroup
 	for range 2 {
 		writing.Go(func() {
@@ -42,7 +42,7 @@ func TestNoLineIsWrittenToAFileThatWasClosed(t *testing.T) {
 	}
 	for _, template := range []string{"b", "c", "d", "e"} {
 		<-time.After(3 * time.Millisecond)
-		out.open(config.LogFile{Name: template})
+		out.setFile(config.LogFile{Name: template})
 	}
 	writing.Wait()
 	out.close()
@@ -60,11 +60,11 @@ func (l *textLog) Path() string                { return "" }
 
 func TestTheFileHasWhatWasPrintedAndPeopleSeeItsLastState(t *testing.T) {
 	store, log := state.NewStore(state.Server{}), new(textLog)
-	out := newOutput(&house{store: store, openLog: func(config.LogFile, string) Log { return log }}, "/", config.LogFile{Name: "a"})
+	out := newOutput(&deps{store: store, openLog: func(config.LogFile, string) Log { return log }}, "/", config.LogFile{Name: "a"})
 	printed := "plain\nprogress 0%\rprogress 50%\rdone \x1b[K\nover\rthere\r\n\r\nwindows\r\n"
 	out.write(1, false, []byte(printed))
-	out.show(1, false, []byte("connecting ...\rconnected, waiting ...\r"))
-	out.show(1, true, []byte("\r"))
+	out.writePartial(1, false, []byte("connecting ...\rconnected, waiting ...\r"))
+	out.writePartial(1, true, []byte("\r"))
 	want := []string{"plain", "done \x1b[K", "there", "", "windows", "connected, waiting ..."}
 	var got []string
 	for _, line := range store.Lines("/", 100) {

@@ -10,175 +10,175 @@ import (
 )
 
 func TestAPageIsBuiltStartedAndServed(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(10 * time.Millisecond)
-		s.phase(state.Building)
+		s.wantPhase(state.Building)
 		s.after(190 * time.Millisecond)
-		s.phase(state.Starting)
+		s.wantPhase(state.Starting)
 		s.after(5 * time.Millisecond)
-		s.phase(state.Serving)
-		s.serves("v1")
+		s.wantPhase(state.Serving)
+		s.wantServing("v1")
 	})
 }
 
 func TestASaveSwapsWhenTheNewWorkerIsReady(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
-		old := s.serves("v1")
+		old := s.wantServing("v1")
 		s.save("v2")
 		s.after(204 * time.Millisecond)
-		s.serves("v1")
+		s.wantServing("v1")
 		s.after(time.Millisecond)
-		s.serves("v2")
-		if old.stopped() != 0 {
+		s.wantServing("v2")
+		if old.stopCount() != 0 {
 			t.Error("the old worker was stopped before its drain could begin")
 		}
 		s.after(time.Second)
-		if old.stopped() != 1 {
-			t.Errorf("the old worker was stopped %d times", old.stopped())
+		if old.stopCount() != 1 {
+			t.Errorf("the old worker was stopped %d times", old.stopCount())
 		}
 	})
 }
 
 func TestASaveDuringABuildStartsItAgain(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(100 * time.Millisecond)
 		s.save("v2")
 		s.after(150 * time.Millisecond) // the first build would be done
-		s.phase(state.Building)
+		s.wantPhase(state.Building)
 		s.after(100 * time.Millisecond)
-		s.serves("v2")
-		if s.starts() != 1 || s.built() != 2 {
-			t.Errorf("%d workers of %d builds were started", s.starts(), s.built())
+		s.wantServing("v2")
+		if s.startCount() != 1 || s.buildCount() != 2 {
+			t.Errorf("%d workers of %d builds were started", s.startCount(), s.buildCount())
 		}
 	})
 }
 
 func TestABuildThatIsUnderWayIsNotRepeatedBecauseTheOneBeforeWasStale(t *testing.T) {
-	perform(t, func(s *stage) { s.mistaken, s.learns = true, 100*time.Millisecond }, func(s *stage) {
+	withPage(t, func(s *harness) { s.staleWhenLearnt, s.learnDelay = true, 100*time.Millisecond }, func(s *harness) {
 		s.after(250 * time.Millisecond)
 		s.save("v2")
 		s.after(210 * time.Millisecond)
-		s.serves("v2")
-		if s.built() != 2 || s.state().Build.Trigger == "" {
-			t.Errorf("it took %d builds, the last because of %q", s.built(), s.state().Build.Trigger)
+		s.wantServing("v2")
+		if s.buildCount() != 2 || s.state().Build.Trigger == "" {
+			t.Errorf("it took %d builds, the last because of %q", s.buildCount(), s.state().Build.Trigger)
 		}
 	})
 }
 
 func TestABuildThatAChangeOvertookIsRepeated(t *testing.T) {
-	perform(t, func(s *stage) { s.stale = true }, func(s *stage) {
+	withPage(t, func(s *harness) { s.stale = true }, func(s *harness) {
 		s.after(100 * time.Millisecond)
 		s.set(func() { s.content = "v2" }) // and nobody says so
 		s.after(110 * time.Millisecond)
-		s.serves("v1")
+		s.wantServing("v1")
 		s.after(200 * time.Millisecond)
-		s.serves("v2")
+		s.wantServing("v2")
 		s.after(time.Minute)
-		if s.built() != 2 {
-			t.Errorf("there were %d builds", s.built())
+		if s.buildCount() != 2 {
+			t.Errorf("there were %d builds", s.buildCount())
 		}
 	})
 }
 
 func TestWhatEachBuildOvertakesIsNotBuiltWithoutAPause(t *testing.T) {
-	perform(t, func(s *stage) { s.everStale = true }, func(s *stage) {
+	withPage(t, func(s *harness) { s.everStale = true }, func(s *harness) {
 		s.after(5 * time.Minute)
-		if n := s.built(); n < 5 || n > 25 {
+		if n := s.buildCount(); n < 5 || n > 25 {
 			t.Errorf("in five minutes there were %d builds", n)
 		}
 		s.set(func() { s.everStale = false })
 		s.after(time.Minute)
-		n := s.built()
+		n := s.buildCount()
 		s.after(time.Hour)
-		if s.built() != n {
+		if s.buildCount() != n {
 			t.Error("it is still built")
 		}
 	})
 }
 
 func TestABuildIsToldThatPeopleWait(t *testing.T) {
-	perform(t, func(s *stage) { s.took = time.Second }, func(s *stage) {
+	withPage(t, func(s *harness) { s.buildTakes = time.Second }, func(s *harness) {
 		s.after(100 * time.Millisecond)
-		if s.hurried() != 0 {
+		if s.prioritizedCount() != 0 {
 			t.Error("nobody waits")
 		}
-		leave := s.wait()
+		leave := s.waitingRequest()
 		defer leave()
-		if s.hurried() == 0 {
+		if s.prioritizedCount() == 0 {
 			t.Error("the build does not know that somebody waits")
 		}
-		n := s.hurried()
+		n := s.prioritizedCount()
 		s.save("v2")
 		s.after(0)
-		if s.hurried() == n {
+		if s.prioritizedCount() == n {
 			t.Error("the next build does not know that somebody waits")
 		}
 	})
 }
 
 func TestABurstOfSavesDoesNotStarve(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
 		for i := range 30 {
 			s.save(fmt.Sprint("v", 2+i))
 			s.after(100 * time.Millisecond)
 		}
-		if s.starts() < 3 {
-			t.Errorf("in 3 s of saving only %d workers were started", s.starts())
+		if s.startCount() < 3 {
+			t.Errorf("in 3 s of saving only %d workers were started", s.startCount())
 		}
 		s.after(time.Second)
-		s.serves("v31")
+		s.wantServing("v31")
 	})
 }
 
 func TestALaterSaveCancelsALongBuild(t *testing.T) {
-	perform(t, func(s *stage) { s.took = 10 * time.Second }, func(s *stage) {
+	withPage(t, func(s *harness) { s.buildTakes = 10 * time.Second }, func(s *harness) {
 		for i := range 5 { // a person's pace
 			s.after(3 * time.Second)
 			s.save(fmt.Sprint("v", 2+i))
 		}
 		s.after(10*time.Second + 5*time.Millisecond)
-		s.serves("v6")
-		if s.starts() != 1 {
-			t.Errorf("%d workers were started", s.starts())
+		s.wantServing("v6")
+		if s.startCount() != 1 {
+			t.Errorf("%d workers were started", s.startCount())
 		}
 	})
 }
 
 func TestASaveDuringAStartSupersedesIt(t *testing.T) {
-	perform(t, func(s *stage) { s.ready = time.Second }, func(s *stage) {
+	withPage(t, func(s *harness) { s.ready = time.Second }, func(s *harness) {
 		s.after(300 * time.Millisecond) // v1 starts until 1200
 		s.set(func() { s.ready = 5 * time.Millisecond })
 		s.save("v2")
 		s.after(300 * time.Millisecond)
-		s.serves("v2")
+		s.wantServing("v2")
 		s.after(2 * time.Second)
-		s.serves("v2")
-		if c := s.all()[0]; c.stopped() == 0 {
+		s.wantServing("v2")
+		if c := s.allWorkers()[0]; c.stopCount() == 0 {
 			t.Error("the worker that was superseded still runs")
 		}
 	})
 }
 
 func TestABrokenSaveDuringAStartLetsItGoOn(t *testing.T) {
-	perform(t, func(s *stage) { s.ready = time.Second }, func(s *stage) {
+	withPage(t, func(s *harness) { s.ready = time.Second }, func(s *harness) {
 		s.after(300 * time.Millisecond)
 		s.save("broken")
 		s.after(time.Second)
-		s.serves("v1")
-		s.phase(state.Failed)
+		s.wantServing("v1")
+		s.wantPhase(state.Failed)
 	})
 }
 
 func TestABrokenBuildChangesNothingThatServes(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
-		old := s.serves("v1")
+		old := s.wantServing("v1")
 		s.save("broken")
 		s.after(time.Second)
-		s.phase(state.Failed)
-		if s.serves("v1") != old || s.starts() != 1 {
+		s.wantPhase(state.Failed)
+		if s.wantServing("v1") != old || s.startCount() != 1 {
 			t.Error("another worker serves")
 		}
 		if p := s.state(); p.ServingBuild != 1 || p.Build.Number != 2 || len(p.Build.Problems) != 1 {
@@ -186,8 +186,8 @@ func TestABrokenBuildChangesNothingThatServes(t *testing.T) {
 		}
 		s.save("v1") // undone
 		s.after(time.Second)
-		s.phase(state.Serving)
-		if s.serves("v1") != old {
+		s.wantPhase(state.Serving)
+		if s.wantServing("v1") != old {
 			t.Error("an undone edit restarted the worker")
 		}
 		if p := s.state(); p.Build.Number != 1 || len(p.Build.Problems) != 0 {
@@ -197,20 +197,20 @@ func TestABrokenBuildChangesNothingThatServes(t *testing.T) {
 }
 
 func TestHalfASaveIsNoFailure(t *testing.T) {
-	perform(t, func(s *stage) { s.took = 5 * time.Millisecond }, func(s *stage) {
+	withPage(t, func(s *harness) { s.buildTakes = 5 * time.Millisecond }, func(s *harness) {
 		s.after(time.Second)
 		s.save("broken") // the file was emptied
 		s.after(30 * time.Millisecond)
-		s.phase(state.Building)
+		s.wantPhase(state.Building)
 		s.save("v2") // and is written
 		s.after(time.Second)
-		s.serves("v2")
+		s.wantServing("v2")
 		if p := s.state(); p.Build.Number != 2 {
 			t.Errorf("the build shown is %+v", p.Build)
 		}
 		s.save("broken")
 		s.after(time.Second)
-		s.phase(state.Failed)
+		s.wantPhase(state.Failed)
 		if p := s.state(); p.Build.Took != 5*time.Millisecond {
 			t.Errorf("waiting is counted: %v", p.Build.Took)
 		}
@@ -218,34 +218,36 @@ func TestHalfASaveIsNoFailure(t *testing.T) {
 }
 
 func TestAVersionThatDiesAtStartIsTriedOnceBesideAServingOne(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
-		old := s.serves("v1")
+		old := s.wantServing("v1")
 		s.set(func() { s.dies, s.ready = 3*time.Millisecond, -1 })
 		s.save("v2")
 		s.after(time.Minute)
-		s.phase(state.Failed)
-		if s.serves("v1") != old || s.starts() != 2 {
-			t.Errorf("%d workers were started", s.starts())
+		s.wantPhase(state.Failed)
+		if s.wantServing("v1") != old || s.startCount() != 2 {
+			t.Errorf("%d workers were started", s.startCount())
 		}
 		s.set(func() { s.dies, s.ready = -1, 5*time.Millisecond })
 		s.save("v2")
 		s.after(time.Second)
-		s.serves("v2")
-		s.phase(state.Serving)
+		s.wantServing("v2")
+		s.wantPhase(state.Serving)
 	})
 }
 
 func TestTheLastWordsOfWhatDidNotStartAreKeptWhileTheyMatter(t *testing.T) {
-	mute := func(s *stage) {
+	mute := func(s *harness) {
 		t.Helper()
 		if got := s.state().LastOutput; got != "" {
 			t.Errorf("the page is %s and has %q", s.state().Phase, got)
 		}
 	}
-	dies := func(s *stage, last string) { s.set(func() { s.dies, s.ready, s.last = 3*time.Millisecond, -1, last }) }
-	lives := func(s *stage) { s.set(func() { s.dies, s.ready, s.last = -1, 5*time.Millisecond, "" }) }
-	perform(t, nil, func(s *stage) {
+	dies := func(s *harness, last string) {
+		s.set(func() { s.dies, s.ready, s.prints = 3*time.Millisecond, -1, last })
+	}
+	lives := func(s *harness) { s.set(func() { s.dies, s.ready, s.prints = -1, 5*time.Millisecond, "" }) }
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
 		mute(s)
 		dies(s, "one\ntwo\n")
@@ -263,12 +265,12 @@ func TestTheLastWordsOfWhatDidNotStartAreKeptWhileTheyMatter(t *testing.T) {
 		lives(s)
 		s.command(state.Restart)
 		s.after(time.Second)
-		s.serves("v3")
+		s.wantServing("v3")
 		mute(s)
 	})
-	perform(t, func(s *stage) { s.dies, s.ready, s.last = 3*time.Millisecond, -1, "first\n" }, func(s *stage) {
+	withPage(t, func(s *harness) { s.dies, s.ready, s.prints = 3*time.Millisecond, -1, "first\n" }, func(s *harness) {
 		s.after(time.Second)
-		s.phase(state.Crashed)
+		s.wantPhase(state.Crashed)
 		if got := s.state().LastOutput; got != "first" {
 			t.Errorf("where nothing serves: %q", got)
 		}
@@ -279,14 +281,14 @@ func TestTheLastWordsOfWhatDidNotStartAreKeptWhileTheyMatter(t *testing.T) {
 		s.after(10 * time.Second)
 		lives(s)
 		s.after(time.Minute)
-		s.serves("v1")
+		s.wantServing("v1")
 		mute(s)
 	})
 }
 
 func TestAPageTellsHowItsWorkersAreRun(t *testing.T) {
 	t.Setenv("SITE_TOKEN", "s3cret")
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(202 * time.Millisecond)
 		if p := s.state(); p.Swap != 0 || len(p.Workers) != 1 || p.Workers[0].Binary != "/bin/v1" || p.Workers[0].Role != state.RoleStarting {
 			t.Errorf("while it starts: %+v", p)
@@ -302,8 +304,8 @@ func TestAPageTellsHowItsWorkersAreRun(t *testing.T) {
 				t.Errorf("no %s in %q", want, env)
 			}
 		}
-		if !slices.IsSorted(env) || !slices.Contains(s.serves("v1").spec.Env, "SITE_TOKEN=s3cret") {
-			t.Errorf("told %q of %q", env, s.serves("v1").spec.Env)
+		if !slices.IsSorted(env) || !slices.Contains(s.wantServing("v1").spec.Env, "SITE_TOKEN=s3cret") {
+			t.Errorf("told %q of %q", env, s.wantServing("v1").spec.Env)
 		}
 		s.command(state.Stop)
 		s.after(time.Second)
@@ -314,165 +316,165 @@ func TestAPageTellsHowItsWorkersAreRun(t *testing.T) {
 }
 
 func TestAVersionThatNeverGetsReadyIsKilled(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
 		s.set(func() { s.ready = -1 })
 		s.save("v2")
 		s.after(20 * time.Second)
-		s.phase(state.Starting)
-		s.serves("v1")
+		s.wantPhase(state.Starting)
+		s.wantServing("v1")
 		s.after(11 * time.Second)
-		s.phase(state.Failed)
-		s.serves("v1")
-		if s.all()[1].stopped() != 1 {
+		s.wantPhase(state.Failed)
+		s.wantServing("v1")
+		if s.allWorkers()[1].stopCount() != 1 {
 			t.Error("it still runs")
 		}
 	})
 }
 
 func TestAWorkerThatEndsIsStartedAgainAtOnce(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
-		s.serves("v1").end("signal: killed")
+		s.wantServing("v1").end("signal: killed")
 		s.after(6 * time.Millisecond)
-		s.serves("v1")
-		if s.starts() != 2 || s.state().Restarts != 1 {
-			t.Errorf("%d starts, %d restarts", s.starts(), s.state().Restarts)
+		s.wantServing("v1")
+		if s.startCount() != 2 || s.state().Restarts != 1 {
+			t.Errorf("%d starts, %d restarts", s.startCount(), s.state().Restarts)
 		}
 	})
 }
 
 func TestACrashOfAnOlderVersionThatServesStartsThatAgain(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
 		s.set(func() { s.dies, s.ready = 3*time.Millisecond, -1 })
 		s.save("v2")
 		s.after(time.Second)
 		s.set(func() { s.dies, s.ready = -1, 5*time.Millisecond })
-		s.serves("v1").end("signal: killed")
+		s.wantServing("v1").end("signal: killed")
 		s.after(time.Second)
-		s.serves("v1")
+		s.wantServing("v1")
 		s.save("broken")
 		s.after(time.Second)
-		s.serves("v1").end("signal: killed")
+		s.wantServing("v1").end("signal: killed")
 		s.after(time.Second)
-		s.serves("v1")
+		s.wantServing("v1")
 	})
 }
 
 func TestACrashLoopIsPausedAndForgottenByASave(t *testing.T) {
-	perform(t, func(s *stage) { s.dies = time.Millisecond; s.ready = -1 }, func(s *stage) {
+	withPage(t, func(s *harness) { s.dies = time.Millisecond; s.ready = -1 }, func(s *harness) {
 		s.after(5 * time.Minute)
-		if n := s.starts(); n < 12 || n > 25 {
+		if n := s.startCount(); n < 12 || n > 25 {
 			t.Errorf("%d starts in 5 minutes", n)
 		}
-		if n := len(s.said()); n >= 200 {
+		if n := len(s.messages()); n >= 200 {
 			t.Errorf("%d log lines", n)
 		}
-		s.phase(state.Crashed)
+		s.wantPhase(state.Crashed)
 		s.set(func() { s.dies, s.ready = -1, time.Millisecond })
 		s.save("v2")
 		s.after(time.Second)
-		s.serves("v2")
-		s.serves("v2").end("exit status 1")
+		s.wantServing("v2")
+		s.wantServing("v2").end("exit status 1")
 		s.after(2 * time.Millisecond) // at once again
-		s.serves("v2")
+		s.wantServing("v2")
 	})
 }
 
 func TestAMinuteOfHealthForgetsCrashes(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
 		for range 4 {
-			s.serves("v1").end("exit status 1")
+			s.wantServing("v1").end("exit status 1")
 			s.after(10 * time.Second)
 		}
 		if n := s.crashes(); n != 4 {
 			t.Fatalf("%d crashes in a row", n)
 		}
 		s.after(time.Minute)
-		s.serves("v1").end("exit status 1")
+		s.wantServing("v1").end("exit status 1")
 		s.after(6 * time.Millisecond)
-		s.serves("v1")
+		s.wantServing("v1")
 	})
 }
 
 func TestACrashDuringADrainIsNoCrash(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
-		old := s.serves("v1")
+		old := s.wantServing("v1")
 		s.save("v2")
 		s.after(206 * time.Millisecond)
 		old.end("exit status 1")
 		s.after(time.Second)
-		s.serves("v2")
-		if s.state().Restarts != 0 || s.starts() != 2 {
-			t.Errorf("%d restarts, %d starts", s.state().Restarts, s.starts())
+		s.wantServing("v2")
+		if s.state().Restarts != 0 || s.startCount() != 2 {
+			t.Errorf("%d restarts, %d starts", s.state().Restarts, s.startCount())
 		}
 	})
 }
 
 func TestACrashDuringAReplacementWaitsForIt(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
 		s.set(func() { s.ready = 100 * time.Millisecond })
 		s.save("v2")
 		s.after(250 * time.Millisecond)
-		s.serves("v1").end("signal: killed")
+		s.wantServing("v1").end("signal: killed")
 		s.after(100 * time.Millisecond)
-		s.serves("v2")
-		if s.starts() != 2 {
-			t.Errorf("%d starts", s.starts())
+		s.wantServing("v2")
+		if s.startCount() != 2 {
+			t.Errorf("%d starts", s.startCount())
 		}
 	})
 }
 
 func TestLostHealthIsReplacedBeforeItIsStopped(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
-		old := s.serves("v1")
-		s.set(func() { s.sick = true })
+		old := s.wantServing("v1")
+		s.set(func() { s.unhealthy = true })
 		s.after(61 * time.Second)
-		if s.serves("v1") != old {
+		if s.wantServing("v1") != old {
 			t.Fatal("it was replaced after two failures")
 		}
-		s.set(func() { s.sick = true; s.ready = time.Second })
+		s.set(func() { s.unhealthy = true; s.ready = time.Second })
 		s.after(28*time.Second + 500*time.Millisecond)
-		if s.serves("v1") != old || old.stopped() != 0 {
+		if s.wantServing("v1") != old || old.stopCount() != 0 {
 			t.Fatal("it was stopped before its replacement was ready")
 		}
-		s.set(func() { s.sick = false })
+		s.set(func() { s.unhealthy = false })
 		s.after(2 * time.Second)
-		if s.serves("v1") == old || old.stopped() != 1 {
+		if s.wantServing("v1") == old || old.stopCount() != 1 {
 			t.Error("it was not replaced")
 		}
 	})
 }
 
 func TestRestartReplacesWithoutBuilding(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
-		old := s.serves("v1")
+		old := s.wantServing("v1")
 		if err := s.command(state.Restart); err != nil {
 			t.Fatal(err)
 		}
 		s.after(time.Second)
-		if s.serves("v1") == old || s.built() != 1 {
-			t.Errorf("%d builds", s.built())
+		if s.wantServing("v1") == old || s.buildCount() != 1 {
+			t.Errorf("%d builds", s.buildCount())
 		}
 	})
 }
 
 func TestRebuildBuildsThoughNothingChanged(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
-		old := s.serves("v1")
+		old := s.wantServing("v1")
 		if err := s.command(state.Rebuild); err != nil {
 			t.Fatal(err)
 		}
 		s.after(time.Second)
-		if s.serves("v1") != old || s.built() != 2 {
-			t.Errorf("%d builds", s.built())
+		if s.wantServing("v1") != old || s.buildCount() != 2 {
+			t.Errorf("%d builds", s.buildCount())
 		}
 	})
 }
@@ -482,7 +484,7 @@ func TestCommandsDuringABuild(t *testing.T) {
 		state.Stop: state.Stopped, state.Kill: state.Stopped, state.Rebuild: state.Serving, state.Restart: state.Serving,
 	} {
 		t.Run(string(verb), func(t *testing.T) {
-			perform(t, nil, func(s *stage) {
+			withPage(t, nil, func(s *harness) {
 				s.after(time.Second)
 				s.save("v2")
 				s.after(100 * time.Millisecond)
@@ -490,9 +492,9 @@ func TestCommandsDuringABuild(t *testing.T) {
 					t.Fatal(err)
 				}
 				s.after(time.Second)
-				s.phase(want)
+				s.wantPhase(want)
 				if want == state.Serving {
-					s.serves("v2")
+					s.wantServing("v2")
 				}
 			})
 		})
@@ -500,7 +502,7 @@ func TestCommandsDuringABuild(t *testing.T) {
 }
 
 func TestAStoppedPageStaysSoUntilItIsStarted(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
 		if err := s.command(state.Stop); err != nil {
 			t.Fatal(err)
@@ -508,7 +510,7 @@ func TestAStoppedPageStaysSoUntilItIsStarted(t *testing.T) {
 		s.after(time.Second)
 		s.save("v2")
 		s.after(time.Second)
-		s.phase(state.Stopped)
+		s.wantPhase(state.Stopped)
 		if err := s.command(state.Stop); err == nil {
 			t.Error("it can be stopped twice")
 		}
@@ -519,7 +521,7 @@ func TestAStoppedPageStaysSoUntilItIsStarted(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.after(time.Second)
-		s.serves("v2")
+		s.wantServing("v2")
 		if err := s.command(state.Start); err == nil {
 			t.Error("it can be started twice")
 		}
@@ -527,9 +529,9 @@ func TestAStoppedPageStaysSoUntilItIsStarted(t *testing.T) {
 }
 
 func TestKillDoesNotWaitForWhoDoesNotListen(t *testing.T) {
-	perform(t, func(s *stage) { s.deaf = true }, func(s *stage) {
+	withPage(t, func(s *harness) { s.ignoresTERM = true }, func(s *harness) {
 		s.after(time.Second)
-		w := s.serves("v1")
+		w := s.wantServing("v1")
 		if err := s.command(state.Kill); err != nil {
 			t.Fatal(err)
 		}
@@ -543,9 +545,9 @@ func TestKillDoesNotWaitForWhoDoesNotListen(t *testing.T) {
 }
 
 func TestAPortThatIsTakenCostsNoPenalty(t *testing.T) {
-	perform(t, func(s *stage) { s.foreign[9000], s.foreign[9001] = true, true }, func(s *stage) {
+	withPage(t, func(s *harness) { s.takenPorts[9000], s.takenPorts[9001] = true, true }, func(s *harness) {
 		s.after(time.Second)
-		if port := s.serves("v1").port(); port != 9002 {
+		if port := s.wantServing("v1").port(); port != 9002 {
 			t.Errorf("it listens on %d", port)
 		}
 		if n := s.crashes(); n != 0 {
@@ -555,27 +557,27 @@ func TestAPortThatIsTakenCostsNoPenalty(t *testing.T) {
 }
 
 func TestAPageWaitsForAPort(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		var taken []int
 		for range 4 {
 			port, _ := s.page.ports.acquire()
 			taken = append(taken, port)
 		}
 		s.after(5 * time.Second)
-		s.phase(state.Waiting)
-		if n := s.count("waiting for a port"); n != 1 {
+		s.wantPhase(state.Waiting)
+		if n := s.countMessages("waiting for a port"); n != 1 {
 			t.Errorf("that was said %d times", n)
 		}
 		for _, port := range taken {
 			s.page.ports.release(port)
 		}
 		s.after(6 * time.Millisecond)
-		s.serves("v1")
+		s.wantServing("v1")
 	})
 }
 
 func TestASwapWithoutASparePortStopsTheOldWorkerFirst(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
 		var taken []int
 		for range 3 {
@@ -587,10 +589,10 @@ func TestASwapWithoutASparePortStopsTheOldWorkerFirst(t *testing.T) {
 				s.page.ports.release(port)
 			}
 		}()
-		old := s.serves("v1")
+		old := s.wantServing("v1")
 		s.save("v2")
 		s.after(time.Second)
-		if s.serves("v2").port() != old.port() {
+		if s.wantServing("v2").port() != old.port() {
 			t.Error("it got another port")
 		}
 		s.after(probationTime) // or v1 would come back
@@ -601,15 +603,15 @@ func TestASwapWithoutASparePortStopsTheOldWorkerFirst(t *testing.T) {
 		s.after(120 * time.Millisecond)
 		s.set(func() { s.dies, s.ready = -1, time.Millisecond })
 		s.after(10 * time.Second)
-		s.serves("v2") // v3 did not start, and had its port from it
-		s.phase(state.Failed)
+		s.wantServing("v2") // v3 did not start, and had its port from it
+		s.wantPhase(state.Failed)
 	})
 }
 
 func TestAWorkerOutsideTheRangeServesUntilThereIsAPort(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
-		old := s.serves("v1")
+		old := s.wantServing("v1")
 		narrow := []int{9100, 9101}
 		var taken []int
 		s.page.ports.setRange(narrow[0], narrow[1])
@@ -617,71 +619,71 @@ func TestAWorkerOutsideTheRangeServesUntilThereIsAPort(t *testing.T) {
 			port, _ := s.page.ports.acquire()
 			taken = append(taken, port)
 		}
-		s.page.ask(func() { s.page.configure(s.page.cfg, false, func(bool) {}) })
+		s.page.call(func() { s.page.configure(s.page.cfg, false, func(bool) {}) })
 		s.after(time.Minute)
-		if s.serves("v1") != old || old.stopped() > 0 {
+		if s.wantServing("v1") != old || old.stopCount() > 0 {
 			t.Error("it gave up a port that is of no use to it")
 		}
-		s.wantSaid("waiting for a port")
+		s.wantMessage("waiting for a port")
 		for _, port := range taken {
 			s.page.ports.release(port)
 		}
 		s.after(time.Second)
-		if port := s.serves("v1").port(); port < narrow[0] || port > narrow[1] {
+		if port := s.wantServing("v1").port(); port < narrow[0] || port > narrow[1] {
 			t.Errorf("it serves on %d", port)
 		}
 	})
 }
 
 func TestAPageWhosePortLeavesTheRangeWhileItIsGivenUpGetsAnother(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
 		for range 3 {
 			port, _ := s.page.ports.acquire()
 			defer s.page.ports.release(port)
 		}
-		old := s.serves("v1")
-		s.set(func() { old.deaf = true })
+		old := s.wantServing("v1")
+		s.set(func() { old.ignoresTERM = true })
 		s.save("v2")
 		s.after(300 * time.Millisecond)
 		s.page.ports.setRange(9100, 9101)
 		s.after(time.Minute)
-		if port := s.serves("v2").port(); port != 9100 {
+		if port := s.wantServing("v2").port(); port != 9100 {
 			t.Errorf("it serves on %d", port)
 		}
 	})
 }
 
 func TestAFullDiskIsTriedAgain(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
 		s.save("disk full")
 		s.after(time.Second)
-		s.phase(state.Failed)
-		s.serves("v1")
+		s.wantPhase(state.Failed)
+		s.wantServing("v1")
 		s.set(func() { s.content = "v2" })
 		s.after(10 * time.Second)
-		s.serves("v2")
-		s.phase(state.Serving)
+		s.wantServing("v2")
+		s.wantPhase(state.Serving)
 	})
 }
 
 func TestSettingsThatReachAWorkerReplaceIt(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
-		old := s.serves("v1")
+		old := s.wantServing("v1")
 		var replaced []bool
 		done := func(was bool) { replaced = append(replaced, was) }
 		cfg := s.settings()
-		s.page.ask(func() { s.page.configure(cfg, false, done) })
+		s.page.call(func() { s.page.configure(cfg, false, done) })
 		s.after(time.Second)
-		if s.serves("v1") != old {
+		if s.wantServing("v1") != old {
 			t.Error("the same settings replaced it")
 		}
 		cfg.worker.GoMaxProcs = 7
-		s.page.ask(func() { s.page.configure(cfg, false, done) })
+		s.page.call(func() { s.page.configure(cfg, false, done) })
 		s.after(time.Second)
-		if s.serves("v1") == old {
+		if s.wantServing("v1") == old {
 			t.Error("other settings did not replace it")
 		}
 		if fmt.Sprint(replaced) != "[false true]" {
@@ -691,15 +693,15 @@ func TestSettingsThatReachAWorkerReplaceIt(t *testing.T) {
 }
 
 func TestSettingsDuringAStartAreTheOnesThatServe(t *testing.T) {
-	perform(t, func(s *stage) { s.ready = 100 * time.Millisecond }, func(s *stage) {
+	withPage(t, func(s *harness) { s.ready = 100 * time.Millisecond }, func(s *harness) {
 		s.after(250 * time.Millisecond)
 		cfg := s.settings()
 		cfg.worker.GoMaxProcs = 7
 		told := false
-		s.page.ask(func() { s.page.configure(cfg, false, func(bool) { told = true }) })
+		s.page.call(func() { s.page.configure(cfg, false, func(bool) { told = true }) })
 		s.after(time.Second)
-		s.serves("v1")
-		s.page.ask(func() {
+		s.wantServing("v1")
+		s.page.call(func() {
 			if s.page.serving.settings != cfg.worker || !told {
 				t.Errorf("it serves with %+v, told %v", s.page.serving.settings, told)
 			}
@@ -708,14 +710,14 @@ func TestSettingsDuringAStartAreTheOnesThatServe(t *testing.T) {
 }
 
 func TestShutdownInEveryPhase(t *testing.T) {
-	for phase, prepare := range map[state.Phase]func(*stage){
-		state.Building: func(s *stage) { s.after(100 * time.Millisecond) },
-		state.Starting: func(s *stage) { s.set(func() { s.ready = time.Hour }); s.after(300 * time.Millisecond) },
-		state.Serving:  func(s *stage) { s.after(time.Second) },
-		state.Failed:   func(s *stage) { s.set(func() { s.content = "broken" }); s.after(time.Second) },
-		state.Crashed:  func(s *stage) { s.set(func() { s.dies, s.ready = 0, -1 }); s.after(20 * time.Second) },
-		state.Stopped:  func(s *stage) { s.after(time.Second); s.command(state.Stop) },
-		state.Waiting: func(s *stage) {
+	for phase, prepare := range map[state.Phase]func(*harness){
+		state.Building: func(s *harness) { s.after(100 * time.Millisecond) },
+		state.Starting: func(s *harness) { s.set(func() { s.ready = time.Hour }); s.after(300 * time.Millisecond) },
+		state.Serving:  func(s *harness) { s.after(time.Second) },
+		state.Failed:   func(s *harness) { s.set(func() { s.content = "broken" }); s.after(time.Second) },
+		state.Crashed:  func(s *harness) { s.set(func() { s.dies, s.ready = 0, -1 }); s.after(20 * time.Second) },
+		state.Stopped:  func(s *harness) { s.after(time.Second); s.command(state.Stop) },
+		state.Waiting: func(s *harness) {
 			for range 4 {
 				port, _ := s.page.ports.acquire()
 				s.page.ports.mu.Lock()
@@ -726,12 +728,12 @@ func TestShutdownInEveryPhase(t *testing.T) {
 		},
 	} {
 		t.Run(string(phase), func(t *testing.T) {
-			perform(t, nil, func(s *stage) {
+			withPage(t, nil, func(s *harness) {
 				prepare(s)
-				s.phase(phase)
+				s.wantPhase(phase)
 				began := time.Now()
-				s.stop()
-				<-s.over
+				s.cancel()
+				<-s.ended
 				if took := time.Since(began); took > 600*time.Millisecond {
 					t.Errorf("it took %v", took)
 				}
@@ -741,80 +743,80 @@ func TestShutdownInEveryPhase(t *testing.T) {
 }
 
 func TestABinaryThatWasDeletedIsBuiltAgain(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
-		old := s.serves("v1")
+		old := s.wantServing("v1")
 		s.set(func() { s.deleted = true })
 		if err := s.command(state.Restart); err != nil {
 			t.Fatal(err)
 		}
 		s.after(time.Second)
-		if s.serves("v1") == old || s.built() != 2 {
-			t.Errorf("%d builds", s.built())
+		if s.wantServing("v1") == old || s.buildCount() != 2 {
+			t.Errorf("%d builds", s.buildCount())
 		}
 		s.set(func() { s.deleted = true })
-		s.serves("v1").end("signal: killed")
+		s.wantServing("v1").end("signal: killed")
 		s.after(time.Second)
-		s.serves("v1")
+		s.wantServing("v1")
 	})
 }
 
 func TestABinaryThatIsDamagedIsBuiltAgain(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
-		old := s.serves("v1")
+		old := s.wantServing("v1")
 		s.set(func() { s.damaged = true })
 		if err := s.command(state.Restart); err != nil {
 			t.Fatal(err)
 		}
 		s.after(time.Second)
-		if s.serves("v1") == old || s.built() != 2 {
-			t.Errorf("%d builds", s.built())
+		if s.wantServing("v1") == old || s.buildCount() != 2 {
+			t.Errorf("%d builds", s.buildCount())
 		}
-		s.wantSaid("the binary is damaged: rebuilding the page")
+		s.wantMessage("the binary is damaged: rebuilding the page")
 		s.set(func() { s.damaged = true })
-		s.serves("v1").end("signal: killed")
+		s.wantServing("v1").end("signal: killed")
 		s.after(time.Second)
-		s.serves("v1")
-		if s.built() != 3 {
-			t.Errorf("%d builds", s.built())
+		s.wantServing("v1")
+		if s.buildCount() != 3 {
+			t.Errorf("%d builds", s.buildCount())
 		}
 	})
 }
 
 func TestARemovedPageIsNotPublishedAgain(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
-		s.page.ask(s.page.remove)
-		s.stop()
-		<-s.over
+		s.page.call(s.page.remove)
+		s.cancel()
+		<-s.ended
 		if _, ok := s.page.store.Page("/"); ok {
 			t.Error("it is still there")
 		}
-		s.wantSaid("worker stopped")
+		s.wantMessage("worker stopped")
 	})
 }
 
 func TestABuildThatASaveCancelledIsNotTold(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
-		s.set(func() { s.took = 0 })
+		s.set(func() { s.buildTakes = 0 })
 		s.save("disk full")
 		s.after(10 * time.Millisecond)
 		s.save("disk full")
 		s.after(500 * time.Millisecond)
-		if n := s.count("build failed"); n != 1 {
+		if n := s.countMessages("build failed"); n != 1 {
 			t.Errorf("it is told %d times", n)
 		}
 	})
 }
 
 func TestMaxRequestsDoNotTakeTheStartOfANewVersionAway(t *testing.T) {
-	perform(t, func(s *stage) {}, func(s *stage) {
+	withPage(t, func(s *harness) {}, func(s *harness) {
 		s.after(time.Second)
 		cfg := s.settings()
 		cfg.worker.MaxRequests = 2
-		s.page.ask(func() { s.page.configure(cfg, false, func(bool) {}) })
+		s.page.call(func() { s.page.configure(cfg, false, func(bool) {}) })
 		s.after(time.Second)
 		s.request()
 		s.set(func() { s.ready = 100 * time.Millisecond })
@@ -822,49 +824,49 @@ func TestMaxRequestsDoNotTakeTheStartOfANewVersionAway(t *testing.T) {
 		s.after(250 * time.Millisecond)
 		s.request()
 		s.after(time.Minute)
-		s.serves("v2")
+		s.wantServing("v2")
 	})
 }
 
 func TestMaxRequestsAddOnlySoManyWorkersToThoseThatDrain(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
 		cfg := s.settings()
 		cfg.worker.MaxRequests = 1
-		s.page.ask(func() {
+		s.page.call(func() {
 			s.page.ports = newPorts(10_000, 10_100)
 			s.page.ports.taken = func(int) bool { return false }
 			s.page.configure(cfg, false, func(bool) {})
 		})
 		s.after(time.Second)
 		draining := func() (n int) {
-			s.page.ask(func() { n = len(s.page.draining) })
+			s.page.call(func() { n = len(s.page.draining) })
 			return n
 		}
-		s.set(func() { s.deaf = true })
-		for range 3 * mostDraining {
+		s.set(func() { s.ignoresTERM = true })
+		for range 3 * maxDraining {
 			s.request()
 			s.after(10 * time.Millisecond)
 		}
-		if n := draining(); n != mostDraining {
+		if n := draining(); n != maxDraining {
 			t.Errorf("%d workers drain", n)
 		}
-		before := s.starts()
+		before := s.startCount()
 		s.after(time.Minute)
-		if n := draining(); n != 0 || s.starts() != before+1 {
-			t.Errorf("%d workers drain, %d were started after that", n, s.starts()-before)
+		if n := draining(); n != 0 || s.startCount() != before+1 {
+			t.Errorf("%d workers drain, %d were started after that", n, s.startCount()-before)
 		}
 	})
 }
 
 func TestMaxRequestsAreActedOnAfterAStartThatFailed(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
 		cfg := s.settings()
 		cfg.worker.MaxRequests = 1
-		s.page.ask(func() { s.page.configure(cfg, false, func(bool) {}) })
+		s.page.call(func() { s.page.configure(cfg, false, func(bool) {}) })
 		s.after(time.Second)
-		old := s.serves("v1")
+		old := s.wantServing("v1")
 		s.set(func() { s.dies, s.ready = 100*time.Millisecond, -1 })
 		s.save("v2")
 		s.after(250 * time.Millisecond)
@@ -872,54 +874,54 @@ func TestMaxRequestsAreActedOnAfterAStartThatFailed(t *testing.T) {
 		s.after(10 * time.Millisecond)
 		s.set(func() { s.dies, s.ready = -1, 5*time.Millisecond })
 		s.after(time.Minute)
-		if s.serves("v1") == old {
+		if s.wantServing("v1") == old {
 			t.Error("the worker was not replaced")
 		}
 	})
 }
 
 func TestTheOldVersionReturnsIfItEndsWhileANewOneFailsToStart(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
 		s.set(func() { s.dies, s.ready = time.Second, -1 })
 		s.save("v2")
 		s.after(300 * time.Millisecond)
 		s.set(func() { s.dies, s.ready = -1, 5*time.Millisecond })
-		s.serves("v1").end("signal: killed")
+		s.wantServing("v1").end("signal: killed")
 		s.after(time.Minute)
-		s.serves("v1")
-		s.phase(state.Failed)
+		s.wantServing("v1")
+		s.wantPhase(state.Failed)
 	})
 }
 
 func TestTheVersionThatGaveItsPortReturnsAfterTwoSaves(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
 		for range 3 {
 			port, _ := s.page.ports.acquire()
 			defer s.page.ports.release(port)
 		}
-		s.serves("v1")
+		s.wantServing("v1")
 		s.set(func() { s.ready = time.Second })
 		s.save("v2")
 		s.after(300 * time.Millisecond)
-		s.phase(state.Starting)
+		s.wantPhase(state.Starting)
 		s.set(func() { s.dies, s.ready = 5*time.Millisecond, -1 })
 		s.save("v3")
 		s.after(300 * time.Millisecond)
 		s.set(func() { s.dies, s.ready = -1, time.Millisecond })
 		s.after(2 * time.Second)
-		s.serves("v1")
+		s.wantServing("v1")
 	})
 }
 
 func TestTheVersionThatIsPutBackReturnsAfterAnotherSave(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
 		s.set(func() { s.dies, s.ready = time.Second, -1 })
 		s.save("v2")
 		s.after(300 * time.Millisecond)
-		s.serves("v1").end("signal: killed")
+		s.wantServing("v1").end("signal: killed")
 		s.after(800 * time.Millisecond)
 		s.set(func() { s.dies, s.ready = -1, time.Second })
 		s.after(300 * time.Millisecond) // v1 starts
@@ -928,23 +930,23 @@ func TestTheVersionThatIsPutBackReturnsAfterAnotherSave(t *testing.T) {
 		s.after(300 * time.Millisecond)
 		s.set(func() { s.dies, s.ready = -1, time.Millisecond })
 		s.after(time.Minute)
-		s.serves("v1")
+		s.wantServing("v1")
 	})
 }
 
 func TestACrashedPageWhoseBuildMayHaveMissedASaveIsStartedAgain(t *testing.T) {
-	perform(t, func(s *stage) { s.stale = true; s.dies, s.ready = 0, -1 }, func(s *stage) {
+	withPage(t, func(s *harness) { s.stale = true; s.dies, s.ready = 0, -1 }, func(s *harness) {
 		s.after(201 * time.Millisecond)
 		s.set(func() { s.dies, s.ready = -1, 5*time.Millisecond })
 		s.after(time.Minute)
-		s.serves("v1")
+		s.wantServing("v1")
 	})
 }
 
 func TestAReplacementUnderWaySurvivesASaveThatChangesNothing(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
-		old := s.serves("v1")
+		old := s.wantServing("v1")
 		s.set(func() { s.ready = time.Second })
 		if err := s.command(state.Restart); err != nil {
 			t.Fatal(err)
@@ -952,21 +954,21 @@ func TestAReplacementUnderWaySurvivesASaveThatChangesNothing(t *testing.T) {
 		s.after(100 * time.Millisecond)
 		s.save("v1")
 		s.after(time.Minute)
-		if s.serves("v1") == old || s.starts() != 2 {
-			t.Errorf("the restart was forgotten, %d starts", s.starts())
+		if s.wantServing("v1") == old || s.startCount() != 2 {
+			t.Errorf("the restart was forgotten, %d starts", s.startCount())
 		}
 	})
 }
 
 func TestAnUndoneEditDuringAStartIsNoFailure(t *testing.T) {
-	perform(t, func(s *stage) { s.ready = 2 * time.Second }, func(s *stage) {
+	withPage(t, func(s *harness) { s.ready = 2 * time.Second }, func(s *harness) {
 		s.after(300 * time.Millisecond)
 		s.save("broken")
 		s.after(300 * time.Millisecond)
 		s.save("v1")
 		s.after(3 * time.Second)
-		s.serves("v1")
-		s.phase(state.Serving)
+		s.wantServing("v1")
+		s.wantPhase(state.Serving)
 		if p := s.state(); len(p.Build.Problems) != 0 {
 			t.Errorf("the build shown is %+v", p.Build)
 		}
@@ -974,28 +976,28 @@ func TestAnUndoneEditDuringAStartIsNoFailure(t *testing.T) {
 }
 
 func TestAnUndoneEditIsWhatARestartStarts(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
 		s.set(func() { s.dies, s.ready = time.Millisecond, -1 })
 		s.save("v2")
 		s.after(time.Second)
 		s.set(func() { s.dies, s.ready = -1, time.Second })
-		s.serves("v1").end("signal: killed")
+		s.wantServing("v1").end("signal: killed")
 		s.after(100 * time.Millisecond)
 		s.save("v1")
 		s.after(2 * time.Second)
-		s.serves("v1")
+		s.wantServing("v1")
 		if err := s.command(state.Restart); err != nil {
 			t.Fatal(err)
 		}
 		s.after(2 * time.Second)
-		s.serves("v1")
-		s.phase(state.Serving)
+		s.wantServing("v1")
+		s.wantPhase(state.Serving)
 	})
 }
 
 func TestAPageThatIsStartedAsItStopsHasOneBuild(t *testing.T) {
-	perform(t, func(s *stage) { s.lingers = 50 * time.Millisecond }, func(s *stage) {
+	withPage(t, func(s *harness) { s.cancelDelay = 50 * time.Millisecond }, func(s *harness) {
 		s.after(time.Second)
 		s.save("v2")
 		s.after(100 * time.Millisecond)
@@ -1005,16 +1007,16 @@ func TestAPageThatIsStartedAsItStopsHasOneBuild(t *testing.T) {
 			}
 		}
 		s.after(time.Second)
-		s.serves("v2")
+		s.wantServing("v2")
 	})
 }
 
 func TestWhoWaitsForSettingsIsToldByAPageThatIsStopped(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
 		told := 0
 		cfg := s.settings()
-		s.page.ask(func() { s.page.configure(cfg, true, func(bool) { told++ }) })
+		s.page.call(func() { s.page.configure(cfg, true, func(bool) { told++ }) })
 		s.after(100 * time.Millisecond)
 		if err := s.command(state.Stop); err != nil {
 			t.Fatal(err)
@@ -1027,7 +1029,7 @@ func TestWhoWaitsForSettingsIsToldByAPageThatIsStopped(t *testing.T) {
 }
 
 func TestSettingsDoNotTakeAVersionAwayThatWaitsForAPort(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
 		for range 2 {
 			port, _ := s.page.ports.acquire()
@@ -1035,47 +1037,47 @@ func TestSettingsDoNotTakeAVersionAwayThatWaitsForAPort(t *testing.T) {
 		}
 		cfg := s.settings()
 		cfg.workers.RestartDelay = 5 * time.Second
-		s.page.ask(func() { s.page.configure(cfg, false, func(bool) {}) })
+		s.page.call(func() { s.page.configure(cfg, false, func(bool) {}) })
 		s.save("v2")
 		s.after(time.Second)
-		s.serves("v2")
+		s.wantServing("v2")
 		s.save("v3")
 		s.after(time.Second)
-		s.serves("v2")
+		s.wantServing("v2")
 		cfg.worker.GoMaxProcs = 7
-		s.page.ask(func() { s.page.configure(cfg, false, func(bool) {}) })
+		s.page.call(func() { s.page.configure(cfg, false, func(bool) {}) })
 		s.after(time.Minute)
-		s.serves("v3")
+		s.wantServing("v3")
 	})
 }
 
 func TestSettingsReachAWorkerThoughTheNewestBuildFails(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
-		old := s.serves("v1")
+		old := s.wantServing("v1")
 		s.save("broken")
 		s.after(time.Second)
 		cfg := s.settings()
 		cfg.worker.GoMaxProcs = 7
-		s.page.ask(func() { s.page.configure(cfg, true, func(bool) {}) })
+		s.page.call(func() { s.page.configure(cfg, true, func(bool) {}) })
 		s.after(time.Minute)
-		if s.serves("v1") == old {
+		if s.wantServing("v1") == old {
 			t.Error("it serves with the old settings")
 		}
 	})
 }
 
 func TestShutdownDoesNotWaitForTheRestartDelay(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
 		cfg := s.settings()
 		cfg.workers.RestartDelay = time.Hour
-		s.page.ask(func() { s.page.configure(cfg, false, func(bool) {}) })
+		s.page.call(func() { s.page.configure(cfg, false, func(bool) {}) })
 		s.save("v2")
 		s.after(time.Second)
 		began := time.Now()
-		s.stop()
-		<-s.over
+		s.cancel()
+		<-s.ended
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("it took %v", took)
 		}
@@ -1083,35 +1085,35 @@ func TestShutdownDoesNotWaitForTheRestartDelay(t *testing.T) {
 }
 
 func TestAPortThatComesBackIsWaitedFor(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
 		for range 2 {
 			port, _ := s.page.ports.acquire()
 			defer s.page.ports.release(port)
 		}
-		old := s.serves("v1")
-		s.set(func() { s.ready = time.Second; s.deaf = true })
+		old := s.wantServing("v1")
+		s.set(func() { s.ready = time.Second; s.ignoresTERM = true })
 		s.save("v2")
 		s.after(300 * time.Millisecond)
 		s.set(func() { s.ready = 100 * time.Millisecond })
 		s.save("v3")
 		s.after(250 * time.Millisecond)
-		if s.serves("v1") != old {
+		if s.wantServing("v1") != old {
 			t.Error("another worker serves")
 		}
 		s.after(time.Second)
-		s.serves("v3")
+		s.wantServing("v3")
 	})
 }
 
 func TestAFullDiskIsTriedAgainThoughTheWorkerEnds(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
 		s.save("disk full")
 		s.after(250 * time.Millisecond)
 		s.set(func() { s.content = "v2" })
-		s.serves("v1").end("signal: killed")
+		s.wantServing("v1").end("signal: killed")
 		s.after(time.Minute)
-		s.serves("v2")
+		s.wantServing("v2")
 	})
 }

@@ -10,7 +10,7 @@ import (
 const (
 	firstPause  = 100 * time.Millisecond
 	longPause   = 30 * time.Second
-	calmAfter   = time.Minute
+	resetAfter  = time.Minute
 	burstAfter  = time.Second
 	steadyGap   = time.Second
 	devStreams  = time.Second
@@ -33,17 +33,17 @@ func pauseBefore(crashes int) time.Duration {
 }
 
 // burst tells steady saving from a save now and then.
-type burst struct{ began, last time.Time }
+type burst struct{ since, last time.Time }
 
 // starves notes a save during a build and reports whether the build must run
 // to its end nevertheless, because saves, each within a second of the one
 // before, have kept builds from it for a second.
 func (b *burst) starves(now time.Time) bool {
 	if b.last.IsZero() || now.Sub(b.last) >= steadyGap {
-		b.began = now
+		b.since = now
 	}
 	b.last = now
-	return now.Sub(b.began) >= burstAfter
+	return now.Sub(b.since) >= burstAfter
 }
 
 // facts are what a page's phase follows from.
@@ -83,10 +83,10 @@ const (
 	configuration reason = "configuration"
 	maxRequests   reason = "max_requests"
 	lostHealth    reason = "unhealthy"
-	asked         reason = "restart"
+	manualRestart reason = "restart"
 	crash         reason = "crash"
 	maxMemory     reason = "max_memory"
-	putBack       reason = "rollback"
+	rollback      reason = "rollback"
 	onDemand      reason = "on_demand"
 )
 

@@ -112,7 +112,7 @@ func freePorts(t *testing.T, n int) int {
 
 func anyTaken(first, n int) bool {
 	for port := first; port < first+n; port++ {
-		if taken(port) {
+		if portTaken(port) {
 			return true
 		}
 	}
@@ -126,10 +126,10 @@ func TestTheOwnerOfAPortIsKnown(t *testing.T) {
 	}
 	defer l.Close()
 	port := l.Addr().(*net.TCPAddr).Port
-	if !owns(os.Getpid(), port) {
+	if !ownsPort(os.Getpid(), port) {
 		t.Error("we do not own what we listen on")
 	}
-	if owns(1, port) {
+	if ownsPort(1, port) {
 		t.Error("process 1 owns it")
 	}
 }
@@ -140,7 +140,7 @@ func TestAPortHeldOnAnotherAddressIsSkipped(t *testing.T) {
 		t.Skip("this machine has no second address")
 	}
 	defer l.Close()
-	if port := l.Addr().(*net.TCPAddr).Port; !taken(port) {
+	if port := l.Addr().(*net.TCPAddr).Port; !portTaken(port) {
 		t.Errorf("port %d, on which a worker cannot listen everywhere, is given out", port)
 	}
 }
@@ -177,7 +177,7 @@ func TestAProcessThatStartsMeanwhileDoesNotHoldAPort(t *testing.T) {
 	defer forking.Wait()
 	defer stop()
 	for looks := range 3000 {
-		if taken(port) {
+		if portTaken(port) {
 			t.Fatalf("a free port is taken at look %d", looks)
 		}
 	}

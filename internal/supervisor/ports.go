@@ -18,7 +18,7 @@ type ports struct {
 }
 
 func newPorts(first, last int) *ports {
-	p := &ports{used: make(map[int]bool), freed: make(chan struct{}), taken: taken}
+	p := &ports{used: make(map[int]bool), freed: make(chan struct{}), taken: portTaken}
 	p.setRange(first, last)
 	return p
 }
@@ -79,20 +79,20 @@ func (p *ports) wakeLocked() {
 	p.freed = make(chan struct{})
 }
 
-// taken reports whether a program holds the port, on any address: a page may
+// portTaken reports whether a program holds the port, on any address: a page may
 // want to listen on all of them. Not every kernel refuses that one because of
 // loopback, so both are tried.
-func taken(port int) bool {
-	return held(syscall.AF_INET, &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}) ||
-		held(syscall.AF_INET, &syscall.SockaddrInet4{Port: port}) ||
-		held(syscall.AF_INET6, &syscall.SockaddrInet6{Port: port})
+func portTaken(port int) bool {
+	return bindRefused(syscall.AF_INET, &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}) ||
+		bindRefused(syscall.AF_INET, &syscall.SockaddrInet4{Port: port}) ||
+		bindRefused(syscall.AF_INET6, &syscall.SockaddrInet6{Port: port})
 }
 
-// held reports whether listening at an address is refused. Nothing may be forked
+// bindRefused reports whether listening at an address is refused. Nothing may be forked
 // meanwhile: until it executes its program the child has the socket too, and the
 // next look would find the port held by ourselves. net.Listen cannot be used
 // then, because on some systems it waits for forks itself.
-func held(family int, at syscall.Sockaddr) bool {
+func bindRefused(family int, at syscall.Sockaddr) bool {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	fd, err := syscall.Socket(family, syscall.SOCK_STREAM, 0)

@@ -19,26 +19,26 @@ const (
 // probation is the first time of a version.
 type probation struct {
 	version
-	began time.Time
+	since time.Time
 	ends  int // of its workers, by themselves
 }
 
-// serves notes which version serves from now on.
-func (p *page) serves(v version, why reason) {
-	if v == p.live {
+// recordServing notes which version serves from now on.
+func (p *page) recordServing(v version, why reason) {
+	if v == p.lastServed {
 		return
 	}
-	p.previous, p.live = p.live, v
-	if why == putBack {
+	p.previous, p.lastServed = p.lastServed, v
+	if why == rollback {
 		p.previous = version{} // that one is no better
 	}
-	p.probation = probation{version: v, began: time.Now()}
+	p.probation = probation{version: v, since: time.Now()}
 }
 
 // failsProbation notes that a version ended by itself, and reports whether it
 // did so once too often.
 func (p *page) failsProbation(v version) bool {
-	if v != p.probation.version || time.Since(p.probation.began) > probationTime {
+	if v != p.probation.version || time.Since(p.probation.since) > probationTime {
 		return false
 	}
 	p.probation.ends++
@@ -47,46 +47,46 @@ func (p *page) failsProbation(v version) bool {
 
 // rollBack has the version serve again that did before.
 func (p *page) rollBack(bad version, attrs []slog.Attr) {
-	p.failed = fmt.Sprintf("build %d crashed %d times in its first %d s: rolled back to build %d", bad.build, p.probation.ends, int(probationTime.Seconds()), p.previous.build)
-	if p.words.text != "" {
-		attrs = append(attrs, slog.String("output", p.words.text))
+	p.failure = fmt.Sprintf("build %d crashed %d times in its first %d s: rolled back to build %d", bad.build, p.probation.ends, int(probationTime.Seconds()), p.previous.build)
+	if p.lastOutput.text != "" {
+		attrs = append(attrs, slog.String("output", p.lastOutput.text))
 	}
-	p.tell(slog.LevelError, "the new build keeps crashing: rolling back to the previous build", append(attrs, slog.Int("previous", p.previous.build))...)
+	p.publishEvent(slog.LevelError, "the new build keeps crashing: rolling back to the previous build", append(attrs, slog.Int("previous", p.previous.build))...)
 	dir, good := p.dir, p.previous.binary
-	p.aside(func() func() {
+	p.background(func() func() {
 		err := p.builder.RecordRollback(dir, bad.binary, good)
 		return func() {
 			if err != nil {
-				p.tell(slog.LevelWarn, "cannot record that a build was rolled back", slog.Int("build", bad.build), slog.String("err", err.Error()))
+				p.publishEvent(slog.LevelWarn, "cannot record that a build was rolled back", slog.Int("build", bad.build), slog.String("err", err.Error()))
 			}
 		}
 	})
-	p.replace(putBack, p.previous)
+	p.replace(rollback, p.previous)
 }
 
-// keepBack leaves a version alone that was put back when it was last run, by this
+// keepRolledBack leaves a version alone that was put back when it was last run, by this
 // server or one before it, and has another serve if none does.
-func (p *page) keepBack(binary, other string, attempt state.Build) {
-	idle := p.serving == nil && p.asleep == nil && p.coming() == nil && p.next.IsZero()
-	back := version{other, p.number + 1}
+func (p *page) keepRolledBack(binary, other string, attempt state.Build) {
+	idle := p.serving == nil && p.asleep == nil && p.pendingStart() == nil && p.nextStart.IsZero()
+	back := version{other, p.buildNumber + 1}
 	if idle {
-		p.number = back.build
+		p.buildNumber = back.build
 	}
-	if binary != p.good.binary {
-		p.number++
-		p.good = version{binary, p.number}
+	if binary != p.newestGood.binary {
+		p.buildNumber++
+		p.newestGood = version{binary, p.buildNumber}
 	}
-	p.shown = attempt
-	p.shown.Number = p.good.build
-	if p.failed == "" || idle {
-		p.failed = fmt.Sprintf("build %d kept crashing when it last ran and was rolled back: save a change, or rebuild, to try it again", p.good.build)
+	p.lastBuild = attempt
+	p.lastBuild.Number = p.newestGood.build
+	if p.failure == "" || idle {
+		p.failure = fmt.Sprintf("build %d kept crashing when it last ran and was rolled back: save a change, or rebuild, to try it again", p.newestGood.build)
 	}
-	attrs := []slog.Attr{slog.Int("build", p.good.build), slog.Duration("took", attempt.Took)}
+	attrs := []slog.Attr{slog.Int("build", p.newestGood.build), slog.Duration("took", attempt.Took)}
 	if attempt.Trigger != "" {
 		attrs = append(attrs, slog.String("file", attempt.Trigger))
 	}
-	p.tell(slog.LevelWarn, "the newest build was rolled back before: starting the previous build", attrs...)
-	switch start := (&startAttempt{worker: worker{version: back}, reason: putBack}); {
+	p.publishEvent(slog.LevelWarn, "the newest build was rolled back before: starting the previous build", attrs...)
+	switch start := (&startAttempt{worker: worker{version: back}, reason: rollback}); {
 	case !idle:
 	case p.cfg.workers.OnDemand():
 		p.sleep(start)

@@ -7,21 +7,21 @@ import (
 	"tqserver/internal/proxy"
 )
 
-// lull is a time in which nobody asked for the page.
-type lull struct {
+// idlePeriod is a time in which nobody asked for the page.
+type idlePeriod struct {
 	since    time.Time
 	requests uint64 // that had ended then
 }
 
-// looks is how often, in the time after which a worker is stopped, it is looked
+// idleChecks is how often, in the time after which a worker is stopped, it is looked
 // whether anybody asks.
-const looks = 4
+const idleChecks = 4
 
 // sleep has a start wait until the page is asked for, which it may be already.
 // Nothing serves and nothing is on its way.
 func (p *page) sleep(a *startAttempt, attrs ...slog.Attr) {
 	select {
-	case <-p.asked: // who did is held, or has gone
+	case <-p.waiting: // who did is held, or has gone
 	default:
 	}
 	p.entry.Hold()
@@ -29,50 +29,50 @@ func (p *page) sleep(a *startAttempt, attrs ...slog.Attr) {
 		p.start(a)
 		return
 	}
-	p.asleep = &startAttempt{worker: worker{version: a.version}, reason: onDemand, before: p.live}
-	p.redo = ""
-	p.tell(slog.LevelInfo, "asleep until the next request", append([]slog.Attr{slog.Int("build", a.build)}, attrs...)...)
+	p.asleep = &startAttempt{worker: worker{version: a.version}, reason: onDemand, replaces: p.lastServed}
+	p.retryReason = ""
+	p.publishEvent(slog.LevelInfo, "asleep until the next request", append([]slog.Attr{slog.Int("build", a.build)}, attrs...)...)
 }
 
-// awaited fires when a page that sleeps is asked for. Who asks while it is built
+// wokenUp fires when a page that sleeps is asked for. Who asks while it is built
 // waits for that.
-func (p *page) awaited() <-chan struct{} {
+func (p *page) wokenUp() <-chan struct{} {
 	if p.asleep == nil || p.building != nil {
 		return nil
 	}
-	return p.asked
+	return p.waiting
 }
 
-// awaitedBuild fires when people begin to wait for a page that is being built.
-func (p *page) awaitedBuild() <-chan struct{} {
+// buildAwaited fires when people begin to wait for a page that is being built.
+func (p *page) buildAwaited() <-chan struct{} {
 	if p.building == nil {
 		return nil
 	}
-	return p.asked
+	return p.waiting
 }
 
-// lookIdle has the page sleep if nobody has asked for it long enough, and looks
+// checkIdle has the page sleep if nobody has asked for it long enough, and looks
 // again later if it may have to.
-func (p *page) lookIdle() {
-	p.idle.Stop()
+func (p *page) checkIdle() {
+	p.idleTimer.Stop()
 	w, limit := p.serving, p.cfg.workers.IdleStop
 	if w == nil || !p.cfg.workers.OnDemand() || limit == 0 {
-		p.lull = lull{}
+		p.idle = idlePeriod{}
 		return
 	}
 	now, t := time.Now(), p.entry.Traffic()
-	if p.lull.since.IsZero() || t.InFlight > 0 || t.Requests != p.lull.requests {
-		p.lull = lull{since: now, requests: t.Requests}
+	if p.idle.since.IsZero() || t.InFlight > 0 || t.Requests != p.idle.requests {
+		p.idle = idlePeriod{since: now, requests: t.Requests}
 	}
-	if now.Sub(p.lull.since) < limit || p.building != nil || p.coming() != nil {
-		p.idle.Reset(limit / looks)
+	if now.Sub(p.idle.since) < limit || p.building != nil || p.pendingStart() != nil {
+		p.idleTimer.Reset(limit / idleChecks)
 		return
 	}
-	p.lull = lull{}
+	p.idle = idlePeriod{}
 	p.serving = nil
-	p.calm.Stop()
-	p.health.Stop()
-	p.scales.Stop()
+	p.healthyTimer.Stop()
+	p.healthTimer.Stop()
+	p.memoryTimer.Stop()
 	p.sleep(&startAttempt{worker: worker{version: w.version}, reason: onDemand}, slog.Duration("idle", limit))
 	p.retire(w, proxy.ServiceRestart, false)
 }

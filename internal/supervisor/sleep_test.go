@@ -7,90 +7,90 @@ import (
 	"tqserver/internal/state"
 )
 
-func onDemandStage(s *stage) { s.onDemand = true }
+func onDemandStage(s *harness) { s.onDemand = true }
 
 func TestAPageSleepsUntilItIsAskedFor(t *testing.T) {
-	perform(t, onDemandStage, func(s *stage) {
+	withPage(t, onDemandStage, func(s *harness) {
 		s.after(time.Hour)
-		s.phase(state.Asleep)
-		if s.starts() != 0 || s.state().ServingBuild != 1 {
-			t.Errorf("%d workers were started, and %d would answer", s.starts(), s.state().ServingBuild)
+		s.wantPhase(state.Asleep)
+		if s.startCount() != 0 || s.state().ServingBuild != 1 {
+			t.Errorf("%d workers were started, and %d would answer", s.startCount(), s.state().ServingBuild)
 		}
 		s.request()
 		s.after(5 * time.Millisecond)
-		s.phase(state.Serving)
-		s.serves("v1")
+		s.wantPhase(state.Serving)
+		s.wantServing("v1")
 	})
 }
 
 func TestAPageThatIsAskedForWhileItIsBuiltDoesNotSleep(t *testing.T) {
-	perform(t, onDemandStage, func(s *stage) {
-		leave := s.wait()
+	withPage(t, onDemandStage, func(s *harness) {
+		leave := s.waitingRequest()
 		s.after(205 * time.Millisecond)
-		s.serves("v1")
+		s.wantServing("v1")
 		leave()
 	})
-	perform(t, onDemandStage, func(s *stage) {
+	withPage(t, onDemandStage, func(s *harness) {
 		s.request() // and leaves
 		s.after(time.Second)
-		s.phase(state.Asleep)
+		s.wantPhase(state.Asleep)
 	})
 }
 
 func TestAWorkerThatNobodyAsksForIsStopped(t *testing.T) {
-	perform(t, onDemandStage, func(s *stage) {
+	withPage(t, onDemandStage, func(s *harness) {
 		s.after(time.Second)
 		s.request()
 		s.after(4 * time.Minute)
-		first := s.serves("v1")
+		first := s.wantServing("v1")
 		s.request()
 		s.after(4 * time.Minute)
-		if s.serves("v1") != first {
+		if s.wantServing("v1") != first {
 			t.Error("another worker serves")
 		}
 		s.after(3 * time.Minute)
-		s.phase(state.Asleep)
-		if first.stopped() != 1 {
-			t.Errorf("the worker was stopped %d times", first.stopped())
+		s.wantPhase(state.Asleep)
+		if first.stopCount() != 1 {
+			t.Errorf("the worker was stopped %d times", first.stopCount())
 		}
 		s.request()
 		s.after(time.Second)
-		s.serves("v1")
-		if s.starts() != 2 || s.built() != 1 || s.state().Restarts != 0 {
-			t.Errorf("%d workers of %d builds were started, %d of them unplanned", s.starts(), s.built(), s.state().Restarts)
+		s.wantServing("v1")
+		if s.startCount() != 2 || s.buildCount() != 1 || s.state().Restarts != 0 {
+			t.Errorf("%d workers of %d builds were started, %d of them unplanned", s.startCount(), s.buildCount(), s.state().Restarts)
 		}
 	})
 }
 
 func TestASaveDoesNotWakeAPage(t *testing.T) {
-	perform(t, onDemandStage, func(s *stage) {
+	withPage(t, onDemandStage, func(s *harness) {
 		s.after(time.Second)
 		s.save("v2")
 		s.after(time.Second)
-		s.phase(state.Asleep)
+		s.wantPhase(state.Asleep)
 		s.save("v2")
 		s.after(time.Second)
-		s.phase(state.Asleep)
-		s.wantSaid("nothing changed")
+		s.wantPhase(state.Asleep)
+		s.wantMessage("nothing changed")
 		s.save("broken")
 		s.after(time.Second)
-		s.phase(state.Failed)
-		if s.starts() != 0 {
-			t.Errorf("%d workers were started", s.starts())
+		s.wantPhase(state.Failed)
+		if s.startCount() != 0 {
+			t.Errorf("%d workers were started", s.startCount())
 		}
 		s.request()
 		s.after(time.Second)
-		s.phase(state.Failed)
-		s.serves("v2")
+		s.wantPhase(state.Failed)
+		s.wantServing("v2")
 	})
 }
 
 func TestAVersionThatDoesNotWakeIsReplacedByTheOneBefore(t *testing.T) {
-	perform(t, onDemandStage, func(s *stage) {
+	withPage(t, onDemandStage, func(s *harness) {
 		s.after(time.Second)
 		s.request()
 		s.after(time.Hour)
-		s.phase(state.Asleep)
+		s.wantPhase(state.Asleep)
 		s.save("v2")
 		s.after(time.Second)
 		s.set(func() { s.dies = time.Millisecond })
@@ -98,8 +98,8 @@ func TestAVersionThatDoesNotWakeIsReplacedByTheOneBefore(t *testing.T) {
 		s.after(time.Millisecond)
 		s.set(func() { s.dies = -1 })
 		s.after(time.Second)
-		s.serves("v1")
-		s.phase(state.Failed)
+		s.wantServing("v1")
+		s.wantPhase(state.Failed)
 	})
 }
 
@@ -107,36 +107,36 @@ func TestWhatIsAskedOfAPageThatSleeps(t *testing.T) {
 	for verb, want := range map[state.Verb]state.Phase{
 		state.Start: state.Serving, state.Restart: state.Serving, state.Rebuild: state.Asleep, state.Stop: state.Stopped, state.Kill: state.Stopped,
 	} {
-		perform(t, onDemandStage, func(s *stage) {
+		withPage(t, onDemandStage, func(s *harness) {
 			s.after(time.Second)
 			if err := s.command(verb); err != nil {
 				t.Error(err)
 			}
 			s.after(time.Second)
-			s.phase(want)
+			s.wantPhase(want)
 			if want == state.Stopped {
 				s.request()
 				s.after(time.Second)
-				s.phase(state.Stopped)
+				s.wantPhase(state.Stopped)
 			}
 		})
 	}
 }
 
 func TestSettingsWakeAPage(t *testing.T) {
-	perform(t, onDemandStage, func(s *stage) {
+	withPage(t, onDemandStage, func(s *harness) {
 		s.after(time.Second)
 		cfg, settled := s.settings(), false
 		cfg.workers.Start = "always"
-		s.page.ask(func() { s.page.configure(cfg, false, func(bool) { settled = true }) })
+		s.page.call(func() { s.page.configure(cfg, false, func(bool) { settled = true }) })
 		s.after(time.Second)
-		s.serves("v1")
-		if s.after(time.Hour); !settled || s.starts() != 1 {
-			t.Errorf("settled: %v, %d workers were started", settled, s.starts())
+		s.wantServing("v1")
+		if s.after(time.Hour); !settled || s.startCount() != 1 {
+			t.Errorf("settled: %v, %d workers were started", settled, s.startCount())
 		}
 		cfg.workers.Start = "on_demand"
-		s.page.ask(func() { s.page.configure(cfg, false, func(bool) {}) })
+		s.page.call(func() { s.page.configure(cfg, false, func(bool) {}) })
 		s.after(7 * time.Minute)
-		s.phase(state.Asleep)
+		s.wantPhase(state.Asleep)
 	})
 }

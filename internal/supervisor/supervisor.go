@@ -54,35 +54,35 @@ type Log interface {
 
 // Supervisor keeps all pages.
 type Supervisor struct {
-	*house
-	parent  *process.Parent
-	build   *build.Builder
-	proxy   *proxy.Proxy
-	told    func(dirs map[string]string) // where the pages are
-	await   func(files []string)
-	sampler *sampler
-	tempDir string // in which the binaries are, whatever is configured since
+	*deps
+	parent        *process.Parent
+	build         *build.Builder
+	proxy         *proxy.Proxy
+	setPages      func(dirs map[string]string) // where the pages are
+	awaitReadable func(files []string)
+	sampler       *sampler
+	tempDir       string // in which the binaries are, whatever is configured since
 
-	inbox chan func() // what is asked, carried out by Run
-	begun chan struct{}
-	ended chan struct{}
-	mu    sync.Mutex // guards changes
-	saved changes
-	wake  chan struct{} // holds one: there are changes
+	calls   chan func() // what is asked, carried out by Run
+	routed  chan struct{}
+	done    chan struct{}
+	mu      sync.Mutex // guards changes
+	pending changes
+	wake    chan struct{} // holds one: there are changes
 
 	// The rest belongs to Run.
-	cfg       *config.Config
-	project   folderID
-	gone      bool                // the project's folder is, and that was said
-	goneBy    time.Time           // when it counts as gone; zero while it is there
-	pages     map[string]*running // by route
-	byFolder  map[string]*running // the same
-	places    places
-	conflicts map[string][]string // folders by route
-	unread    map[string]error    // folders that cannot be read, and why
-	doomed    map[string]time.Time
-	removal   *time.Timer
-	actors    sync.WaitGroup
+	cfg           *config.Config
+	rootID        folderID
+	rootMissing   bool                  // the project's folder is, and that was said
+	rootMissingAt time.Time             // when it counts as gone; zero while it is there
+	pages         map[string]*pageActor // by route
+	byFolder      map[string]*pageActor // the same
+	folders       pageFolders
+	conflicts     map[string][]string // folders by route
+	unreadable    map[string]error    // folders that cannot be read, and why
+	removeAt      map[string]time.Time
+	removalTimer  *time.Timer
+	actors        sync.WaitGroup
 }
 
 // changes are paths that have changed and were not acted on.
@@ -92,30 +92,30 @@ type changes struct {
 	at    time.Time // of the first
 }
 
-// running is a page with the end of its actor.
-type running struct {
+// pageActor is a page with the end of its actor.
+type pageActor struct {
 	*page
 	cancel context.CancelFunc
 	folder string // where it is built, as far as was told
 }
 
-// house is what all pages share.
-type house struct {
-	root    string
-	store   *state.Store
-	builder builder
-	ports   *ports
-	dev     atomic.Bool
-	paused  atomic.Bool // nothing is built because files changed
-	missed  atomic.Bool // some did meanwhile
-	openLog func(name config.LogFile, page string) Log
+// deps is what all pages share.
+type deps struct {
+	root        string
+	store       *state.Store
+	builder     builder
+	ports       *ports
+	dev         atomic.Bool
+	paused      atomic.Bool // nothing is built because files changed
+	missedSaves atomic.Bool // some did meanwhile
+	openLog     func(name config.LogFile, page string) Log
 
-	hurry func(dir string) // has a build go before others
-	spawn func(process.Spec) (c child, pid int, err error)
-	probe func(ctx context.Context, port int) error
-	usage func(pid int) (process.Usage, error)
-	owns  func(pid, port int) bool
-	taken func(port int) bool
+	prioritize func(dir string) // has a build go before others
+	spawn      func(process.Spec) (c child, pid int, err error)
+	probe      func(ctx context.Context, port int) error
+	usage      func(pid int) (process.Usage, error)
+	ownsPort   func(pid, port int) bool
+	portTaken  func(port int) bool
 }
 
 // builder is what pages need of a [build.Builder].
@@ -127,7 +127,7 @@ type builder interface {
 	RemoveDamaged(binary string) bool
 }
 
-func (h *house) development() bool { return h.dev.Load() }
+func (h *deps) development() bool { return h.dev.Load() }
 
 // RunGuardian reports whether this process was started to guard the workers of
 // another, and has done so. Call it first in main.
@@ -156,10 +156,10 @@ func New(opts Options) (*Supervisor, error) {
 		return nil, err
 	}
 	s := &Supervisor{
-		house: &house{
+		deps: &deps{
 			root: cfg.Root, store: opts.Store, builder: b, openLog: opts.OpenLog,
-			ports: newPorts(cfg.Workers.PortRangeStart, cfg.Workers.PortRangeEnd),
-			hurry: b.Prioritize, probe: newProber().probe, usage: process.ReadUsage, owns: owns, taken: taken,
+			ports:      newPorts(cfg.Workers.PortRangeStart, cfg.Workers.PortRangeEnd),
+			prioritize: b.Prioritize, probe: newProber().probe, usage: process.ReadUsage, ownsPort: ownsPort, portTaken: portTaken,
 			spawn: func(spec process.Spec) (child, int, error) {
 				if err := b.CheckFolder(); err != nil {
 					return nil, 0, err
@@ -174,14 +174,14 @@ func New(opts Options) (*Supervisor, error) {
 				return p, p.PID, nil
 			},
 		},
-		parent: parent, build: b, proxy: opts.Proxy, told: opts.SetPages, await: opts.AwaitReadable, sampler: newSampler(opts.Store), tempDir: cfg.Workers.TempDir, cfg: cfg, project: identify(cfg.Root),
-		inbox: make(chan func()), begun: make(chan struct{}), ended: make(chan struct{}), wake: make(chan struct{}, 1),
-		pages: make(map[string]*running), conflicts: make(map[string][]string), doomed: make(map[string]time.Time),
-		removal: idleTimer(),
+		parent: parent, build: b, proxy: opts.Proxy, setPages: opts.SetPages, awaitReadable: opts.AwaitReadable, sampler: newSampler(opts.Store), tempDir: cfg.Workers.TempDir, cfg: cfg, rootID: folderIDOf(cfg.Root),
+		calls: make(chan func()), routed: make(chan struct{}), done: make(chan struct{}), wake: make(chan struct{}, 1),
+		pages: make(map[string]*pageActor), conflicts: make(map[string][]string), removeAt: make(map[string]time.Time),
+		removalTimer: stoppedTimer(),
 	}
 	s.dev.Store(opts.Development)
 	if instead != nil {
-		s.tell(slog.LevelWarn, "cannot use the default workers.temp_dir: keeping binaries in your cache folder", slog.String("err", instead.Error()))
+		s.publishEvent(slog.LevelWarn, "cannot use the default workers.temp_dir: keeping binaries in your cache folder", slog.String("err", instead.Error()))
 	}
 	return s, nil
 }
@@ -193,17 +193,17 @@ func (s *Supervisor) KeepTerminal(f *os.File) (release func(), err error) {
 }
 
 // Routed is closed when the pages that are on disk have their routes.
-func (s *Supervisor) Routed() <-chan struct{} { return s.begun }
+func (s *Supervisor) Routed() <-chan struct{} { return s.routed }
 
 // Changed tells of paths on disk that have changed, nil for any. It never
 // waits.
 func (s *Supervisor) Changed(paths []string) {
 	s.mu.Lock()
-	if s.saved.at.IsZero() {
-		s.saved.at = time.Now()
+	if s.pending.at.IsZero() {
+		s.pending.at = time.Now()
 	}
-	s.saved.all = s.saved.all || paths == nil
-	s.saved.paths = append(s.saved.paths, paths...)
+	s.pending.all = s.pending.all || paths == nil
+	s.pending.paths = append(s.pending.paths, paths...)
 	s.mu.Unlock()
 	select {
 	case s.wake <- struct{}{}:
@@ -214,26 +214,26 @@ func (s *Supervisor) Changed(paths []string) {
 // Run keeps the pages until the context ends, and returns when every request
 // has been seen to and every process is gone. Call it once.
 func (s *Supervisor) Run(ctx context.Context) error {
-	defer close(s.ended)
+	defer close(s.done)
 	defer s.build.Close()
 	defer s.parent.Close()
 	defer s.sample(ctx)()
 	defer s.actors.Wait()
 	s.discover(ctx)
 	if len(s.pages)+len(s.conflicts) == 0 {
-		s.tell(slog.LevelWarn, "no pages yet: a Go program in index/ below the pages directory becomes /", slog.String("dir", s.cfg.Pages.Directory))
+		s.publishEvent(slog.LevelWarn, "no pages yet: a Go program in index/ below the pages directory becomes /", slog.String("dir", s.cfg.Pages.Directory))
 	}
-	close(s.begun)
+	close(s.routed)
 	sweep := time.NewTicker(sweepEvery)
 	defer sweep.Stop()
 	s.sweep()
 	for {
 		select {
 		case <-s.wake:
-			s.act(ctx)
-		case f := <-s.inbox:
+			s.dispatch(ctx)
+		case f := <-s.calls:
 			f()
-		case <-s.removal.C:
+		case <-s.removalTimer.C:
 			s.discover(ctx)
 		case <-sweep.C:
 			s.sweep()
@@ -255,87 +255,87 @@ func (s *Supervisor) sample(ctx context.Context) (end func()) {
 	}
 }
 
-// ask has f called by Run, and waits for that.
-func (s *Supervisor) ask(ctx context.Context, f func()) error {
+// call has f called by Run, and waits for that.
+func (s *Supervisor) call(ctx context.Context, f func()) error {
 	done := make(chan struct{})
 	select {
-	case s.inbox <- func() { defer close(done); f() }:
+	case s.calls <- func() { defer close(done); f() }:
 		<-done
 		return nil
-	case <-s.ended:
+	case <-s.done:
 		return errors.New("the server is shutting down")
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-// act hands changes to the pages that they concern.
-func (s *Supervisor) act(ctx context.Context) {
+// dispatch hands changes to the pages that they concern.
+func (s *Supervisor) dispatch(ctx context.Context) {
 	s.mu.Lock()
-	saved := s.saved
-	s.saved = changes{}
+	saved := s.pending
+	s.pending = changes{}
 	s.mu.Unlock()
 	if saved.at.IsZero() {
 		return
 	}
 	if s.paused.Load() {
-		s.missed.Store(true)
+		s.missedSaves.Store(true)
 		return
 	}
 	paths := saved.paths
 	if saved.all {
 		paths = nil
 	}
-	affected := s.build.Affected(slices.DeleteFunc(slices.Clone(paths), s.closed))
+	affected := s.build.Affected(slices.DeleteFunc(slices.Clone(paths), s.isUnreadablePage))
 	for folder, file := range affected {
 		if p := s.byFolder[folder]; p != nil {
-			p.change(change{file: file, at: saved.at})
+			p.notifyChange(change{file: file, at: saved.at})
 		}
 	}
 	if s.development() {
-		s.touch(saved, affected)
+		s.dispatchAssets(saved, affected)
 	}
-	if saved.all || s.mayMovePages(paths) {
+	if saved.all || s.mayChangePages(paths) {
 		s.discover(ctx)
 	}
 }
 
 // discover compares the pages on disk with those that run.
 func (s *Supervisor) discover(ctx context.Context) {
-	if s.projectGone() {
+	if s.checkRoot() {
 		return
 	}
 	found, err := router.Discover(s.cfg.Pages.Directory, s.build.Constraints())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.tell(slog.LevelError, "cannot read the pages directory: all pages stay as they are", slog.String("err", err.Error()))
+		s.publishEvent(slog.LevelError, "cannot read the pages directory: all pages stay as they are", slog.String("err", err.Error()))
 		return
 	}
 	wanted := make(map[string]string)
 	for _, p := range found.Pages {
 		wanted[p.Route] = p.Dir
 	}
-	s.places = placesOf(found)
-	s.complain(found.Unreadable)
-	changed := s.contest(found.Conflicts)
+	s.folders = pageFoldersOf(found)
+	s.setUnreadable(found.Unreadable)
+	changed := s.setConflicts(found.Conflicts)
 	now := time.Now()
 	for route, p := range s.pages {
 		dir, ok := wanted[route]
 		_, contested := s.conflicts[route]
 		switch {
-		case ok && dir == p.folder, contested, s.unknown(p.folder):
-			delete(s.doomed, route)
+		case ok && dir == p.folder, contested, s.inUnreadable(p.folder):
+			delete(s.removeAt, route)
 		case ok:
-			delete(s.doomed, route)
+			delete(s.removeAt, route)
 			s.build.Forget(p.folder)
 			s.build.Track(dir)
 			p.folder = dir
-			cfg := s.settings(route, dir)
-			p.ask(func() { p.moved(dir, cfg) })
+			cfg := s.settingsOf(route, dir)
+			p.call(func() { p.move(dir, cfg) })
 			changed = true
-		case s.doomed[route].IsZero():
-			s.doomed[route] = now.Add(s.cfg.FileWatcher.Debounce)
-		case !now.Before(s.doomed[route]):
-			s.remove(route)
+		case s.removeAt[route].IsZero():
+			s.removeAt[route] = now.Add(s.cfg.FileWatcher.Debounce)
+		case !now.Before(s.removeAt[route]):
+			s.removePage(route)
 			changed = true
 		}
 	}
@@ -346,46 +346,46 @@ func (s *Supervisor) discover(ctx context.Context) {
 	}
 	for route, dir := range wanted {
 		if s.pages[route] == nil {
-			s.add(ctx, route, dir)
+			s.addPage(ctx, route, dir)
 			changed = true
 		}
 	}
 	if changed {
-		s.route()
+		s.updateRoutes()
 	}
 	s.planRemoval(now)
 }
 
 // planRemoval looks again when a page that went may be taken to be gone.
 func (s *Supervisor) planRemoval(now time.Time) {
-	s.removal.Stop()
+	s.removalTimer.Stop()
 	var next time.Time
-	for _, at := range s.doomed {
+	for _, at := range s.removeAt {
 		if next.IsZero() || at.Before(next) {
 			next = at
 		}
 	}
 	if !next.IsZero() {
-		s.removal.Reset(next.Sub(now))
+		s.removalTimer.Reset(next.Sub(now))
 	}
 }
 
-// complain notes which folders cannot be read, and says once of each why.
-func (s *Supervisor) complain(unread map[string]error) {
+// setUnreadable notes which folders cannot be read, and says once of each why.
+func (s *Supervisor) setUnreadable(unread map[string]error) {
 	for _, dir := range slices.Sorted(maps.Keys(unread)) {
 		if path, ok := errors.AsType[*fs.PathError](unread[dir]); ok {
-			s.await([]string{path.Path})
+			s.awaitReadable([]string{path.Path})
 		}
-		if s.unread[dir] == nil {
-			s.tell(slog.LevelWarn, "cannot read a folder of pages: its pages keep running, and new ones do not start", slog.String("dir", show(s.root, dir)), slog.String("err", unread[dir].Error()))
+		if s.unreadable[dir] == nil {
+			s.publishEvent(slog.LevelWarn, "cannot read a folder of pages: its pages keep running, and new ones do not start", slog.String("dir", show(s.root, dir)), slog.String("err", unread[dir].Error()))
 		}
 	}
-	s.unread = unread
+	s.unreadable = unread
 }
 
-// unknown reports whether it cannot be read what a folder holds.
-func (s *Supervisor) unknown(folder string) bool {
-	for dir := range s.unread {
+// inUnreadable reports whether it cannot be read what a folder holds.
+func (s *Supervisor) inUnreadable(folder string) bool {
+	for dir := range s.unreadable {
 		if folder == dir || strings.HasPrefix(folder, dir+string(filepath.Separator)) {
 			return true
 		}
@@ -393,9 +393,9 @@ func (s *Supervisor) unknown(folder string) bool {
 	return false
 }
 
-// contest notes which routes are asked for by several folders and reports
+// setConflicts notes which routes are asked for by several folders and reports
 // whether that changes where requests go.
-func (s *Supervisor) contest(found []router.Conflict) (changed bool) {
+func (s *Supervisor) setConflicts(found []router.Conflict) (changed bool) {
 	contested := make(map[string][]string)
 	for _, c := range found {
 		contested[c.Route] = c.Dirs
@@ -404,7 +404,7 @@ func (s *Supervisor) contest(found []router.Conflict) (changed bool) {
 		}
 		problem := s.conflictText(c)
 		if p := s.pages[c.Route]; p != nil {
-			p.ask(func() { p.conflict = problem; p.publish() })
+			p.call(func() { p.conflict = problem; p.publish() })
 		}
 		page := state.Page{Route: c.Route, Phase: state.Failed, Problem: problem}
 		e := state.Event{Level: slog.LevelError, Message: "two folders for one route", Attrs: []slog.Attr{slog.String("page", c.Route), slog.String("err", problem)}}
@@ -420,7 +420,7 @@ func (s *Supervisor) contest(found []router.Conflict) (changed bool) {
 		}
 		changed = true
 		if p := s.pages[route]; p != nil {
-			p.ask(func() { p.conflict = ""; p.publish() })
+			p.call(func() { p.conflict = ""; p.publish() })
 		} else {
 			s.store.Publish(state.Event{Page: &state.Page{Route: route}, Removed: true})
 		}
@@ -441,32 +441,32 @@ func (s *Supervisor) conflictText(c router.Conflict) string {
 	return fmt.Sprintf("%s: several folders define the route %s; %s until all but one are removed or renamed", strings.Join(dirs, ", "), c.Route, which)
 }
 
-func (s *Supervisor) add(ctx context.Context, route, dir string) {
+func (s *Supervisor) addPage(ctx context.Context, route, dir string) {
 	ctx, cancel := context.WithCancel(ctx)
-	p := &running{page: newPage(s.house, route, dir, s.settings(route, dir)), cancel: cancel, folder: dir}
+	p := &pageActor{page: newPage(s.deps, route, dir, s.settingsOf(route, dir)), cancel: cancel, folder: dir}
 	s.pages[route] = p
-	s.tell(slog.LevelInfo, "page found", slog.String("page", route), slog.String("dir", show(s.root, dir)))
+	s.publishEvent(slog.LevelInfo, "page found", slog.String("page", route), slog.String("dir", show(s.root, dir)))
 	s.actors.Go(func() { // ends with ctx
 		defer cancel()
 		p.run(ctx)
 	})
 }
 
-func (s *Supervisor) remove(route string) {
+func (s *Supervisor) removePage(route string) {
 	p := s.pages[route]
 	delete(s.pages, route)
-	delete(s.doomed, route)
-	p.ask(p.remove)
+	delete(s.removeAt, route)
+	p.call(p.remove)
 	p.cancel()
 	s.build.Forget(p.folder)
 }
 
-// route tells the proxy where requests go from now on, who serves files where
+// updateRoutes tells the proxy where requests go from now on, who serves files where
 // the pages are, and the sampler what to measure.
-func (s *Supervisor) route() {
+func (s *Supervisor) updateRoutes() {
 	routes := make(map[string]*proxy.Route, len(s.pages))
 	dirs := make(map[string]string, len(s.pages))
-	s.byFolder = make(map[string]*running, len(s.pages))
+	s.byFolder = make(map[string]*pageActor, len(s.pages))
 	for route, p := range s.pages {
 		routes[route], dirs[route], s.byFolder[p.folder] = p.entry, p.folder, p
 	}
@@ -477,14 +477,14 @@ func (s *Supervisor) route() {
 			routes[route] = contested
 		}
 	}
-	s.told(dirs)
+	s.setPages(dirs)
 	s.proxy.Match(router.NewTable(routes).Match)
 	s.sampler.routes.Store(&routes)
 }
 
-func (s *Supervisor) settings(route, dir string) settings {
+func (s *Supervisor) settingsOf(route, dir string) settings {
 	w := s.cfg.Worker(route)
-	return settings{worker: w, project: s.project, workers: s.cfg.Workers, logFile: logOf(w.LogFile, dir, s.cfg.Pages.Directory), debounce: s.cfg.FileWatcher.Debounce}
+	return settings{worker: w, project: s.rootID, workers: s.cfg.Workers, logFile: logOf(w.LogFile, dir, s.cfg.Pages.Directory), debounce: s.cfg.FileWatcher.Debounce}
 }
 
 // Configure puts another configuration in force, and another folder that is the
@@ -492,19 +492,19 @@ func (s *Supervisor) settings(route, dir string) settings {
 // is called when every page has taken it over, with the number of workers that
 // were replaced for it.
 func (s *Supervisor) Configure(ctx context.Context, cfg *config.Config, development bool, replaced func(workers int)) error {
-	return s.ask(ctx, func() {
+	return s.call(ctx, func() {
 		old := s.cfg
 		s.cfg = cfg
 		s.dev.Store(development)
 		s.ports.setRange(cfg.Workers.PortRangeStart, cfg.Workers.PortRangeEnd)
-		project := s.project
-		if there := identify(cfg.Root); there != (folderID{}) {
-			s.project = there
+		project := s.rootID
+		if there := folderIDOf(cfg.Root); there != (folderID{}) {
+			s.rootID = there
 		}
-		rebuild := s.project != project || cfg.Build.LDFlags != old.Build.LDFlags || !maps.Equal(cfg.Build.Env, old.Build.Env)
+		rebuild := s.rootID != project || cfg.Build.LDFlags != old.Build.LDFlags || !maps.Equal(cfg.Build.Env, old.Build.Env)
 		s.build.Configure(cfg.Build.LDFlags, cfg.Build.Env)
 		if dir := cfg.Workers.TempDir; dir != old.Workers.TempDir && dir != s.tempDir {
-			s.tell(slog.LevelWarn, "workers.temp_dir changed: restart the server to apply it")
+			s.publishEvent(slog.LevelWarn, "workers.temp_dir changed: restart the server to apply it")
 		}
 		var left, count atomic.Int64
 		left.Store(1)
@@ -518,8 +518,8 @@ func (s *Supervisor) Configure(ctx context.Context, cfg *config.Config, developm
 		}
 		for route, p := range s.pages {
 			left.Add(1)
-			cfg := s.settings(route, p.folder)
-			if !p.ask(func() { p.configure(cfg, rebuild, done) }) {
+			cfg := s.settingsOf(route, p.folder)
+			if !p.call(func() { p.configure(cfg, rebuild, done) }) {
 				done(false)
 			}
 		}
@@ -528,7 +528,7 @@ func (s *Supervisor) Configure(ctx context.Context, cfg *config.Config, developm
 		case cfg.Pages.Directory != old.Pages.Directory:
 			s.Changed(nil)
 		case rebuild: // with other tags other folders are pages
-			s.removal.Reset(0)
+			s.removalTimer.Reset(0)
 		}
 	})
 }
@@ -536,7 +536,7 @@ func (s *Supervisor) Configure(ctx context.Context, cfg *config.Config, developm
 // Do carries out a command that is about pages.
 func (s *Supervisor) Do(ctx context.Context, cmd state.Command) error {
 	var failed error
-	err := s.ask(ctx, func() { failed = s.do(cmd) })
+	err := s.call(ctx, func() { failed = s.do(cmd) })
 	return errors.Join(err, failed)
 }
 
@@ -550,14 +550,14 @@ func (s *Supervisor) do(cmd state.Command) error {
 			message = "watching resumed"
 		}
 		s.store.ChangeServer(state.Event{Message: message}, func(srv *state.Server) { srv.Paused = paused })
-		if !paused && s.missed.Swap(false) {
+		if !paused && s.missedSaves.Swap(false) {
 			s.Changed(nil)
 		}
 		return nil
 	}
 	if cmd.Page == "" {
 		for _, p := range s.pages {
-			p.ask(func() {
+			p.call(func() {
 				if cmd.Verb != state.Restart || p.asleep == nil { // one that sleeps starts anew anyway
 					p.command(cmd.Verb)
 				}
@@ -570,7 +570,7 @@ func (s *Supervisor) do(cmd state.Command) error {
 		return fmt.Errorf("there is no page %s", cmd.Page)
 	}
 	var err error
-	if !p.ask(func() { err = p.command(cmd.Verb) }) {
+	if !p.call(func() { err = p.command(cmd.Verb) }) {
 		err = fmt.Errorf("%s is being removed", cmd.Page)
 	}
 	return err
@@ -580,13 +580,13 @@ func (s *Supervisor) sweep() {
 	removed, err := s.build.Sweep()
 	switch {
 	case err != nil:
-		s.tell(slog.LevelWarn, "cannot remove old binaries", slog.String("err", err.Error()))
+		s.publishEvent(slog.LevelWarn, "cannot remove old binaries", slog.String("err", err.Error()))
 	case removed > 0:
-		s.tell(slog.LevelInfo, "old binaries removed", slog.Int("count", removed))
+		s.publishEvent(slog.LevelInfo, "old binaries removed", slog.Int("count", removed))
 	}
 }
 
-func (s *Supervisor) tell(level slog.Level, message string, attrs ...slog.Attr) {
+func (s *Supervisor) publishEvent(level slog.Level, message string, attrs ...slog.Attr) {
 	s.store.Publish(state.Event{Level: level, Message: message, Attrs: attrs})
 }
 

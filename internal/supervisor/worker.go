@@ -41,39 +41,39 @@ type version struct {
 type worker struct {
 	child
 	version
-	pid, port int
-	socket    string // it was told to listen on; empty where there are none
-	onSocket  bool   // it does
-	settings  config.WorkerSettings
-	project   folderID // in which it runs
-	began     time.Time
-	ready     time.Time
-	swap      time.Duration // from began to the first request it could get
-	env       []string      // as it may be told
-	backend   *proxy.Backend
-	requests  uint64 // that had been answered when it began to serve
-	unhealthy int
-	hurry     context.CancelFunc // ends it at once; nil while it serves
+	pid, port      int
+	socket         string // it was told to listen on; empty where there are none
+	onSocket       bool   // it does
+	settings       config.WorkerSettings
+	project        folderID // in which it runs
+	startedAt      time.Time
+	readyAt        time.Time
+	swapTook       time.Duration // from began to the first request it could get
+	env            []string      // as it may be told
+	backend        *proxy.Backend
+	requestsBefore uint64 // that had been answered when it began to serve
+	failedChecks   int
+	kill           context.CancelFunc // ends it at once; nil while it serves
 }
 
 func (w *worker) state(role state.Role) state.Worker {
 	return state.Worker{
-		Role: role, PID: w.pid, Port: w.port, Build: w.build, Since: w.began, FailedChecks: w.unhealthy, Binary: w.binary, Env: w.env,
+		Role: role, PID: w.pid, Port: w.port, Build: w.build, Since: w.startedAt, FailedChecks: w.failedChecks, Binary: w.binary, Env: w.env,
 	}
 }
 
 // startAttempt is a worker on its way to serving.
 type startAttempt struct {
 	worker
-	reason    reason
-	change    change // that is behind a new build
-	buildTook time.Duration
-	before    version // that served until this one was on its way
-	cancel    context.CancelFunc
-	told      bool // that there is no port
+	reason        reason
+	change        change // that is behind a new build
+	buildTook     time.Duration
+	replaces      version // that served until this one was on its way
+	cancel        context.CancelFunc
+	waitPublished bool // that there is no port
 
-	hidden  time.Duration // from ready until it may serve,
-	noticed chan struct{} // or until this is closed; nil for at once
+	hideFor      time.Duration // from ready until it may serve,
+	ownWriteSeen chan struct{} // or until this is closed; nil for at once
 }
 
 var (
@@ -81,9 +81,9 @@ var (
 	errAbandoned = errors.New("not wanted any more")
 )
 
-// tooManyPorts is how many ports in a row may turn out to be taken before that
+// maxTakenPorts is how many ports in a row may turn out to be taken before that
 // counts as a crash, so that a page which takes no port at all ends up in a pause.
-const tooManyPorts = 20
+const maxTakenPorts = 20
 
 // replace starts a worker of a version.
 func (p *page) replace(why reason, v version) {
@@ -92,106 +92,106 @@ func (p *page) replace(why reason, v version) {
 
 // start brings a worker up, in place of one that is on its way.
 func (p *page) start(a *startAttempt) {
-	if c := p.coming(); c != nil && a.before.binary == "" {
-		a.before = c.before
-		if c.reason == putBack {
-			a.before = c.version
+	if c := p.pendingStart(); c != nil && a.replaces.binary == "" {
+		a.replaces = c.replaces
+		if c.reason == rollback {
+			a.replaces = c.version
 		}
 	}
-	p.dropStart()
-	p.redo, p.asleep = "", nil
-	p.retry.Stop()
-	p.next = time.Time{}
+	p.cancelStart()
+	p.retryReason, p.asleep = "", nil
+	p.retryTimer.Stop()
+	p.nextStart = time.Time{}
 	if p.serving == nil {
 		p.entry.Hold()
 	}
-	port := p.reserved
-	p.reserved = 0
+	port := p.reservedPort
+	p.reservedPort = 0
 	if port == 0 {
-		port, p.freed = p.ports.acquire()
+		port, p.portFreed = p.ports.acquire()
 	}
 	if port == 0 {
 		p.waitForPort(a)
 		return
 	}
-	ctx, cancel := context.WithCancel(p.life) // ended by dropStart, at the latest in close
+	ctx, cancel := context.WithCancel(p.backgroundCtx) // ended by dropStart, at the latest in close
 	a.cancel = cancel
-	a.port, a.socket, a.settings, a.began = port, newSocket(), p.cfg.worker, time.Now()
-	a.project = identify(p.root)
-	cfg, spec := p.cfg, p.spec(a)
+	a.port, a.socket, a.settings, a.startedAt = port, newSocketName(), p.cfg.worker, time.Now()
+	a.project = folderIDOf(p.root)
+	cfg, spec := p.cfg, p.processSpec(a)
 	a.env = tellable(spec.Env)
-	p.noteStart(a)
-	hidden, noticed := a.hidden, a.noticed
+	p.recordStart(a)
+	hidden, noticed := a.hideFor, a.ownWriteSeen
 	p.starting = a
 	p.publish()
-	p.aside(func() func() {
+	p.background(func() func() {
 		defer cancel()
-		w, err := p.bring(ctx, a.worker, cfg, spec)
+		w, err := p.launch(ctx, a.worker, cfg, spec)
 		if err == nil && noticed != nil {
-			w.pause(ctx, hidden, noticed)
+			w.waitWhileAlive(ctx, hidden, noticed)
 		}
-		return func() { p.started(a, w, err) }
+		return func() { p.startEnded(a, w, err) }
 	})
 }
 
-// outdated reports whether a worker was started with other settings than those
+// isOutdated reports whether a worker was started with other settings than those
 // in force, or in a folder that is not the project any more.
-func (p *page) outdated(w *worker) bool {
+func (p *page) isOutdated(w *worker) bool {
 	return w.settings != p.cfg.worker || p.cfg.project != (folderID{}) && w.project != p.cfg.project
 }
 
-// coming is the start that is under way or waits for a port, nil if none is.
-func (p *page) coming() *startAttempt {
+// pendingStart is the start that is under way or waits for a port, nil if none is.
+func (p *page) pendingStart() *startAttempt {
 	if p.starting != nil {
 		return p.starting
 	}
-	return p.portless
+	return p.waitingForPort
 }
 
-// dropStart gives up the start that is under way.
-func (p *page) dropStart() {
+// cancelStart gives up the start that is under way.
+func (p *page) cancelStart() {
 	if p.starting != nil {
 		p.starting.cancel()
 		p.starting = nil
-		p.leaving++
+		p.abandonedStarts++
 	}
-	p.portless, p.freed = nil, nil
-	p.recheck.Stop()
+	p.waitingForPort, p.portFreed = nil, nil
+	p.portTimer.Stop()
 }
 
 // waitForPort waits until there is a port again. A page that serves and has
 // no port coming back gives its own: slower, but never an error. One that the
 // range does not hold any more would be lost for nothing.
 func (p *page) waitForPort(a *startAttempt) {
-	p.portless = a
-	if w := p.serving; w != nil && p.ports.contains(w.port) && len(p.draining) == 0 && p.leaving == 0 {
+	p.waitingForPort = a
+	if w := p.serving; w != nil && p.ports.contains(w.port) && len(p.draining) == 0 && p.abandonedStarts == 0 {
 		p.serving = nil
 		p.entry.Hold()
-		p.freed = nil
-		a.before = w.version
-		p.tell(slog.LevelWarn, "no spare port: the old worker stops before the new one starts")
+		p.portFreed = nil
+		a.replaces = w.version
+		p.publishEvent(slog.LevelWarn, "no spare port: the old worker stops before the new one starts")
 		p.retire(w, proxy.ServiceRestart, true)
 		return
 	}
-	p.recheck.Reset(portRecheck) // another program may give one back
-	if !a.told {
-		a.told = true
-		p.tell(slog.LevelWarn, "waiting for a port", slog.String("err", "every port from workers.port_range_start to port_range_end is in use: widen the range"))
+	p.portTimer.Reset(portRecheck) // another program may give one back
+	if !a.waitPublished {
+		a.waitPublished = true
+		p.publishEvent(slog.LevelWarn, "waiting for a port", slog.String("err", "every port from workers.port_range_start to port_range_end is in use: widen the range"))
 	}
 }
 
-// seekPort asks again for a port.
-func (p *page) seekPort() {
-	a := p.portless
+// retryPort asks again for a port.
+func (p *page) retryPort() {
+	a := p.waitingForPort
 	if a == nil {
-		p.freed = nil
+		p.portFreed = nil
 		return
 	}
 	p.start(a)
 }
 
-// spec says how the worker is run.
-func (p *page) spec(a *startAttempt) process.Spec {
+// processSpec says how the worker is run.
+func (p *page) processSpec(a *startAttempt) process.Spec {
 	w := p.cfg.worker
 	procs := w.GoMaxProcs
 	if procs == 0 {
@@ -223,9 +223,9 @@ func (p *page) spec(a *startAttempt) process.Spec {
 	return process.Spec{Path: a.binary, Dir: p.root, Env: env}
 }
 
-// newSocket returns a name that nobody else can know. It is one of Linux, which
+// newSocketName returns a name that nobody else can know. It is one of Linux, which
 // knows names that are no files and end with who listens (unix(7), "abstract").
-func newSocket() string {
+func newSocketName() string {
 	if runtime.GOOS != "linux" {
 		return ""
 	}
@@ -234,48 +234,48 @@ func newSocket() string {
 
 func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
 
-// bring starts a worker and returns it when it may have traffic. With an error,
+// launch starts a worker and returns it when it may have traffic. With an error,
 // which says why not, it is reaped if it ever ran.
-func (p *page) bring(ctx context.Context, w worker, cfg settings, spec process.Spec) (*worker, error) {
-	spec.Output, spec.Partial = p.out.write, p.out.show
+func (p *page) launch(ctx context.Context, w worker, cfg settings, spec process.Spec) (*worker, error) {
+	spec.Output, spec.Partial = p.out.write, p.out.writePartial
 	c, pid, err := p.spawn(spec)
 	if err != nil {
-		return nil, p.judge(w.binary, err)
+		return nil, p.checkStartErr(w.binary, err)
 	}
 	w.child, w.pid = c, pid
-	if err := p.await(ctx, &w, cfg.workers.StartTimeout); err != nil {
+	if err := p.waitReady(ctx, &w, cfg.workers.StartTimeout); err != nil {
 		grace := time.Duration(0)
 		if errors.Is(err, errAbandoned) {
 			grace = cfg.worker.ShutdownGracePeriod
 		}
-		c.Stop(p.life, grace)
+		c.Stop(p.backgroundCtx, grace)
 		if how := c.Exit(); how.PortTaken {
 			err = errPortTaken
 		}
-		return &w, p.judge(w.binary, err)
+		return &w, p.checkStartErr(w.binary, err)
 	}
-	w.ready = time.Now()
-	if wait := cfg.workers.StartupDelay - time.Since(w.began); wait > 0 {
+	w.readyAt = time.Now()
+	if wait := cfg.workers.StartupDelay - time.Since(w.startedAt); wait > 0 {
 		select {
 		case <-time.After(wait):
 		case <-c.Done():
 			return &w, fmt.Errorf("it exited during startup_delay_ms: %s", c.Exit().Status)
 		case <-ctx.Done():
-			c.Stop(p.life, cfg.worker.ShutdownGracePeriod)
+			c.Stop(p.backgroundCtx, cfg.worker.ShutdownGracePeriod)
 			return &w, errAbandoned
 		}
 	}
 	return &w, nil
 }
 
-// await returns when a worker has said that it is ready, or has answered on a
+// waitReady returns when a worker has said that it is ready, or has answered on a
 // port that is its own.
-func (p *page) await(ctx context.Context, w *worker, timeout time.Duration) error {
+func (p *page) waitReady(ctx context.Context, w *worker, timeout time.Duration) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	late := time.NewTimer(timeout)
 	defer late.Stop()
-	pause, next := 2*time.Millisecond, idleTimer()
+	pause, next := 2*time.Millisecond, stoppedTimer()
 	defer next.Stop()
 	answered, asking := make(chan error, 1), false
 	ask := func() {
@@ -298,7 +298,7 @@ func (p *page) await(ctx context.Context, w *worker, timeout time.Duration) erro
 			ask()
 		case last = <-answered:
 			asking = false
-			if last == nil && p.owns(w.pid, w.port) {
+			if last == nil && p.ownsPort(w.pid, w.port) {
 				return nil
 			}
 			if last == nil {
@@ -307,7 +307,7 @@ func (p *page) await(ctx context.Context, w *worker, timeout time.Duration) erro
 			next.Reset(pause)
 			pause = min(2*pause, 250*time.Millisecond)
 		case <-w.Done():
-			if w.Exit().PortTaken || p.taken(w.port) {
+			if w.Exit().PortTaken || p.portTaken(w.port) {
 				return errPortTaken
 			}
 			return fmt.Errorf("it exited before it was ready: %s", w.Exit().Status)
@@ -319,8 +319,8 @@ func (p *page) await(ctx context.Context, w *worker, timeout time.Duration) erro
 	}
 }
 
-// started is the end of a start.
-func (p *page) started(a *startAttempt, w *worker, err error) {
+// startEnded is the end of a start.
+func (p *page) startEnded(a *startAttempt, w *worker, err error) {
 	current := p.starting == a
 	switch {
 	case err != nil:
@@ -329,10 +329,10 @@ func (p *page) started(a *startAttempt, w *worker, err error) {
 			p.starting = nil
 			p.startFailed(a, w, err)
 		} else {
-			p.leaving--
+			p.abandonedStarts--
 		}
 	case !current:
-		p.retireUnused(w)
+		p.stopUnused(w)
 	default:
 		p.starting = nil
 		p.swap(a, w)
@@ -346,73 +346,73 @@ func (p *page) started(a *startAttempt, w *worker, err error) {
 // up.
 func (p *page) startFailed(a *startAttempt, w *worker, err error) {
 	switch {
-	case errors.Is(err, errPortTaken) && p.evicted < tooManyPorts:
-		p.evicted++
+	case errors.Is(err, errPortTaken) && p.takenPorts < maxTakenPorts:
+		p.takenPorts++
 		p.start(a)
 		return
-	case p.building == nil && (errors.Is(err, errDamaged) || w == nil && errors.Is(err, fs.ErrNotExist) && gone(a.binary)):
-		p.lacksBinary(a, err)
+	case p.building == nil && (errors.Is(err, errDamaged) || w == nil && errors.Is(err, fs.ErrNotExist) && isMissing(a.binary)):
+		p.rebuildMissing(a, err)
 		return
-	case scarce(err):
-		p.postpone(a, err)
+	case isShortage(err):
+		p.retryStart(a, err)
 		return
 	}
 	cause := err.Error()
-	p.words, p.ended = words{version: a.version}, state.Exit{}
+	p.lastOutput, p.lastExit = lastOutput{version: a.version}, state.Exit{}
 	if w != nil {
-		printed := p.out.printed(w.pid)
-		cause, p.words.text = p.cause(cause, printed), lastWords(printed)
-		p.ended.PID = w.pid
+		printed := p.out.linesOf(w.pid)
+		cause, p.lastOutput.text = p.exitCause(cause, printed), lastLines(printed)
+		p.lastExit.PID = w.pid
 	}
-	p.ended.Cause = cause
+	p.lastExit.Cause = cause
 	attrs := []slog.Attr{slog.Int("build", a.build), slog.String("reason", string(a.reason)), slog.String("err", cause)}
-	if p.words.text != "" {
-		attrs = append(attrs, slog.String("output", p.words.text))
+	if p.lastOutput.text != "" {
+		attrs = append(attrs, slog.String("output", p.lastOutput.text))
 	}
 	switch {
 	case p.serving != nil:
-		p.failed = fmt.Sprintf("build %d does not start: %s", a.build, cause)
-		p.tell(slog.LevelError, "the new worker did not start: the old one keeps serving", attrs...)
+		p.failure = fmt.Sprintf("build %d does not start: %s", a.build, cause)
+		p.publishEvent(slog.LevelError, "the new worker did not start: the old one keeps serving", attrs...)
 		if a.reason.insists() {
 			p.crashes++
-			p.retryIn(max(firstPause, pauseBefore(p.crashes)), a.reason, a.version)
+			p.startAfter(max(firstPause, pauseBefore(p.crashes)), a.reason, a.version)
 		}
-	case a.before.binary != "" && a.before != a.version:
-		p.failed = fmt.Sprintf("build %d does not start: %s", a.build, cause)
-		p.tell(slog.LevelError, "the new worker did not start: starting the old build again", attrs...)
-		p.replace(putBack, a.before)
+	case a.replaces.binary != "" && a.replaces != a.version:
+		p.failure = fmt.Sprintf("build %d does not start: %s", a.build, cause)
+		p.publishEvent(slog.LevelError, "the new worker did not start: starting the old build again", attrs...)
+		p.replace(rollback, a.replaces)
 	default:
-		p.goDown("the worker did not start", "does not start: "+cause, attrs, a.version)
+		p.planRestart("the worker did not start", "does not start: "+cause, attrs, a.version)
 	}
 }
 
-// crashed is the end of the worker that served.
-func (p *page) crashed() {
+// workerExited is the end of the worker that served.
+func (p *page) workerExited() {
 	w := p.serving
 	p.serving = nil
-	p.calm.Stop()
-	p.health.Stop()
-	p.scales.Stop()
+	p.healthyTimer.Stop()
+	p.healthTimer.Stop()
+	p.memoryTimer.Stop()
 	p.entry.Hold()
 	w.backend.Close()
 	p.ports.release(w.port)
 	p.restarts++
-	printed := p.out.printed(w.pid)
-	p.words = words{version: w.version, text: lastWords(printed)}
-	p.ended = state.Exit{PID: w.pid, Cause: p.cause(w.Exit().Status, printed)}
-	p.inspect(w.version)
-	attrs := []slog.Attr{slog.Int("build", w.build), slog.Int("pid", w.pid), slog.Int("port", w.port), slog.String("err", p.ended.Cause)}
-	if c := p.coming(); c != nil {
-		c.before = w.version
-		p.tell(slog.LevelError, "the worker exited", attrs...)
+	printed := p.out.linesOf(w.pid)
+	p.lastOutput = lastOutput{version: w.version, text: lastLines(printed)}
+	p.lastExit = state.Exit{PID: w.pid, Cause: p.exitCause(w.Exit().Status, printed)}
+	p.checkBinary(w.version)
+	attrs := []slog.Attr{slog.Int("build", w.build), slog.Int("pid", w.pid), slog.Int("port", w.port), slog.String("err", p.lastExit.Cause)}
+	if c := p.pendingStart(); c != nil {
+		c.replaces = w.version
+		p.publishEvent(slog.LevelError, "the worker exited", attrs...)
 		return
 	}
-	p.goDown("the worker exited", "keeps crashing: "+p.ended.Cause, attrs, w.version)
+	p.planRestart("the worker exited", "keeps crashing: "+p.lastExit.Cause, attrs, w.version)
 }
 
-// goDown plans the next start of a page that nothing serves.
-func (p *page) goDown(what, why string, attrs []slog.Attr, v version) {
-	p.down = why
+// planRestart plans the next start of a page that nothing serves.
+func (p *page) planRestart(what, why string, attrs []slog.Attr, v version) {
+	p.crashCause = why
 	if p.failsProbation(v) {
 		p.rollBack(v, attrs)
 		return
@@ -420,36 +420,36 @@ func (p *page) goDown(what, why string, attrs []slog.Attr, v version) {
 	p.crashes++
 	pause := pauseBefore(p.crashes)
 	if pause == 0 {
-		p.tell(slog.LevelError, what, attrs...)
+		p.publishEvent(slog.LevelError, what, attrs...)
 		p.replace(crash, v)
 		return
 	}
-	p.retryIn(pause, crash, v)
-	p.entry.Refuse(keepsEnding(p.next))
-	p.tell(slog.LevelError, what, append(attrs, slog.Duration("retry", pause))...)
+	p.startAfter(pause, crash, v)
+	p.entry.Refuse(keepsCrashing(p.nextStart))
+	p.publishEvent(slog.LevelError, what, append(attrs, slog.Duration("retry", pause))...)
 }
 
-func keepsEnding(next time.Time) proxy.Refusal {
+func keepsCrashing(next time.Time) proxy.Refusal {
 	return proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "This page is not available", Detail: "It keeps crashing. It will be started again soon.", RetryAt: next}
 }
 
-// retryIn plans a start.
-func (p *page) retryIn(pause time.Duration, why reason, v version) {
-	p.planIn(pause, func() { p.replace(why, v) })
+// startAfter plans a start.
+func (p *page) startAfter(pause time.Duration, why reason, v version) {
+	p.retryAfter(pause, func() { p.replace(why, v) })
 }
 
-// planIn plans what is to be tried again.
-func (p *page) planIn(pause time.Duration, retrying func()) {
-	p.next = time.Now().Add(pause)
-	p.retry.Reset(pause)
-	p.retrying = retrying
+// retryAfter plans what is to be tried again.
+func (p *page) retryAfter(pause time.Duration, retrying func()) {
+	p.nextStart = time.Now().Add(pause)
+	p.retryTimer.Reset(pause)
+	p.retryFunc = retrying
 }
 
-// tryAgain is the end of a pause.
-func (p *page) tryAgain() {
-	p.next = time.Time{}
-	if !p.stopped && !p.closing && p.building == nil && p.starting == nil && p.portless == nil {
-		p.retrying()
+// retry is the end of a pause.
+func (p *page) retry() {
+	p.nextStart = time.Time{}
+	if !p.stopped && !p.closing && p.building == nil && p.starting == nil && p.waitingForPort == nil {
+		p.retryFunc()
 	}
 }
 
@@ -463,24 +463,24 @@ func (p *page) swap(a *startAttempt, w *worker) {
 	old := p.serving
 	p.entry.Serve(w.backend)
 	swapped := time.Now()
-	w.swap = swapped.Sub(w.began)
-	p.noteSwap(a)
+	w.swapTook = swapped.Sub(w.startedAt)
+	p.recordSwap(a)
 	p.serving = w
-	w.requests = p.entry.Traffic().Requests
-	p.missing, p.scarce, p.evicted = 0, 0, 0
-	p.serves(w.version, a.reason)
-	if w.version == p.good && len(p.shown.Problems) == 0 {
-		p.failed, p.words = "", words{}
+	w.requestsBefore = p.entry.Traffic().Requests
+	p.missingBinaries, p.shortages, p.takenPorts = 0, 0, 0
+	p.recordServing(w.version, a.reason)
+	if w.version == p.newestGood && len(p.lastBuild.Problems) == 0 {
+		p.failure, p.lastOutput = "", lastOutput{}
 	}
-	if w.version == p.words.version {
-		p.words = words{}
+	if w.version == p.lastOutput.version {
+		p.lastOutput = lastOutput{}
 	}
 	p.builder.Keep(p.dir, w.binary, p.previous.binary)
-	p.takeTouched() // so that one change is told of once
-	p.calm.Reset(calmAfter)
-	p.health.Reset(p.cfg.workers.HealthInterval)
-	p.lookIdle()
-	p.weigh()
+	p.applyAssets() // so that one change is told of once
+	p.healthyTimer.Reset(resetAfter)
+	p.healthTimer.Reset(p.cfg.workers.HealthInterval)
+	p.checkIdle()
+	p.checkMemory()
 
 	attrs := []slog.Attr{
 		slog.Int("build", w.build), slog.Int("pid", w.pid), slog.Int("port", w.port),
@@ -493,15 +493,15 @@ func (p *page) swap(a *startAttempt, w *worker) {
 		}
 		attrs = append(attrs, slog.Duration("build_took", a.buildTook))
 	}
-	attrs = append(attrs, slog.Duration("start", w.ready.Sub(w.began)), slog.Duration("swap", swapped.Sub(w.ready)))
+	attrs = append(attrs, slog.Duration("start", w.readyAt.Sub(w.startedAt)), slog.Duration("swap", swapped.Sub(w.readyAt)))
 	if a.reason == newBuild {
 		attrs = append(attrs, slog.Duration("took", swapped.Sub(a.change.at)))
 	}
 	if old != nil {
 		p.retire(old, proxy.ServiceRestart, false)
-		p.tell(slog.LevelInfo, "swapped", attrs...)
+		p.publishEvent(slog.LevelInfo, "swapped", attrs...)
 	} else {
-		p.tell(slog.LevelInfo, "serving", attrs...)
+		p.publishEvent(slog.LevelInfo, "serving", attrs...)
 	}
 }
 

@@ -48,13 +48,13 @@ func (w *Watcher) nodeLocked(path string) *node {
 	return n
 }
 
-// reachLocked watches each folder on the way to a path, from the top, as far as
+// watchWayLocked watches each folder on the way to a path, from the top, as far as
 // there is anything.
-func (w *Watcher) reachLocked(n *node) {
+func (w *Watcher) watchWayLocked(n *node) {
 	if n.parent == nil {
 		return
 	}
-	w.reachLocked(n.parent)
+	w.watchWayLocked(n.parent)
 	w.watchLocked(n.parent)
 	w.followLocked(n)
 }
@@ -77,7 +77,7 @@ func (w *Watcher) followLocked(n *node) {
 	}
 	n.target = w.nodeLocked(to)
 	n.target.links = append(n.target.links, n)
-	w.reachLocked(n.target)
+	w.watchWayLocked(n.target)
 }
 
 // openLocked watches what a wanted path holds, if that is a folder, and reports
@@ -108,7 +108,7 @@ func (w *Watcher) openFolderLocked(n *node, deep bool, r *report) {
 // entryLocked watches what an open folder holds, as far as it must be.
 func (w *Watcher) entryLocked(dir *node, d fs.DirEntry, r *report) {
 	link := d.Type()&fs.ModeSymlink != 0
-	if !link && (!d.IsDir() || !dir.deep || skipped(d.Name())) {
+	if !link && (!d.IsDir() || !dir.deep || isSkipped(d.Name())) {
 		return
 	}
 	n := w.nodeLocked(filepath.Join(dir.path, d.Name()))
@@ -120,9 +120,9 @@ func (w *Watcher) entryLocked(dir *node, d fs.DirEntry, r *report) {
 	}
 }
 
-// leaveLocked stops watching what is not wanted any more of a path and all
+// releaseLocked stops watching what is not wanted any more of a path and all
 // below it.
-func (w *Watcher) leaveLocked(path string) {
+func (w *Watcher) releaseLocked(path string) {
 	n := w.nodeLocked(path)
 	deep := n.inTree()
 	if !n.open || n.open == (deep || n.wanted()) && n.deep == deep {
@@ -148,14 +148,14 @@ func (w *Watcher) leaveLocked(path string) {
 
 // inTree reports whether a path is the top of a tree, or lies in one.
 func (n *node) inTree() bool {
-	return n.trees > 0 || n.parent != nil && n.parent.deep && !skipped(filepath.Base(n.path))
+	return n.trees > 0 || n.parent != nil && n.parent.deep && !isSkipped(filepath.Base(n.path))
 }
 
-// renewLocked looks anew at what has a name in a folder, n if it is known, and at
+// refreshLocked looks anew at what has a name in a folder, n if it is known, and at
 // all that was watched by way of it.
-func (w *Watcher) renewLocked(r *report, dir, n *node, path string) {
+func (w *Watcher) refreshLocked(r *report, dir, n *node, path string) {
 	if n == nil {
-		w.lookLocked(dir, path, r)
+		w.addEntryLocked(dir, path, r)
 		return
 	}
 	affected := n.affectedLocked()
@@ -225,12 +225,12 @@ func (w *Watcher) restoreLocked(r *report, forgotten []*node) {
 		n.entry = false
 		if n.wanted() {
 			r.add(n.path)
-			w.reachLocked(n)
+			w.watchWayLocked(n)
 			w.openLocked(n, r)
 		}
 		if n.parent != nil && n.parent.open {
 			r.add(n.path)
-			w.lookLocked(n.parent, n.path, r)
+			w.addEntryLocked(n.parent, n.path, r)
 		}
 	}
 	for _, n := range slices.Backward(forgotten) {
@@ -238,8 +238,8 @@ func (w *Watcher) restoreLocked(r *report, forgotten []*node) {
 	}
 }
 
-// lookLocked looks at one path of those that an open folder holds.
-func (w *Watcher) lookLocked(dir *node, path string, r *report) {
+// addEntryLocked looks at one path of those that an open folder holds.
+func (w *Watcher) addEntryLocked(dir *node, path string, r *report) {
 	if info, err := os.Lstat(path); err == nil {
 		w.entryLocked(dir, fs.FileInfoToDirEntry(info), r)
 	}
@@ -257,5 +257,5 @@ func (w *Watcher) pruneLocked(n *node) {
 	}
 }
 
-// skipped are folders in which nothing a page is made of can lie.
-func skipped(name string) bool { return name[0] == '.' || name == "node_modules" }
+// isSkipped are folders in which nothing a page is made of can lie.
+func isSkipped(name string) bool { return name[0] == '.' || name == "node_modules" }

@@ -15,65 +15,65 @@ type stamp struct {
 	mode    fs.FileMode
 }
 
-// compare returns what differs from the last time.
-func (w *Watcher) compare() []string {
+// changedPaths returns what differs from the last time.
+func (w *Watcher) changedPaths() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	now := w.statesLocked()
+	now := w.stampsLocked()
 	var paths []string
 	for path, s := range now {
-		if before, ok := w.state[path]; !ok || before != s {
+		if before, ok := w.stamps[path]; !ok || before != s {
 			paths = append(paths, path)
 		}
 	}
-	for path := range w.state {
+	for path := range w.stamps {
 		if _, ok := now[path]; !ok {
 			paths = append(paths, path)
 		}
 	}
-	w.state = now
+	w.stamps = now
 	slices.Sort(paths)
 	return paths
 }
 
-func (w *Watcher) statesLocked() map[string]stamp {
+func (w *Watcher) stampsLocked() map[string]stamp {
 	states := make(map[string]stamp)
-	for _, asked := range w.asked {
-		asked.note(states)
+	for _, asked := range w.interests {
+		asked.addStamps(states)
 	}
 	return states
 }
 
-// note adds the states of all that is watched for somebody, unless they are
+// addStamps adds the states of all that is watched for somebody, unless they are
 // known.
-func (asked request) note(states map[string]stamp) {
+func (asked interest) addStamps(states map[string]stamp) {
 	for _, root := range asked.trees {
-		noteTree(states, root)
+		addTreeStamps(states, root)
 	}
 	for _, path := range asked.paths {
-		note(states, path)
+		addStamp(states, path)
 		entries, _ := os.ReadDir(path)
 		for _, d := range entries {
-			note(states, filepath.Join(path, d.Name()))
+			addStamp(states, filepath.Join(path, d.Name()))
 		}
 	}
 }
 
-func noteTree(states map[string]stamp, root string) {
+func addTreeStamps(states map[string]stamp, root string) {
 	fs.WalkDir(os.DirFS(root), ".", func(rel string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return nil
 		}
-		if d.IsDir() && rel != "." && skipped(d.Name()) {
+		if d.IsDir() && rel != "." && isSkipped(d.Name()) {
 			return fs.SkipDir
 		}
-		note(states, filepath.Join(root, rel))
+		addStamp(states, filepath.Join(root, rel))
 		return nil
 	})
 }
 
-// note adds the state of what a path leads to.
-func note(states map[string]stamp, path string) {
+// addStamp adds the state of what a path leads to.
+func addStamp(states map[string]stamp, path string) {
 	if _, known := states[path]; known {
 		return
 	}

@@ -38,7 +38,7 @@ func (w *Watcher) wantWatched(t *testing.T, dirs ...string) {
 }
 
 // caughtUp waits until all that was done before is reported.
-func (s *seen) caughtUp(t *testing.T, root string) {
+func (s *recorder) caughtUp(t *testing.T, root string) {
 	t.Helper()
 	for _, name := range []string{".one", ".two"} { // what came before the second was taken with the first at the latest
 		write(t, filepath.Join(root, name))
@@ -255,14 +255,14 @@ func TestWhereTheKernelCannotWatchWhatIsThereIsNoNews(t *testing.T) {
 	w := New(func(error) {})
 	w.notify.Close()
 	w.notify = nil
-	w.goBlindLocked(errors.New("blind"))
+	w.startPollingLocked(errors.New("blind"))
 	w.Set("trees", []string{root}, nil)
 	w.Set("paths", nil, []string{lib})
-	if got := w.compare(); len(got) != 0 {
+	if got := w.changedPaths(); len(got) != 0 {
 		t.Errorf("reported are %v", got)
 	}
 	write(t, filepath.Join(lib, "lib.go"))
-	if got := w.compare(); !slices.Equal(got, []string{filepath.Join(lib, "lib.go")}) {
+	if got := w.changedPaths(); !slices.Equal(got, []string{filepath.Join(lib, "lib.go")}) {
 		t.Errorf("reported are %v", got)
 	}
 }

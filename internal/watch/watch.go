@@ -45,29 +45,29 @@ type Watcher struct {
 	remote func(dir string) string
 	warn   func(error)
 
-	mu     sync.Mutex // guards all below
-	asked  map[string]request
-	root   *node              // of all paths that matter
-	names  map[string][]*node // folders as notify knows them, without links: one may have several names
-	closed map[string]bool    // files that could not be read
-	blind  bool               // the kernel cannot watch all of it: poll
-	state  map[string]stamp
-	poked  chan struct{} // there is something to poll
+	mu             sync.Mutex // guards all below
+	interests      map[string]interest
+	root           *node              // of all paths that matter
+	names          map[string][]*node // folders as notify knows them, without links: one may have several names
+	unreadable     map[string]bool    // files that could not be read
+	polling        bool               // the kernel cannot watch all of it: poll
+	stamps         map[string]stamp
+	pollingStarted chan struct{} // there is something to poll
 }
 
-// request is what is watched for somebody.
-type request struct{ trees, paths []string }
+// interest is what is watched for somebody.
+type interest struct{ trees, paths []string }
 
 // New returns a Watcher that watches nothing yet. If the kernel cannot watch,
 // warn is told, once, and folders are polled.
 func New(warn func(error)) *Watcher {
 	w := &Watcher{
-		remote: remote, warn: warn, asked: make(map[string]request), root: &node{path: string(filepath.Separator)},
-		names: make(map[string][]*node), closed: make(map[string]bool), poked: make(chan struct{}, 1),
+		remote: remote, warn: warn, interests: make(map[string]interest), root: &node{path: string(filepath.Separator)},
+		names: make(map[string][]*node), unreadable: make(map[string]bool), pollingStarted: make(chan struct{}, 1),
 	}
 	var err error
 	if w.notify, err = fsnotify.NewWatcher(); err != nil {
-		w.goBlindLocked(fmt.Errorf("cannot create a file watcher: raise fs.inotify.max_user_instances: %w", err))
+		w.startPollingLocked(fmt.Errorf("cannot create a file watcher: raise fs.inotify.max_user_instances: %w", err))
 	}
 	return w
 }
@@ -79,36 +79,36 @@ func New(warn func(error)) *Watcher {
 func (w *Watcher) Set(who string, trees, paths []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	before, now := w.asked[who], request{slices.Clone(trees), slices.Clone(paths)}
+	before, now := w.interests[who], interest{slices.Clone(trees), slices.Clone(paths)}
 	if slices.Equal(before.trees, now.trees) && slices.Equal(before.paths, now.paths) {
 		return
 	}
-	w.asked[who] = now
+	w.interests[who] = now
 	if len(trees)+len(paths) == 0 {
-		delete(w.asked, who)
+		delete(w.interests, who)
 	}
 	for _, path := range trees {
 		n := w.nodeLocked(path)
 		n.trees++
-		w.reachLocked(n)
+		w.watchWayLocked(n)
 		w.openLocked(n, nil)
 	}
 	for _, path := range paths {
 		n := w.nodeLocked(path)
 		n.paths++
-		w.reachLocked(n)
+		w.watchWayLocked(n)
 		w.openLocked(n, nil)
 	}
-	if w.blind { // what is there already is no news
-		now.note(w.state)
+	if w.polling { // what is there already is no news
+		now.addStamps(w.stamps)
 	}
 	for _, path := range before.trees {
 		w.nodeLocked(path).trees--
-		w.leaveLocked(path)
+		w.releaseLocked(path)
 	}
 	for _, path := range before.paths {
 		w.nodeLocked(path).paths--
-		w.leaveLocked(path)
+		w.releaseLocked(path)
 	}
 }
 
@@ -118,16 +118,16 @@ func (w *Watcher) AwaitReadable(files []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, file := range files {
-		w.closed[file] = true
+		w.unreadable[file] = true
 	}
 }
 
-// openedLocked reports the files that were awaited and can be read now, if it is
+// reportReadableLocked reports the files that were awaited and can be read now, if it is
 // the mode of path that changed.
-func (w *Watcher) openedLocked(r *report, path string) {
-	for file := range w.closed {
+func (w *Watcher) reportReadableLocked(r *report, path string) {
+	for file := range w.unreadable {
 		if (file == path || strings.HasPrefix(file, path+string(filepath.Separator))) && syscall.Access(file, readable) == nil {
-			delete(w.closed, file)
+			delete(w.unreadable, file)
 			r.add(file)
 		}
 	}
@@ -161,12 +161,12 @@ func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
 			}
 			w.rescan()
 			changed(nil)
-		case <-w.poked:
+		case <-w.pollingStarted:
 			ticker := time.NewTicker(pollEvery)
 			defer ticker.Stop()
 			tick = ticker.C
 		case <-tick:
-			if paths := w.compare(); len(paths) > 0 {
+			if paths := w.changedPaths(); len(paths) > 0 {
 				changed(paths)
 			}
 		case <-ctx.Done():
@@ -179,7 +179,7 @@ func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
 func (w *Watcher) batch(e fsnotify.Event) []string {
 	var r report
 	for {
-		w.take(&r, e)
+		w.handle(&r, e)
 		select {
 		case e = <-w.notify.Events:
 		default:
@@ -205,7 +205,7 @@ func (r *report) add(path string) {
 	r.paths = append(r.paths, path)
 }
 
-func (w *Watcher) take(r *report, e fsnotify.Event) {
+func (w *Watcher) handle(r *report, e fsnotify.Event) {
 	if e.Name == "" {
 		return
 	}
@@ -213,28 +213,28 @@ func (w *Watcher) take(r *report, e fsnotify.Event) {
 	defer w.mu.Unlock()
 	dir, name := filepath.Dir(e.Name), filepath.Base(e.Name)
 	for _, n := range slices.Clone(w.names[dir]) {
-		w.noteLocked(r, n, name, e.Op)
+		w.handleLocked(r, n, name, e.Op)
 	}
 	for _, n := range slices.Clone(w.names[e.Name]) { // who holds it may be watched under another name, or by nobody
 		if n.parent != nil {
-			w.noteLocked(r, n.parent, filepath.Base(n.path), e.Op)
+			w.handleLocked(r, n.parent, filepath.Base(n.path), e.Op)
 		}
 	}
 }
 
-// noteLocked notes that something happened to a name in a folder.
-func (w *Watcher) noteLocked(r *report, dir *node, name string, op fsnotify.Op) {
+// handleLocked notes that something happened to a name in a folder.
+func (w *Watcher) handleLocked(r *report, dir *node, name string, op fsnotify.Op) {
 	n := dir.children[name]
 	path := filepath.Join(dir.path, name)
 	if op == fsnotify.Chmod {
-		w.openedLocked(r, path)
+		w.reportReadableLocked(r, path)
 	}
 	if n == nil && !dir.open {
 		return // the folder is only on the way to something else
 	}
 	if op == fsnotify.Chmod {
 		info, err := os.Stat(path)
-		if err != nil || !info.IsDir() || n != nil && n.real != "" && !closed(path) {
+		if err != nil || !info.IsDir() || n != nil && n.real != "" && !isUnreadableDir(path) {
 			return
 		}
 		op = fsnotify.Create // a folder that can be read at last, or not any more
@@ -246,7 +246,7 @@ func (w *Watcher) noteLocked(r *report, dir *node, name string, op fsnotify.Op) 
 	case op.Has(fsnotify.Create) || op.Has(fsnotify.Remove) || op.Has(fsnotify.Rename):
 		// What has this name now need not be what had it when the event was made,
 		// nor what is watched under it.
-		w.renewLocked(r, dir, n, path)
+		w.refreshLocked(r, dir, n, path)
 	case n != nil:
 		for _, link := range n.linkedLocked() {
 			r.add(link.path)
@@ -254,8 +254,8 @@ func (w *Watcher) noteLocked(r *report, dir *node, name string, op fsnotify.Op) 
 	}
 }
 
-// closed reports whether a folder may not be read.
-func closed(path string) bool {
+// isUnreadableDir reports whether a folder may not be read.
+func isUnreadableDir(path string) bool {
 	dir, err := os.Open(path)
 	if err != nil {
 		return errors.Is(err, fs.ErrPermission)
@@ -276,15 +276,15 @@ func (w *Watcher) rescan() {
 	w.restoreLocked(nil, all)
 }
 
-// goBlindLocked begins to poll.
-func (w *Watcher) goBlindLocked(err error) {
-	if w.blind {
+// startPollingLocked begins to poll.
+func (w *Watcher) startPollingLocked(err error) {
+	if w.polling {
 		return
 	}
-	w.blind = true
+	w.polling = true
 	w.warn(err)
-	w.state = w.statesLocked()
-	w.poked <- struct{}{}
+	w.stamps = w.stampsLocked()
+	w.pollingStarted <- struct{}{}
 }
 
 // watchLocked has the kernel watch a folder.
@@ -308,9 +308,9 @@ func (w *Watcher) watchLocked(n *node) {
 		n.real = real
 		w.names[real] = append(w.names[real], n)
 	case errors.Is(err, syscall.ENOSPC):
-		w.goBlindLocked(fmt.Errorf("the kernel's limit of watched folders is reached: raise fs.inotify.max_user_watches: %w", err))
+		w.startPollingLocked(fmt.Errorf("the kernel's limit of watched folders is reached: raise fs.inotify.max_user_watches: %w", err))
 	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.ENOTDIR) && !errors.Is(err, syscall.ELOOP):
-		w.goBlindLocked(fmt.Errorf("watch %s: %w", n.path, err))
+		w.startPollingLocked(fmt.Errorf("watch %s: %w", n.path, err))
 	}
 }
 
@@ -331,6 +331,6 @@ func (w *Watcher) unwatchLocked(n *node) {
 // checkRemoteLocked polls if others change a folder too.
 func (w *Watcher) checkRemoteLocked(n *node) {
 	if on := w.remote(n.path); on != "" {
-		w.goBlindLocked(fmt.Errorf("%s is on %s, where the kernel does not report what other machines change", n.path, on))
+		w.startPollingLocked(fmt.Errorf("%s is on %s, where the kernel does not report what other machines change", n.path, on))
 	}
 }

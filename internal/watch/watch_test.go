@@ -16,22 +16,22 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// seen collects what a watcher reports.
-type seen struct {
+// recorder collects what a watcher reports.
+type recorder struct {
 	mu    sync.Mutex
 	paths []string
 	any   bool
 	more  chan struct{}
 }
 
-func watchTree(t *testing.T, root string, prepare func(*Watcher)) (*Watcher, *seen) {
+func watchTree(t *testing.T, root string, prepare func(*Watcher)) (*Watcher, *recorder) {
 	t.Helper()
 	w := New(func(err error) { t.Log(err) })
 	w.Set("trees", []string{root}, nil)
 	if prepare != nil {
 		prepare(w)
 	}
-	s := &seen{more: make(chan struct{}, 1)}
+	s := &recorder{more: make(chan struct{}, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { // ends with the context
@@ -54,7 +54,7 @@ func watchTree(t *testing.T, root string, prepare func(*Watcher)) (*Watcher, *se
 }
 
 // want waits until all the paths were reported, and forgets what was.
-func (s *seen) want(t *testing.T, paths ...string) {
+func (s *recorder) want(t *testing.T, paths ...string) {
 	t.Helper()
 	deadline := time.After(time.Minute)
 	for {
@@ -222,7 +222,7 @@ func TestWhereTheKernelCannotWatchFoldersAreCompared(t *testing.T) {
 		w.Set("paths", nil, []string{lib})
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.goBlindLocked(errors.New("blind"))
+		w.startPollingLocked(errors.New("blind"))
 		w.notify.Close()
 		w.notify = nil
 	})
@@ -246,11 +246,11 @@ func TestAMountThatOthersChangeIsPolled(t *testing.T) {
 		return ""
 	}
 	w.Set("trees", []string{root}, nil)
-	if want := []string{share + " is on NFS, where the kernel does not report what other machines change"}; !slices.Equal(warned, want) || !w.blind {
+	if want := []string{share + " is on NFS, where the kernel does not report what other machines change"}; !slices.Equal(warned, want) || !w.polling {
 		t.Errorf("warned of %q, want %q", warned, want)
 	}
 	write(t, filepath.Join(share, "main.go"))
-	if got := w.compare(); !slices.Contains(got, filepath.Join(share, "main.go")) {
+	if got := w.changedPaths(); !slices.Contains(got, filepath.Join(share, "main.go")) {
 		t.Errorf("reported are %v", got)
 	}
 }

@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// owns reports whether a process, or another of its group, holds the socket
+// ownsPort reports whether a process, or another of its group, holds the socket
 // that listens on a port (proc(5): /proc/net/tcp, state 0A is LISTEN).
-func owns(pid, port int) bool {
+func ownsPort(pid, port int) bool {
 	sockets := make(map[string]bool)
 	for _, table := range []string{"tcp", "tcp6"} {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", pid, table))
@@ -28,19 +28,19 @@ func owns(pid, port int) bool {
 	if len(sockets) == 0 {
 		return false
 	}
-	if holds(pid, sockets) {
+	if holdsSocket(pid, sockets) {
 		return true
 	}
 	procs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, proc := range procs {
-		if member, _ := strconv.Atoi(filepath.Base(proc)); member != pid && group(proc) == pid && holds(member, sockets) {
+		if member, _ := strconv.Atoi(filepath.Base(proc)); member != pid && processGroup(proc) == pid && holdsSocket(member, sockets) {
 			return true
 		}
 	}
 	return false
 }
 
-func holds(pid int, sockets map[string]bool) bool {
+func holdsSocket(pid int, sockets map[string]bool) bool {
 	fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
 	for _, fd := range fds {
 		if target, err := os.Readlink(fd); err == nil && sockets[target] {
@@ -50,9 +50,9 @@ func holds(pid int, sockets map[string]bool) bool {
 	return false
 }
 
-// group is the process group of /proc/PID: the third field behind the name,
+// processGroup is the process group of /proc/PID: the third field behind the name,
 // which stands in brackets and may hold anything.
-func group(proc string) int {
+func processGroup(proc string) int {
 	stat, err := os.ReadFile(proc + "/stat")
 	if err != nil {
 		return 0

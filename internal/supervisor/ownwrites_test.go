@@ -26,44 +26,44 @@ func TestAPageThatWritesItsOwnInputsIsNotBuiltForEver(t *testing.T) {
 		"several":            {[]string{"/project/pages/index/a.txt", "/project/pages/index/b.go", stampFile}, 120 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
-			perform(t, func(s *stage) { s.writes, s.writesAt = test.files, test.at }, func(s *stage) {
+			withPage(t, func(s *harness) { s.writes, s.writesAt = test.files, test.at }, func(s *harness) {
 				s.after(15 * time.Second)
-				if n := s.starts(); n > 8 {
+				if n := s.startCount(); n > 8 {
 					t.Errorf("it was started %d times", n)
 				}
-				if n := s.count(ownWriteSaid); n != 1 {
-					t.Fatalf("it was told of %d times: %q", n, s.said())
+				if n := s.countMessages(ownWriteSaid); n != 1 {
+					t.Fatalf("it was told of %d times: %q", n, s.messages())
 				}
-				s.phase(state.Failed)
+				s.wantPhase(state.Failed)
 				if p := s.state(); !strings.HasPrefix(p.Problem, test.files[0]+": ") || len(p.Build.Problems) != 1 || p.Build.Problems[0].File != test.files[0] || p.ServingBuild == 0 {
 					t.Errorf("the page shows %+v", p)
 				}
-				settled := s.starts()
+				settled := s.startCount()
 				s.after(time.Hour)
-				if s.starts() != settled {
-					t.Fatalf("it goes on: %d starts after %d", s.starts(), settled)
+				if s.startCount() != settled {
+					t.Fatalf("it goes on: %d starts after %d", s.startCount(), settled)
 				}
 				for name, again := range map[string]func(){
-					"a save":    func() { s.page.change(change{file: "/project/pages/index/main.go", at: time.Now()}) },
+					"a save":    func() { s.page.notifyChange(change{file: "/project/pages/index/main.go", at: time.Now()}) },
 					"a rebuild": func() { s.command(state.Rebuild) },
 					"a save of the same file": func() {
 						s.set(func() { s.content += "x" })
-						s.page.change(change{file: stampFile, at: time.Now()})
+						s.page.notifyChange(change{file: stampFile, at: time.Now()})
 					},
 				} {
-					before, built := s.starts(), s.built()
+					before, built := s.startCount(), s.buildCount()
 					again()
 					s.after(time.Minute)
-					if n := s.starts() - before; n < 1 || n > 2 || s.built() == built {
+					if n := s.startCount() - before; n < 1 || n > 2 || s.buildCount() == built {
 						t.Errorf("%s had %d starts", name, n)
 					}
-					s.phase(state.Failed)
+					s.wantPhase(state.Failed)
 				}
 				s.set(func() { s.writes = nil })
 				s.save("mended")
 				s.after(5 * time.Second)
-				s.serves("mended")
-				s.phase(state.Serving)
+				s.wantServing("mended")
+				s.wantPhase(state.Serving)
 			})
 		})
 	}
@@ -71,19 +71,19 @@ func TestAPageThatWritesItsOwnInputsIsNotBuiltForEver(t *testing.T) {
 
 func TestWhoSavesOftenIsNotTakenForThePage(t *testing.T) {
 	saved := 0
-	save := func(s *stage) {
+	save := func(s *harness) {
 		saved++
 		s.save(fmt.Sprint("v", saved+1))
 	}
-	steady := func(pace time.Duration) func(*stage) {
-		return func(s *stage) {
+	steady := func(pace time.Duration) func(*harness) {
+		return func(s *harness) {
 			for range 200 {
 				save(s)
 				s.after(pace)
 			}
 		}
 	}
-	for name, play := range map[string]func(*stage){
+	for name, play := range map[string]func(*harness){
 		"every 100 ms": steady(100 * time.Millisecond),
 		"every 210 ms": steady(210 * time.Millisecond), // a build takes 200
 		"every 230 ms": steady(230 * time.Millisecond),
@@ -91,7 +91,7 @@ func TestWhoSavesOftenIsNotTakenForThePage(t *testing.T) {
 		"every 600 ms": steady(600 * time.Millisecond),
 		"every second": steady(time.Second),
 		"every 3 s":    steady(3 * time.Second),
-		"as it starts to serve": func(s *stage) {
+		"as it starts to serve": func(s *harness) {
 			for range 200 {
 				save(s)
 				for range 1000 {
@@ -105,12 +105,12 @@ func TestWhoSavesOftenIsNotTakenForThePage(t *testing.T) {
 	} {
 		for _, ready := range []time.Duration{5 * time.Millisecond, 700 * time.Millisecond} {
 			t.Run(fmt.Sprint(name, ", ready after ", ready), func(t *testing.T) {
-				perform(t, func(s *stage) { s.ready = ready }, func(s *stage) {
+				withPage(t, func(s *harness) { s.ready = ready }, func(s *harness) {
 					s.after(time.Minute)
 					play(s)
 					s.after(5 * time.Second)
-					s.serves(fmt.Sprint("v", saved+1))
-					if n := s.count(ownWriteSaid); n != 0 {
+					s.wantServing(fmt.Sprint("v", saved+1))
+					if n := s.countMessages(ownWriteSaid); n != 0 {
 						t.Errorf("it was taken for the page %d times", n)
 					}
 				})
@@ -120,7 +120,7 @@ func TestWhoSavesOftenIsNotTakenForThePage(t *testing.T) {
 }
 
 // shows is the binary that serves.
-func (s *stage) shows() string {
+func (s *harness) shows() string {
 	for _, w := range s.state().Workers {
 		if w.Role == state.RoleServing {
 			return w.Binary

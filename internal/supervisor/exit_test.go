@@ -26,11 +26,11 @@ func TestWhyNothingServesIsInTheStateAndInTheLog(t *testing.T) {
 		"a handler's panic, before": {crashOf("http: panic serving 127.0.0.1:1: x", "ROOT/x.go") + "done\n", "exit status 2: done"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			perform(t, nil, func(s *stage) {
+			withPage(t, nil, func(s *harness) {
 				s.after(time.Second)
 				printed := strings.ReplaceAll(c.printed, "ROOT", s.page.root)
-				s.set(func() { s.dies, s.ready, s.last = 5*time.Millisecond, time.Millisecond, printed })
-				old := s.serves("v1")
+				s.set(func() { s.dies, s.ready, s.prints = 5*time.Millisecond, time.Millisecond, printed })
+				old := s.wantServing("v1")
 				old.end("exit status 2")
 				s.after(4 * time.Second) // it is started again, and ends again
 				p := s.state()
@@ -55,7 +55,7 @@ func TestWhyNothingServesIsInTheStateAndInTheLog(t *testing.T) {
 				}
 				s.set(func() { s.dies, s.ready = -1, time.Millisecond })
 				s.after(time.Minute)
-				s.serves("v1")
+				s.wantServing("v1")
 				if p := s.state(); p.Problem != "" {
 					t.Errorf("while it serves: %q", p.Problem)
 				}
@@ -67,7 +67,7 @@ func TestWhyNothingServesIsInTheStateAndInTheLog(t *testing.T) {
 func TestAPanicOfAHandlerIsInTheLogOnce(t *testing.T) {
 	t.Parallel()
 	store := state.NewStore(state.Server{})
-	out := newOutput(&house{root: "/project", store: store, openLog: func(config.LogFile, string) Log { return nowhere{} }}, "/a", config.LogFile{})
+	out := newOutput(&deps{root: "/project", store: store, openLog: func(config.LogFile, string) Log { return discardLog{} }}, "/a", config.LogFile{})
 	panics := func(pid int, what string) {
 		out.write(pid, true, []byte(crashOf("2026/11/30 21:14:13 http: panic serving 127.0.0.1:1: "+what, "/project/pages/a/main.go")))
 	}

@@ -13,16 +13,16 @@ import (
 	"tqserver/internal/router"
 )
 
-// places are the folders in which pages were found last. Most of what changes
+// pageFolders are the folders in which pages were found last. Most of what changes
 // below the pages directory is data and sources of pages that are known: to look
 // for pages each time would cost the more the more there are.
-type places struct {
+type pageFolders struct {
 	pages map[string]bool
-	ways  map[string]bool // those, those that cannot be read, and all above them
+	above map[string]bool // those, those that cannot be read, and all above them
 }
 
-func placesOf(found router.Discovery) places {
-	p := places{pages: make(map[string]bool), ways: make(map[string]bool)}
+func pageFoldersOf(found router.Discovery) pageFolders {
+	p := pageFolders{pages: make(map[string]bool), above: make(map[string]bool)}
 	for _, page := range found.Pages {
 		p.pages[page.Dir] = true
 	}
@@ -32,26 +32,26 @@ func placesOf(found router.Discovery) places {
 		}
 	}
 	for dir := range p.pages {
-		p.addWay(dir)
+		p.addAbove(dir)
 	}
 	for dir := range found.Unreadable {
-		p.addWay(dir)
+		p.addAbove(dir)
 	}
 	return p
 }
 
-func (p places) addWay(path string) {
-	for ; !p.ways[path]; path = filepath.Dir(path) {
-		p.ways[path] = true
+func (p pageFolders) addAbove(path string) {
+	for ; !p.above[path]; path = filepath.Dir(path) {
+		p.above[path] = true
 	}
 }
 
-// mayMovePages reports whether changes can make or unmake a page.
-func (s *Supervisor) mayMovePages(paths []string) bool {
+// mayChangePages reports whether changes can make or unmake a page.
+func (s *Supervisor) mayChangePages(paths []string) bool {
 	pages := s.cfg.Pages.Directory
 	asked := make(map[string]bool) // folders
 	for _, path := range paths {
-		if s.places.ways[path] || below(pages, path) {
+		if s.folders.above[path] || below(pages, path) {
 			return true
 		}
 		if !below(path, pages) {
@@ -61,23 +61,25 @@ func (s *Supervisor) mayMovePages(paths []string) bool {
 		if isSource && !asked[dir] {
 			asked[dir] = true
 			page, err := router.IsPage(pages, dir, s.build.Constraints())
-			if err != nil || page != s.places.pages[dir] {
+			if err != nil || page != s.folders.pages[dir] {
 				return true
 			}
 		}
-		if !isSource && closed(path) {
+		if !isSource && isUnreadableDir(path) {
 			return true // what is in it cannot be told, which is said
 		}
 	}
 	return false
 }
 
-// closed reports whether a path is a folder of pages that may not be read any
+// isUnreadablePage reports whether a path is a folder of pages that may not be read any
 // more. What runs of it goes on, and nothing can be built.
-func (s *Supervisor) closed(path string) bool { return s.places.ways[path] && closed(path) }
+func (s *Supervisor) isUnreadablePage(path string) bool {
+	return s.folders.above[path] && isUnreadableDir(path)
+}
 
-// closed reports whether a path is a folder that may not be read.
-func closed(path string) bool {
+// isUnreadableDir reports whether a path is a folder that may not be read.
+func isUnreadableDir(path string) bool {
 	info, err := os.Lstat(path)
 	if err != nil || !info.IsDir() {
 		return false
@@ -90,27 +92,27 @@ func closed(path string) bool {
 	return false
 }
 
-// projectGone reports whether the project's folder is not there. It was renamed,
+// checkRoot reports whether the project's folder is not there. It was renamed,
 // or another release of it comes in a moment: what runs goes on, as nobody has
 // removed a page. It is said once, if the folder stays away.
-func (s *Supervisor) projectGone() bool {
+func (s *Supervisor) checkRoot() bool {
 	_, err := os.Stat(s.root)
 	missing, now := errors.Is(err, fs.ErrNotExist), time.Now()
 	switch {
 	case !missing:
-		if s.gone {
-			s.tell(slog.LevelInfo, "the project's folder is back", slog.String("dir", s.root))
+		if s.rootMissing {
+			s.publishEvent(slog.LevelInfo, "the project's folder is back", slog.String("dir", s.root))
 		}
-		s.gone, s.goneBy = false, time.Time{}
-	case s.goneBy.IsZero():
-		s.goneBy = now.Add(s.cfg.FileWatcher.Debounce)
-		s.removal.Reset(s.cfg.FileWatcher.Debounce)
-	case s.gone:
-	case now.Before(s.goneBy):
-		s.removal.Reset(s.goneBy.Sub(now))
+		s.rootMissing, s.rootMissingAt = false, time.Time{}
+	case s.rootMissingAt.IsZero():
+		s.rootMissingAt = now.Add(s.cfg.FileWatcher.Debounce)
+		s.removalTimer.Reset(s.cfg.FileWatcher.Debounce)
+	case s.rootMissing:
+	case now.Before(s.rootMissingAt):
+		s.removalTimer.Reset(s.rootMissingAt.Sub(now))
 	default:
-		s.gone = true
-		s.tell(slog.LevelWarn, "the project's folder is gone: pages keep serving as they are until it is back", slog.String("dir", s.root))
+		s.rootMissing = true
+		s.publishEvent(slog.LevelWarn, "the project's folder is gone: pages keep serving as they are until it is back", slog.String("dir", s.root))
 	}
 	return missing
 }
@@ -119,7 +121,7 @@ func (s *Supervisor) projectGone() bool {
 // is none.
 type folderID struct{ device, inode uint64 }
 
-func identify(dir string) folderID {
+func folderIDOf(dir string) folderID {
 	info, err := os.Stat(dir)
 	if err != nil {
 		return folderID{}

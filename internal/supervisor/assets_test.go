@@ -9,10 +9,10 @@ import (
 	"tqserver/internal/state"
 )
 
-func (s *stage) touch(files ...string) { s.page.ask(func() { s.page.touch(files) }) }
+func (s *harness) changeAssets(files ...string) { s.page.call(func() { s.page.assetsChanged(files) }) }
 
 // shown is the page as front ends see it.
-func (s *stage) shown() state.Page {
+func (s *harness) shown() state.Page {
 	s.t.Helper()
 	p, ok := s.page.store.Page("/")
 	if !ok {
@@ -22,11 +22,11 @@ func (s *stage) shown() state.Page {
 }
 
 func TestTouchedFilesCountOnceWhenTheyAreQuiet(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
 		for range 5 {
-			s.touch(s.page.root + "/b.css")
-			s.touch(s.page.root + "/a.html")
+			s.changeAssets(s.page.root + "/b.css")
+			s.changeAssets(s.page.root + "/a.html")
 			s.after(49 * time.Millisecond)
 		}
 		if n := s.shown().AssetChanges; n != 0 {
@@ -36,7 +36,7 @@ func TestTouchedFilesCountOnceWhenTheyAreQuiet(t *testing.T) {
 		if got := s.shown(); got.AssetChanges != 1 || !cmp.Equal(got.AssetFiles, []string{"a.html", "b.css"}) {
 			t.Errorf("%d changes, of %q", got.AssetChanges, got.AssetFiles)
 		}
-		s.touch()
+		s.changeAssets()
 		s.after(time.Second)
 		if got := s.shown(); got.AssetChanges != 2 || got.AssetFiles != nil {
 			t.Errorf("%d changes, of %q, where it can be any", got.AssetChanges, got.AssetFiles)
@@ -45,10 +45,10 @@ func TestTouchedFilesCountOnceWhenTheyAreQuiet(t *testing.T) {
 }
 
 func TestFilesTouchedBesideASaveCountWithItsSwap(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
 		seen := s.shown()
-		s.touch(s.page.root + "/a.html")
+		s.changeAssets(s.page.root + "/a.html")
 		s.save("v2")
 		for at := time.Duration(0); at < time.Second; at += time.Millisecond {
 			s.after(time.Millisecond)
@@ -65,9 +65,9 @@ func TestFilesTouchedBesideASaveCountWithItsSwap(t *testing.T) {
 }
 
 func TestFilesTouchedBesideABrokenSaveCountAfterIt(t *testing.T) {
-	perform(t, nil, func(s *stage) {
+	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
-		s.touch(s.page.root + "/a.html")
+		s.changeAssets(s.page.root + "/a.html")
 		s.save("broken")
 		s.after(150 * time.Millisecond)
 		if n := s.shown().AssetChanges; n != 0 {
@@ -86,7 +86,7 @@ func TestOnlyFilesThatAreMeantToStayCount(t *testing.T) {
 		"a.css": true, "public/deep/a.css": true, "a#b": true, "49131": true, "_partial.html": true,
 		".a.css.swp": false, ".git/HEAD": false, "a.html~": false, "#a.html#": false, ".#a.html": false, "4913": false, "a.html___jb_tmp___": false,
 	} {
-		if got := lasting("/p", "/p/"+name); got != want {
+		if got := isLasting("/p", "/p/"+name); got != want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

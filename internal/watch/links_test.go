@@ -174,8 +174,8 @@ func TestWhatNobodyWantsAnyMoreIsNotWatched(t *testing.T) {
 	w.wantWatched(t, pages, filepath.Join(pages, "a"))
 	w.Set("pages", nil, nil)
 	w.wantWatched(t)
-	if len(w.root.children) > 0 || len(w.asked) > 0 {
-		t.Errorf("known are still %v, asked for %v", w.root.children, w.asked)
+	if len(w.root.children) > 0 || len(w.interests) > 0 {
+		t.Errorf("known are still %v, asked for %v", w.root.children, w.interests)
 	}
 }
 
@@ -271,7 +271,7 @@ func BenchmarkAtomicWrites(b *testing.B) {
 				os.Rename(next, at)
 				var r report
 				for !r.known[at] {
-					w.take(&r, <-w.notify.Events)
+					w.handle(&r, <-w.notify.Events)
 				}
 			}
 		})

@@ -38,12 +38,12 @@ func TestOnlyWhatMayMakeOrUnmakeAPageHasPagesLookedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := config.Default(root)
-	s := &Supervisor{house: &house{root: root, store: state.NewStore(state.Server{})}, build: b, cfg: cfg}
+	s := &Supervisor{deps: &deps{root: root, store: state.NewStore(state.Server{})}, build: b, cfg: cfg}
 	found, err := router.Discover(cfg.Pages.Directory, b.Constraints())
 	if err != nil || len(found.Pages) != 301 || len(found.Conflicts) != 1 {
 		t.Fatalf("%d pages, %v, %v", len(found.Pages), found.Conflicts, err)
 	}
-	s.places = placesOf(found)
+	s.folders = pageFoldersOf(found)
 
 	write("pages/new/main.go", "package main\n")
 	write("pages/old/main.go", "package old\n")
@@ -80,13 +80,13 @@ func TestOnlyWhatMayMakeOrUnmakeAPageHasPagesLookedFor(t *testing.T) {
 		"pages/blog/main.go":        false,
 		"pages/p1/sub/deep/main.go": false,
 	} {
-		if got := s.mayMovePages([]string{filepath.Join(root, path)}); got != want {
+		if got := s.mayChangePages([]string{filepath.Join(root, path)}); got != want {
 			t.Errorf("%s: %v", path, got)
 		}
 	}
 	if os.Getuid() != 0 { // who may read everything
 		os.Chmod(filepath.Join(root, "pages/empty"), 0)
-		if !s.mayMovePages([]string{filepath.Join(root, "pages/empty")}) {
+		if !s.mayChangePages([]string{filepath.Join(root, "pages/empty")}) {
 			t.Error("a folder that cannot be read is not told of")
 		}
 	}
@@ -107,19 +107,19 @@ func BenchmarkDataOfAPage(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			s := &Supervisor{house: &house{root: root, store: state.NewStore(state.Server{})}, build: builder, cfg: config.Default(root)}
+			s := &Supervisor{deps: &deps{root: root, store: state.NewStore(state.Server{})}, build: builder, cfg: config.Default(root)}
 			found, err := router.Discover(s.cfg.Pages.Directory, builder.Constraints())
 			if err != nil {
 				b.Fatal(err)
 			}
-			s.places = placesOf(found)
+			s.folders = pageFoldersOf(found)
 			for _, p := range found.Pages {
 				builder.Track(p.Dir)
 			}
 			path := filepath.Join(root, "pages/p1/data.json")
 			for b.Loop() {
 				s.Changed([]string{path})
-				s.act(b.Context())
+				s.dispatch(b.Context())
 			}
 		})
 	}

@@ -1,0 +1,501 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"tqserver/internal/build"
+	"tqserver/internal/config"
+	"tqserver/internal/process"
+	"tqserver/internal/proxy"
+	"tqserver/internal/state"
+)
+
+func TestMain(m *testing.M) {
+	if RunGuardian() {
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// harness is a page whose builds and workers are played: what they do is set by
+// the test, and time is the bubble's.
+type harness struct {
+	t      *testing.T
+	page   *page
+	cancel context.CancelFunc
+	ended  chan struct{}
+
+	mu              sync.Mutex // guards all below
+	buildsStarted   int        // begun
+	running         int        // builds that run now
+	prioritized     int        // how often a build was told that people wait for it
+	buildTakes      time.Duration
+	content         string // what is on disk: binaries are named after it, "broken" does not compile
+	workers         []*fakeWorker
+	failedStarts    int               // starts that were no process
+	ready           time.Duration     // from start to ready; negative for never
+	dies            time.Duration     // from start to the end; negative for never
+	prints          string            // printed before that
+	ignoresTERM     bool              // to SIGTERM
+	unhealthy       bool              // health checks fail
+	deleted         bool              // binaries, until the next build
+	damaged         bool              // they are, until somebody looks
+	cancelDelay     time.Duration     // of a build after it was cancelled
+	stale           bool              // the next build missed a save
+	staleWhenLearnt bool              // the next build turns out to have missed a save, when there is time to learn
+	learnDelay      time.Duration     // until that is known, whatever happens meanwhile
+	takenPorts      map[int]bool      // ports that turn out to be taken when a worker starts
+	putBack         map[string]string // binaries, and what took their place
+	onDemand        bool              // from the beginning
+	memory          int64             // that workers take
+	memoryGrows     bool              // that is none for a moment
+
+	noFreePort     bool          // no port is free
+	binariesVanish bool          // binaries, whatever is built
+	probeErr       error         // of every health check that fails
+	startErr       error         // of every start
+	doubt          error         // of every attempt to learn
+	everStale      bool          // every build has missed a save
+	alwaysNew      bool          // every build makes another program
+	writes         []string      // what every worker saves as it starts; %d is its number
+	writesAt       time.Duration // after its start
+	written        int
+}
+
+// fakeWorker plays a worker's process.
+type fakeWorker struct {
+	harness     *harness
+	pid         int
+	spec        process.Spec
+	ready       chan struct{}
+	done        chan struct{}
+	once        sync.Once
+	exit        process.Exit
+	ignoresTERM bool
+	stops       int
+	cancel      context.CancelFunc
+
+	measured bool
+}
+
+func (a *fakeWorker) Ready() <-chan struct{} { return a.ready }
+func (a *fakeWorker) Done() <-chan struct{}  { return a.done }
+func (a *fakeWorker) ListensOnSocket() bool  { return false }
+func (a *fakeWorker) Exit() process.Exit     { return a.exit }
+
+func (a *fakeWorker) Stop(ctx context.Context, grace time.Duration) {
+	a.harness.mu.Lock()
+	a.stops++
+	deaf := a.ignoresTERM
+	a.harness.mu.Unlock()
+	if deaf && grace > 0 {
+		select {
+		case <-a.done:
+		case <-time.After(grace):
+		case <-ctx.Done():
+		}
+	}
+	a.end("signal: terminated")
+}
+
+func (a *fakeWorker) end(how string) {
+	a.once.Do(func() {
+		a.exit.Status = how
+		a.cancel()
+		close(a.done)
+	})
+}
+
+type discardLog struct{}
+
+func (discardLog) Write(p []byte) (int, error) { return len(p), nil }
+func (discardLog) Close() error                { return nil }
+func (discardLog) Path() string                { return "/logs/worker.log" }
+
+var _ io.WriteCloser = discardLog{}
+
+// withPage runs a test on a stage, in a bubble, and sees to it that nothing is
+// left when the page has ended.
+func withPage(t *testing.T, prepare func(*harness), test func(*harness)) {
+	t.Helper()
+	root := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := &harness{t: t, buildTakes: 200 * time.Millisecond, content: "v1", ready: 5 * time.Millisecond, dies: -1, ended: make(chan struct{}), takenPorts: make(map[int]bool), putBack: make(map[string]string)}
+		if prepare != nil {
+			prepare(s)
+		}
+		cfg := config.Default(root)
+		if s.onDemand {
+			cfg.Workers.Start = "on_demand"
+		}
+		h := &deps{
+			root: root, store: state.NewStore(state.Server{}), builder: s,
+			ports:      newPorts(cfg.Workers.PortRangeStart, cfg.Workers.PortRangeStart+3),
+			prioritize: func(string) { s.set(func() { s.prioritized++ }) },
+			openLog:    func(config.LogFile, string) Log { return discardLog{} },
+			spawn:      s.spawn, probe: s.probe, usage: s.usage,
+			ownsPort:  func(int, int) bool { return true },
+			portTaken: func(port int) bool { s.mu.Lock(); defer s.mu.Unlock(); return s.takenPorts[port] },
+		}
+		h.ports.taken = func(int) bool { s.mu.Lock(); defer s.mu.Unlock(); return s.noFreePort }
+		s.page = newPage(h, "/", root, settings{worker: cfg.Worker("/"), workers: cfg.Workers, debounce: cfg.FileWatcher.Debounce})
+		ctx, cancel := context.WithCancel(t.Context())
+		s.cancel = cancel
+		go func() { defer close(s.ended); s.page.run(ctx) }() // ends with ctx
+		defer func() {
+			cancel()
+			<-s.ended
+			s.checkClean()
+		}()
+		test(s)
+	})
+}
+
+// checkClean checks that nothing is left.
+func (s *harness) checkClean() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.workers {
+		select {
+		case <-c.done:
+		default:
+			s.t.Errorf("worker %d is left", c.pid)
+		}
+	}
+	if n := len(s.page.ports.used); n > 0 {
+		s.t.Errorf("%d ports are left", n)
+	}
+}
+
+func (s *harness) Build(ctx context.Context, _ string, force bool) (build.Result, error) {
+	s.mu.Lock()
+	s.buildsStarted++
+	s.running++
+	if s.running > 1 {
+		s.t.Error("two builds of one page run")
+	}
+	took, content, lingers := s.buildTakes, s.content, s.cancelDelay
+	s.mu.Unlock()
+	defer func() { s.mu.Lock(); s.running--; s.mu.Unlock() }()
+	select {
+	case <-time.After(took):
+	case <-ctx.Done():
+		time.Sleep(lingers)
+		return build.Result{}, ctx.Err()
+	}
+	s.set(func() { s.deleted = s.binariesVanish })
+	switch content {
+	case "no go":
+		return build.Result{}, build.ErrNoGo
+	case "broken":
+		return build.Result{Problems: []state.Problem{{File: "pages/index/main.go", Line: 3, Message: "broken"}}}, nil
+	case "disk full":
+		return build.Result{}, errors.New("no space left on device")
+	}
+	res := build.Result{Took: took}
+	s.set(func() {
+		if s.alwaysNew {
+			content = fmt.Sprint(content, "-", s.buildsStarted)
+		}
+		res.Stale, s.stale = s.stale || s.everStale, false
+		res.InputsErr = s.doubt
+	})
+	res.Binary = "/bin/" + content
+	s.set(func() {
+		if force {
+			delete(s.putBack, res.Binary)
+		}
+		res.RolledBackTo = s.putBack[res.Binary]
+	})
+	return res, nil
+}
+
+func (s *harness) Optimize(context.Context, string) (stale bool, err error) {
+	var learns time.Duration
+	s.set(func() { learns = s.learnDelay })
+	time.Sleep(learns)
+	s.set(func() { stale, s.staleWhenLearnt = s.staleWhenLearnt, false })
+	return stale, nil
+}
+
+func (s *harness) Keep(string, ...string) {}
+
+func (s *harness) RecordRollback(_, bad, good string) error {
+	s.set(func() { s.putBack[bad] = good })
+	return nil
+}
+
+func (s *harness) RemoveDamaged(string) (damaged bool) {
+	s.set(func() {
+		damaged, s.damaged = s.damaged, false
+		s.deleted = s.deleted || damaged
+	})
+	return damaged
+}
+
+func (s *harness) spawn(spec process.Spec) (child, int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.startErr != nil:
+		s.failedStarts++
+		return nil, 0, s.startErr
+	case s.deleted:
+		s.failedStarts++
+		return nil, 0, fs.ErrNotExist
+	case s.damaged:
+		s.failedStarts++
+		return nil, 0, syscall.ENOEXEC
+	}
+	ctx, cancel := context.WithCancel(s.t.Context())
+	a := &fakeWorker{harness: s, pid: 100 + len(s.workers), spec: spec, ready: make(chan struct{}), done: make(chan struct{}), ignoresTERM: s.ignoresTERM, cancel: cancel}
+	s.workers = append(s.workers, a)
+	if len(s.writes) > 0 {
+		go s.write(ctx, s.writes, s.writesAt, len(s.workers)) // ends with the worker
+	}
+	ready, dies, last := s.ready, s.dies, s.prints
+	if s.takenPorts[a.port()] {
+		a.exit.PortTaken = true
+		dies = 0
+	}
+	go func() { // ends with the worker
+		if ready >= 0 && (dies < 0 || ready < dies) {
+			select {
+			case <-time.After(ready):
+				close(a.ready)
+			case <-ctx.Done():
+				return
+			}
+		}
+		if dies >= 0 {
+			select {
+			case <-time.After(dies):
+				if last != "" {
+					spec.Output(a.pid, true, []byte(last))
+				}
+				a.end("exit status 2")
+			case <-ctx.Done():
+			}
+		}
+	}()
+	return a, a.pid, nil
+}
+
+// write saves files as a worker does.
+func (s *harness) write(ctx context.Context, files []string, at time.Duration, n int) {
+	for _, file := range files {
+		if at > 0 {
+			select {
+			case <-time.After(at):
+			case <-ctx.Done():
+				return
+			}
+		}
+		if strings.Contains(file, "%d") {
+			file = fmt.Sprintf(file, n)
+		}
+		s.set(func() { s.content, s.written = fmt.Sprint("w", s.written+1), s.written+1 })
+		s.page.notifyChange(change{file: file, at: time.Now()})
+	}
+}
+
+func (a *fakeWorker) port() (port int) {
+	for _, kv := range a.spec.Env {
+		fmt.Sscanf(kv, "TQ_PORT=%d", &port)
+	}
+	return port
+}
+
+func (s *harness) probe(_ context.Context, port int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range slices.Backward(s.workers) {
+		if c.port() != port {
+			continue
+		}
+		select {
+		case <-c.ready:
+			if !s.unhealthy {
+				return nil
+			}
+		default:
+		}
+		break
+	}
+	if s.probeErr != nil {
+		return s.probeErr
+	}
+	return errors.New("no answer")
+}
+
+func (s *harness) usage(pid int) (process.Usage, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.memoryGrows && !s.workers[pid-100].measured {
+		s.workers[pid-100].measured = true
+		return process.Usage{}, nil
+	}
+	return process.Usage{Memory: s.memory}, nil
+}
+
+// set changes how the stage plays from now on.
+func (s *harness) set(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+}
+
+// save is a save of other content.
+func (s *harness) save(content string) {
+	s.set(func() { s.content = content })
+	s.page.notifyChange(change{file: "/project/pages/index/main.go", at: time.Now()})
+}
+
+// after lets time pass and everything settle.
+func (s *harness) after(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func (s *harness) state() state.Page {
+	synctest.Wait()
+	p, _ := s.page.store.Page("/")
+	return p
+}
+
+func (s *harness) wantPhase(want state.Phase) {
+	s.t.Helper()
+	if got := s.state(); got.Phase != want {
+		s.t.Fatalf("the page is %s, not %s (%s)", got.Phase, want, got.Problem)
+	}
+}
+
+// wantServing checks that the worker that serves is of some content.
+func (s *harness) wantServing(content string) *fakeWorker {
+	s.t.Helper()
+	for _, w := range s.state().Workers {
+		if w.Role == state.RoleServing {
+			a := s.allWorkers()[w.PID-100]
+			if a.spec.Path != "/bin/"+content {
+				s.t.Fatalf("%s serves, not %s", a.spec.Path, content)
+			}
+			return a
+		}
+	}
+	s.t.Fatalf("nothing serves, the page is %s", s.state().Phase)
+	return nil
+}
+
+func (s *harness) command(verb state.Verb) error {
+	var err error
+	if !s.page.call(func() { err = s.page.command(verb) }) {
+		s.t.Error("the actor has ended")
+	}
+	return err
+}
+
+// allWorkers are the workers so far.
+func (s *harness) allWorkers() []*fakeWorker {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.workers)
+}
+
+// request has the page asked for something by a client who leaves at once.
+func (s *harness) request() {
+	front := proxy.New(proxy.Settings{})
+	front.Match(func(string) (*proxy.Route, bool) { return s.page.entry, true })
+	ctx, leave := context.WithCancel(s.t.Context())
+	leave()
+	defer func() { recover() }() // the proxy tells net/http that the client left
+	front.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
+}
+
+// waitingRequest has the page asked for something by a client who waits until leave is
+// called.
+func (s *harness) waitingRequest() (leave func()) {
+	front := proxy.New(proxy.Settings{HoldTimeout: time.Hour, MaxHeld: 1})
+	front.Match(func(string) (*proxy.Route, bool) { return s.page.entry, true })
+	ctx, cancel := context.WithCancel(s.t.Context())
+	left := make(chan struct{})
+	go func() { // ends with ctx
+		defer close(left)
+		defer func() { recover() }() // the proxy tells net/http that the client left
+		front.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
+	}()
+	synctest.Wait()
+	return func() { cancel(); <-left }
+}
+
+func (s *harness) startCount() int { return len(s.allWorkers()) }
+
+func (s *harness) prioritizedCount() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.prioritized
+}
+
+func (s *harness) buildCount() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buildsStarted
+}
+
+func (s *harness) crashes() (n int) {
+	s.page.call(func() { n = s.page.crashes })
+	return n
+}
+
+func (s *harness) settings() (cfg settings) {
+	s.page.call(func() { cfg = s.page.cfg })
+	return cfg
+}
+
+func (a *fakeWorker) stopCount() int {
+	a.harness.mu.Lock()
+	defer a.harness.mu.Unlock()
+	return a.stops
+}
+
+// messages returns the messages of the log so far.
+func (s *harness) messages() []string {
+	u, _ := s.page.store.Next(s.t.Context(), state.Beginning)
+	var said []string
+	for _, e := range u.Events {
+		if e.Message != "" {
+			said = append(said, e.Message)
+		}
+	}
+	return said
+}
+
+func (s *harness) countMessages(message string) (n int) {
+	for _, m := range s.messages() {
+		if m == message {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *harness) wantMessage(message string) {
+	s.t.Helper()
+	if !slices.Contains(s.messages(), message) {
+		s.t.Errorf("it was not said that %q, but %q", message, s.messages())
+	}
+}
