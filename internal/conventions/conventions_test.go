@@ -24,14 +24,15 @@ var imports = []struct {
 	reason  string
 }{
 	{"cmd/tqserver", []string{"internal/server", "internal/config", "internal/state", "tui", "golang.org/x/sys"}, "main picks a front end and runs it, nothing else"},
-	{"internal/server", []string{"internal/supervisor", "internal/watch", "internal/proxy", "internal/live", "internal/static", "internal/wire", "internal/accesslog", "internal/logfile", "internal/config", "internal/router", "internal/state"}, "the composition root wires the parts; processes and builds are the supervisor's"},
-	{"internal/supervisor", []string{"internal/build", "internal/process", "internal/proxy", "internal/router", "internal/config", "internal/state"}, "it decides who lives, and learns of files and connections from others"},
+	{"internal/server", []string{"internal/supervisor", "internal/watch", "internal/proxy", "internal/policy", "internal/live", "internal/static", "internal/wire", "internal/accesslog", "internal/logfile", "internal/config", "internal/router", "internal/state"}, "the composition root wires the parts; processes and builds are the supervisor's"},
+	{"internal/supervisor", []string{"internal/build", "internal/process", "internal/proxy", "internal/policy", "internal/router", "internal/config", "internal/state"}, "it decides who lives, and learns of files and connections from others"},
 	{"internal/build", []string{"internal/state"}, "it turns a folder into a binary and knows of no server"},
 	{"internal/process", []string{"internal/state", "golang.org/x/sys"}, "it keeps one child and knows of no page"},
 	{"internal/config", []string{"internal/router", "gopkg.in/yaml.v3"}, "only it reads YAML"},
 	{"internal/watch", []string{"github.com/fsnotify/fsnotify"}, "it says which files changed and knows nothing of what they mean"},
 	{"internal/accesslog", []string{"internal/recovered", "internal/logfile", "internal/state"}, "it writes down what it is told, and knows neither who answers nor where settings come from"},
-	{"internal/proxy", []string{"internal/recovered", "internal/wire", "internal/upstream", "internal/message", "internal/socket", "internal/accesslog"}, "it decides who serves and must not know who lives"},
+	{"internal/proxy", []string{"internal/recovered", "internal/wire", "internal/upstream", "internal/message", "internal/socket", "internal/policy", "internal/router", "internal/accesslog"}, "it decides who serves and must not know who lives"},
+	{"internal/policy", []string{"internal/config", "internal/router", "internal/accesslog", "internal/logfile"}, "it says what holds for a path, and knows neither the client's connection nor who serves"},
 	{"internal/upstream", []string{"internal/recovered", "internal/message", "internal/socket"}, "it speaks to a worker and knows neither clients nor pages"},
 	{"internal/live", []string{"internal/recovered", "internal/state", "internal/editor", "github.com/andybalholm/brotli", "github.com/klauspost/compress"}, "a front end in the browser looks at state; who serves is the proxy's"},
 	{"internal/editor", nil, "a plain function of the environment, which the screen and the browser share"},

@@ -10,11 +10,13 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"tqserver/internal/policy"
 )
 
 // refuse answers in the form that the client asks for. By itself it says
 // nothing that the world should not know.
-func (x *exchange) refuse(refusal Refusal) {
+func (x *exchange) refuse(refusal policy.Refusal) {
 	h := x.w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -31,7 +33,7 @@ func (x *exchange) refuse(refusal Refusal) {
 		body, explained = x.develop.Explain(x.leaving, refused)
 	}
 	if !explained {
-		body = refusal.write(form, h.Get("X-Request-Id"))
+		body = render(refusal, form, h.Get("X-Request-Id"))
 	}
 	if form != "application/problem+json" { // which knows no charset (RFC 8259 section 8.1)
 		form += "; charset=utf-8"
@@ -44,13 +46,13 @@ func (x *exchange) refuse(refusal Refusal) {
 	}
 }
 
-// write writes a refusal in a form.
-func (refusal Refusal) write(form, id string) string {
+// render returns the body of a refusal in a form.
+func render(refusal policy.Refusal, form, id string) string {
 	var body strings.Builder
 	switch form {
 	case "text/html":
 		answerPage.Execute(&body, struct {
-			Refusal
+			policy.Refusal
 			ID string
 		}{refusal, id})
 	case "application/problem+json":

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tqserver/internal/policy"
 )
 
 func TestTheFormOfAnAnswerIsWhatTheClientPrefers(t *testing.T) {
@@ -69,7 +71,7 @@ func FuzzRequestID(f *testing.F) {
 func TestARefusalHasAHeaderABodyAndAName(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
-	f.route.Refuse(Refusal{Status: 503, Title: "This page <is> out of order", Detail: "Try \"later\" & again.", RetryAt: time.Now().Add(time.Minute)})
+	f.route.Refuse(policy.Refusal{Status: 503, Title: "This page <is> out of order", Detail: "Try \"later\" & again.", RetryAt: time.Now().Add(time.Minute)})
 	for accept, want := range map[string][]string{
 		"text/html":        {"text/html; charset=utf-8", "<h1>This page &lt;is&gt; out of order</h1>", "Request my-id"},
 		"application/json": {"application/problem+json", `"status":503`, `"request_id":"my-id"`},
@@ -115,7 +117,7 @@ func TestARefusalHasAHeaderABodyAndAName(t *testing.T) {
 func TestARefusalWithoutDetailHasNoEmptyPlaceForIt(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
-	f.route.Refuse(Refusal{Status: 503, Title: "Full"})
+	f.route.Refuse(policy.Refusal{Status: 503, Title: "Full"})
 	for accept, unwanted := range map[string]string{"text/html": "<p>", "application/json": "detail", "*/*": "\n\n"} {
 		req, _ := http.NewRequest("GET", f.URL, nil)
 		req.Header.Set("Accept", accept)
@@ -155,7 +157,7 @@ func TestEveryAnswerOfTheServerHasAnIDAndIsNotStored(t *testing.T) {
 	}{
 		{"/nobody", 404, f.route.Hold},
 		{"/held", 503, f.route.Hold},
-		{"/refused", 418, func() { f.route.Refuse(Refusal{Status: 418, Title: "No"}) }},
+		{"/refused", 418, func() { f.route.Refuse(policy.Refusal{Status: 418, Title: "No"}) }},
 		{"/dies", 502, func() { f.route.Serve(worker) }},
 		{"/hinting", 502, func() { f.route.Serve(worker) }},
 		{"/silent", 504, func() { f.route.Serve(worker) }},

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"tqserver/internal/policy"
 	"tqserver/internal/wire"
 )
 
@@ -26,18 +27,18 @@ func (x *exchange) admit() bool {
 			w.Header().Set("Allow", methods)
 		}
 		closeAfter(w.Header())
-		x.fail(&refusalError{&Refusal{Status: bad.Status, Title: http.StatusText(bad.Status), Detail: bad.Reason}})
+		x.fail(&refusalError{&policy.Refusal{Status: bad.Status, Title: http.StatusText(bad.Status), Detail: bad.Reason}})
 		return false
 	}
 	if r.RequestURI == "*" {
 		w.Header().Set("Allow", methods)
-		x.fail(&refusalError{&Refusal{Status: http.StatusOK, Title: "This is tqserver"}})
+		x.fail(&refusalError{&policy.Refusal{Status: http.StatusOK, Title: "This is tqserver"}})
 		return false
 	}
 	if (r.Method == http.MethodOptions || r.Method == http.MethodTrace) && lastForward(r.Header) {
-		refusal := Refusal{Status: http.StatusOK, Title: "This is tqserver"}
+		refusal := policy.Refusal{Status: http.StatusOK, Title: "This is tqserver"}
 		if r.Method == http.MethodTrace {
-			refusal = Refusal{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "This server does not support TRACE."}
+			refusal = policy.Refusal{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "This server does not support TRACE."}
 		}
 		w.Header().Set("Allow", methods)
 		x.fail(&refusalError{&refusal})
@@ -59,9 +60,9 @@ func (x *exchange) admit() bool {
 			resolved += "?" + r.URL.RawQuery
 		}
 		w.Header().Set("Location", ascii(resolved))
-		x.fail(&refusalError{&Refusal{Status: http.StatusPermanentRedirect, Title: "Permanent redirect", Detail: resolved}})
+		x.fail(&refusalError{&policy.Refusal{Status: http.StatusPermanentRedirect, Title: "Permanent redirect", Detail: resolved}})
 	default:
-		x.fail(&refusalError{&Refusal{Status: http.StatusBadRequest, Title: "Bad request", Detail: "The path contains . or .. as a segment."}})
+		x.fail(&refusalError{&policy.Refusal{Status: http.StatusBadRequest, Title: "Bad request", Detail: "The path contains . or .. as a segment."}})
 	}
 	return false
 }

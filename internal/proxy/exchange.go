@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tqserver/internal/policy"
 	"tqserver/internal/upstream"
 	"tqserver/internal/wire"
 )
@@ -117,7 +118,7 @@ func (x *exchange) forget() {
 }
 
 // acquire claims a backend, waiting for one as long as the settings allow.
-func (x *exchange) acquire() *Refusal {
+func (x *exchange) acquire() *policy.Refusal {
 	for {
 		b, refusal, wait := x.route.claim()
 		if b != nil {
@@ -138,7 +139,7 @@ func (x *exchange) acquire() *Refusal {
 
 // hold waits, counted, until the stance of the route changes and all that came
 // before are on their way.
-func (x *exchange) hold(left <-chan struct{}) *Refusal {
+func (x *exchange) hold(left <-chan struct{}) *policy.Refusal {
 	if refusal := x.join(); refusal != nil {
 		return refusal
 	}
@@ -154,7 +155,7 @@ func (x *exchange) hold(left <-chan struct{}) *Refusal {
 	return refusal
 }
 
-func (x *exchange) join() *Refusal {
+func (x *exchange) join() *policy.Refusal {
 	if x.place == nil {
 		x.place = x.route.queue.join(x.settings.MaxHeld)
 	}
@@ -163,7 +164,7 @@ func (x *exchange) join() *Refusal {
 	default:
 	}
 	if x.place == nil {
-		return &Refusal{Status: http.StatusServiceUnavailable, Title: "Too many requests are waiting for this page", RetryAt: time.Now().Add(time.Second)}
+		return &policy.Refusal{Status: http.StatusServiceUnavailable, Title: "Too many requests are waiting for this page", RetryAt: time.Now().Add(time.Second)}
 	}
 	return nil
 }
@@ -178,7 +179,7 @@ func (x *exchange) leave() {
 
 // wait returns when until is closed, or after a pause if that is not 0, and
 // with a refusal when the request cannot wait longer.
-func (x *exchange) wait(until <-chan struct{}, pause time.Duration) *Refusal {
+func (x *exchange) wait(until <-chan struct{}, pause time.Duration) *policy.Refusal {
 	if x.deadline.IsZero() {
 		x.deadline = time.Now().Add(x.patience())
 	}
@@ -203,8 +204,8 @@ func (x *exchange) wait(until <-chan struct{}, pause time.Duration) *Refusal {
 	return nil
 }
 
-func notReady() *Refusal {
-	return &Refusal{Status: http.StatusServiceUnavailable, Title: "This page is not ready", Detail: "It is being built or started. Try again in a moment.", RetryAt: time.Now().Add(time.Second)}
+func notReady() *policy.Refusal {
+	return &policy.Refusal{Status: http.StatusServiceUnavailable, Title: "This page is not ready", Detail: "It is being built or started. Try again in a moment.", RetryAt: time.Now().Add(time.Second)}
 }
 
 // release gives the backend back.

@@ -4,9 +4,11 @@ import (
 	"io"
 	"maps"
 	"net/http"
+
+	"tqserver/internal/policy"
 )
 
-var notForFiles = Refusal{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "This is a file. Use GET or HEAD."}
+var notForFiles = policy.Refusal{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "This is a file. Use GET or HEAD."}
 
 // SetFiles changes how files are found that are served whatever the page does,
 // from the next request on. A handler that find returns is called, once. Found
@@ -40,14 +42,14 @@ func (p *Proxy) serveFile(x *exchange) bool {
 }
 
 // refusalOfFile is what a client is told of a status that there is no file with.
-func refusalOfFile(status int) *Refusal {
+func refusalOfFile(status int) *policy.Refusal {
 	switch status {
 	case http.StatusPreconditionFailed:
-		return &Refusal{Status: status, Title: "Precondition failed", Detail: "The file does not meet the conditions of the request."}
+		return &policy.Refusal{Status: status, Title: "Precondition failed", Detail: "The file does not meet the conditions of the request."}
 	case http.StatusRequestedRangeNotSatisfiable:
-		return &Refusal{Status: status, Title: "Range not satisfiable", Detail: "The file does not have this range."}
+		return &policy.Refusal{Status: status, Title: "Range not satisfiable", Detail: "The file does not have this range."}
 	}
-	return &Refusal{Status: status, Title: http.StatusText(status)}
+	return &policy.Refusal{Status: status, Title: http.StatusText(status)}
 }
 
 // piece is how much of a file is sent before it counts as moved.

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"tqserver/internal/policy"
 )
 
 // withFile is a front where /file is a file, which no method but GET applies to.
@@ -43,7 +45,7 @@ func TestAFileIsServedWhateverThePageDoes(t *testing.T) {
 	}
 	check("held", "/file", "file")
 	check("without a page", "/nobody", "file")
-	f.route.Refuse(Refusal{Status: http.StatusServiceUnavailable})
+	f.route.Refuse(policy.Refusal{Status: http.StatusServiceUnavailable})
 	check("broken", "/file", "file")
 	f.route.Serve(newWorker(t, say("worker")))
 	check("served", "/file", "file")

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"tqserver/internal/policy"
 )
 
 // seenBy returns the head of a request as the worker sees it.
@@ -170,7 +172,7 @@ func TestExpectContinueIsTheWorkersToAnswer(t *testing.T) {
 	resp, _ = exchangeRaw(t, f.addr(), "POST /no"+expecting)
 	mustStatus(t, resp, http.StatusForbidden)
 
-	f.route.Refuse(Refusal{Status: 503, Title: "No"})
+	f.route.Refuse(policy.Refusal{Status: 503, Title: "No"})
 	resp, _ = exchangeRaw(t, f.addr(), "POST /no"+expecting)
 	mustStatus(t, resp, 503)
 }
@@ -211,7 +213,7 @@ func (f flushing) Write(p []byte) (int, error) {
 func TestARefusedBodyIsNotTakenForTheNextRequest(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
-	f.route.Refuse(Refusal{Status: 503, Title: "No"})
+	f.route.Refuse(policy.Refusal{Status: 503, Title: "No"})
 	const smuggled = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
 	c, r := dial(t, f.addr(), fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", len(smuggled)))
 	resp, err := http.ReadResponse(r, nil) // at once, though the body is not there

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"tqserver/internal/policy"
 )
 
 type answer struct {
@@ -99,7 +101,7 @@ func TestARefusalWakesWhoWaits(t *testing.T) {
 	f := newFront(t, generous)
 	get, post := ask(f, "GET", "/", ""), ask(f, "POST", "/", "body")
 	eventually(t, "both wait", func() bool { return f.route.Held() == 2 })
-	f.route.Refuse(Refusal{Status: 503, Title: "This page is stopped"})
+	f.route.Refuse(policy.Refusal{Status: 503, Title: "This page is stopped"})
 	for _, c := range []<-chan answer{get, post} {
 		if a := within(t, patience, "the refusal came", c); a.status != 503 || !strings.Contains(a.body, "This page is stopped") {
 			t.Errorf("%+v", a)
@@ -208,8 +210,8 @@ func TestARefusalIsWaitedOutIfItEndsSoon(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			p, r := New(generous), new(Route)
 			p.Match(func(string) (*Route, bool) { return r, true })
-			r.Refuse(Refusal{Status: 503, Title: "Crashed", RetryAt: time.Now().Add(tt.until)})
-			time.AfterFunc(time.Second, func() { r.Refuse(Refusal{Status: 410, Title: "Next"}) })
+			r.Refuse(policy.Refusal{Status: 503, Title: "Crashed", RetryAt: time.Now().Add(tt.until)})
+			time.AfterFunc(time.Second, func() { r.Refuse(policy.Refusal{Status: 410, Title: "Next"}) })
 			w, took := answerAt(p)
 			if w.Code != tt.status || took != tt.took || w.Header().Get("Retry-After") != tt.retry {
 				t.Errorf("until %v: %d after %v, Retry-After %q; want %+v", tt.until, w.Code, took, w.Header().Get("Retry-After"), tt)

@@ -11,6 +11,7 @@ import (
 
 	"tqserver/internal/accesslog"
 	"tqserver/internal/message"
+	"tqserver/internal/policy"
 	"tqserver/internal/upstream"
 )
 
@@ -116,7 +117,7 @@ func (p *Proxy) answer(x *exchange) {
 	x.forward()
 }
 
-var notFound = Refusal{Status: http.StatusNotFound, Title: "Not found", Detail: "There is no page here."}
+var notFound = policy.Refusal{Status: http.StatusNotFound, Title: "Not found", Detail: "There is no page here."}
 
 // end ends an exchange and has it recorded.
 func (p *Proxy) end(x *exchange) {
@@ -192,26 +193,26 @@ func (x *exchange) fail(err error) {
 
 // failure is what to tell a client of an error. If it has left it is told
 // nothing: failure panics with [http.ErrAbortHandler].
-func (x *exchange) failure(err error) Refusal {
+func (x *exchange) failure(err error) policy.Refusal {
 	cause := x.why()
 	var refusal *refusalError
 	switch fault := x.body.fault(); {
 	case errors.As(err, &refusal):
 		return *refusal.Refusal
 	case fault != nil: // before it is taken for the client's leaving
-		return Refusal{Status: fault.Status, Title: http.StatusText(fault.Status), Detail: fault.Reason}
+		return policy.Refusal{Status: fault.Status, Title: http.StatusText(fault.Status), Detail: fault.Reason}
 	case cause == errSlowClient:
-		return Refusal{Status: http.StatusRequestTimeout, Title: "Request timeout", Detail: "The client stopped sending the request body, or sent it too slowly."}
+		return policy.Refusal{Status: http.StatusRequestTimeout, Title: "Request timeout", Detail: "The client stopped sending the request body, or sent it too slowly."}
 	case err == errTooLarge, cause == errTooLarge:
-		return Refusal{Status: http.StatusRequestEntityTooLarge, Title: "Content too large", Detail: "The request body is larger than this page accepts."}
+		return policy.Refusal{Status: http.StatusRequestEntityTooLarge, Title: "Content too large", Detail: "The request body is larger than this page accepts."}
 	case cause == errSlowWorker:
-		return Refusal{Status: http.StatusGatewayTimeout, Title: "Gateway timeout", Detail: "The page did not respond in time."}
+		return policy.Refusal{Status: http.StatusGatewayTimeout, Title: "Gateway timeout", Detail: "The page did not respond in time."}
 	case cause != nil, x.body.broken() && errors.Is(err, io.ErrUnexpectedEOF):
 		panic(http.ErrAbortHandler)
 	case x.body.broken():
-		return Refusal{Status: http.StatusBadRequest, Title: "Bad request", Detail: "The request body could not be read."}
+		return policy.Refusal{Status: http.StatusBadRequest, Title: "Bad request", Detail: "The request body could not be read."}
 	}
-	return Refusal{Status: http.StatusBadGateway, Title: "Bad gateway", Detail: "The page exited before it responded, or its response could not be read."}
+	return policy.Refusal{Status: http.StatusBadGateway, Title: "Bad gateway", Detail: "The page exited before it responded, or its response could not be read."}
 }
 
 // closeAfter ends the client's connection after an answer that came before the

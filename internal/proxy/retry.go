@@ -3,6 +3,8 @@ package proxy
 import (
 	"net/http"
 	"time"
+
+	"tqserver/internal/policy"
 )
 
 // roundTrip sends a request to the backend that was claimed for it, and to
@@ -42,7 +44,7 @@ func (x *exchange) roundTrip() (*http.Response, error) {
 // waitAgain gives the backend back and waits until another serves or the pause is
 // over; like one that is held, or whatever may be. The time of the exchange stands
 // still.
-func (x *exchange) waitAgain(pause time.Duration, held bool) *Refusal {
+func (x *exchange) waitAgain(pause time.Duration, held bool) *policy.Refusal {
 	left := x.route.current().left
 	x.release()
 	x.watch(false)
@@ -77,6 +79,6 @@ const beforeRepeat = 25 * time.Millisecond
 
 var repeatable = map[string]bool{"GET": true, "HEAD": true, "OPTIONS": true, "TRACE": true}
 
-type refusalError struct{ *Refusal }
+type refusalError struct{ *policy.Refusal }
 
 func (e *refusalError) Error() string { return e.Title }

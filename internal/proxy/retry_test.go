@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"tqserver/internal/policy"
 	"tqserver/internal/upstream"
 )
 
@@ -63,7 +64,7 @@ func TestWhatCannotBeSentIsRefusedInTheEnd(t *testing.T) {
 	f.route.Serve(dead)
 	asked := ask(f, "POST", "/", "body")
 	eventually(t, "it was tried", func() bool { return dead.Requests() > 0 })
-	f.route.Refuse(Refusal{Status: 503, Title: "This page is stopped"})
+	f.route.Refuse(policy.Refusal{Status: 503, Title: "This page is stopped"})
 	if a := within(t, patience, "the refusal came", asked); a.status != 503 || !strings.Contains(a.body, "stopped") {
 		t.Errorf("%+v", a)
 	}

@@ -4,19 +4,13 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"tqserver/internal/policy"
 )
 
 // soon is how near the next try of a crashed page must be for a request to
 // wait for it.
 const soon = 2 * time.Second
-
-// Refusal is an answer that the server itself gives in a page's place.
-type Refusal struct {
-	Status  int
-	Title   string    // for people, short
-	Detail  string    // what it means and what to do; may be empty
-	RetryAt time.Time // when to try again; requests wait if that is less than 2 s away
-}
 
 // Route is where the requests of one page go. The zero Route holds them. It is
 // steered by one goroutine and asked by many.
@@ -34,7 +28,7 @@ type Route struct {
 type stance struct {
 	backends []*Backend
 	retired  []*Backend // that served and have not ended yet
-	refusal  *Refusal
+	refusal  *policy.Refusal
 	newest   Newer
 	left     chan struct{} // closed when another stance is taken
 }
@@ -73,7 +67,7 @@ func (r *Route) SetNewer(n Newer) {
 func (r *Route) Hold() { r.take(&stance{}) }
 
 // Refuse answers requests, also those that wait.
-func (r *Route) Refuse(refusal Refusal) { r.take(&stance{refusal: &refusal}) }
+func (r *Route) Refuse(refusal policy.Refusal) { r.take(&stance{refusal: &refusal}) }
 
 // Held is how many requests wait.
 func (r *Route) Held() int { return r.queue.len() }
@@ -109,7 +103,7 @@ func (r *Route) current() *stance {
 
 // claim takes a backend, or says what stands in the way: a refusal, or a
 // stance whose end is to be waited for.
-func (r *Route) claim() (*Backend, *Refusal, *stance) {
+func (r *Route) claim() (*Backend, *policy.Refusal, *stance) {
 	s := r.current()
 	for _, b := range s.backends {
 		if b.claim() {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"tqserver/internal/policy"
 )
 
 const (
@@ -185,7 +187,7 @@ func TestTheNamesOfARequestReachWorkerAndClient(t *testing.T) {
 func TestEveryAnswerOfTheServerHasATrace(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
-	f.route.Refuse(Refusal{Status: 503, Title: "No"})
+	f.route.Refuse(policy.Refusal{Status: 503, Title: "No"})
 	for _, path := range []string{"/nobody", "/refused"} {
 		for _, sent := range []string{"", "Traceparent: " + parent + "\r\n"} {
 			resp, _ := exchangeRaw(t, f.addr(), "GET "+path+" HTTP/1.1\r\nHost: x\r\n"+sent+"\r\n")

@@ -15,6 +15,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"tqserver/internal/policy"
 )
 
 // counted is what a test looks at; durations are checked where they are known.
@@ -157,8 +159,8 @@ func TestEveryAnswerIsCountedOnce(t *testing.T) {
 		{"/silent", func(r *Route) { r.Serve(worker) }, counted{Traffic{Requests: 1, Errors: 1}, 1}},
 		{"/events", func(r *Route) { r.Serve(worker) }, counted{Traffic{Requests: 1, Errors: 1}, 0}},
 		{"/held", (*Route).Hold, counted{Traffic{Requests: 1, Errors: 1}, 1}},
-		{"/refused", func(r *Route) { r.Refuse(Refusal{Status: 503}) }, counted{Traffic{Requests: 1, Errors: 1}, 1}},
-		{"/teapot", func(r *Route) { r.Refuse(Refusal{Status: 418}) }, counted{Traffic{Requests: 1}, 1}},
+		{"/refused", func(r *Route) { r.Refuse(policy.Refusal{Status: 503}) }, counted{Traffic{Requests: 1, Errors: 1}, 1}},
+		{"/teapot", func(r *Route) { r.Refuse(policy.Refusal{Status: 418}) }, counted{Traffic{Requests: 1}, 1}},
 		{"/nobody", (*Route).Hold, counted{}},
 	} {
 		route := new(Route)
@@ -245,7 +247,7 @@ func TestTheTimeThatARequestIsHeldCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, r := New(generous), new(Route)
 		p.Match(func(string) (*Route, bool) { return r, true })
-		time.AfterFunc(3*time.Second, func() { r.Refuse(Refusal{Status: 503}) })
+		time.AfterFunc(3*time.Second, func() { r.Refuse(policy.Refusal{Status: 503}) })
 		answerAt(p)
 		if got := r.Durations().Quantile(1); got != middle(bucketOf(3*time.Second)) {
 			t.Errorf("it took %v", got)

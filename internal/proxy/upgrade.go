@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"tqserver/internal/message"
+	"tqserver/internal/policy"
 	"tqserver/internal/recovered"
 )
 
@@ -60,7 +61,7 @@ func (x *exchange) switchProtocols(resp *http.Response) error {
 	return nil
 }
 
-var switchedEarly = Refusal{Status: http.StatusBadGateway, Title: "Bad gateway", Detail: "The page switched protocols before it received the request."}
+var switchedEarly = policy.Refusal{Status: http.StatusBadGateway, Title: "Bad gateway", Detail: "The page switched protocols before it received the request."}
 
 // writeHead writes the answer after which the client's connection is no HTTP.
 func writeHead(w *bufio.Writer, headers ...http.Header) error {

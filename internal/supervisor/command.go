@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"tqserver/internal/policy"
 	"tqserver/internal/proxy"
 	"tqserver/internal/state"
 )
@@ -134,7 +135,7 @@ func (p *page) command(verb state.Verb) error {
 func (p *page) stop(atOnce bool) {
 	p.stopped = true
 	p.cancelPending()
-	p.entry.Refuse(proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "This page is stopped", Detail: "A user stopped it."})
+	p.entry.Refuse(policy.Refusal{Status: http.StatusServiceUnavailable, Title: "This page is stopped", Detail: "A user stopped it."})
 	if w := p.serving; w != nil {
 		p.serving = nil
 		p.retire(w, proxy.GoingAway, false)

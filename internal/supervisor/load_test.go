@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"tqserver/internal/policy"
 	"tqserver/internal/process"
 	"tqserver/internal/proxy"
 	"tqserver/internal/state"
@@ -76,7 +77,7 @@ func weigh(t *testing.T, test func(s *scale)) {
 func (s *scale) request(status int, after time.Duration) {
 	entry := (*s.sampler.routes.Load())["/"]
 	entry.Hold()
-	time.AfterFunc(after, func() { entry.Refuse(proxy.Refusal{Status: status}) })
+	time.AfterFunc(after, func() { entry.Refuse(policy.Refusal{Status: status}) })
 	p := proxy.New(proxy.Settings{HoldTimeout: time.Hour, MaxHeld: 1})
 	p.Match(func(string) (*proxy.Route, bool) { return entry, true })
 	p.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))

@@ -12,6 +12,7 @@ import (
 
 	"tqserver/internal/build"
 	"tqserver/internal/config"
+	"tqserver/internal/policy"
 	"tqserver/internal/proxy"
 	"tqserver/internal/state"
 )
@@ -474,7 +475,7 @@ func (p *page) buildAfter(pause time.Duration, c change) {
 	p.buildTimer.Reset(pause)
 }
 
-var brokenPage = proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "This page is not available", Detail: "Its newest version does not build, and there is no older one."}
+var brokenPage = policy.Refusal{Status: http.StatusServiceUnavailable, Title: "This page is not available", Detail: "Its newest version does not build, and there is no older one."}
 
 // buildSucceeded starts a binary, unless that is what serves or starts already.
 func (p *page) buildSucceeded(a *buildAttempt, binary string, attempt state.Build) {
@@ -574,8 +575,8 @@ func (p *page) move(dir string, cfg settings) {
 }
 
 var (
-	shuttingDown = proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "The server is shutting down", Detail: "Try again in a moment."}
-	wasRemoved   = proxy.Refusal{Status: http.StatusNotFound, Title: "Not found", Detail: "There is no page here any more."}
+	shuttingDown = policy.Refusal{Status: http.StatusServiceUnavailable, Title: "The server is shutting down", Detail: "Try again in a moment."}
+	wasRemoved   = policy.Refusal{Status: http.StatusNotFound, Title: "Not found", Detail: "There is no page here any more."}
 )
 
 // remove ends the page because it is not on disk any more. Nothing that is
@@ -588,7 +589,7 @@ func (p *page) remove() {
 }
 
 // close ends the page for good.
-func (p *page) close(refusal proxy.Refusal) {
+func (p *page) close(refusal policy.Refusal) {
 	if p.closing {
 		return
 	}

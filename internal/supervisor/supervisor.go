@@ -19,6 +19,7 @@ import (
 
 	"tqserver/internal/build"
 	"tqserver/internal/config"
+	"tqserver/internal/policy"
 	"tqserver/internal/process"
 	"tqserver/internal/proxy"
 	"tqserver/internal/router"
@@ -473,7 +474,7 @@ func (s *Supervisor) updateRoutes() {
 	for route := range s.conflicts {
 		if routes[route] == nil {
 			contested := &proxy.Route{Name: route}
-			contested.Refuse(proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "This page is not available", Detail: "More than one folder defines this route."})
+			contested.Refuse(policy.Refusal{Status: http.StatusServiceUnavailable, Title: "This page is not available", Detail: "More than one folder defines this route."})
 			routes[route] = contested
 		}
 	}

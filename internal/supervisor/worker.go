@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"tqserver/internal/config"
+	"tqserver/internal/policy"
 	"tqserver/internal/process"
 	"tqserver/internal/proxy"
 	"tqserver/internal/state"
@@ -429,8 +430,8 @@ func (p *page) planRestart(what, why string, attrs []slog.Attr, v version) {
 	p.publishEvent(slog.LevelError, what, append(attrs, slog.Duration("retry", pause))...)
 }
 
-func keepsCrashing(next time.Time) proxy.Refusal {
-	return proxy.Refusal{Status: http.StatusServiceUnavailable, Title: "This page is not available", Detail: "It keeps crashing. It will be started again soon.", RetryAt: next}
+func keepsCrashing(next time.Time) policy.Refusal {
+	return policy.Refusal{Status: http.StatusServiceUnavailable, Title: "This page is not available", Detail: "It keeps crashing. It will be started again soon.", RetryAt: next}
 }
 
 // startAfter plans a start.
