@@ -2,7 +2,6 @@ package tui
 
 import (
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 
@@ -179,10 +178,10 @@ func (m *model) requests() cmd {
 
 func (m *model) level() cmd {
 	v, r := m.view()
-	next := map[slog.Level]slog.Level{slog.LevelDebug: slog.LevelInfo, slog.LevelInfo: slog.LevelWarn, slog.LevelWarn: slog.LevelError}
+	next := map[state.Level]state.Level{state.LevelDebug: state.LevelInfo, state.LevelInfo: state.LevelWarn, state.LevelWarn: state.LevelError}
 	to, ok := next[v.min]
 	if !ok {
-		to = slog.LevelDebug
+		to = state.LevelDebug
 	}
 	v.min = to
 	v.again(r)

@@ -1,7 +1,6 @@
 package tui
 
 import (
-	"log/slog"
 	"strings"
 	"time"
 
@@ -19,7 +18,7 @@ type entry struct {
 	at    time.Time
 	page  string // empty for the server's own
 	text  string
-	level slog.Level
+	level state.Level
 	ours  bool // said by the server, not by a worker
 	mark  bool
 
@@ -158,44 +157,43 @@ func eventEntry(e state.Event) entry {
 	first.WriteString(e.Message)
 	page := ""
 	for _, a := range e.Attrs {
-		value := a.Value.Resolve()
+		value := a.Text()
+		if d, ok := a.Value.(state.Seconds); ok {
+			value = took(time.Duration(d))
+		}
 		switch {
 		case a.Key == "page":
-			page = value.String()
+			page = value
 			continue
 		case a.Key == "took": // what one looks for
-			first.WriteString("  took=" + took(value.Duration()))
+			first.WriteString("  took=" + value)
 			continue
 		case a.Key == "err" && e.Page != nil && len(e.Page.Build.Problems) > 0: // the Build pane has it
 			continue
 		}
-		s := value.String()
-		if value.Kind() == slog.KindDuration {
-			s = took(value.Duration())
-		}
-		s, more, _ := strings.Cut(s, "\n")
+		value, more, _ := strings.Cut(value, "\n")
 		if more != "" {
-			s += " …"
+			value += " …"
 		}
-		text.WriteString("  " + a.Key + "=" + s)
+		text.WriteString("  " + a.Key + "=" + value)
 	}
 	return entry{at: e.Time, page: page, text: first.String() + text.String(), level: e.Level, ours: true}
 }
 
 // levelOfStatus is how much the status of an answer matters.
-func levelOfStatus(status int) slog.Level {
+func levelOfStatus(status int) state.Level {
 	switch {
 	case status >= 500:
-		return slog.LevelError
+		return state.LevelError
 	case status >= 400:
-		return slog.LevelWarn
+		return state.LevelWarn
 	}
-	return slog.LevelInfo
+	return state.LevelInfo
 }
 
 // levelOf guesses the level of a worker's line, as log/slog's text and JSON
 // and most others write it near the line's beginning.
-func levelOf(text string) slog.Level {
+func levelOf(text string) state.Level {
 	head := text[:min(len(text), 120)]
 	for _, l := range levels {
 		for _, sign := range l.signs {
@@ -204,16 +202,16 @@ func levelOf(text string) slog.Level {
 			}
 		}
 	}
-	return slog.LevelInfo
+	return state.LevelInfo
 }
 
 var levels = []struct {
-	level slog.Level
+	level state.Level
 	signs []string
 }{
-	{slog.LevelError, []string{"ERROR", "FATAL", "PANIC", "panic:", "fatal error:", `"level":"error"`, "level=error"}},
-	{slog.LevelWarn, []string{"WARN", "WARNING", `"level":"warn"`, "level=warn"}},
-	{slog.LevelDebug, []string{"DEBUG", "TRACE", `"level":"debug"`, "level=debug"}},
+	{state.LevelError, []string{"ERROR", "FATAL", "PANIC", "panic:", "fatal error:", `"level":"error"`, "level=error"}},
+	{state.LevelWarn, []string{"WARN", "WARNING", `"level":"warn"`, "level=warn"}},
+	{state.LevelDebug, []string{"DEBUG", "TRACE", `"level":"debug"`, "level=debug"}},
 }
 
 func wordAt(s string, i, n int) bool {

@@ -2,17 +2,18 @@ package tui
 
 import (
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"unicode"
+
+	"tqserver/internal/state"
 )
 
 // logView is how one page's log is looked at. It stays with the page.
 type logView struct {
 	keep, drop string
 	quiet      bool // requests are not shown
-	min        slog.Level
+	min        state.Level
 	shown      []int // numbers of the entries that pass, ascending
 	seen       int   // number of the first entry not yet looked at
 	cleared    int   // entries before it are not shown
@@ -25,7 +26,7 @@ type logView struct {
 	query    string
 }
 
-func newLogView() *logView { return &logView{min: slog.LevelDebug, anchor: -1} }
+func newLogView() *logView { return &logView{min: state.LevelDebug, anchor: -1} }
 
 // refresh looks at what came since and forgets what is kept no more.
 func (v *logView) refresh(r *ring) {
@@ -230,7 +231,7 @@ func (p logPane) parts(e *entry, w int) (prefix, who string, pieces []string) {
 		who = "tqserver "
 	}
 	text := clean(e.text)
-	if e.ours && e.level >= slog.LevelWarn {
+	if e.ours && e.level >= state.LevelWarn {
 		text = e.level.String() + " " + text
 	}
 	room := w - width(prefix) - width(who)
@@ -290,11 +291,11 @@ func (e *entry) sign() string {
 // quiet about.
 func (p logPane) colouredStatus(e *entry, text string) string {
 	i := strings.Index(text, e.sign())
-	if i < 0 || e.level < slog.LevelWarn {
+	if i < 0 || e.level < state.LevelWarn {
 		return p.look.dim.Render(text)
 	}
 	style, end := p.look.warn, i+len(e.sign())
-	if e.level >= slog.LevelError {
+	if e.level >= state.LevelError {
 		style = p.look.bad
 	}
 	return p.look.dim.Render(text[:i+1]) + style.Render(text[i+1:end-1]) + p.look.dim.Render(text[end-1:])
@@ -308,11 +309,11 @@ func (p logPane) coloured(e *entry, text string) string {
 		return p.colouredStatus(e, text)
 	case e.access:
 		style = p.look.dim
-	case level >= slog.LevelError:
+	case level >= state.LevelError:
 		style = p.look.bad
-	case level >= slog.LevelWarn:
+	case level >= state.LevelWarn:
 		style = p.look.warn
-	case level < slog.LevelInfo:
+	case level < state.LevelInfo:
 		style = p.look.dim
 	}
 	if !found {
@@ -356,7 +357,7 @@ func (p logPane) facts(s screenful) (facts []string) {
 	if p.wrap {
 		facts = append(facts, "wrap")
 	}
-	if v.min > slog.LevelDebug {
+	if v.min > state.LevelDebug {
 		facts = append(facts, "level>="+strings.ToLower(v.min.String()))
 	}
 	if v.keep != "" {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -158,11 +157,11 @@ func shop(root string) state.Update {
 		{Page: "/search", Requests: 9, Errors: 7},
 		{Page: "/ws", Requests: 9, Rate: 0.3, Upgraded: 12, InFlight: 12, Memory: 16 << 20},
 	}}
-	page := slog.String("page", "/api")
+	page := state.String("page", "/api")
 	u.Events = []state.Event{
-		{Seq: 3, Time: noon.Add(3 * time.Second), Message: "swapped", Attrs: []slog.Attr{page, slog.Int("build", 17), slog.Duration("took", 409*ms)}},
-		{Seq: 5, Time: noon.Add(4 * time.Second), Level: slog.LevelError, Message: "build failed", Attrs: []slog.Attr{page, slog.Int("build", 18), slog.Duration("took", 319*ms), slog.String("err", "a.go:1: x\nb.go:2: y")}},
-		{Seq: 6, Time: noon.Add(5 * time.Second), Message: "listening", Attrs: []slog.Attr{slog.String("url", "http://localhost:8080")}},
+		{Seq: 3, Time: noon.Add(3 * time.Second), Message: "swapped", Attrs: []state.Attr{page, state.Int("build", 17), state.Duration("took", 409*ms)}},
+		{Seq: 5, Time: noon.Add(4 * time.Second), Level: state.LevelError, Message: "build failed", Attrs: []state.Attr{page, state.Int("build", 18), state.Duration("took", 319*ms), state.String("err", "a.go:1: x\nb.go:2: y")}},
+		{Seq: 6, Time: noon.Add(5 * time.Second), Message: "listening", Attrs: []state.Attr{state.String("url", "http://localhost:8080")}},
 	}
 	for i, text := range []string{
 		"cache warm items=412", "level=WARN msg=\"slow query\" took=212ms", "\x1b[31mcoloured\x1b[0m\tand \x07 tabbed", "ERROR no connection", "wide 世界 and combining e\u0301",

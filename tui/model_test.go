@@ -3,7 +3,6 @@ package tui
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"strconv"
 	"strings"
 	"testing"
@@ -341,18 +340,18 @@ func TestEveryActionHasItsOwnKeyAndHelp(t *testing.T) {
 }
 
 func TestLevelsAreFoundWhereTheyAreWritten(t *testing.T) {
-	for text, want := range map[string]slog.Level{
-		`time=2026-11-24T14:03:11 level=WARN msg=x`: slog.LevelWarn,
-		`2026/11/24 14:03:11 ERROR no`:              slog.LevelError,
-		`{"time":"x","level":"error","msg":"y"}`:    slog.LevelError,
-		`{"time":"x","level":"ERROR","msg":"y"}`:    slog.LevelError,
-		"panic: runtime error":                      slog.LevelError,
-		"level=debug msg=x":                         slog.LevelDebug,
-		"TERRORS of old":                            slog.LevelInfo,
-		"no errors":                                 slog.LevelInfo,
-		"":                                          slog.LevelInfo,
-		"WARNINGS":                                  slog.LevelInfo,
-		"[WARNING] x":                               slog.LevelWarn,
+	for text, want := range map[string]state.Level{
+		`time=2026-11-24T14:03:11 level=WARN msg=x`: state.LevelWarn,
+		`2026/11/24 14:03:11 ERROR no`:              state.LevelError,
+		`{"time":"x","level":"error","msg":"y"}`:    state.LevelError,
+		`{"time":"x","level":"ERROR","msg":"y"}`:    state.LevelError,
+		"panic: runtime error":                      state.LevelError,
+		"level=debug msg=x":                         state.LevelDebug,
+		"TERRORS of old":                            state.LevelInfo,
+		"no errors":                                 state.LevelInfo,
+		"":                                          state.LevelInfo,
+		"WARNINGS":                                  state.LevelInfo,
+		"[WARNING] x":                               state.LevelWarn,
 	} {
 		if got := levelOf(text); got != want {
 			t.Errorf("levelOf(%q) = %v, want %v", text, got, want)
@@ -524,7 +523,7 @@ func TestLinesStandInTheOrderOfTheirTime(t *testing.T) {
 		m.take(state.Update{Lines: []state.Line{at(60, "fifth", false), {Time: noon.Add(64*ms + 300*time.Microsecond), Page: "/", Text: "sixth"}}})
 		texts(m)
 		m.take(state.Update{Lines: []state.Line{at(31, "GET fourth", true), at(64, "GET seventh", true)},
-			Events: []state.Event{{Time: noon.Add(62 * ms), Message: "an event", Attrs: []slog.Attr{slog.String("page", "/")}}}})
+			Events: []state.Event{{Time: noon.Add(62 * ms), Message: "an event", Attrs: []state.Attr{state.String("page", "/")}}}})
 		want := []string{"first", "GET second", "third", "GET fourth", "fifth", "an event", "sixth", "GET seventh", "GET a long time ago"}
 		m.take(state.Update{Lines: []state.Line{at(1, "GET a long time ago", true)}})
 		if diff := cmp.Diff(want, texts(m)); diff != "" {

@@ -2,7 +2,6 @@ package tui
 
 import (
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -91,7 +90,7 @@ func randomUpdate(rnd *rand.Rand, text string) state.Update {
 		for n := range rnd.IntN(5) {
 			u.Lines = append(u.Lines, state.Line{Seq: uint64(n), Page: p.Route, Text: strings.Repeat(text, rnd.IntN(4)), Time: at()})
 		}
-		u.Events = append(u.Events, state.Event{Time: at(), Level: slog.Level(rnd.IntN(12) - 4), Message: text, Attrs: []slog.Attr{slog.String("page", p.Route), slog.String("err", text)}})
+		u.Events = append(u.Events, state.Event{Time: at(), Level: state.Level(rnd.IntN(4) - 1), Message: text, Attrs: []state.Attr{state.String("page", p.Route), state.String("err", text)}})
 	}
 	return u
 }

@@ -3,7 +3,6 @@ package live
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"path/filepath"
 	"strconv"
@@ -207,6 +206,6 @@ func (l *Live) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // warn publishes a warning.
-func (l *Live) warn(message string, attrs ...slog.Attr) {
-	l.store.Publish(state.Event{Level: slog.LevelWarn, Message: message, Attrs: attrs})
+func (l *Live) warn(message string, attrs ...state.Attr) {
+	l.store.Publish(state.Event{Level: state.LevelWarn, Message: message, Attrs: attrs})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"strconv"
@@ -38,7 +37,7 @@ func listen(cfg config.Server, handler http.Handler, store *state.Store) (*httpS
 func newHTTPServer(l net.Listener, cfg config.Server, handler http.Handler, store *state.Store) *httpServer {
 	return &httpServer{
 		Server: wire.Listen(l, wireSettings(cfg), func(err error, n int) { // out of descriptors: some come back
-			store.Publish(state.Event{Level: slog.LevelWarn, Message: "cannot accept connections", Attrs: []slog.Attr{slog.Int("times", n), slog.String("err", err.Error())}})
+			store.Publish(state.Event{Level: state.LevelWarn, Message: "cannot accept connections", Attrs: []state.Attr{state.Int("times", n), state.String("err", err.Error())}})
 		}),
 		handler: handler, store: store,
 	}
@@ -63,7 +62,7 @@ func (f *httpServer) configure(cfg config.Server) { f.Configure(wireSettings(cfg
 // run answers clients until the end.
 func (f *httpServer) run(ctx context.Context) error {
 	return f.Serve(ctx, f.handler, func(err error) {
-		f.store.Publish(state.Event{Level: slog.LevelError, Message: "internal error while serving a request: please report it", Attrs: []slog.Attr{slog.String("err", err.Error())}})
+		f.store.Publish(state.Event{Level: state.LevelError, Message: "internal error while serving a request: please report it", Attrs: []state.Attr{state.String("err", err.Error())}})
 	})
 }
 
@@ -85,6 +84,6 @@ func (f *httpServer) shutdown(ctx context.Context) {
 type eventWriter struct{ store *state.Store }
 
 func (w eventWriter) Write(p []byte) (int, error) {
-	w.store.Publish(state.Event{Level: slog.LevelWarn, Message: "a library reports a problem", Attrs: []slog.Attr{slog.String("err", strings.TrimSpace(string(p)))}})
+	w.store.Publish(state.Event{Level: state.LevelWarn, Message: "a library reports a problem", Attrs: []state.Attr{state.String("err", strings.TrimSpace(string(p)))}})
 	return len(p), nil
 }

@@ -4,10 +4,11 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"strings"
 	"syscall"
+
+	"tqserver/internal/state"
 )
 
 // projectLock is the folder that this server serves, by its path: whatever folder
@@ -41,7 +42,7 @@ func (p *projectLock) Close() error { return p.dir.Close() }
 
 // followRoot reports whether the path leads to another folder than before. It takes
 // the lock of that, and works there if it worked in the one before.
-func (p *projectLock) followRoot(tell func(slog.Level, string, ...slog.Attr)) (moved bool) {
+func (p *projectLock) followRoot(tell func(state.Level, string, ...state.Attr)) (moved bool) {
 	before, err := p.dir.Stat()
 	if err != nil {
 		return false
@@ -52,7 +53,7 @@ func (p *projectLock) followRoot(tell func(slog.Level, string, ...slog.Attr)) (m
 	}
 	next, err := lockProject(p.root)
 	if err != nil {
-		tell(slog.LevelError, "the project's folder was replaced, and the new one cannot be used", slog.String("dir", p.root), slog.String("err", err.Error()))
+		tell(state.LevelError, "the project's folder was replaced, and the new one cannot be used", state.String("dir", p.root), state.String("err", err.Error()))
 		return false
 	}
 	if here, err := os.Stat("."); err == nil && os.SameFile(here, before) {
@@ -60,7 +61,7 @@ func (p *projectLock) followRoot(tell func(slog.Level, string, ...slog.Attr)) (m
 	}
 	p.dir.Close()
 	p.dir = next.dir
-	tell(slog.LevelInfo, "the project's folder was replaced: building its pages and restarting all workers", slog.String("dir", p.root))
+	tell(state.LevelInfo, "the project's folder was replaced: building its pages and restarting all workers", state.String("dir", p.root))
 	return true
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"log/slog"
 	"os"
 	"reflect"
 	"slices"
@@ -101,7 +100,7 @@ func (r *reloader) reloadIfChanged(ctx context.Context) {
 		r.server.watcher.AwaitReadable([]string{file})
 	}
 	if err == nil && !bytes.Equal(text, r.text) {
-		r.server.publishEvent(slog.LevelInfo, "Config file changed: "+r.server.opts.ConfigFile)
+		r.server.publishEvent(state.LevelInfo, "Config file changed: "+r.server.opts.ConfigFile)
 		r.apply(ctx)
 	} else if moved {
 		r.server.supervise(ctx)
@@ -112,7 +111,7 @@ func (r *reloader) reloadIfChanged(ctx context.Context) {
 func (r *reloader) apply(ctx context.Context) error {
 	s := r.server
 	moved := s.lock.followRoot(s.publishEvent)
-	s.publishEvent(slog.LevelInfo, "Reloading configuration...")
+	s.publishEvent(state.LevelInfo, "Reloading configuration...")
 	old := s.cfg.Load()
 	text, err := os.ReadFile(old.File)
 	if err == nil {
@@ -127,8 +126,8 @@ func (r *reloader) apply(ctx context.Context) error {
 	}
 	if err != nil {
 		s.store.ChangeServer(state.Event{
-			Level: slog.LevelError, Message: "configuration rejected: the previous one stays in force",
-			Attrs: []slog.Attr{slog.String("err", err.Error())},
+			Level: state.LevelError, Message: "configuration rejected: the previous one stays in force",
+			Attrs: []state.Attr{state.String("err", err.Error())},
 		}, func(srv *state.Server) { srv.ConfigError = err.Error() })
 		if moved {
 			s.supervise(ctx)
@@ -137,7 +136,7 @@ func (r *reloader) apply(ctx context.Context) error {
 	}
 	s.cfg.Store(cfg)
 	if port := cfg.Server.Port; port != old.Server.Port && port != s.http.port() {
-		s.publishEvent(slog.LevelWarn, "server.port changed: restart the server to apply it", slog.Int("port", port))
+		s.publishEvent(state.LevelWarn, "server.port changed: restart the server to apply it", state.Int("port", port))
 	}
 	s.proxy.Configure(proxySettings(cfg))
 	s.http.configure(cfg.Server)
@@ -159,7 +158,7 @@ func (s *Server) supervise(ctx context.Context) error {
 	cfg := s.cfg.Load()
 	return s.supervisor.Configure(ctx, cfg, s.development(cfg), func(workers int) {
 		if workers > 0 {
-			s.publishEvent(slog.LevelInfo, "✅ All workers restarted with new configuration", slog.Int("count", workers))
+			s.publishEvent(state.LevelInfo, "✅ All workers restarted with new configuration", state.Int("count", workers))
 		}
 	})
 }

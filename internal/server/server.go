@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -81,7 +80,7 @@ func New(cfg *config.Config, opts Options) (*Server, error) {
 	s.access = accesslog.New(accesslog.Options{
 		Settings: accessSettings(cfg), Show: s.store.Append,
 		Warn: func(lost uint64, err error) {
-			s.publishEvent(slog.LevelWarn, "log lines were lost", slog.Uint64("lines", lost), slog.String("err", err.Error()))
+			s.publishEvent(state.LevelWarn, "log lines were lost", state.Int("lines", lost), state.String("err", err.Error()))
 		},
 	})
 	s.proxy.SetRecord(s.access.Record)
@@ -91,7 +90,7 @@ func New(cfg *config.Config, opts Options) (*Server, error) {
 		return nil, err
 	}
 	s.watcher = watch.New(func(err error) {
-		s.publishEvent(slog.LevelWarn, "cannot watch some files: comparing them twice a second instead", slog.String("err", err.Error()))
+		s.publishEvent(state.LevelWarn, "cannot watch some files: comparing them twice a second instead", state.String("err", err.Error()))
 	})
 	s.supervisor, err = supervisor.New(supervisor.Options{
 		Config: cfg, Store: s.store, Proxy: s.proxy, Development: dev,
@@ -137,7 +136,7 @@ func (s *Server) Run(ctx context.Context) error {
 	flushSinks := s.startSinks(life)
 	defer flushSinks()
 	cfg := s.cfg.Load()
-	s.publishEvent(slog.LevelInfo, "tqserver starts", slog.String("version", s.opts.Version), slog.Int("pid", os.Getpid()), slog.String("dir", cfg.Root))
+	s.publishEvent(state.LevelInfo, "tqserver starts", state.String("version", s.opts.Version), state.Int("pid", os.Getpid()), state.String("dir", cfg.Root))
 
 	watching, endWatching := context.WithCancel(life)
 	var running sync.WaitGroup
@@ -164,7 +163,7 @@ func (s *Server) Run(ctx context.Context) error {
 	failed := make(chan error, 1)
 	running.Go(func() { failed <- s.http.run(life) }) // ends with front
 	addr := s.http.url()
-	s.store.ChangeServer(state.Event{Message: "listening", Attrs: []slog.Attr{slog.String("url", addr)}}, func(srv *state.Server) { srv.URL = addr })
+	s.store.ChangeServer(state.Event{Message: "listening", Attrs: []state.Attr{state.String("url", addr)}}, func(srv *state.Server) { srv.URL = addr })
 
 	var err error
 	select {
@@ -181,7 +180,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.http.Close() // the clients of streams that have ended
 	endWatching()
 	running.Wait()
-	s.publishEvent(slog.LevelInfo, "stopped", slog.Duration("up", time.Since(s.store.Server().Started).Round(time.Second)))
+	s.publishEvent(state.LevelInfo, "stopped", state.Duration("up", time.Since(s.store.Server().Started).Round(time.Second)))
 	return err
 }
 
@@ -250,7 +249,7 @@ func (s *Server) setWatched(cfg *config.Config) {
 // openLog opens a file for a page's output.
 func (s *Server) openLog(name config.LogFile, page string) supervisor.Log {
 	return logfile.Open(logfile.Template(name), func(lost uint64, err error) {
-		s.publishEvent(slog.LevelWarn, "log lines were lost", slog.String("page", page), slog.Uint64("lines", lost), slog.String("err", err.Error()))
+		s.publishEvent(state.LevelWarn, "log lines were lost", state.String("page", page), state.Int("lines", lost), state.String("err", err.Error()))
 	})
 }
 
@@ -263,13 +262,13 @@ func (s *Server) mountStatic(cfg *config.Config) {
 	s.watcher.Set("static", nil, dirs) // before they are looked for
 	for _, c := range cfg.Static {
 		if info, err := os.Stat(c.Dir); err != nil || !info.IsDir() {
-			s.publishEvent(slog.LevelWarn, "static folder not found: its files will be served when it exists", slog.String("dir", c.Dir))
+			s.publishEvent(state.LevelWarn, "static folder not found: its files will be served when it exists", state.String("dir", c.Dir))
 		}
 	}
 	s.files.SetMounts(mounts)
 }
 
-func (s *Server) publishEvent(level slog.Level, message string, attrs ...slog.Attr) {
+func (s *Server) publishEvent(level state.Level, message string, attrs ...state.Attr) {
 	s.store.Publish(state.Event{Level: level, Message: message, Attrs: attrs})
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -38,12 +37,12 @@ func TestAnEventIsALineThatPeopleCanRead(t *testing.T) {
 	for want, e := range map[string]state.Event{
 		"15:04:05.678 /api         swapped  build=3  took=212ms\n": {
 			Time: at, Message: "swapped",
-			Attrs: []slog.Attr{slog.String("page", "/api"), slog.Int("build", 3), slog.Duration("took", 212_345*time.Microsecond)},
+			Attrs: []state.Attr{state.String("page", "/api"), state.Int("build", 3), state.Duration("took", 212_345*time.Microsecond)},
 		},
-		"15:04:05.678 tqserver     WARN watching\n": {Time: at, Level: slog.LevelWarn, Message: "watching"},
+		"15:04:05.678 tqserver     WARN watching\n": {Time: at, Level: state.LevelWarn, Message: "watching"},
 		"15:04:05.678 /            ERROR build failed  build=2\n    a.go:1:2: undefined: x\n    a.go:3:4: undefined: y\n": {
-			Time: at, Level: slog.LevelError, Message: "build failed",
-			Attrs: []slog.Attr{slog.String("page", "/"), slog.Int("build", 2), slog.String("err", "a.go:1:2: undefined: x\na.go:3:4: undefined: y")},
+			Time: at, Level: state.LevelError, Message: "build failed",
+			Attrs: []state.Attr{state.String("page", "/"), state.Int("build", 2), state.String("err", "a.go:1:2: undefined: x\na.go:3:4: undefined: y")},
 		},
 		"": {Time: at},
 	} {
@@ -126,7 +125,7 @@ func TestTheLockFollowsTheProjectsPath(t *testing.T) {
 	}
 	defer func() { p.Close() }()
 	var told []string
-	tell := func(_ slog.Level, message string, attrs ...slog.Attr) {
+	tell := func(_ state.Level, message string, attrs ...state.Attr) {
 		told = append(told, message)
 	}
 	if p.followRoot(tell) {
@@ -168,14 +167,14 @@ func TestTheLogFileHasWhatHappenedInItsFormat(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { sink.run(ctx) })
-	store.Publish(state.Event{Message: "one", Attrs: []slog.Attr{slog.String("page", "/")}})
+	store.Publish(state.Event{Message: "one", Attrs: []state.Attr{state.String("page", "/")}})
 	store.Publish(state.Event{Page: &state.Page{Route: "/"}}) // no line
 	waitFor(t, func() bool {
 		text, _ := os.ReadFile(filepath.Join(dir, "a.log"))
 		return bytes.Contains(text, []byte("msg=one"))
 	})
 	sink.configure(config.Server{LogFile: config.LogFile{Name: filepath.Join(dir, "b.log")}, LogFormat: "json"})
-	store.Publish(state.Event{Level: slog.LevelError, Message: "two"})
+	store.Publish(state.Event{Level: state.LevelError, Message: "two"})
 	cancel()
 	running.Wait()
 	sink.close()
@@ -218,7 +217,7 @@ func TestNoLineIsLostWhenTheLogFileChanges(t *testing.T) {
 	const changes, each = 50, 60
 	for i := range changes {
 		for range each {
-			store.Publish(state.Event{Level: slog.LevelInfo, Message: "line"})
+			store.Publish(state.Event{Level: state.LevelInfo, Message: "line"})
 		}
 		sink.configure(settings(i + 1))
 	}

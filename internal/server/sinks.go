@@ -48,7 +48,7 @@ func (s *logSink) configure(cfg config.Server) {
 	}
 	s.settings = cfg
 	s.file = logfile.Open(logfile.Template(cfg.LogFile), func(lost uint64, err error) {
-		s.store.Publish(state.Event{Level: slog.LevelWarn, Message: "log lines were lost", Attrs: []slog.Attr{slog.Uint64("lines", lost), slog.String("err", err.Error())}})
+		s.store.Publish(state.Event{Level: state.LevelWarn, Message: "log lines were lost", Attrs: []state.Attr{state.Int("lines", lost), state.String("err", err.Error())}})
 	})
 	if cfg.LogFormat == "json" {
 		s.handler = slog.NewJSONHandler(eventFile{s}, nil)
@@ -73,9 +73,7 @@ func (s *logSink) run(ctx context.Context) {
 		for _, e := range u.Events {
 			if e.Message != "" {
 				s.at = e.Time
-				r := slog.NewRecord(e.Time, e.Level, e.Message, 0)
-				r.AddAttrs(e.Attrs...)
-				s.handler.Handle(ctx, r)
+				s.handler.Handle(ctx, record(e))
 			}
 		}
 		s.mu.Unlock()
@@ -86,6 +84,24 @@ func (s *logSink) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.file.Close()
+}
+
+// slogLevels are the levels of package slog.
+var slogLevels = map[state.Level]slog.Level{
+	state.LevelDebug: slog.LevelDebug, state.LevelInfo: slog.LevelInfo, state.LevelWarn: slog.LevelWarn, state.LevelError: slog.LevelError,
+}
+
+// record returns an event as package slog has it.
+func record(e state.Event) slog.Record {
+	r := slog.NewRecord(e.Time, slogLevels[e.Level], e.Message, 0)
+	for _, a := range e.Attrs {
+		if d, ok := a.Value.(state.Seconds); ok {
+			r.Add(a.Key, time.Duration(d))
+		} else {
+			r.Add(a.Key, a.Value)
+		}
+	}
+	return r
 }
 
 // runConsole writes events and workers' output as plain lines, until the
@@ -143,19 +159,21 @@ func writeEvent(w *strings.Builder, e state.Event) {
 	}
 	who, rest, below := "tqserver", "", ""
 	for _, a := range e.Attrs {
-		switch value := a.Value.Resolve(); {
+		value := a.Text()
+		if d, ok := a.Value.(state.Seconds); ok {
+			value = short(time.Duration(d))
+		}
+		switch {
 		case a.Key == "page":
-			who = value.String()
-		case a.Key == "err", a.Key == "output", strings.Contains(value.String(), "\n"):
-			below += "\n" + value.String()
-		case value.Kind() == slog.KindDuration:
-			rest += fmt.Sprintf("  %s=%s", a.Key, short(value.Duration()))
+			who = value
+		case a.Key == "err", a.Key == "output", strings.Contains(value, "\n"):
+			below += "\n" + value
 		default:
 			rest += fmt.Sprintf("  %s=%s", a.Key, value)
 		}
 	}
 	level := ""
-	if e.Level >= slog.LevelWarn {
+	if e.Level >= state.LevelWarn {
 		level = e.Level.String() + " "
 	}
 	fmt.Fprintf(w, "%s %-12s %s%s%s\n", clock(e.Time), plain(who), level, e.Message, plain(rest))

@@ -2,7 +2,6 @@ package state
 
 import (
 	"context"
-	"log/slog"
 	"time"
 )
 
@@ -10,9 +9,9 @@ import (
 type Event struct {
 	Seq     uint64 // set by the store
 	Time    time.Time
-	Level   slog.Level
+	Level   Level
 	Message string // constant text; empty if only the state changed, which is not worth a log line
-	Attrs   []slog.Attr
+	Attrs   []Attr
 
 	Page    *Page   // the page as it is now, nil if the event is about none
 	Removed bool    // the page is gone

@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"fmt"
-	"log/slog"
 	"net/http"
 	"time"
 
@@ -144,5 +143,5 @@ func (p *page) stop(atOnce bool) {
 		}
 	}
 	p.settle(false)
-	p.publishEvent(slog.LevelInfo, "stopped")
+	p.publishEvent(state.LevelInfo, "stopped")
 }

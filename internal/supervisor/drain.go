@@ -2,10 +2,10 @@ package supervisor
 
 import (
 	"context"
-	"log/slog"
 	"time"
 
 	"tqserver/internal/proxy"
+	"tqserver/internal/state"
 )
 
 // retire lets a worker finish what it has and stops it.
@@ -37,11 +37,11 @@ func (p *page) stopUnused(w *worker) {
 // drainEnded is the end of a worker that was replaced.
 func (p *page) drainEnded(w *worker, keepPort bool, cut int) {
 	delete(p.draining, w)
-	attrs := []slog.Attr{slog.Int("build", w.build), slog.Int("pid", w.pid), slog.Int("port", w.port)}
-	level, message := slog.LevelInfo, "worker stopped"
+	attrs := []state.Attr{state.Int("build", w.build), state.Int("pid", w.pid), state.Int("port", w.port)}
+	level, message := state.LevelInfo, "worker stopped"
 	if cut > 0 {
-		level, message = slog.LevelWarn, "worker stopped with requests under way"
-		attrs = append(attrs, slog.Int("cut", cut))
+		level, message = state.LevelWarn, "worker stopped with requests under way"
+		attrs = append(attrs, state.Int("cut", cut))
 	}
 	a := p.waitingForPort
 	if keepPort = keepPort && a != nil; keepPort && p.ports.contains(w.port) {

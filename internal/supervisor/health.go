@@ -4,11 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"strconv"
 	"time"
+
+	"tqserver/internal/state"
 )
 
 // checkHealth asks the serving worker how it is.
@@ -62,7 +63,7 @@ func (p *page) healthChecked(w *worker, err error) {
 	}
 	if p.starting == nil && p.waitingForPort == nil && p.building == nil && p.nextStart.IsZero() && time.Since(w.readyAt) >= pauseBefore(p.crashes+1) {
 		p.crashes++
-		p.publishEvent(slog.LevelError, "the worker is unhealthy: starting a replacement", slog.Int("pid", w.pid), slog.Int("port", w.port), slog.String("err", err.Error()))
+		p.publishEvent(state.LevelError, "the worker is unhealthy: starting a replacement", state.Int("pid", w.pid), state.Int("port", w.port), state.String("err", err.Error()))
 		p.replace(lostHealth, w.version)
 	}
 }

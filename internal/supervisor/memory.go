@@ -1,8 +1,9 @@
 package supervisor
 
 import (
-	"log/slog"
 	"time"
+
+	"tqserver/internal/state"
 )
 
 // memoryInterval is how often it is looked what memory a worker takes that may take
@@ -34,7 +35,7 @@ func (p *page) checkMemory() {
 		return
 	}
 	p.overMemory++
-	p.publishEvent(slog.LevelWarn, "the worker uses more memory than max_memory: starting a replacement",
-		slog.Int("pid", w.pid), slog.Int64("mib", u.Memory/mebibyte), slog.Int64("max_mib", w.settings.MaxMemory/mebibyte))
+	p.publishEvent(state.LevelWarn, "the worker uses more memory than max_memory: starting a replacement",
+		state.Int("pid", w.pid), state.Int("mib", u.Memory/mebibyte), state.Int("max_mib", w.settings.MaxMemory/mebibyte))
 	p.replace(maxMemory, w.version)
 }

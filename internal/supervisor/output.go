@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"fmt"
-	"log/slog"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -101,8 +100,8 @@ func (o *output) handlerPanicked(pid int, batch []state.Line) {
 	if last := o.panicked.Swap(&what); last != nil && *last == what {
 		return
 	}
-	o.deps.store.Publish(state.Event{Level: slog.LevelError, Message: "a handler panicked: the worker keeps running", Attrs: []slog.Attr{
-		slog.String("page", o.route), slog.Int("pid", pid), slog.String("err", crashSummary(crash, o.deps.root, o.deps.root)),
+	o.deps.store.Publish(state.Event{Level: state.LevelError, Message: "a handler panicked: the worker keeps running", Attrs: []state.Attr{
+		state.String("page", o.route), state.Int("pid", pid), state.String("err", crashSummary(crash, o.deps.root, o.deps.root)),
 	}})
 }
 

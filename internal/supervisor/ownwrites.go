@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"log/slog"
 	"slices"
 	"time"
 
@@ -149,7 +148,7 @@ func (p *page) stopBuilding(c change) {
 	p.buildNumber++
 	p.failure = p.show(c.file) + ": " + message
 	p.lastBuild = state.Build{Number: p.buildNumber, Trigger: p.show(c.file), Started: c.at, Problems: []state.Problem{{File: p.show(c.file), Message: message}}}
-	p.publishEvent(slog.LevelWarn, "the page writes a file of its own build", slog.String("file", p.show(c.file)), slog.String("err", message))
+	p.publishEvent(state.LevelWarn, "the page writes a file of its own build", state.String("file", p.show(c.file)), state.String("err", message))
 }
 
 // resumeBuilding has a page built that writes its own files, if a save is of another, or

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"log/slog"
 	"net/http"
 	"os"
 	"strings"
@@ -327,7 +326,7 @@ func (p *page) startBuild(c change, force bool) {
 		p.entry.Hold()
 	}
 	if c.file == "" && p.buildNumber == 0 {
-		p.publishEvent(slog.LevelInfo, "building") // the first can take long
+		p.publishEvent(state.LevelInfo, "building") // the first can take long
 	} else {
 		p.publish()
 	}
@@ -419,7 +418,7 @@ func (p *page) buildEnded(a *buildAttempt, res build.Result, err error) {
 		p.buildSucceeded(a, res.Binary, attempt)
 	}
 	if res.InputsErr != nil && !errors.Is(res.InputsErr, build.ErrNoGo) {
-		p.publishEvent(slog.LevelWarn, "cannot determine which files the page is built from", slog.String("err", res.InputsErr.Error()))
+		p.publishEvent(state.LevelWarn, "cannot determine which files the page is built from", state.String("err", res.InputsErr.Error()))
 	}
 	switch {
 	case p.building != nil:
@@ -440,19 +439,19 @@ func (p *page) rebuildStale() {
 
 func (p *page) buildFailed() {
 	p.failure, p.lastOutput = "the newest build failed", lastOutput{}
-	attrs := []slog.Attr{slog.Int("build", p.buildNumber), slog.Duration("took", p.lastBuild.Took)}
+	attrs := []state.Attr{state.Int("build", p.buildNumber), state.Duration("took", p.lastBuild.Took)}
 	if p.lastBuild.Trigger != "" {
-		attrs = append(attrs, slog.String("file", p.lastBuild.Trigger))
+		attrs = append(attrs, state.String("file", p.lastBuild.Trigger))
 	}
 	if p.serving != nil {
-		attrs = append(attrs, slog.Int("serving", p.serving.build))
+		attrs = append(attrs, state.Int("serving", p.serving.build))
 	}
 	problems := make([]string, len(p.lastBuild.Problems))
 	for i, problem := range p.lastBuild.Problems {
 		problems[i] = problem.String()
 	}
-	attrs = append(attrs, slog.String("err", strings.Join(problems, "\n")))
-	p.publishEvent(slog.LevelError, "build failed", attrs...)
+	attrs = append(attrs, state.String("err", strings.Join(problems, "\n")))
+	p.publishEvent(state.LevelError, "build failed", attrs...)
 	switch {
 	case p.pendingStart() != nil:
 	case p.serving != nil && p.serving.settings != p.cfg.worker:
@@ -489,17 +488,17 @@ func (p *page) buildSucceeded(a *buildAttempt, binary string, attempt state.Buil
 		p.newestGood = answers
 		p.lastBuild = attempt
 		p.lastBuild.Number = answers.build
-		attrs := []slog.Attr{slog.Int("serving", answers.build), slog.Duration("took", attempt.Took)}
+		attrs := []state.Attr{state.Int("serving", answers.build), state.Duration("took", attempt.Took)}
 		if attempt.Trigger != "" {
-			attrs = append(attrs, slog.String("file", attempt.Trigger))
+			attrs = append(attrs, state.String("file", attempt.Trigger))
 		}
 		switch {
 		case failed != "":
-			p.publishEvent(slog.LevelInfo, "fixed: the newest version is serving", attrs...)
+			p.publishEvent(state.LevelInfo, "fixed: the newest version is serving", attrs...)
 		case a.change.stale:
 			p.publish()
 		default:
-			p.publishEvent(slog.LevelInfo, "nothing changed", attrs...)
+			p.publishEvent(state.LevelInfo, "nothing changed", attrs...)
 		}
 		switch {
 		case coming != nil: // it was asked for otherwise
@@ -528,7 +527,7 @@ func (p *page) buildSucceeded(a *buildAttempt, binary string, attempt state.Buil
 	}
 	next := &startAttempt{worker: worker{version: p.newestGood}, reason: newBuild, change: a.change, buildTook: attempt.Took}
 	if p.cfg.workers.OnDemand() && p.serving == nil && p.pendingStart() == nil {
-		p.sleep(next, slog.Duration("build_took", attempt.Took))
+		p.sleep(next, state.Duration("build_took", attempt.Took))
 	} else {
 		p.start(next)
 	}
@@ -557,7 +556,7 @@ func (p *page) learn() {
 			switch {
 			case ctx.Err() == context.Canceled && err != nil, errors.Is(err, build.ErrNoGo), p.closing:
 			case err != nil:
-				p.publishEvent(slog.LevelWarn, "cannot record how the page was built", slog.String("err", err.Error()))
+				p.publishEvent(state.LevelWarn, "cannot record how the page was built", state.String("err", err.Error()))
 			case !stale:
 				p.staleBuilds = 0
 			case p.building == nil && !p.stopped: // or else one is under way that will tell of itself
@@ -584,7 +583,7 @@ var (
 func (p *page) remove() {
 	p.close(wasRemoved)
 	s := p.state()
-	p.store.Publish(state.Event{Message: "page removed", Attrs: []slog.Attr{slog.String("page", p.route)}, Page: &s, Removed: true})
+	p.store.Publish(state.Event{Message: "page removed", Attrs: []state.Attr{state.String("page", p.route)}, Page: &s, Removed: true})
 	p.removed = true
 }
 
@@ -622,9 +621,9 @@ func (p *page) cancelPending() {
 }
 
 // publishEvent publishes the page with a line for the log.
-func (p *page) publishEvent(level slog.Level, message string, attrs ...slog.Attr) {
+func (p *page) publishEvent(level state.Level, message string, attrs ...state.Attr) {
 	p.entry.SetNewer(p.newestStatus())
-	e := state.Event{Level: level, Message: message, Attrs: append([]slog.Attr{slog.String("page", p.route)}, attrs...)}
+	e := state.Event{Level: level, Message: message, Attrs: append([]state.Attr{state.String("page", p.route)}, attrs...)}
 	if !p.removed {
 		s := p.state()
 		e.Page = &s

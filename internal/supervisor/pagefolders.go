@@ -3,7 +3,6 @@ package supervisor
 import (
 	"errors"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"tqserver/internal/router"
+	"tqserver/internal/state"
 )
 
 // pageFolders are the folders in which pages were found last. Most of what changes
@@ -101,7 +101,7 @@ func (s *Supervisor) checkRoot() bool {
 	switch {
 	case !missing:
 		if s.rootMissing {
-			s.publishEvent(slog.LevelInfo, "the project's folder is back", slog.String("dir", s.root))
+			s.publishEvent(state.LevelInfo, "the project's folder is back", state.String("dir", s.root))
 		}
 		s.rootMissing, s.rootMissingAt = false, time.Time{}
 	case s.rootMissingAt.IsZero():
@@ -112,7 +112,7 @@ func (s *Supervisor) checkRoot() bool {
 		s.removalTimer.Reset(s.rootMissingAt.Sub(now))
 	default:
 		s.rootMissing = true
-		s.publishEvent(slog.LevelWarn, "the project's folder is gone: pages keep serving as they are until it is back", slog.String("dir", s.root))
+		s.publishEvent(state.LevelWarn, "the project's folder is gone: pages keep serving as they are until it is back", state.String("dir", s.root))
 	}
 	return missing
 }

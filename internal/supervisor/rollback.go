@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"fmt"
-	"log/slog"
 	"time"
 
 	"tqserver/internal/state"
@@ -46,18 +45,18 @@ func (p *page) failsProbation(v version) bool {
 }
 
 // rollBack has the version serve again that did before.
-func (p *page) rollBack(bad version, attrs []slog.Attr) {
+func (p *page) rollBack(bad version, attrs []state.Attr) {
 	p.failure = fmt.Sprintf("build %d crashed %d times in its first %d s: rolled back to build %d", bad.build, p.probation.ends, int(probationTime.Seconds()), p.previous.build)
 	if p.lastOutput.text != "" {
-		attrs = append(attrs, slog.String("output", p.lastOutput.text))
+		attrs = append(attrs, state.String("output", p.lastOutput.text))
 	}
-	p.publishEvent(slog.LevelError, "the new build keeps crashing: rolling back to the previous build", append(attrs, slog.Int("previous", p.previous.build))...)
+	p.publishEvent(state.LevelError, "the new build keeps crashing: rolling back to the previous build", append(attrs, state.Int("previous", p.previous.build))...)
 	dir, good := p.dir, p.previous.binary
 	p.background(func() func() {
 		err := p.builder.RecordRollback(dir, bad.binary, good)
 		return func() {
 			if err != nil {
-				p.publishEvent(slog.LevelWarn, "cannot record that a build was rolled back", slog.Int("build", bad.build), slog.String("err", err.Error()))
+				p.publishEvent(state.LevelWarn, "cannot record that a build was rolled back", state.Int("build", bad.build), state.String("err", err.Error()))
 			}
 		}
 	})
@@ -81,11 +80,11 @@ func (p *page) keepRolledBack(binary, other string, attempt state.Build) {
 	if p.failure == "" || idle {
 		p.failure = fmt.Sprintf("build %d kept crashing when it last ran and was rolled back: save a change, or rebuild, to try it again", p.newestGood.build)
 	}
-	attrs := []slog.Attr{slog.Int("build", p.newestGood.build), slog.Duration("took", attempt.Took)}
+	attrs := []state.Attr{state.Int("build", p.newestGood.build), state.Duration("took", attempt.Took)}
 	if attempt.Trigger != "" {
-		attrs = append(attrs, slog.String("file", attempt.Trigger))
+		attrs = append(attrs, state.String("file", attempt.Trigger))
 	}
-	p.publishEvent(slog.LevelWarn, "the newest build was rolled back before: starting the previous build", attrs...)
+	p.publishEvent(state.LevelWarn, "the newest build was rolled back before: starting the previous build", attrs...)
 	switch start := (&startAttempt{worker: worker{version: back}, reason: rollback}); {
 	case !idle:
 	case p.cfg.workers.OnDemand():

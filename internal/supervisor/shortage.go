@@ -4,10 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"slices"
 	"syscall"
 	"time"
+
+	"tqserver/internal/state"
 )
 
 // What keeps a version from starting and is not its fault: its binary is gone, or
@@ -36,7 +37,7 @@ func (p *page) checkBinary(v version) {
 		damaged := p.builder.RemoveDamaged(v.binary)
 		return func() {
 			if damaged {
-				p.publishEvent(slog.LevelWarn, "removed a damaged binary: the page will be rebuilt when its worker exits", slog.Int("build", v.build), slog.String("file", v.binary))
+				p.publishEvent(state.LevelWarn, "removed a damaged binary: the page will be rebuilt when its worker exits", state.Int("build", v.build), state.String("file", v.binary))
 			}
 		}
 	})
@@ -52,13 +53,13 @@ func (p *page) rebuildMissing(a *startAttempt, err error) {
 	}
 	p.missingBinaries++
 	pause := pauseBefore(p.missingBinaries)
-	attrs := []slog.Attr{slog.Int("build", a.build), slog.String("file", a.binary)}
+	attrs := []state.Attr{state.Int("build", a.build), state.String("file", a.binary)}
 	rebuild := func(again bool) {
 		p.retryReason = a.reason
 		p.startBuild(change{at: time.Now(), retry: again}, false)
 	}
 	if pause == 0 {
-		p.publishEvent(slog.LevelWarn, what, attrs...)
+		p.publishEvent(state.LevelWarn, what, attrs...)
 		rebuild(false)
 		return
 	}
@@ -67,7 +68,7 @@ func (p *page) rebuildMissing(a *startAttempt, err error) {
 	if p.serving == nil {
 		p.entry.Refuse(brokenPage)
 	}
-	p.publishEvent(slog.LevelWarn, what, append(attrs, slog.Duration("retry", pause))...)
+	p.publishEvent(state.LevelWarn, what, append(attrs, state.Duration("retry", pause))...)
 }
 
 // shortageErrors are what the system says that has no means for a process now.
@@ -88,6 +89,6 @@ func (p *page) retryStart(a *startAttempt, err error) {
 	if p.serving == nil {
 		p.entry.Refuse(keepsCrashing(p.nextStart))
 	}
-	p.publishEvent(slog.LevelWarn, "cannot start the worker now: trying again",
-		slog.Int("build", a.build), slog.String("reason", string(a.reason)), slog.String("err", err.Error()), slog.Duration("retry", pause))
+	p.publishEvent(state.LevelWarn, "cannot start the worker now: trying again",
+		state.Int("build", a.build), state.String("reason", string(a.reason)), state.String("err", err.Error()), state.Duration("retry", pause))
 }

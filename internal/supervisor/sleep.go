@@ -1,10 +1,10 @@
 package supervisor
 
 import (
-	"log/slog"
 	"time"
 
 	"tqserver/internal/proxy"
+	"tqserver/internal/state"
 )
 
 // idlePeriod is a time in which nobody asked for the page.
@@ -19,7 +19,7 @@ const idleChecks = 4
 
 // sleep has a start wait until the page is asked for, which it may be already.
 // Nothing serves and nothing is on its way.
-func (p *page) sleep(a *startAttempt, attrs ...slog.Attr) {
+func (p *page) sleep(a *startAttempt, attrs ...state.Attr) {
 	select {
 	case <-p.waiting: // who did is held, or has gone
 	default:
@@ -31,7 +31,7 @@ func (p *page) sleep(a *startAttempt, attrs ...slog.Attr) {
 	}
 	p.asleep = &startAttempt{worker: worker{version: a.version}, reason: onDemand, replaces: p.lastServed}
 	p.retryReason = ""
-	p.publishEvent(slog.LevelInfo, "asleep until the next request", append([]slog.Attr{slog.Int("build", a.build)}, attrs...)...)
+	p.publishEvent(state.LevelInfo, "asleep until the next request", append([]state.Attr{state.Int("build", a.build)}, attrs...)...)
 }
 
 // wokenUp fires when a page that sleeps is asked for. Who asks while it is built
@@ -73,6 +73,6 @@ func (p *page) checkIdle() {
 	p.healthyTimer.Stop()
 	p.healthTimer.Stop()
 	p.memoryTimer.Stop()
-	p.sleep(&startAttempt{worker: worker{version: w.version}, reason: onDemand}, slog.Duration("idle", limit))
+	p.sleep(&startAttempt{worker: worker{version: w.version}, reason: onDemand}, state.Duration("idle", limit))
 	p.retire(w, proxy.ServiceRestart, false)
 }

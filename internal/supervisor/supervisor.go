@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"maps"
 	"net/http"
 	"os"
@@ -150,7 +149,7 @@ func New(opts Options) (*Supervisor, error) {
 	b, instead, err := newBuilder(build.Options{
 		TempDir: cfg.Workers.TempDir, Root: cfg.Root, LDFlags: cfg.Build.LDFlags, Env: cfg.Build.Env,
 		Guard: parent.Guard, Watch: opts.Watch, AwaitReadable: opts.AwaitReadable,
-		Notify: func(text string) { opts.Store.Publish(state.Event{Level: slog.LevelWarn, Message: text}) },
+		Notify: func(text string) { opts.Store.Publish(state.Event{Level: state.LevelWarn, Message: text}) },
 	}, cfg.Workers.TempDir == config.Default(cfg.Root).Workers.TempDir)
 	if err != nil {
 		parent.Close()
@@ -182,7 +181,7 @@ func New(opts Options) (*Supervisor, error) {
 	}
 	s.dev.Store(opts.Development)
 	if instead != nil {
-		s.publishEvent(slog.LevelWarn, "cannot use the default workers.temp_dir: keeping binaries in your cache folder", slog.String("err", instead.Error()))
+		s.publishEvent(state.LevelWarn, "cannot use the default workers.temp_dir: keeping binaries in your cache folder", state.String("err", instead.Error()))
 	}
 	return s, nil
 }
@@ -222,7 +221,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	defer s.actors.Wait()
 	s.discover(ctx)
 	if len(s.pages)+len(s.conflicts) == 0 {
-		s.publishEvent(slog.LevelWarn, "no pages yet: a Go program in index/ below the pages directory becomes /", slog.String("dir", s.cfg.Pages.Directory))
+		s.publishEvent(state.LevelWarn, "no pages yet: a Go program in index/ below the pages directory becomes /", state.String("dir", s.cfg.Pages.Directory))
 	}
 	close(s.routed)
 	sweep := time.NewTicker(sweepEvery)
@@ -308,7 +307,7 @@ func (s *Supervisor) discover(ctx context.Context) {
 	}
 	found, err := router.Discover(s.cfg.Pages.Directory, s.build.Constraints())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.publishEvent(slog.LevelError, "cannot read the pages directory: all pages stay as they are", slog.String("err", err.Error()))
+		s.publishEvent(state.LevelError, "cannot read the pages directory: all pages stay as they are", state.String("err", err.Error()))
 		return
 	}
 	wanted := make(map[string]string)
@@ -378,7 +377,7 @@ func (s *Supervisor) setUnreadable(unread map[string]error) {
 			s.awaitReadable([]string{path.Path})
 		}
 		if s.unreadable[dir] == nil {
-			s.publishEvent(slog.LevelWarn, "cannot read a folder of pages: its pages keep running, and new ones do not start", slog.String("dir", show(s.root, dir)), slog.String("err", unread[dir].Error()))
+			s.publishEvent(state.LevelWarn, "cannot read a folder of pages: its pages keep running, and new ones do not start", state.String("dir", show(s.root, dir)), state.String("err", unread[dir].Error()))
 		}
 	}
 	s.unreadable = unread
@@ -408,7 +407,7 @@ func (s *Supervisor) setConflicts(found []router.Conflict) (changed bool) {
 			p.call(func() { p.conflict = problem; p.publish() })
 		}
 		page := state.Page{Route: c.Route, Phase: state.Failed, Problem: problem}
-		e := state.Event{Level: slog.LevelError, Message: "two folders for one route", Attrs: []slog.Attr{slog.String("page", c.Route), slog.String("err", problem)}}
+		e := state.Event{Level: state.LevelError, Message: "two folders for one route", Attrs: []state.Attr{state.String("page", c.Route), state.String("err", problem)}}
 		if s.pages[c.Route] == nil {
 			e.Page = &page
 			changed = true
@@ -446,7 +445,7 @@ func (s *Supervisor) addPage(ctx context.Context, route, dir string) {
 	ctx, cancel := context.WithCancel(ctx)
 	p := &pageActor{page: newPage(s.deps, route, dir, s.settingsOf(route, dir)), cancel: cancel, folder: dir}
 	s.pages[route] = p
-	s.publishEvent(slog.LevelInfo, "page found", slog.String("page", route), slog.String("dir", show(s.root, dir)))
+	s.publishEvent(state.LevelInfo, "page found", state.String("page", route), state.String("dir", show(s.root, dir)))
 	s.actors.Go(func() { // ends with ctx
 		defer cancel()
 		p.run(ctx)
@@ -505,7 +504,7 @@ func (s *Supervisor) Configure(ctx context.Context, cfg *config.Config, developm
 		rebuild := s.rootID != project || cfg.Build.LDFlags != old.Build.LDFlags || !maps.Equal(cfg.Build.Env, old.Build.Env)
 		s.build.Configure(cfg.Build.LDFlags, cfg.Build.Env)
 		if dir := cfg.Workers.TempDir; dir != old.Workers.TempDir && dir != s.tempDir {
-			s.publishEvent(slog.LevelWarn, "workers.temp_dir changed: restart the server to apply it")
+			s.publishEvent(state.LevelWarn, "workers.temp_dir changed: restart the server to apply it")
 		}
 		var left, count atomic.Int64
 		left.Store(1)
@@ -581,13 +580,13 @@ func (s *Supervisor) sweep() {
 	removed, err := s.build.Sweep()
 	switch {
 	case err != nil:
-		s.publishEvent(slog.LevelWarn, "cannot remove old binaries", slog.String("err", err.Error()))
+		s.publishEvent(state.LevelWarn, "cannot remove old binaries", state.String("err", err.Error()))
 	case removed > 0:
-		s.publishEvent(slog.LevelInfo, "old binaries removed", slog.Int("count", removed))
+		s.publishEvent(state.LevelInfo, "old binaries removed", state.Int("count", removed))
 	}
 }
 
-func (s *Supervisor) publishEvent(level slog.Level, message string, attrs ...slog.Attr) {
+func (s *Supervisor) publishEvent(level state.Level, message string, attrs ...state.Attr) {
 	s.store.Publish(state.Event{Level: level, Message: message, Attrs: attrs})
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -170,14 +169,14 @@ func (p *page) waitForPort(a *startAttempt) {
 		p.entry.Hold()
 		p.portFreed = nil
 		a.replaces = w.version
-		p.publishEvent(slog.LevelWarn, "no spare port: the old worker stops before the new one starts")
+		p.publishEvent(state.LevelWarn, "no spare port: the old worker stops before the new one starts")
 		p.retire(w, proxy.ServiceRestart, true)
 		return
 	}
 	p.portTimer.Reset(portRecheck) // another program may give one back
 	if !a.waitPublished {
 		a.waitPublished = true
-		p.publishEvent(slog.LevelWarn, "waiting for a port", slog.String("err", "every port from workers.port_range_start to port_range_end is in use: widen the range"))
+		p.publishEvent(state.LevelWarn, "waiting for a port", state.String("err", "every port from workers.port_range_start to port_range_end is in use: widen the range"))
 	}
 }
 
@@ -366,21 +365,21 @@ func (p *page) startFailed(a *startAttempt, w *worker, err error) {
 		p.lastExit.PID = w.pid
 	}
 	p.lastExit.Cause = cause
-	attrs := []slog.Attr{slog.Int("build", a.build), slog.String("reason", string(a.reason)), slog.String("err", cause)}
+	attrs := []state.Attr{state.Int("build", a.build), state.String("reason", string(a.reason)), state.String("err", cause)}
 	if p.lastOutput.text != "" {
-		attrs = append(attrs, slog.String("output", p.lastOutput.text))
+		attrs = append(attrs, state.String("output", p.lastOutput.text))
 	}
 	switch {
 	case p.serving != nil:
 		p.failure = fmt.Sprintf("build %d does not start: %s", a.build, cause)
-		p.publishEvent(slog.LevelError, "the new worker did not start: the old one keeps serving", attrs...)
+		p.publishEvent(state.LevelError, "the new worker did not start: the old one keeps serving", attrs...)
 		if a.reason.insists() {
 			p.crashes++
 			p.startAfter(max(firstPause, pauseBefore(p.crashes)), a.reason, a.version)
 		}
 	case a.replaces.binary != "" && a.replaces != a.version:
 		p.failure = fmt.Sprintf("build %d does not start: %s", a.build, cause)
-		p.publishEvent(slog.LevelError, "the new worker did not start: starting the old build again", attrs...)
+		p.publishEvent(state.LevelError, "the new worker did not start: starting the old build again", attrs...)
 		p.replace(rollback, a.replaces)
 	default:
 		p.planRestart("the worker did not start", "does not start: "+cause, attrs, a.version)
@@ -402,17 +401,17 @@ func (p *page) workerExited() {
 	p.lastOutput = lastOutput{version: w.version, text: lastLines(printed)}
 	p.lastExit = state.Exit{PID: w.pid, Cause: p.exitCause(w.Exit().Status, printed)}
 	p.checkBinary(w.version)
-	attrs := []slog.Attr{slog.Int("build", w.build), slog.Int("pid", w.pid), slog.Int("port", w.port), slog.String("err", p.lastExit.Cause)}
+	attrs := []state.Attr{state.Int("build", w.build), state.Int("pid", w.pid), state.Int("port", w.port), state.String("err", p.lastExit.Cause)}
 	if c := p.pendingStart(); c != nil {
 		c.replaces = w.version
-		p.publishEvent(slog.LevelError, "the worker exited", attrs...)
+		p.publishEvent(state.LevelError, "the worker exited", attrs...)
 		return
 	}
 	p.planRestart("the worker exited", "keeps crashing: "+p.lastExit.Cause, attrs, w.version)
 }
 
 // planRestart plans the next start of a page that nothing serves.
-func (p *page) planRestart(what, why string, attrs []slog.Attr, v version) {
+func (p *page) planRestart(what, why string, attrs []state.Attr, v version) {
 	p.crashCause = why
 	if p.failsProbation(v) {
 		p.rollBack(v, attrs)
@@ -421,13 +420,13 @@ func (p *page) planRestart(what, why string, attrs []slog.Attr, v version) {
 	p.crashes++
 	pause := pauseBefore(p.crashes)
 	if pause == 0 {
-		p.publishEvent(slog.LevelError, what, attrs...)
+		p.publishEvent(state.LevelError, what, attrs...)
 		p.replace(crash, v)
 		return
 	}
 	p.startAfter(pause, crash, v)
 	p.entry.Refuse(keepsCrashing(p.nextStart))
-	p.publishEvent(slog.LevelError, what, append(attrs, slog.Duration("retry", pause))...)
+	p.publishEvent(state.LevelError, what, append(attrs, state.Duration("retry", pause))...)
 }
 
 func keepsCrashing(next time.Time) policy.Refusal {
@@ -483,26 +482,26 @@ func (p *page) swap(a *startAttempt, w *worker) {
 	p.checkIdle()
 	p.checkMemory()
 
-	attrs := []slog.Attr{
-		slog.Int("build", w.build), slog.Int("pid", w.pid), slog.Int("port", w.port),
+	attrs := []state.Attr{
+		state.Int("build", w.build), state.Int("pid", w.pid), state.Int("port", w.port),
 	}
 	if a.reason != newBuild {
-		attrs = append(attrs, slog.String("reason", string(a.reason)))
+		attrs = append(attrs, state.String("reason", string(a.reason)))
 	} else {
 		if a.change.file != "" {
-			attrs = append(attrs, slog.String("file", p.show(a.change.file)), slog.Duration("detect", a.change.latency()))
+			attrs = append(attrs, state.String("file", p.show(a.change.file)), state.Duration("detect", a.change.latency()))
 		}
-		attrs = append(attrs, slog.Duration("build_took", a.buildTook))
+		attrs = append(attrs, state.Duration("build_took", a.buildTook))
 	}
-	attrs = append(attrs, slog.Duration("start", w.readyAt.Sub(w.startedAt)), slog.Duration("swap", swapped.Sub(w.readyAt)))
+	attrs = append(attrs, state.Duration("start", w.readyAt.Sub(w.startedAt)), state.Duration("swap", swapped.Sub(w.readyAt)))
 	if a.reason == newBuild {
-		attrs = append(attrs, slog.Duration("took", swapped.Sub(a.change.at)))
+		attrs = append(attrs, state.Duration("took", swapped.Sub(a.change.at)))
 	}
 	if old != nil {
 		p.retire(old, proxy.ServiceRestart, false)
-		p.publishEvent(slog.LevelInfo, "swapped", attrs...)
+		p.publishEvent(state.LevelInfo, "swapped", attrs...)
 	} else {
-		p.publishEvent(slog.LevelInfo, "serving", attrs...)
+		p.publishEvent(state.LevelInfo, "serving", attrs...)
 	}
 }
 
