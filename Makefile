@@ -76,7 +76,7 @@ fuzz: ## fuzz what parses outside input, half a minute each
 	$(GO) test -fuzz FuzzAPathLeadsNowhereElse -fuzztime 30s ./internal/static
 	$(GO) test -fuzz FuzzATagIsAddedAndNothingElse -fuzztime 30s ./internal/live
 	$(GO) test -fuzz FuzzLine -fuzztime 30s ./internal/accesslog
-	$(GO) test -fuzz FuzzMask -fuzztime 30s ./internal/accesslog
+	$(GO) test -fuzz FuzzMask -fuzztime 30s ./internal/secret
 	$(GO) test -fuzz FuzzScreen -fuzztime 30s ./tui
 
 # What make bench compares with: nginx and wrk of the system, Caddy from its module.

@@ -6,6 +6,8 @@ import (
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"tqserver/internal/secret"
 )
 
 // appendLine appends a request as one line in a format, with its newline.
@@ -22,7 +24,7 @@ func appendLine(b []byte, r *Record, format string) []byte {
 	} else {
 		b = appendEscaped(b, r.Method)
 		b = append(b, ' ')
-		b = appendEscaped(b, mask(r.Target))
+		b = appendEscaped(b, secret.URL(r.Target))
 		if r.Proto != "" { // there was none before HTTP/1.0
 			b = append(b, ' ')
 			b = appendEscaped(b, r.Proto)
@@ -38,7 +40,7 @@ func appendLine(b []byte, r *Record, format string) []byte {
 	}
 	if format == "combined" {
 		b = append(b, ` "`...)
-		b = appendQuoted(b, mask(r.Referer))
+		b = appendQuoted(b, secret.URL(r.Referer))
 		b = append(b, `" "`...)
 		b = appendQuoted(b, r.UserAgent)
 		b = append(b, '"')
@@ -106,9 +108,9 @@ func appendJSON(b []byte, r *Record) []byte {
 	b = append(b, '"')
 	b = appendMember(b, "client", r.Client)
 	b = appendMember(b, "method", r.Method)
-	b = appendMember(b, "target", mask(r.Target))
+	b = appendMember(b, "target", secret.URL(r.Target))
 	b = appendMember(b, "proto", r.Proto)
-	b = appendMember(b, "host", maskHost(r.Host))
+	b = appendMember(b, "host", secret.Host(r.Host))
 	b = append(b, `,"status":`...)
 	b = strconv.AppendInt(b, int64(r.Status), 10)
 	b = append(b, `,"bytes":`...)
@@ -119,7 +121,7 @@ func appendJSON(b []byte, r *Record) []byte {
 	b = appendMember(b, "upstream", r.Upstream)
 	b = appendMember(b, "request_id", r.RequestID)
 	b = appendMember(b, "trace_id", r.TraceID)
-	b = appendMember(b, "referer", mask(r.Referer))
+	b = appendMember(b, "referer", secret.URL(r.Referer))
 	b = appendMember(b, "user_agent", r.UserAgent)
 	return append(b, "}\n"...)
 }

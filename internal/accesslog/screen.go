@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"tqserver/internal/secret"
 	"tqserver/internal/state"
 )
 
@@ -88,7 +89,7 @@ func short(r *Record) string {
 	b := make([]byte, 0, 128)
 	b = appendShort(b, r.Method, shownMethod)
 	b = append(b, ' ')
-	b = appendShort(b, mask(r.Target), shownTarget)
+	b = appendShort(b, secret.URL(r.Target), shownTarget)
 	b = append(b, ' ')
 	b = strconv.AppendInt(b, int64(r.Status), 10)
 	b = append(b, ' ')

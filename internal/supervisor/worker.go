@@ -19,6 +19,7 @@ import (
 	"tqserver/internal/policy"
 	"tqserver/internal/process"
 	"tqserver/internal/proxy"
+	"tqserver/internal/secret"
 	"tqserver/internal/state"
 )
 
@@ -119,7 +120,7 @@ func (p *page) start(a *startAttempt) {
 	a.port, a.socket, a.settings, a.startedAt = port, newSocketName(), p.cfg.worker, time.Now()
 	a.project = folderIDOf(p.root)
 	cfg, spec := p.cfg, p.processSpec(a)
-	a.env = tellable(spec.Env)
+	a.env = secret.Environ(spec.Env)
 	p.recordStart(a)
 	hidden, noticed := a.hideFor, a.ownWriteSeen
 	p.starting = a

@@ -1,4 +1,4 @@
-package supervisor
+package secret
 
 import (
 	"slices"
@@ -7,8 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestSecretsOfTheEnvironmentAreNotTold(t *testing.T) {
-	for kv, told := range map[string]bool{
+func TestSecretsOfTheEnvironmentAreMasked(t *testing.T) {
+	for kv, shown := range map[string]bool{
 		"HOME=/home/ann":       true,
 		"TQ_PORT=9000":         true,
 		"TQ_ROUTE=/a@b":        true,
@@ -18,6 +18,8 @@ func TestSecretsOfTheEnvironmentAreNotTold(t *testing.T) {
 		"ENDPOINT=https://example.org:8080/a?b=c": true,
 		"REPOSITORY=git@example.org:site":         true,
 		"no sign":                                 true,
+		"PWD=/home/ann":                           true, // although pwd names a password
+		"ENDPOINT=https://example.org/a?page=2":   true,
 
 		"API_KEY=x":                        false,
 		"aws_secret_access_key=x":          false,
@@ -37,19 +39,23 @@ func TestSecretsOfTheEnvironmentAreNotTold(t *testing.T) {
 		"REMOTE=https://ghp_0123456789@github.com/a/b":  false,
 		"DATABASE=ann:p4ss@tcp(db:3306)/site":           false,
 		"HTTPS_PROXY=http://ann:p4ss@proxy:3128":        false,
+		"DB_PASSPHRASE=x":                               false,
+		"PGPASS=x":                                      false,
+		"WEBHOOK=https://example.org/in?token=x":        false,
+		"PWD=https://example.org/?sig=x":                false,
 		"AUTHOR=Ann":                                    false, // too much rather than too little
 	} {
-		got := tellable([]string{kv})[0]
-		if (got == kv) != told {
-			t.Errorf("%q is told as %q", kv, got)
+		got := Environ([]string{kv})[0]
+		if (got == kv) != shown {
+			t.Errorf("%q is shown as %q", kv, got)
 		}
 	}
 }
 
-func TestTheEnvironmentIsToldSortedAndLeftAlone(t *testing.T) {
+func TestTheEnvironmentIsSortedAndLeftAsItIs(t *testing.T) {
 	env := []string{"B=2", "A_TOKEN=1", "A=x://u:p@h"}
 	before := slices.Clone(env)
-	if diff := cmp.Diff([]string{"A=•••", "A_TOKEN=•••", "B=2"}, tellable(env)); diff != "" {
+	if diff := cmp.Diff([]string{"A=***", "A_TOKEN=***", "B=2"}, Environ(env)); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff(before, env); diff != "" {
