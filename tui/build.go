@@ -1,12 +1,10 @@
 package tui
 
 import (
-	"bufio"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 
+	"tqserver/internal/project"
 	"tqserver/internal/state"
 )
 
@@ -53,30 +51,7 @@ func (t trouble) key() excerptKey {
 // excerpt is the source around a line.
 type excerpt struct {
 	key   excerptKey
-	first int
-	lines []string
-}
-
-// readExcerpt reads it. What cannot be read has no lines: the file may be on
-// another machine.
-func readExcerpt(root string, key excerptKey) excerpt {
-	x := excerpt{key: key, first: max(1, key.line-2)}
-	file := key.file
-	if !filepath.IsAbs(file) {
-		file = filepath.Join(root, file)
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		return x
-	}
-	defer f.Close()
-	in := bufio.NewScanner(f)
-	for n := 1; in.Scan() && n <= key.line+2; n++ {
-		if n >= x.first {
-			x.lines = append(x.lines, in.Text())
-		}
-	}
-	return x
+	lines project.Lines
 }
 
 // buildPane draws what is broken.
@@ -145,11 +120,11 @@ func (p buildPane) render(w, h int) []string {
 // neighbours if there is room for more.
 func (p buildPane) excerpt(w, h int) (rows []string) {
 	key := p.source.key
-	if key != p.trouble.key() || len(p.source.lines) == 0 || h <= 0 {
+	if key != p.trouble.key() || len(p.source.lines.Text) == 0 || h <= 0 {
 		return nil
 	}
-	at := key.line - p.source.first
-	if at >= len(p.source.lines) {
+	at := key.line - p.source.lines.First
+	if at >= len(p.source.lines.Text) {
 		return nil
 	}
 	from, to := at, at+1
@@ -164,14 +139,14 @@ func (p buildPane) excerpt(w, h int) (rows []string) {
 	if caret {
 		used++
 	}
-	to = min(len(p.source.lines), to+max(0, h-used))
+	to = min(len(p.source.lines.Text), to+max(0, h-used))
 	for i := from; i < to; i++ {
-		line := source(p.source.lines[i])
+		line := source(p.source.lines.Text[i])
 		mark := "    "
 		if i == at {
 			mark = "  > "
 		}
-		text := left(fmt.Sprintf("%s%4d | %s", mark, p.source.first+i, line), w)
+		text := left(fmt.Sprintf("%s%4d | %s", mark, p.source.lines.First+i, line), w)
 		if i != at {
 			rows = append(rows, p.look.dim.Render(text))
 			continue
@@ -189,7 +164,7 @@ func (p buildPane) excerpt(w, h int) (rows []string) {
 // which a tab is one.
 func (p buildPane) column() int {
 	t := p.trouble.problem
-	line := p.source.lines[t.Line-p.source.first]
+	line := p.source.lines.Text[t.Line-p.source.lines.First]
 	return width(source(line[:min(t.Column-1, len(line))]))
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"tqserver/internal/project"
 	"tqserver/internal/state"
 )
 
@@ -191,8 +192,8 @@ func list() {
 }
 `
 
-// project is a folder with the source that the errors of shop name.
-func project(t testing.TB) string {
+// projectFolder is a folder with the source that the errors of shop name.
+func projectFolder(t testing.TB) string {
 	root := filepath.Join(t.TempDir(), "myapp")
 	file := filepath.Join(root, "pages", "api", "main.go")
 	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(apiSource), 0o644)); err != nil {
@@ -233,7 +234,7 @@ func golden(t *testing.T, name string, m *model) {
 }
 
 func TestScreens(t *testing.T) {
-	root := project(t)
+	root := projectFolder(t)
 	for _, size := range [][2]int{{120, 35}, {80, 24}, {160, 50}, {60, 20}, {40, 10}, {80, 50}, {30, 5}} {
 		for _, colours := range []bool{false, true} {
 			look := ""
@@ -260,7 +261,8 @@ func TestScreens(t *testing.T) {
 				m, _ := screenOf(t, size[0], size[1], colours, shop(root))
 				press(m, tt.keys...)
 				if trouble, ok := m.trouble(); ok {
-					m.source = readExcerpt(root, trouble.key())
+					key := trouble.key()
+					m.source = excerpt{key, project.Excerpt(root, key.file, key.line)}
 				}
 				m.now, m.toast = noon.Add(10*time.Second), ""
 				golden(t, fmt.Sprintf("%s-%dx%d%s", tt.name, size[0], size[1], look), m)

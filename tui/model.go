@@ -12,6 +12,7 @@ import (
 
 	tea "github.com/charmbracelet/bubbletea"
 
+	"tqserver/internal/project"
 	"tqserver/internal/state"
 )
 
@@ -323,7 +324,7 @@ func (m *model) fetchSource() cmd {
 	}
 	root, key := m.server.Root, t.key()
 	m.source = excerpt{key: key}
-	return guarded(func() tea.Msg { return sourceMsg(readExcerpt(root, key)) })
+	return guarded(func() tea.Msg { return sourceMsg{key, project.Excerpt(root, key.file, key.line)} })
 }
 
 // tick draws again in a moment while something on the screen runs by itself:

@@ -252,7 +252,7 @@ func TestSearchGoesAround(t *testing.T) {
 }
 
 func TestTheBuildPaneComesAndGoesByItself(t *testing.T) {
-	m, _ := screenOf(t, 120, 35, false, shop(project(t)))
+	m, _ := screenOf(t, 120, 35, false, shop(projectFolder(t)))
 	if !strings.Contains(m.View(), "[3] Build  /api") {
 		t.Fatal("no Build pane though a page is broken")
 	}

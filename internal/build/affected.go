@@ -3,6 +3,8 @@ package build
 import (
 	"path/filepath"
 	"slices"
+
+	"tqserver/internal/project"
 )
 
 // index finds the pages that a path can concern without asking each: saves are
@@ -116,7 +118,7 @@ func (p *page) possible() []inputs {
 }
 
 func (p *page) concerns(path string) bool {
-	return p.blind && below(path, p.dir) || slices.ContainsFunc(p.possible(), func(in inputs) bool {
+	return p.blind && project.Contains(p.dir, path) || slices.ContainsFunc(p.possible(), func(in inputs) bool {
 		return in.concerns(path) || p.broken && isTest(filepath.Base(path)) && slices.Contains(in.Dirs, filepath.Dir(path))
 	})
 }

@@ -20,7 +20,7 @@ type outcome struct {
 
 // start builds pages at once, as a start of the server does, and returns what
 // came of each.
-func (p *project) start(b *Builder, pages ...string) map[string]outcome {
+func (p *testProject) start(b *Builder, pages ...string) map[string]outcome {
 	p.Helper()
 	for _, page := range pages {
 		b.Expect(p.path(page))
@@ -41,7 +41,7 @@ func (p *project) start(b *Builder, pages ...string) map[string]outcome {
 }
 
 // many makes pages, half of which import a package, and returns their folders.
-func (p *project) many(n int) (pages []string) {
+func (p *testProject) many(n int) (pages []string) {
 	p.write("lib/lib.go", "package lib\n\nvar X = 1\n")
 	for i := range n {
 		page := fmt.Sprintf("pages/p%02d", i)
@@ -56,7 +56,7 @@ func (p *project) many(n int) (pages []string) {
 }
 
 // wantPages checks that each page was built, and prints its name.
-func (p *project) wantPages(outcomes map[string]outcome) {
+func (p *testProject) wantPages(outcomes map[string]outcome) {
 	p.Helper()
 	for page, o := range outcomes {
 		if o.err != nil || o.Binary == "" || o.Stale || o.InputsErr != nil {
@@ -68,7 +68,7 @@ func (p *project) wantPages(outcomes map[string]outcome) {
 }
 
 // wantRan checks which go commands built, however many pages each.
-func (p *project) wantRan(want ...string) {
+func (p *testProject) wantRan(want ...string) {
 	p.Helper()
 	ran := p.ran()
 	for i, command := range ran {
@@ -285,7 +285,7 @@ func TestPagesAreBuiltTogetherWithTheSameSettingsOnly(t *testing.T) {
 // holdGo has go build stop until the file that it returns is removed, with the
 // compiler's processes beside it. The file "began" next to it tells that one
 // does.
-func (p *project) holdGo() (hold, began string) {
+func (p *testProject) holdGo() (hold, began string) {
 	p.Helper()
 	dir := p.TempDir()
 	hold, began = filepath.Join(dir, "hold"), filepath.Join(dir, "began")

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"tqserver/internal/project"
 )
 
 // TestMain puts a toolchain into PATH whose go command notes what it is asked
@@ -57,8 +59,8 @@ func parallel(t *testing.T) {
 	t.Cleanup(func() { <-compilers })
 }
 
-// project is a folder with one page, and a Builder of it.
-type project struct {
+// testProject is a folder with one page, and a Builder of it.
+type testProject struct {
 	*testing.T
 	*Builder
 	root, page string
@@ -73,14 +75,14 @@ type project struct {
 const helloPage = "package main\n\nfunc main() { println(\"hello\") }\n"
 
 // newProject makes a module ex with the files on top of a page that prints.
-func newProject(t *testing.T, files map[string]string) *project {
+func newProject(t *testing.T, files map[string]string) *testProject {
 	t.Helper()
 	return openProject(t, filepath.Join(t.TempDir(), "my project"), files)
 }
 
-func openProject(t *testing.T, root string, files map[string]string) *project {
+func openProject(t *testing.T, root string, files map[string]string) *testProject {
 	t.Helper()
-	p := &project{T: t, log: t.TempDir(), root: root, page: filepath.Join(root, "pages", "a"), watched: make(map[string][]string)}
+	p := &testProject{T: t, log: t.TempDir(), root: root, page: filepath.Join(root, "pages", "a"), watched: make(map[string][]string)}
 	p.env = map[string]string{"GOFLAGS": "-mod=readonly", "GOPROXY": "off", "CGO_ENABLED": "0", "GO_LOG": filepath.Join(p.log, "go.log")}
 	p.write("go.mod", "module ex\n\ngo 1.26\n")
 	p.write("pages/a/main.go", helloPage)
@@ -92,7 +94,7 @@ func openProject(t *testing.T, root string, files map[string]string) *project {
 }
 
 // server is a Builder as another start of the server would make it.
-func (p *project) server(temp, ldflags string) *Builder {
+func (p *testProject) server(temp, ldflags string) *Builder {
 	p.Helper()
 	b, err := New(Options{TempDir: temp, Root: p.root, LDFlags: ldflags, Env: p.env, Watch: func(page string, paths []string) {
 		p.mu.Lock()
@@ -105,11 +107,13 @@ func (p *project) server(temp, ldflags string) *Builder {
 	return b
 }
 
-func (p *project) again() *Builder { return p.server(p.opts.TempDir, p.opts.LDFlags) }
+func (p *testProject) again() *Builder { return p.server(p.opts.TempDir, p.opts.LDFlags) }
 
-func (p *project) path(name string) string { return filepath.Join(p.root, filepath.FromSlash(name)) }
+func (p *testProject) path(name string) string {
+	return filepath.Join(p.root, filepath.FromSlash(name))
+}
 
-func (p *project) write(name, text string) {
+func (p *testProject) write(name, text string) {
 	p.Helper()
 	path := p.path(name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -120,14 +124,14 @@ func (p *project) write(name, text string) {
 	}
 }
 
-func (p *project) remove(name string) {
+func (p *testProject) remove(name string) {
 	p.Helper()
 	if err := os.RemoveAll(p.path(name)); err != nil {
 		p.Fatal(err)
 	}
 }
 
-func (p *project) rename(from, to string) {
+func (p *testProject) rename(from, to string) {
 	p.Helper()
 	if err := os.Rename(p.path(from), p.path(to)); err != nil {
 		p.Fatal(err)
@@ -135,7 +139,7 @@ func (p *project) rename(from, to string) {
 }
 
 // build builds the page, and learns until there is nothing more to learn.
-func (p *project) build() Result {
+func (p *testProject) build() Result {
 	p.Helper()
 	var res Result
 	for range 3 {
@@ -160,7 +164,7 @@ func (p *project) build() Result {
 }
 
 // good builds the page, which must succeed, and returns the binary.
-func (p *project) good() string {
+func (p *testProject) good() string {
 	p.Helper()
 	res := p.build()
 	if res.Binary == "" {
@@ -171,7 +175,7 @@ func (p *project) good() string {
 
 // ran returns the go commands that ran since it was asked last, but for those
 // that tell of the toolchain: "build" or "list", each with the pages.
-func (p *project) ran() (commands []string) {
+func (p *testProject) ran() (commands []string) {
 	p.Helper()
 	text, err := os.ReadFile(filepath.Join(p.log, "go.log"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -188,7 +192,7 @@ func (p *project) ran() (commands []string) {
 	return commands
 }
 
-func (p *project) prints(binary string) string {
+func (p *testProject) prints(binary string) string {
 	p.Helper()
 	out, err := exec.CommandContext(p.Context(), binary).CombinedOutput()
 	if err != nil {
@@ -199,14 +203,14 @@ func (p *project) prints(binary string) string {
 
 // wantChange checks that the change of files is noticed: the page is affected
 // by it, one of them or its folder was watched, and the binary is not used again.
-func (p *project) wantChange(change func(), paths ...string) {
+func (p *testProject) wantChange(change func(), paths ...string) {
 	p.Helper()
 	p.mu.Lock()
 	seen := false
 	for _, path := range paths {
 		path = p.path(path)
-		seen = seen || below(path, filepath.Join(p.root, "pages")) || slices.ContainsFunc(p.watched[p.page], func(watched string) bool {
-			return below(watched, path) || watched == filepath.Dir(path) // the way to it is watched too
+		seen = seen || project.Contains(filepath.Join(p.root, "pages"), path) || slices.ContainsFunc(p.watched[p.page], func(watched string) bool {
+			return project.Contains(path, watched) || watched == filepath.Dir(path) // the way to it is watched too
 		})
 	}
 	p.mu.Unlock()
@@ -264,34 +268,34 @@ func TestWhatGoesIntoABinaryIsNoticed(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		files  map[string]string
-		change func(p *project)
+		change func(p *testProject)
 		paths  []string
 	}{
-		"an edit":             {nil, func(p *project) { p.write("pages/a/main.go", helloPage+"var x = 1\n") }, []string{"pages/a/main.go"}},
-		"a new file":          {nil, func(p *project) { p.write("pages/a/b.go", "package main\n\nfunc init() { println() }\n") }, []string{"pages/a/b.go"}},
-		"a renamed file":      {nil, func(p *project) { p.rename("pages/a/main.go", "pages/a/x.go") }, []string{"pages/a/main.go", "pages/a/x.go"}},
-		"a removed file":      {map[string]string{"pages/a/b.go": "package main\n\nfunc init() { println() }\n"}, func(p *project) { p.remove("pages/a/b.go") }, []string{"pages/a/b.go"}},
-		"a build tag":         {map[string]string{"pages/a/b.go": "package main\n"}, func(p *project) { p.write("pages/a/b.go", "//go:build never\n\npackage main\n") }, []string{"pages/a/b.go"}},
-		"an import":           {lib, func(p *project) { p.write("lib/lib.go", "package lib\n\nvar X = 2\n") }, []string{"lib/lib.go"}},
-		"a file of it":        {lib, func(p *project) { p.write("lib/new.go", "package lib\n\nfunc init() { X++ }\n") }, []string{"lib/new.go"}},
-		"a moved import":      {lib, func(p *project) { p.rename("lib", "lib.away") }, []string{"lib"}},
-		"a module of it":      {lib, func(p *project) { p.write("lib/go.mod", "module other\n") }, []string{"lib/go.mod"}},
-		"a module of ours":    {nil, func(p *project) { p.write("pages/a/go.mod", "module a\n\ngo 1.25\n") }, []string{"pages/a/go.mod"}},
-		"a module between":    {nil, func(p *project) { p.write("pages/go.mod", "module a\n\ngo 1.25\n") }, []string{"pages/go.mod"}},
-		"go.mod":              {nil, func(p *project) { p.write("go.mod", "module ex\n\ngo 1.25\n") }, []string{"go.mod"}},
-		"a profile":           {nil, func(p *project) { p.write("pages/a/default.pgo", "") }, []string{"pages/a/default.pgo"}},
-		"no go.mod":           {nil, func(p *project) { p.remove("go.mod") }, []string{"go.mod"}},
-		"go.sum":              {nil, func(p *project) { p.write("go.sum", "") }, []string{"go.sum"}},
-		"a new go.work":       {nil, func(p *project) { p.write("go.work", "go 1.26\n\nuse .\n") }, []string{"go.work"}},
-		"an embedded file":    {embedding("static/one.txt"), func(p *project) { p.write("assets/static/one.txt", "x") }, []string{"assets/static/one.txt"}},
-		"one more":            {embedding("static/*"), func(p *project) { p.write("assets/static/new.txt", "x") }, []string{"assets/static/new.txt"}},
-		"one in a folder":     {embedding("static"), func(p *project) { p.write("assets/static/deep/new.txt", "x") }, []string{"assets/static/deep/new.txt"}},
-		"one in a new one":    {embedding("static"), func(p *project) { p.write("assets/static/new/x.txt", "x") }, []string{"assets/static/new", "assets/static/new/x.txt"}},
-		"one fewer":           {embedding("static"), func(p *project) { p.remove("assets/static/deep/two.txt") }, []string{"assets/static/deep/two.txt"}},
-		"a folder fewer":      {embedding("static/*/*.txt"), func(p *project) { p.rename("assets/static/deep", "assets/away") }, []string{"assets/static/deep"}},
-		"a folder of folders": {embedding("*/deep/*.txt"), func(p *project) { p.rename("assets/static", "assets/other") }, []string{"assets/static", "assets/other"}},
-		"a hidden one":        {embedding("all:static"), func(p *project) { p.write("assets/static/.x", "x") }, []string{"assets/static/.x"}},
-		"a quoted one":        {embedding(`"static/*.txt"`), func(p *project) { p.write("assets/static/a b.txt", "x") }, []string{"assets/static/a b.txt"}},
+		"an edit":             {nil, func(p *testProject) { p.write("pages/a/main.go", helloPage+"var x = 1\n") }, []string{"pages/a/main.go"}},
+		"a new file":          {nil, func(p *testProject) { p.write("pages/a/b.go", "package main\n\nfunc init() { println() }\n") }, []string{"pages/a/b.go"}},
+		"a renamed file":      {nil, func(p *testProject) { p.rename("pages/a/main.go", "pages/a/x.go") }, []string{"pages/a/main.go", "pages/a/x.go"}},
+		"a removed file":      {map[string]string{"pages/a/b.go": "package main\n\nfunc init() { println() }\n"}, func(p *testProject) { p.remove("pages/a/b.go") }, []string{"pages/a/b.go"}},
+		"a build tag":         {map[string]string{"pages/a/b.go": "package main\n"}, func(p *testProject) { p.write("pages/a/b.go", "//go:build never\n\npackage main\n") }, []string{"pages/a/b.go"}},
+		"an import":           {lib, func(p *testProject) { p.write("lib/lib.go", "package lib\n\nvar X = 2\n") }, []string{"lib/lib.go"}},
+		"a file of it":        {lib, func(p *testProject) { p.write("lib/new.go", "package lib\n\nfunc init() { X++ }\n") }, []string{"lib/new.go"}},
+		"a moved import":      {lib, func(p *testProject) { p.rename("lib", "lib.away") }, []string{"lib"}},
+		"a module of it":      {lib, func(p *testProject) { p.write("lib/go.mod", "module other\n") }, []string{"lib/go.mod"}},
+		"a module of ours":    {nil, func(p *testProject) { p.write("pages/a/go.mod", "module a\n\ngo 1.25\n") }, []string{"pages/a/go.mod"}},
+		"a module between":    {nil, func(p *testProject) { p.write("pages/go.mod", "module a\n\ngo 1.25\n") }, []string{"pages/go.mod"}},
+		"go.mod":              {nil, func(p *testProject) { p.write("go.mod", "module ex\n\ngo 1.25\n") }, []string{"go.mod"}},
+		"a profile":           {nil, func(p *testProject) { p.write("pages/a/default.pgo", "") }, []string{"pages/a/default.pgo"}},
+		"no go.mod":           {nil, func(p *testProject) { p.remove("go.mod") }, []string{"go.mod"}},
+		"go.sum":              {nil, func(p *testProject) { p.write("go.sum", "") }, []string{"go.sum"}},
+		"a new go.work":       {nil, func(p *testProject) { p.write("go.work", "go 1.26\n\nuse .\n") }, []string{"go.work"}},
+		"an embedded file":    {embedding("static/one.txt"), func(p *testProject) { p.write("assets/static/one.txt", "x") }, []string{"assets/static/one.txt"}},
+		"one more":            {embedding("static/*"), func(p *testProject) { p.write("assets/static/new.txt", "x") }, []string{"assets/static/new.txt"}},
+		"one in a folder":     {embedding("static"), func(p *testProject) { p.write("assets/static/deep/new.txt", "x") }, []string{"assets/static/deep/new.txt"}},
+		"one in a new one":    {embedding("static"), func(p *testProject) { p.write("assets/static/new/x.txt", "x") }, []string{"assets/static/new", "assets/static/new/x.txt"}},
+		"one fewer":           {embedding("static"), func(p *testProject) { p.remove("assets/static/deep/two.txt") }, []string{"assets/static/deep/two.txt"}},
+		"a folder fewer":      {embedding("static/*/*.txt"), func(p *testProject) { p.rename("assets/static/deep", "assets/away") }, []string{"assets/static/deep"}},
+		"a folder of folders": {embedding("*/deep/*.txt"), func(p *testProject) { p.rename("assets/static", "assets/other") }, []string{"assets/static", "assets/other"}},
+		"a hidden one":        {embedding("all:static"), func(p *testProject) { p.write("assets/static/.x", "x") }, []string{"assets/static/.x"}},
+		"a quoted one":        {embedding(`"static/*.txt"`), func(p *testProject) { p.write("assets/static/a b.txt", "x") }, []string{"assets/static/a b.txt"}},
 		"a replaced module": {
 			map[string]string{
 				"go.mod":                "module ex\n\ngo 1.26\n\nrequire example.com/lib v1.0.0\n\nreplace example.com/lib => \"../other lib\"\n",
@@ -299,21 +303,21 @@ func TestWhatGoesIntoABinaryIsNoticed(t *testing.T) {
 				"../other lib/sub/x.go": "package sub\n\nvar X = 1\n",
 				"pages/a/main.go":       "package main\n\nimport \"example.com/lib/sub\"\n\nfunc main() { println(sub.X) }\n",
 			},
-			func(p *project) { p.write("../other lib/sub/x.go", "package sub\n\nvar X = 2\n") }, []string{"../other lib/sub/x.go"},
+			func(p *testProject) { p.write("../other lib/sub/x.go", "package sub\n\nvar X = 2\n") }, []string{"../other lib/sub/x.go"},
 		},
 		"the go.mod of a replaced module": {
 			map[string]string{
 				"go.mod":        "module ex\n\ngo 1.26\n\nrequire example.com/lib v1.0.0\n\nreplace example.com/lib => ../lib\n",
 				"../lib/go.mod": "module example.com/lib\n\ngo 1.26\n",
 			},
-			func(p *project) { p.write("../lib/go.mod", "module example.com/lib\n\ngo 1.25\n") }, []string{"../lib/go.mod"},
+			func(p *testProject) { p.write("../lib/go.mod", "module example.com/lib\n\ngo 1.25\n") }, []string{"../lib/go.mod"},
 		},
 		"a module of the workspace": {
 			map[string]string{
 				"go.work":      "go 1.26\n\nuse (\n\t.\n\t./other\n)\n",
 				"other/go.mod": "module other\n\ngo 1.26\n",
 			},
-			func(p *project) { p.write("other/go.mod", "module other\n\ngo 1.25\n") }, []string{"other/go.mod"},
+			func(p *testProject) { p.write("other/go.mod", "module other\n\ngo 1.25\n") }, []string{"other/go.mod"},
 		},
 		"a vendored package": {
 			map[string]string{
@@ -322,7 +326,7 @@ func TestWhatGoesIntoABinaryIsNoticed(t *testing.T) {
 				"vendor/example.com/lib/x.go": "package lib\n\nvar X = 1\n",
 				"pages/a/main.go":             "package main\n\nimport \"example.com/lib\"\n\nfunc main() { println(lib.X) }\n",
 			},
-			func(p *project) { p.write("vendor/example.com/lib/x.go", "package lib\n\nvar X = 2\n") }, []string{"vendor/example.com/lib/x.go"},
+			func(p *testProject) { p.write("vendor/example.com/lib/x.go", "package lib\n\nvar X = 2\n") }, []string{"vendor/example.com/lib/x.go"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -582,7 +586,7 @@ func TestAPageThatIsNoProgramIsAProblem(t *testing.T) {
 
 // wantFiles checks how many binaries there are, and that nothing half-done is
 // left.
-func (p *project) wantFiles(binaries int) {
+func (p *testProject) wantFiles(binaries int) {
 	p.Helper()
 	files, err := os.ReadDir(p.dir)
 	if err != nil {
@@ -611,7 +615,7 @@ func TestADeadContextBuildsNothing(t *testing.T) {
 }
 
 // await waits until something has happened.
-func (p *project) await(happened func() bool) {
+func (p *testProject) await(happened func() bool) {
 	p.Helper()
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()

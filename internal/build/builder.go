@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"tqserver/internal/project"
 	"tqserver/internal/state"
 )
 
@@ -530,15 +531,7 @@ func (b *Builder) await(s snapshot) {
 	}
 }
 
-func (b *Builder) show(path string) string { return show(path, b.opts.Root) }
-
-// show makes a path relative to root where it lies below it.
-func show(path, root string) string {
-	if rel, err := filepath.Rel(root, path); err == nil && filepath.IsLocal(rel) {
-		return rel
-	}
-	return path
-}
+func (b *Builder) show(path string) string { return project.Show(b.opts.Root, path) }
 
 // slug makes a name that is readable in a listing and safe in a path.
 func slug(s string) string {

@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func (p *project) age(path string, by time.Duration) {
+func (p *testProject) age(path string, by time.Duration) {
 	p.Helper()
 	at := time.Now().Add(-by)
 	if err := os.Chtimes(path, at, at); err != nil {

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"tqserver/internal/project"
 )
 
 // The go command knows the C files in a package's own folder, and of those that
@@ -25,7 +27,7 @@ var (
 // the homes.
 func (p listed) linkedC(homes ...string) (named []embed) {
 	own := func(dir string) bool {
-		return slices.ContainsFunc(homes, func(home string) bool { return home != "" && below(dir, home) })
+		return slices.ContainsFunc(homes, func(home string) bool { return home != "" && project.Contains(home, dir) })
 	}
 	add := func(dir string, patterns ...string) {
 		if own(dir) {
@@ -33,23 +35,23 @@ func (p listed) linkedC(homes ...string) (named []embed) {
 		}
 	}
 	for _, f := range pairs(slices.Concat(p.CgoCFLAGS, p.CgoCPPFLAGS, p.CgoCXXFLAGS), "-I", "-iquote", "-isystem", "-idirafter") {
-		if dir := p.abs(f.value); dir != p.Dir {
+		if dir := project.Abs(p.Dir, f.value); dir != p.Dir {
 			add(dir, headersBelow(dir, p.Dir)...)
 		}
 	}
 	for _, f := range pairs(slices.Concat(p.CgoCFLAGS, p.CgoCPPFLAGS, p.CgoCXXFLAGS), "-include") {
-		add(filepath.Dir(p.abs(f.value)), filepath.Base(f.value))
+		add(filepath.Dir(project.Abs(p.Dir, f.value)), filepath.Base(f.value))
 	}
 	var libraries []string
 	for _, f := range pairs(p.CgoLDFLAGS, "-l") {
 		libraries = append(libraries, "lib"+f.value+".a", "lib"+f.value+".so")
 	}
 	for _, f := range pairs(p.CgoLDFLAGS, "-L") {
-		add(p.abs(f.value), libraries...)
+		add(project.Abs(p.Dir, f.value), libraries...)
 	}
 	for _, word := range p.CgoLDFLAGS {
 		if ext := filepath.Ext(word); word[0] != '-' && slices.Contains([]string{".a", ".o", ".so"}, ext) {
-			add(filepath.Dir(p.abs(word)), filepath.Base(word))
+			add(filepath.Dir(project.Abs(p.Dir, word)), filepath.Base(word))
 		}
 	}
 	return named
@@ -62,18 +64,11 @@ func headersBelow(dir, pkg string) (patterns []string) {
 		for _, kind := range headerKinds {
 			patterns = append(patterns, strings.Repeat("*/", depth)+"*"+kind)
 		}
-		if below(pkg, dir) {
+		if project.Contains(dir, pkg) {
 			break
 		}
 	}
 	return patterns
-}
-
-func (p listed) abs(path string) string {
-	if filepath.IsAbs(path) {
-		return filepath.Clean(path)
-	}
-	return filepath.Join(p.Dir, path)
 }
 
 // flag is one of a compiler with its value.

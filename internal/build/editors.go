@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"tqserver/internal/project"
 )
 
 // IsEditorFile reports whether name is one of a file that editors, or the desktop,
@@ -75,9 +77,7 @@ func blamedFiles(text, dir string) (files []string, any bool) {
 		any = true
 		at := dir
 		if m := location.FindStringSubmatch(strings.TrimSpace(line)); m != nil {
-			if at = filepath.Dir(m[1]); !filepath.IsAbs(at) {
-				at = filepath.Join(dir, at)
-			}
+			at = project.Abs(dir, filepath.Dir(m[1]))
 		}
 		filepath.WalkDir(at, func(path string, d fs.DirEntry, err error) error {
 			if err == nil && !d.IsDir() && IsEditorFile(d.Name()) {
@@ -94,10 +94,10 @@ func blamedFiles(text, dir string) (files []string, any bool) {
 func (h how) overlay(hidden []string, stamps map[string]string, dir, overlay string) error {
 	var over struct{ Replace map[string]string }
 	abs := func(file string) string {
-		if file == "" || filepath.IsAbs(file) {
-			return file
+		if file == "" {
+			return "" // it is to be hidden
 		}
-		return filepath.Join(dir, file)
+		return project.Abs(dir, file)
 	}
 	if own := h.flags()["overlay"]; own != "" {
 		text, err := readRegular(abs(own))

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"tqserver/internal/project"
 )
 
 // makeFolder makes the folder of the project's binaries below tempDir, and returns
@@ -44,7 +46,7 @@ func (b *Builder) keepFolder() error {
 	if err == nil && os.SameFile(now[0], made[0]) && os.SameFile(now[1], made[1]) {
 		return b.CheckFolder()
 	}
-	if _, err := os.Stat(b.opts.Root); err != nil && below(b.opts.TempDir, b.opts.Root) {
+	if _, err := os.Stat(b.opts.Root); err != nil && project.Contains(b.opts.Root, b.opts.TempDir) {
 		return fmt.Errorf("the project's folder is gone: %w", err) // it was renamed, and is not made again under its old name
 	}
 	dir, claim, err := makeFolder(b.opts.TempDir, b.opts.Root)

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 
+	"tqserver/internal/project"
 	"tqserver/internal/state"
 )
 
@@ -31,9 +32,9 @@ func hint(message, dir, root string) string {
 		return fmt.Sprintf("A page belongs to a module: run \"go mod init NAME\" in %s, with a name of your choice.", folderNamed(root, root))
 	case mod == "":
 	case strings.Contains(message, "module tqserver provides package tqserver/") && strings.Contains(message, "replaced but not required"):
-		return fmt.Sprintf("Add this line to %s: require tqserver v0.0.0", show(mod, root))
+		return fmt.Sprintf("Add this line to %s: require tqserver v0.0.0", project.Show(root, mod))
 	case lacksServer.MatchString(message) && !isServer(mod) && !strings.Contains(message, "replacement directory"):
-		return fmt.Sprintf("No server offers the module tqserver, as its path has no dot. Add these lines to %s, with the folder of tqserver's source: require tqserver v0.0.0, and replace tqserver => FOLDER. Or keep the page in a folder of tqserver's own module.", show(mod, root))
+		return fmt.Sprintf("No server offers the module tqserver, as its path has no dot. Add these lines to %s, with the folder of tqserver's source: require tqserver v0.0.0, and replace tqserver => FOLDER. Or keep the page in a folder of tqserver's own module.", project.Show(root, mod))
 	case strings.Contains(message, "updates to go.mod needed"):
 		if line := lowGoLine(mod, root); line != "" {
 			return line
@@ -68,7 +69,7 @@ func lowGoLine(mod, root string) string {
 			continue
 		}
 		if needs := goLine(file); needs != "" && version.Compare("go"+own, "go"+needs) < 0 {
-			return fmt.Sprintf("%s says go %s, and %s needs go %s: change that line to \"go %s\", or run \"go mod tidy\" in %s.", show(mod, root), own, show(file, root), needs, needs, folderNamed(filepath.Dir(mod), root))
+			return fmt.Sprintf("%s says go %s, and %s needs go %s: change that line to \"go %s\", or run \"go mod tidy\" in %s.", project.Show(root, mod), own, project.Show(root, file), needs, needs, folderNamed(filepath.Dir(mod), root))
 		}
 	}
 	return ""
@@ -92,5 +93,5 @@ func folderNamed(dir, root string) string {
 	if dir == root {
 		return "the project's folder"
 	}
-	return show(dir, root)
+	return project.Show(root, dir)
 }

@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"tqserver/internal/project"
 )
 
 func TestWithoutAHomeCachesLieInTheTempFolder(t *testing.T) {
@@ -40,7 +42,7 @@ func TestWithoutAHomeCachesLieInTheTempFolder(t *testing.T) {
 		var got []string
 		for _, kv := range (how{env: env}).caches(p.temp) {
 			key, dir, _ := strings.Cut(kv, "=")
-			if !below(dir, p.temp) {
+			if !project.Contains(p.temp, dir) {
 				t.Errorf("%s: %s is not in the temp folder", name, kv)
 			}
 			got = append(got, key)

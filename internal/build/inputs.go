@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"tqserver/internal/project"
 )
 
 // inputs is what a binary is made of, as far as it can change: packages
@@ -75,14 +77,14 @@ func (in inputs) concerns(changed string) bool {
 	}
 	for _, known := range [][]string{in.Dirs, in.Files} {
 		for _, path := range known {
-			if below(path, changed) {
+			if project.Contains(changed, path) {
 				return true // it, or a folder that came or went with it
 			}
 		}
 	}
 	for _, e := range in.Embeds {
-		rel, err := filepath.Rel(e.Dir, changed)
-		if err != nil || !filepath.IsLocal(rel) {
+		rel, ok := project.Rel(e.Dir, changed)
+		if !ok {
 			continue
 		}
 		takes, leads := e.reaches(filepath.ToSlash(rel))
@@ -128,11 +130,6 @@ func (e embed) walk(visit func(path string, dir bool)) {
 		}
 		return nil
 	})
-}
-
-// below reports whether p is dir or lies below it.
-func below(p, dir string) bool {
-	return p == dir || strings.HasPrefix(p, dir) && p[len(dir)] == filepath.Separator
 }
 
 // watched are the files and folders in which a change can concern the page.

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"tqserver/internal/project"
 )
 
 // listed is what is asked of go list.
@@ -270,7 +272,7 @@ func (l *listing) read(dir, root string, packages map[string]listed) {
 		}
 		l.inputs.Embeds = append(l.inputs.Embeds, p.linkedC(root, home)...)
 		if p.Module != nil && p.Module.Dir != "" {
-			for at := p.Dir; below(at, p.Module.Dir); at = filepath.Dir(at) {
+			for at := p.Dir; project.Contains(p.Module.Dir, at); at = filepath.Dir(at) {
 				files[filepath.Join(at, "go.mod")] = true // a new one would make another module of it
 			}
 		}

@@ -17,7 +17,7 @@ const libPage = "package main\n\nimport \"ex/lib\"\n\nfunc main() { println(lib.
 
 // midway builds the page of p while change happens, when the go commands have
 // done their work.
-func (p *project) midway(change func()) (stale bool) {
+func (p *testProject) midway(change func()) (stale bool) {
 	p.Helper()
 	res := p.interrupted(p.Builder, change)
 	if res.InputsErr != nil {
@@ -26,7 +26,7 @@ func (p *project) midway(change func()) (stale bool) {
 	return res.Stale
 }
 
-func (p *project) interrupted(b *Builder, change func()) Result {
+func (p *testProject) interrupted(b *Builder, change func()) Result {
 	p.Helper()
 	a := b.attempt(p.page, true)
 	if _, err := b.look(p.Context(), a); err != nil {
@@ -46,16 +46,16 @@ func (p *project) interrupted(b *Builder, change func()) Result {
 func TestABuildThatAChangeOvertookIsStale(t *testing.T) {
 	old := map[string]string{"lib/x.go": "package lib\n\nvar X = 1\n", "lib/y.go": "package lib\n", "pages/a/main.go": libPage}
 	for name, c := range map[string]struct {
-		change func(p *project)
+		change func(p *testProject)
 	}{
-		"edited":  {func(p *project) { p.write("lib/x.go", "package lib\n\nvar X = 2\n") }},
-		"removed": {func(p *project) { p.remove("lib/y.go") }},
-		"new":     {func(p *project) { p.write("lib/z.go", "package lib\n\nfunc init() { X++ }\n") }},
-		"and back": {func(p *project) {
+		"edited":  {func(p *testProject) { p.write("lib/x.go", "package lib\n\nvar X = 2\n") }},
+		"removed": {func(p *testProject) { p.remove("lib/y.go") }},
+		"new":     {func(p *testProject) { p.write("lib/z.go", "package lib\n\nfunc init() { X++ }\n") }},
+		"and back": {func(p *testProject) {
 			p.write("lib/x.go", "package lib\n\nvar X = 2\n")
 			p.write("lib/x.go", "package lib\n\nvar X = 1\n")
 		}},
-		"page file": {func(p *project) { p.write("pages/a/main.go", libPage+"\nvar _ = 1\n") }},
+		"page file": {func(p *testProject) { p.write("pages/a/main.go", libPage+"\nvar _ = 1\n") }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			parallel(t)

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"tqserver/internal/project"
 )
 
 // The files that make up modules and workspaces are read here by ourselves,
@@ -59,12 +61,7 @@ func (h how) guess(dir string) inputs {
 // command runs (go help build). What another go.mod names is relative to the
 // module's root all the same.
 func (h how) addNamed(files map[string]bool, dir, root string) {
-	abs := func(file string) string {
-		if filepath.IsAbs(file) {
-			return filepath.Clean(file)
-		}
-		return filepath.Join(dir, file)
-	}
+	abs := func(file string) string { return project.Abs(dir, file) }
 	flags := h.flags()
 	if mod := flags["modfile"]; mod != "" {
 		addModuleOf(files, abs(mod), root)

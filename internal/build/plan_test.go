@@ -15,7 +15,7 @@ import (
 )
 
 // planned is a page of two files and a package, of which there is a plan.
-func planned(t *testing.T) *project {
+func planned(t *testing.T) *testProject {
 	t.Helper()
 	p := newProject(t, map[string]string{
 		"pages/a/main.go": "package main\n\nimport (\n\t\"fmt\"\n\n\t\"ex/shared\"\n)\n\nfunc main() { fmt.Println(text(), shared.Text) }\n",
@@ -35,10 +35,10 @@ func planned(t *testing.T) *project {
 	return nil
 }
 
-func (p *project) plan() *plan { return p.readPlan(p.pages[p.page].id) }
+func (p *testProject) plan() *plan { return p.readPlan(p.pages[p.page].id) }
 
 // replan changes the page's plan.
-func (p *project) replan(change func(*plan)) {
+func (p *testProject) replan(change func(*plan)) {
 	p.Helper()
 	known := p.plan()
 	change(known)
@@ -52,7 +52,7 @@ func (p *project) replan(change func(*plan)) {
 }
 
 // followed builds the page and reports whether that was by a plan.
-func (p *project) followed() bool {
+func (p *testProject) followed() bool {
 	p.Helper()
 	p.ran()
 	res, err := p.Build(p.Context(), p.page, false)
@@ -67,7 +67,7 @@ func (p *project) followed() bool {
 }
 
 // ordinary is what the go command makes of the page.
-func (p *project) ordinary() []byte {
+func (p *testProject) ordinary() []byte {
 	p.Helper()
 	out := filepath.Join(p.TempDir(), "page")
 	cmd := exec.CommandContext(p.Context(), "go", "build", "-buildvcs=false", "-ldflags="+p.how().linkerFlags(), "-o", out, ".")
@@ -108,7 +108,7 @@ func TestAPlanMakesWhatTheGoCommandMakes(t *testing.T) {
 }
 
 // edit changes, at random, what follows the imports of a file.
-func (p *project) edit(name string, r *rand.Rand) {
+func (p *testProject) edit(name string, r *rand.Rand) {
 	p.Helper()
 	text, err := os.ReadFile(p.path(name))
 	if err != nil {
@@ -129,7 +129,7 @@ func (p *project) edit(name string, r *rand.Rand) {
 	p.write(name, string(text)+"\n"+fmt.Sprintf(declaration, n))
 }
 
-func (p *project) text() string {
+func (p *testProject) text() string {
 	var all strings.Builder
 	for _, name := range []string{"pages/a/main.go", "pages/a/text.go"} {
 		text, _ := os.ReadFile(p.path(name))
@@ -140,47 +140,47 @@ func (p *project) text() string {
 
 func TestWhenThereIsDoubtTheGoCommandBuilds(t *testing.T) {
 	text := "package main\n\nfunc text() string { return \"three\" }\n"
-	for name, change := range map[string]func(p *project){
-		"another import": func(p *project) {
+	for name, change := range map[string]func(p *testProject){
+		"another import": func(p *testProject) {
 			p.write("pages/a/text.go", "package main\n\nimport \"strings\"\n\nfunc text() string { return strings.ToUpper(\"three\") }\n")
 		},
-		"an import less": func(p *project) {
+		"an import less": func(p *testProject) {
 			p.write("pages/a/main.go", "package main\n\nimport \"fmt\"\n\nfunc main() { fmt.Println(text()) }\n")
 		},
-		"an import by another name": func(p *project) {
+		"an import by another name": func(p *testProject) {
 			p.write("pages/a/main.go", "package main\n\nimport (\n\t. \"fmt\"\n\n\t\"ex/shared\"\n)\n\nfunc main() { Println(text(), shared.Text) }\n")
 		},
-		"another file": func(p *project) { p.write("pages/a/text.go", text); p.write("pages/a/more.go", "package main\n") },
-		"a file less": func(p *project) {
+		"another file": func(p *testProject) { p.write("pages/a/text.go", text); p.write("pages/a/more.go", "package main\n") },
+		"a file less": func(p *testProject) {
 			p.remove("pages/a/text.go")
 			p.write("pages/a/main.go", "package main\n\nimport (\n\t\"fmt\"\n\n\t\"ex/shared\"\n)\n\nfunc text() string { return \"three\" }\n\nfunc main() { fmt.Println(text(), shared.Text) }\n")
 		},
-		"a file by another name":    func(p *project) { p.rename("pages/a/text.go", "pages/a/words.go") },
-		"a file for another system": func(p *project) { p.write("pages/a/text_plan9.go", "package main\n") },
-		"a condition":               func(p *project) { p.write("pages/a/text.go", "//go:build !plan9\n\n"+text) },
-		"a setting of the runtime": func(p *project) {
+		"a file by another name":    func(p *testProject) { p.rename("pages/a/text.go", "pages/a/words.go") },
+		"a file for another system": func(p *testProject) { p.write("pages/a/text_plan9.go", "package main\n") },
+		"a condition":               func(p *testProject) { p.write("pages/a/text.go", "//go:build !plan9\n\n"+text) },
+		"a setting of the runtime": func(p *testProject) {
 			p.write("pages/a/main.go", "//go:debug panicnil=1\npackage main\n\nimport (\n\t\"fmt\"\n\n\t\"ex/shared\"\n)\n\nfunc main() { fmt.Println(text(), shared.Text) }\n")
 		},
-		"something embedded": func(p *project) {
+		"something embedded": func(p *testProject) {
 			p.write("pages/a/x.txt", "x")
 			p.write("pages/a/text.go", "package main\n\nimport _ \"embed\"\n\n//go:embed x.txt\nvar x string\n\nfunc text() string { return x }\n")
 		},
-		"an assembler's file":   func(p *project) { p.write("pages/a/text.go", text); p.write("pages/a/empty.s", "// nothing\n") },
-		"a profile":             func(p *project) { p.write("pages/a/text.go", text); p.write("pages/a/default.pgo", "") },
-		"what the page imports": func(p *project) { p.write("shared/text.go", "package shared\n\nconst Text = \"other\"\n") },
-		"the module":            func(p *project) { p.write("go.mod", "module ex\n\ngo 1.25\n"); p.write("pages/a/text.go", text) },
-		"a workspace": func(p *project) {
+		"an assembler's file":   func(p *testProject) { p.write("pages/a/text.go", text); p.write("pages/a/empty.s", "// nothing\n") },
+		"a profile":             func(p *testProject) { p.write("pages/a/text.go", text); p.write("pages/a/default.pgo", "") },
+		"what the page imports": func(p *testProject) { p.write("shared/text.go", "package shared\n\nconst Text = \"other\"\n") },
+		"the module":            func(p *testProject) { p.write("go.mod", "module ex\n\ngo 1.25\n"); p.write("pages/a/text.go", text) },
+		"a workspace": func(p *testProject) {
 			p.write("go.work", "go 1.26\n\nuse .\n")
 			p.opts.Env["GOFLAGS"] = ""
 			p.write("pages/a/text.go", text)
 		},
-		"the linker's flags": func(p *project) { p.Configure("-s", p.opts.Env); p.write("pages/a/text.go", text) },
-		"the compiler's flags": func(p *project) {
+		"the linker's flags": func(p *testProject) { p.Configure("-s", p.opts.Env); p.write("pages/a/text.go", text) },
+		"the compiler's flags": func(p *testProject) {
 			p.env["GOFLAGS"] = "-gcflags=-N"
 			p.Configure("-s -w", p.env)
 			p.write("pages/a/text.go", text)
 		},
-		"a folder of packages lost": func(p *project) {
+		"a folder of packages lost": func(p *testProject) {
 			p.replan(func(known *plan) {
 				for name, config := range known.Commands.Configs {
 					known.Commands.Configs[name] = strings.ReplaceAll(config, "packagefile fmt=", "packagefile fmt=/gone")
@@ -188,7 +188,7 @@ func TestWhenThereIsDoubtTheGoCommandBuilds(t *testing.T) {
 			})
 			p.write("pages/a/text.go", text)
 		},
-		"no compiler": func(p *project) {
+		"no compiler": func(p *testProject) {
 			p.replan(func(known *plan) { known.Commands.Compile.Args[0] = "/gone" })
 			p.write("pages/a/text.go", text)
 		},

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"unicode"
 
+	"tqserver/internal/project"
 	"tqserver/internal/state"
 )
 
@@ -61,10 +62,7 @@ func parseProblem(line, dir, root string) state.Problem {
 		return state.Problem{Message: strings.TrimPrefix(line, "go: ")}
 	}
 	p := state.Problem{File: m[1], Message: m[4]}
-	if !filepath.IsAbs(p.File) {
-		p.File = filepath.Join(dir, p.File)
-	}
-	p.File = show(p.File, root)
+	p.File = project.Show(root, project.Abs(dir, p.File))
 	p.Line, _ = strconv.Atoi(m[2])
 	p.Column, _ = strconv.Atoi(m[3])
 	return p
@@ -147,8 +145,8 @@ func notMain(dir, root string) state.Problem {
 		set := token.NewFileSet()
 		if file, err := parser.ParseFile(set, filepath.Join(dir, f.Name()), nil, parser.PackageClauseOnly); err == nil && file.Name.Name != "main" {
 			at := set.Position(file.Name.Pos())
-			return state.Problem{File: show(at.Filename, root), Line: at.Line, Column: at.Column, Message: "package " + file.Name.Name + "; expected package main"}
+			return state.Problem{File: project.Show(root, at.Filename), Line: at.Line, Column: at.Column, Message: "package " + file.Name.Name + "; expected package main"}
 		}
 	}
-	return state.Problem{Message: "package " + show(dir, root) + " is not a main package"}
+	return state.Problem{Message: "package " + project.Show(root, dir) + " is not a main package"}
 }

@@ -10,23 +10,23 @@ import (
 func TestGoListIsAskedOnlyWhenItMaySaySomethingElse(t *testing.T) {
 	const page = "package main\n\nimport _ \"ex/lib\"\n\nfunc main() {}\n"
 	for name, c := range map[string]struct {
-		change func(p *project)
+		change func(p *testProject)
 		asked  bool
 	}{
-		"a function":              {func(p *project) { p.write("pages/a/main.go", page+"\nvar x = 1\n") }, false},
-		"a function of a package": {func(p *project) { p.write("lib/x.go", "package lib\n\nvar X = 1\n") }, false},
-		"an embedded file":        {func(p *project) { p.write("lib/y.txt", "2") }, false},
-		"one more embedded file":  {func(p *project) { p.write("lib/z.txt", "2") }, false},
-		"an import":               {func(p *project) { p.write("pages/a/b.go", "package main\n\nimport _ \"ex/more\"\n") }, true},
-		"an import of a package":  {func(p *project) { p.write("lib/x.go", "package lib\n\nimport _ \"ex/more\"\n") }, true},
-		"a condition":             {func(p *project) { p.write("lib/x.go", "//go:build !plan9\n\npackage lib\n") }, true},
-		"a pattern": {func(p *project) {
+		"a function":              {func(p *testProject) { p.write("pages/a/main.go", page+"\nvar x = 1\n") }, false},
+		"a function of a package": {func(p *testProject) { p.write("lib/x.go", "package lib\n\nvar X = 1\n") }, false},
+		"an embedded file":        {func(p *testProject) { p.write("lib/y.txt", "2") }, false},
+		"one more embedded file":  {func(p *testProject) { p.write("lib/z.txt", "2") }, false},
+		"an import":               {func(p *testProject) { p.write("pages/a/b.go", "package main\n\nimport _ \"ex/more\"\n") }, true},
+		"an import of a package":  {func(p *testProject) { p.write("lib/x.go", "package lib\n\nimport _ \"ex/more\"\n") }, true},
+		"a condition":             {func(p *testProject) { p.write("lib/x.go", "//go:build !plan9\n\npackage lib\n") }, true},
+		"a pattern": {func(p *testProject) {
 			p.write("lib/e.go", "package lib\n\nimport \"embed\"\n\n//go:embed y.txt\nvar Y embed.FS\n")
 		}, true},
-		"one file more":             {func(p *project) { p.write("lib/new.go", "package lib\n") }, true},
-		"one file fewer":            {func(p *project) { p.remove("lib/x.go") }, true},
-		"the module":                {func(p *project) { p.write("go.mod", "module ex\n\ngo 1.25\n") }, true},
-		"a file that is no program": {func(p *project) { p.write("lib/x.h", "// nothing\n") }, true},
+		"one file more":             {func(p *testProject) { p.write("lib/new.go", "package lib\n") }, true},
+		"one file fewer":            {func(p *testProject) { p.remove("lib/x.go") }, true},
+		"the module":                {func(p *testProject) { p.write("go.mod", "module ex\n\ngo 1.25\n") }, true},
+		"a file that is no program": {func(p *testProject) { p.write("lib/x.h", "// nothing\n") }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			parallel(t)

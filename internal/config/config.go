@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"tqserver/internal/project"
 	"tqserver/internal/router"
 )
 
@@ -243,8 +244,8 @@ func (c *Config) CommonFiles() []string {
 // resolve makes every path absolute and the paths of workers ready for use.
 func (c *Config) resolve(root string) {
 	c.Root = root
-	c.Pages.Directory = under(root, c.Pages.Directory)
-	c.Workers.TempDir = under(root, c.Workers.TempDir)
+	c.Pages.Directory = project.Abs(root, c.Pages.Directory)
+	c.Workers.TempDir = project.Abs(root, c.Workers.TempDir)
 	c.Server.LogFile.resolve(root)
 	c.Workers.standard.LogFile.resolve(root)
 	for route, s := range c.Workers.paths {
@@ -259,10 +260,10 @@ func (c *Config) resolve(root string) {
 	}
 	c.routes = router.NewTable(c.paths)
 	for i, s := range c.Static {
-		c.Static[i].Dir = under(root, s.Dir)
+		c.Static[i].Dir = project.Abs(root, s.Dir)
 	}
 	for i, path := range c.Dev.Watch {
-		c.Dev.Watch[i] = under(root, path)
+		c.Dev.Watch[i] = project.Abs(root, path)
 	}
 }
 
@@ -272,17 +273,6 @@ func (f *LogFile) resolve(root string) {
 	if f.Name != "" && !filepath.IsAbs(f.Name) {
 		f.Root = root
 	}
-}
-
-// under returns path as seen from root. No path stays no path.
-func under(root, path string) string {
-	if path == "" {
-		return ""
-	}
-	if filepath.IsAbs(path) {
-		return filepath.Clean(path)
-	}
-	return filepath.Join(root, path)
 }
 
 // absolute returns path as seen from the working directory. Without a working

@@ -7,13 +7,14 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
+
+	"tqserver/internal/project"
 )
 
 // The file is decoded into a tree of nodes, which is walked by hand along the
@@ -317,18 +318,12 @@ func (d *decoder) watch(c *Config) {
 			d.problem(item.Line, key, "must name a file or a folder in each entry")
 		case notHome(item.Value) != nil:
 			d.problem(item.Line, key, "%v", notHome(item.Value))
-		case isAbove(under(c.Root, item.Value), c.Root):
+		case project.Contains(project.Abs(c.Root, item.Value), c.Root):
 			d.problem(item.Line, key, "must not be the whole project, because every request changes its logs: %q", item.Value)
 		default:
 			c.Dev.Watch = append(c.Dev.Watch, item.Value)
 		}
 	}
-}
-
-// isAbove reports whether path is dir or lies below it.
-func isAbove(dir, path string) bool {
-	rel, err := filepath.Rel(dir, path)
-	return err == nil && filepath.IsLocal(rel)
 }
 
 // static sets the folders whose files are served.

@@ -1,7 +1,6 @@
 package live
 
 import (
-	"bufio"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -10,12 +9,12 @@ import (
 	"io"
 	"math"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"tqserver/internal/project"
 	"tqserver/internal/state"
 )
 
@@ -64,8 +63,7 @@ type placed struct {
 const (
 	maxProblems = 50
 	maxOutput   = 40       // lines
-	maxSource   = 4 << 20  // bytes of a file of which an excerpt is shown
-	maxLine     = 200      // bytes of a line of it
+	maxLine     = 200      // bytes of a line of source
 	maxText     = 16 << 10 // bytes of a message
 	maxFrames   = 30
 )
@@ -205,15 +203,10 @@ func (x *explanation) crash(l *Live, p *state.Page, end state.Crash, words []str
 		more = end.Message
 	}
 	x.Message = strings.TrimSpace(x.Message + "\n" + shortened(more, maxText))
-	own := p.Dir
-	if !filepath.IsAbs(own) {
-		own = filepath.Join(l.root, own)
-	}
+	own := project.Abs(l.root, p.Dir)
 	for _, f := range end.Frames {
-		at := placed{Frame: f, Own: filepath.Dir(f.File) == own, Project: inside(l.root, f.File)}
-		if at.Project {
-			at.File, _ = filepath.Rel(l.root, f.File)
-		}
+		at := placed{Frame: f, Own: filepath.Dir(f.File) == own, Project: project.Contains(l.root, f.File)}
+		at.File = project.Show(l.root, f.File)
 		x.Frames = append(x.Frames, at)
 	}
 	slices.SortStableFunc(x.Frames, func(a, b placed) int { return b.nearness() - a.nearness() })
@@ -239,38 +232,14 @@ func (p placed) nearness() int {
 	return 0
 }
 
-func inside(dir, file string) bool {
-	rel, err := filepath.Rel(dir, file)
-	return err == nil && filepath.IsLocal(rel)
-}
-
 // excerpt reads the source around a problem, nothing if that cannot be had.
 func (l *Live) excerpt(p state.Problem) (lines []sourceLine) {
-	file := p.File
-	if file == "" || p.Line < 1 {
+	if p.File == "" || p.Line < 1 {
 		return nil
 	}
-	if !filepath.IsAbs(file) {
-		file = filepath.Join(l.root, file)
-	}
-	if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() || info.Size() > maxSource {
-		return nil
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	in := bufio.NewReader(io.LimitReader(f, maxSource))
-	for n := 1; n <= p.Line+2; n++ {
-		text, err := in.ReadString('\n')
-		if err != nil && text == "" {
-			break
-		}
-		if n < p.Line-2 {
-			continue
-		}
-		text = strings.TrimRight(text, "\r\n")
+	source := project.Excerpt(l.root, p.File, p.Line)
+	for i, text := range source.Text {
+		n := source.First + i
 		line := sourceLine{Number: n, Here: n == p.Line}
 		column := 0
 		if line.Here && p.Column > 0 {

@@ -2,7 +2,6 @@ package live
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"mime"
 	"net"
@@ -10,10 +9,10 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 
 	"tqserver/internal/editor"
+	"tqserver/internal/project"
 )
 
 // maxWish bounds what a wish to open a file may say.
@@ -40,9 +39,9 @@ func (l *Live) serveOpen(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, `The request must be {"file": …, "line": …, "column": …}.`, http.StatusBadRequest)
 		return
 	}
-	file, err := l.within(wish.File)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusForbidden)
+	file, ok := project.Resolve(l.root, wish.File)
+	if !ok {
+		http.Error(w, "only files of the project can be opened", http.StatusForbidden)
 		return
 	}
 	if err := l.open(file, wish.Line); err != nil {
@@ -78,30 +77,6 @@ func stranger(r *http.Request) string {
 		return "Only pages of this server can open files."
 	}
 	return ""
-}
-
-// within returns where a file of the project is.
-func (l *Live) within(name string) (string, error) {
-	refused := errors.New("only files of the project can be opened")
-	if name == "" || strings.Contains(name, "\x00") {
-		return "", refused
-	}
-	if !filepath.IsAbs(name) {
-		name = filepath.Join(l.root, name)
-	}
-	file, err := filepath.EvalSymlinks(name)
-	if err != nil {
-		return "", refused
-	}
-	root, err := filepath.EvalSymlinks(l.root)
-	if err != nil {
-		return "", refused
-	}
-	rel, err := filepath.Rel(root, file)
-	if info, statErr := os.Stat(file); err != nil || !filepath.IsLocal(rel) || statErr != nil || !info.Mode().IsRegular() {
-		return "", refused
-	}
-	return file, nil
 }
 
 // openEditor returns what opens a file in an editor that needs no terminal: the

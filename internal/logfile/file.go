@@ -19,6 +19,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"tqserver/internal/project"
 )
 
 const (
@@ -412,8 +414,8 @@ func (f *File) openFile(path string, now time.Time) error {
 // makeFolder makes a folder with those above it, but never root itself: it may
 // be renamed this moment.
 func makeFolder(root, dir string) error {
-	rel, err := filepath.Rel(root, dir)
-	if root == "" || err != nil || !filepath.IsLocal(rel) {
+	rel, ok := project.Rel(root, dir)
+	if !ok {
 		return os.MkdirAll(dir, 0o755)
 	}
 	for name := range strings.SplitSeq(rel, string(filepath.Separator)) {

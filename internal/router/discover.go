@@ -20,6 +20,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"tqserver/internal/project"
 )
 
 // Public is the folder inside a page's whose files are served as they are.
@@ -80,8 +82,8 @@ func Discover(root string, ctx build.Context) (Discovery, error) {
 // that it could not be read.
 func IsPage(root, dir string, ctx build.Context) (bool, error) {
 	w := walk{ctx: ctx}
-	rel, err := filepath.Rel(root, dir)
-	if err != nil || rel == "." || !filepath.IsLocal(rel) {
+	rel, ok := project.Rel(root, dir)
+	if !ok || rel == "." {
 		return false, nil
 	}
 	at := root

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tqserver/internal/build"
+	"tqserver/internal/project"
 	"tqserver/internal/proxy"
 )
 
@@ -109,7 +110,7 @@ func (s *Supervisor) commonDir(path string) string {
 		if path == dir {
 			return filepath.Dir(dir)
 		}
-		if strings.HasPrefix(path, dir+string(filepath.Separator)) {
+		if project.Contains(dir, path) {
 			return dir
 		}
 	}
@@ -118,7 +119,7 @@ func (s *Supervisor) commonDir(path string) string {
 
 // nearest returns the page in whose folder a path lies.
 func (s *Supervisor) nearest(path string) *pageActor {
-	for dir := filepath.Dir(path); dir != s.cfg.Pages.Directory && below(dir, s.cfg.Pages.Directory); dir = filepath.Dir(dir) {
+	for dir := filepath.Dir(path); dir != s.cfg.Pages.Directory && project.Contains(s.cfg.Pages.Directory, dir); dir = filepath.Dir(dir) {
 		if p := s.byFolder[dir]; p != nil {
 			return p
 		}

@@ -2,13 +2,13 @@ package supervisor
 
 import (
 	"fmt"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"tqserver/internal/config"
+	"tqserver/internal/project"
 	"tqserver/internal/state"
 )
 
@@ -146,8 +146,8 @@ func crashSummary(crash state.Crash, root, dir string) string {
 	text, _, _ := strings.Cut(crash.Message, "\n")
 	for _, own := range []string{dir, root} {
 		for _, f := range crash.Frames {
-			if rel, err := filepath.Rel(own, f.File); err == nil && filepath.IsLocal(rel) {
-				return fmt.Sprintf("%s (%s:%d)", text, show(root, f.File), f.Line)
+			if project.Contains(own, f.File) {
+				return fmt.Sprintf("%s (%s:%d)", text, project.Show(root, f.File), f.Line)
 			}
 		}
 	}

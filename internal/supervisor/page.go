@@ -12,6 +12,7 @@ import (
 	"tqserver/internal/build"
 	"tqserver/internal/config"
 	"tqserver/internal/policy"
+	"tqserver/internal/project"
 	"tqserver/internal/proxy"
 	"tqserver/internal/state"
 )
@@ -678,7 +679,7 @@ func (p *page) state() state.Page {
 	return s
 }
 
-func (p *page) show(path string) string { return show(p.root, path) }
+func (p *page) show(path string) string { return project.Show(p.root, path) }
 
 func stoppedTimer() *time.Timer {
 	t := time.NewTimer(time.Hour)

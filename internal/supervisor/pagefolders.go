@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"tqserver/internal/project"
 	"tqserver/internal/router"
 	"tqserver/internal/state"
 )
@@ -51,10 +52,10 @@ func (s *Supervisor) mayChangePages(paths []string) bool {
 	pages := s.cfg.Pages.Directory
 	asked := make(map[string]bool) // folders
 	for _, path := range paths {
-		if s.folders.above[path] || below(pages, path) {
+		if s.folders.above[path] || project.Contains(path, pages) {
 			return true
 		}
-		if !below(path, pages) {
+		if !project.Contains(pages, path) {
 			continue
 		}
 		dir, isSource := filepath.Dir(path), strings.HasSuffix(path, ".go")
@@ -131,9 +132,4 @@ func folderIDOf(dir string) folderID {
 		return folderID{}
 	}
 	return folderID{uint64(stat.Dev), uint64(stat.Ino)}
-}
-
-// below reports whether path is dir or lies below it.
-func below(path, dir string) bool {
-	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +19,7 @@ import (
 	"tqserver/internal/config"
 	"tqserver/internal/policy"
 	"tqserver/internal/process"
+	"tqserver/internal/project"
 	"tqserver/internal/proxy"
 	"tqserver/internal/router"
 	"tqserver/internal/state"
@@ -377,7 +377,7 @@ func (s *Supervisor) setUnreadable(unread map[string]error) {
 			s.awaitReadable([]string{path.Path})
 		}
 		if s.unreadable[dir] == nil {
-			s.publishEvent(state.LevelWarn, "cannot read a folder of pages: its pages keep running, and new ones do not start", state.String("dir", show(s.root, dir)), state.String("err", unread[dir].Error()))
+			s.publishEvent(state.LevelWarn, "cannot read a folder of pages: its pages keep running, and new ones do not start", state.String("dir", project.Show(s.root, dir)), state.String("err", unread[dir].Error()))
 		}
 	}
 	s.unreadable = unread
@@ -386,7 +386,7 @@ func (s *Supervisor) setUnreadable(unread map[string]error) {
 // inUnreadable reports whether it cannot be read what a folder holds.
 func (s *Supervisor) inUnreadable(folder string) bool {
 	for dir := range s.unreadable {
-		if folder == dir || strings.HasPrefix(folder, dir+string(filepath.Separator)) {
+		if project.Contains(dir, folder) {
 			return true
 		}
 	}
@@ -432,11 +432,11 @@ func (s *Supervisor) setConflicts(found []router.Conflict) (changed bool) {
 func (s *Supervisor) conflictText(c router.Conflict) string {
 	dirs := make([]string, len(c.Dirs))
 	for i, dir := range c.Dirs {
-		dirs[i] = show(s.root, dir)
+		dirs[i] = project.Show(s.root, dir)
 	}
 	which := "none of them is served"
 	if p := s.pages[c.Route]; p != nil {
-		which = show(s.root, p.folder) + " keeps serving"
+		which = project.Show(s.root, p.folder) + " keeps serving"
 	}
 	return fmt.Sprintf("%s: several folders define the route %s; %s until all but one are removed or renamed", strings.Join(dirs, ", "), c.Route, which)
 }
@@ -445,7 +445,7 @@ func (s *Supervisor) addPage(ctx context.Context, route, dir string) {
 	ctx, cancel := context.WithCancel(ctx)
 	p := &pageActor{page: newPage(s.deps, route, dir, s.settingsOf(route, dir)), cancel: cancel, folder: dir}
 	s.pages[route] = p
-	s.publishEvent(state.LevelInfo, "page found", state.String("page", route), state.String("dir", show(s.root, dir)))
+	s.publishEvent(state.LevelInfo, "page found", state.String("page", route), state.String("dir", project.Show(s.root, dir)))
 	s.actors.Go(func() { // ends with ctx
 		defer cancel()
 		p.run(ctx)
@@ -588,12 +588,4 @@ func (s *Supervisor) sweep() {
 
 func (s *Supervisor) publishEvent(level state.Level, message string, attrs ...state.Attr) {
 	s.store.Publish(state.Event{Level: level, Message: message, Attrs: attrs})
-}
-
-// show is a path as people want to read it.
-func show(root, path string) string {
-	if rel, err := filepath.Rel(root, path); path != "" && err == nil && filepath.IsLocal(rel) {
-		return rel
-	}
-	return path
 }

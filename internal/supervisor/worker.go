@@ -18,6 +18,7 @@ import (
 	"tqserver/internal/config"
 	"tqserver/internal/policy"
 	"tqserver/internal/process"
+	"tqserver/internal/project"
 	"tqserver/internal/proxy"
 	"tqserver/internal/secret"
 	"tqserver/internal/state"
@@ -521,8 +522,8 @@ func (c change) latency() time.Duration {
 
 // logOf is the log file of the page in a folder.
 func logOf(name config.LogFile, dir, pages string) config.LogFile {
-	rel, err := filepath.Rel(pages, dir)
-	if err != nil || !filepath.IsLocal(rel) {
+	rel, ok := project.Rel(pages, dir)
+	if !ok {
 		rel = filepath.Base(dir)
 	}
 	if name.Name != "" {

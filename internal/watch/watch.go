@@ -28,12 +28,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"tqserver/internal/project"
 )
 
 const pollEvery = 500 * time.Millisecond
@@ -126,7 +127,7 @@ func (w *Watcher) AwaitReadable(files []string) {
 // the mode of path that changed.
 func (w *Watcher) reportReadableLocked(r *report, path string) {
 	for file := range w.unreadable {
-		if (file == path || strings.HasPrefix(file, path+string(filepath.Separator))) && syscall.Access(file, readable) == nil {
+		if project.Contains(path, file) && syscall.Access(file, readable) == nil {
 			delete(w.unreadable, file)
 			r.add(file)
 		}

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"tqserver/internal/project"
 )
 
 const quickDrain = "  drain_timeout_seconds: 2\n"
@@ -224,7 +226,7 @@ func terminal(s *scene) {
 	s.undo = append(s.undo, func() { tmux("kill-server") })
 	s.await(time.Minute, "/ answers", func() bool { _, err := p.ask("/"); return err == nil })
 	server := func() (all []int) {
-		return slices.DeleteFunc(pids(), func(pid int) bool { return link(pid, "exe") != p.Program || !below(link(pid, "cwd"), p.Dir) })
+		return slices.DeleteFunc(pids(), func(pid int) bool { return link(pid, "exe") != p.Program || !project.Contains(p.Dir, link(pid, "cwd")) })
 	}
 	s.must(len(server()) == 1, "there are %d servers", len(server()))
 	answer := make(chan *exchange, 1)

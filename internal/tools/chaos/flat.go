@@ -142,7 +142,7 @@ func toolchain(s *scene) {
 }
 
 // kept are the files beside the binaries that say what they were made of.
-func (p *project) kept() []string {
+func (p *sceneProject) kept() []string {
 	files, _ := filepath.Glob(filepath.Join(p.Dir, "bin", "*", "*"))
 	return files
 }

@@ -125,7 +125,7 @@ func (x *exchange) reply() (r reply, err error) {
 // the page is to write down, one follows its events, one speaks to it over a
 // WebSocket.
 type load struct {
-	p      *project
+	p      *sceneProject
 	route  string
 	cancel context.CancelFunc
 	over   sync.WaitGroup
@@ -142,11 +142,11 @@ type load struct {
 // pace is the pause between two requests of a client.
 const pace = 10 * time.Millisecond
 
-func (p *project) newLoad(route string) *load {
+func (p *sceneProject) newLoad(route string) *load {
 	return p.loadWith(route, pace, 4, 2)
 }
 
-func (p *project) loadWith(route string, pace time.Duration, gets, posts int) *load {
+func (p *sceneProject) loadWith(route string, pace time.Duration, gets, posts int) *load {
 	ctx, cancel := context.WithCancel(p.s.ctx)
 	l := &load{p: p, route: route, cancel: cancel, posted: make(map[string]bool)}
 	for range gets {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"tqserver/internal/project"
 )
 
 // release: the project's folder is replaced by another, in three ways.
@@ -87,13 +89,13 @@ func releaseLink(s *scene) (most time.Duration, turns int) {
 }
 
 // worksIn reports whether the worker of / runs in a folder.
-func (p *project) worksIn(dir string) bool {
+func (p *sceneProject) worksIn(dir string) bool {
 	r, err := p.ask("/")
 	return err == nil && link(r.pid, "cwd") == dir
 }
 
 // read returns a file of the project.
-func (p *project) read(name string) string {
+func (p *sceneProject) read(name string) string {
 	text, err := os.ReadFile(filepath.Join(p.Dir, name))
 	p.s.do(err)
 	return string(text)
@@ -139,7 +141,7 @@ func tempGone(s *scene) {
 }
 
 // rest waits until the server has nothing to build.
-func (s *scene) rest(p *project) error { return p.AwaitRest(s.ctx) }
+func (s *scene) rest(p *sceneProject) error { return p.AwaitRest(s.ctx) }
 
 // namespaces: two servers of the same process id and the same project path, as in
 // two containers, share a folder of binaries.
@@ -154,7 +156,7 @@ func namespaces(s *scene) {
 	}
 	app, bin := filepath.Join(s.dir, "app"), filepath.Join(s.dir, "bin")
 	s.do(os.MkdirAll(app, 0o755))
-	var both [2]*project
+	var both [2]*sceneProject
 	for i := range both {
 		p := s.project(quickDrain)
 		both[i] = p
@@ -193,7 +195,7 @@ func namespaces(s *scene) {
 	}
 	s.await(10*time.Second, "both servers and all workers have ended", func() bool {
 		for _, pid := range pids() {
-			if below(link(pid, "cwd"), s.dir) || strings.HasPrefix(link(pid, "exe"), bin) {
+			if project.Contains(s.dir, link(pid, "cwd")) || strings.HasPrefix(link(pid, "exe"), bin) {
 				return false
 			}
 		}

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"tqserver/internal/project"
 )
 
 // pids are all processes.
@@ -33,22 +35,18 @@ func name(pid int) string {
 	return string(bytes.TrimSpace(bytes.ReplaceAll(text, []byte{0}, []byte{' '})))
 }
 
-func below(path, dir string) bool {
-	return path == dir || strings.HasPrefix(path, dir+string(filepath.Separator))
-}
-
 // processes are those that work in a project, but for the server: workers, what
 // they started, and what is built there.
-func (p *project) processes() []int {
+func (p *sceneProject) processes() []int {
 	return slices.DeleteFunc(pids(), func(pid int) bool {
-		return !below(link(pid, "cwd"), p.Dir) || link(pid, "exe") == p.Program
+		return !project.Contains(p.Dir, link(pid, "cwd")) || link(pid, "exe") == p.Program
 	})
 }
 
 // workers are the processes that run a page.
-func (p *project) workers() []int {
+func (p *sceneProject) workers() []int {
 	return slices.DeleteFunc(pids(), func(pid int) bool {
-		return !below(strings.TrimSuffix(link(pid, "exe"), " (deleted)"), filepath.Join(p.Dir, "bin"))
+		return !project.Contains(filepath.Join(p.Dir, "bin"), strings.TrimSuffix(link(pid, "exe"), " (deleted)"))
 	})
 }
 
@@ -114,7 +112,7 @@ func watches(pid int) (n int) {
 
 // listeners are the ports of a range on which somebody listens (proc(5),
 // /proc/net/tcp).
-func (p *project) listeners(ports int) (n int) {
+func (p *sceneProject) listeners(ports int) (n int) {
 	for _, file := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
 		text, _ := os.ReadFile(file)
 		for line := range strings.Lines(string(text)) {

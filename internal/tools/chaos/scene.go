@@ -31,7 +31,7 @@ type scene struct {
 
 	began    time.Time
 	took     time.Duration
-	projects []*project
+	projects []*sceneProject
 	broken   []string // promises
 	figures  []string // what was seen
 	skipped  []string // for want of something
@@ -169,8 +169,8 @@ func (s *scene) mount(dir, opts string) bool {
 	return true
 }
 
-// project is a project of a scene.
-type project struct {
+// sceneProject is a project of a scene.
+type sceneProject struct {
 	*trial.Project
 	s     *scene
 	extra string
@@ -179,27 +179,27 @@ type project struct {
 
 // project makes a project with the page /, in the first edit. Further lines of
 // the configuration may follow those of workers.
-func (s *scene) project(extra string) *project {
+func (s *scene) project(extra string) *sceneProject {
 	inner, err := trial.New(filepath.Join(s.dir, strconv.Itoa(len(s.projects))), s.repo, s.program, extra)
 	s.do(err)
-	p := &project{Project: inner, s: s, extra: extra}
+	p := &sceneProject{Project: inner, s: s, extra: extra}
 	s.projects = append(s.projects, p)
 	p.page("/", 1, "")
 	return p
 }
 
 // configure writes the configuration anew.
-func (p *project) configure(ports int, extra string) {
+func (p *sceneProject) configure(ports int, extra string) {
 	p.extra = extra
 	p.s.do(p.Configure(p.FirstPort+ports-1, extra))
 }
 
 // page saves a page.
-func (p *project) page(route string, edit int, mode string) {
+func (p *sceneProject) page(route string, edit int, mode string) {
 	p.s.do(p.Write(p.file(route), pageText(edit, mode)))
 }
 
-func (p *project) file(route string) string {
+func (p *sceneProject) file(route string) string {
 	if route == "/" {
 		route = "/index"
 	}
@@ -207,7 +207,7 @@ func (p *project) file(route string) string {
 }
 
 // start starts the server and waits for the pages.
-func (p *project) start(routes []string, adjust ...func(*exec.Cmd)) {
+func (p *sceneProject) start(routes []string, adjust ...func(*exec.Cmd)) {
 	p.launch(adjust...)
 	for _, route := range routes {
 		p.s.await(time.Minute, route+" answers", func() bool { _, err := p.ask(route); return err == nil })
@@ -215,10 +215,10 @@ func (p *project) start(routes []string, adjust ...func(*exec.Cmd)) {
 }
 
 // launch starts the server.
-func (p *project) launch(adjust ...func(*exec.Cmd)) { p.s.do(p.Start(p.s.ctx, adjust...)) }
+func (p *sceneProject) launch(adjust ...func(*exec.Cmd)) { p.s.do(p.Start(p.s.ctx, adjust...)) }
 
 // run starts a server with the page / under load.
-func (s *scene) run(extra string) *project {
+func (s *scene) run(extra string) *sceneProject {
 	p := s.project(extra)
 	p.start([]string{"/"})
 	p.load = p.newLoad("/")
@@ -226,7 +226,7 @@ func (s *scene) run(extra string) *project {
 }
 
 // ended waits for the server to end, with an exit code.
-func (p *project) ended(within time.Duration, code int) time.Duration {
+func (p *sceneProject) ended(within time.Duration, code int) time.Duration {
 	ctx, cancel := context.WithTimeout(p.s.ctx, within)
 	defer cancel()
 	began := time.Now()
@@ -242,7 +242,7 @@ func (p *project) ended(within time.Duration, code int) time.Duration {
 }
 
 // end ends all that is left.
-func (p *project) end() {
+func (p *sceneProject) end() {
 	if p.load != nil {
 		p.load.end()
 	}
@@ -261,7 +261,7 @@ func (p *project) end() {
 type reply struct{ edit, pid int }
 
 // ask asks for a page on a connection of its own.
-func (p *project) ask(path string) (reply, error) {
+func (p *sceneProject) ask(path string) (reply, error) {
 	c := &client{address: p.Address, patience: 30 * time.Second}
 	defer c.close()
 	x := c.do("GET", path, "", "")
@@ -272,7 +272,7 @@ func (p *project) ask(path string) (reply, error) {
 }
 
 // serves waits until a page answers in an edit.
-func (p *project) serves(route string, edit int, within time.Duration) time.Duration {
+func (p *sceneProject) serves(route string, edit int, within time.Duration) time.Duration {
 	took, _ := p.s.await(within, fmt.Sprintf("%s answers in edit %d", route, edit), func() bool {
 		r, err := p.ask(route)
 		return err == nil && r.edit == edit
@@ -281,14 +281,14 @@ func (p *project) serves(route string, edit int, within time.Duration) time.Dura
 }
 
 // answers returns what serves a page now.
-func (p *project) answers(route string) reply {
+func (p *sceneProject) answers(route string) reply {
 	r, err := p.ask(route)
 	p.s.want(err == nil, "GET %s: %v", route, err)
 	return r
 }
 
 // log returns what the server wrote down.
-func (p *project) log() string {
+func (p *sceneProject) log() string {
 	files, _ := filepath.Glob(filepath.Join(p.Dir, "logs", "server_*.log"))
 	var all strings.Builder
 	for _, file := range files {
@@ -299,9 +299,9 @@ func (p *project) log() string {
 }
 
 // said counts what the server wrote down.
-func (p *project) said(text string) int { return strings.Count(p.log(), text) }
+func (p *sceneProject) said(text string) int { return strings.Count(p.log(), text) }
 
-func (p *project) awaitSaid(within time.Duration, text string) {
+func (p *sceneProject) awaitSaid(within time.Duration, text string) {
 	p.s.await(within, "the log says "+strconv.Quote(text), func() bool { return p.said(text) > 0 })
 }
 
