@@ -83,43 +83,55 @@ type Static struct {
 	CacheControl string
 }
 
-// Workers holds the settings that all workers share. What a single worker gets
-// is the answer of Config.Worker.
+// Workers holds the settings that all workers share. Config.Worker returns those
+// of the workers of a page.
 type Workers struct {
 	TempDir        string // absolute
 	PortRangeStart int
-	PortRangeEnd   int           // included in the range
-	StartupDelay   time.Duration // 0 unless the file sets it
-	RestartDelay   time.Duration
-	DrainTimeout   time.Duration
-	StartTimeout   time.Duration // above 0
-	HealthInterval time.Duration // above 0
-	HealthFailures int           // at least 1
-	Start          string        // "always" or "on_demand"
-	IdleStop       time.Duration // 0: never
+	PortRangeEnd   int // included in the range
 
-	standard WorkerSettings            // of workers.default
+	standard WorkerSettings            // of every page
 	paths    map[string]WorkerSettings // of workers.paths, merged with standard
 	routes   *router.Table[WorkerSettings]
 }
 
-// OnDemand reports whether a worker starts when its page is asked for, and stops
-// when nobody has asked for IdleStop.
-func (w *Workers) OnDemand() bool { return w.Start == "on_demand" }
-
-// WorkerSettings is everything in the configuration that reaches a worker: two
-// workers of a page are alike if, and only if, their settings are equal.
+// WorkerSettings holds the settings of the workers of a page. Both parts are
+// comparable. A change of the first replaces a worker that runs; a change of the
+// second applies to it.
 type WorkerSettings struct {
-	GoMaxProcs          int           // 0: as many as there are CPUs
+	ProcessSettings
+	SupervisionSettings
+}
+
+// ProcessSettings is what a worker is started with.
+type ProcessSettings struct {
+	GoMaxProcs   int           // 0: as many as there are CPUs
+	ReadTimeout  time.Duration // 0: none
+	WriteTimeout time.Duration // 0: none
+	IdleTimeout  time.Duration // 0: none
+	GoMemLimit   string        // as GOMEMLIMIT wants it; nothing: no limit
+	LogFile      LogFile
+}
+
+// SupervisionSettings is what the server does with a worker. The worker is told
+// some of it at its start, as a hint; the server enforces it.
+type SupervisionSettings struct {
 	MaxRequests         int           // 0: no limit
 	MaxMemory           int64         // bytes; 0: no limit
-	ReadTimeout         time.Duration // 0: none
-	WriteTimeout        time.Duration // 0: none
-	IdleTimeout         time.Duration // 0: none
+	StartupDelay        time.Duration // 0 unless the file sets it
+	RestartDelay        time.Duration
 	ShutdownGracePeriod time.Duration
-	GoMemLimit          string // as GOMEMLIMIT wants it; nothing: no limit
-	LogFile             LogFile
+	DrainTimeout        time.Duration
+	StartTimeout        time.Duration // above 0
+	HealthInterval      time.Duration // above 0
+	HealthFailures      int           // at least 1
+	Start               string        // "always" or "on_demand"
+	IdleStop            time.Duration // 0: never
 }
+
+// OnDemand reports whether a worker starts with the first request of its page,
+// and stops when there has been none for IdleStop.
+func (s SupervisionSettings) OnDemand() bool { return s.Start == "on_demand" }
 
 // FileWatcher holds the settings for noticing changes.
 type FileWatcher struct {
@@ -212,12 +224,21 @@ func parseAt(name, file string, text []byte) (*Config, error) {
 
 // Worker returns the settings for workers of the page that answers under
 // route: those of the longest key of workers.paths that route lies under, on
-// whole segments, and those of workers.default where that key sets none.
+// whole segments, and those of all pages where that key sets none.
 func (c *Config) Worker(route string) WorkerSettings {
 	if s, ok := c.Workers.routes.Match(route); ok {
 		return s
 	}
 	return c.Workers.standard
+}
+
+// LongestDrain returns the longest DrainTimeout of any page.
+func (c *Config) LongestDrain() time.Duration {
+	longest := c.Workers.standard.DrainTimeout
+	for _, s := range c.Workers.paths {
+		longest = max(longest, s.DrainTimeout)
+	}
+	return longest
 }
 
 // Path returns the settings for requests of a path: those of the longest key of

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,14 +35,6 @@ func TestDefaultsAreTheDocumentedOnes(t *testing.T) {
 			TempDir:        "/tmp/tqserver/bin",
 			PortRangeStart: 9000,
 			PortRangeEnd:   9999,
-			StartupDelay:   0,
-			RestartDelay:   100 * time.Millisecond,
-			DrainTimeout:   30 * time.Second,
-			StartTimeout:   30 * time.Second,
-			HealthInterval: 30 * time.Second,
-			HealthFailures: 3,
-			Start:          "always",
-			IdleStop:       5 * time.Minute,
 		},
 		FileWatcher: FileWatcher{Debounce: 50 * time.Millisecond},
 		Pages:       Pages{Directory: "/srv/site/pages"},
@@ -54,12 +47,24 @@ func TestDefaultsAreTheDocumentedOnes(t *testing.T) {
 		t.Error(diff)
 	}
 	wantWorker(t, got, "/any", WorkerSettings{
-		GoMaxProcs:          1,
-		ReadTimeout:         30 * time.Second,
-		WriteTimeout:        30 * time.Second,
-		IdleTimeout:         120 * time.Second,
-		ShutdownGracePeriod: 500 * time.Millisecond,
-		LogFile:             LogFile{Root: "/srv/site", Name: "logs/{path}/worker_{date}.log"},
+		ProcessSettings: ProcessSettings{
+			GoMaxProcs:   1,
+			ReadTimeout:  30 * time.Second,
+			WriteTimeout: 30 * time.Second,
+			IdleTimeout:  120 * time.Second,
+			LogFile:      LogFile{Root: "/srv/site", Name: "logs/{path}/worker_{date}.log"},
+		},
+		SupervisionSettings: SupervisionSettings{
+			StartupDelay:        0,
+			RestartDelay:        100 * time.Millisecond,
+			ShutdownGracePeriod: 500 * time.Millisecond,
+			DrainTimeout:        30 * time.Second,
+			StartTimeout:        30 * time.Second,
+			HealthInterval:      30 * time.Second,
+			HealthFailures:      3,
+			Start:               "always",
+			IdleStop:            5 * time.Minute,
+		},
 	})
 	everywhere := PathSettings{AccessLog: AccessLog{File: LogFile{Root: "/srv/site", Name: "logs/access_{date}.log"}, Format: "combined"}}
 	if diff := cmp.Diff(everywhere, got.Path("/any")); diff != "" {
@@ -167,7 +172,6 @@ build:
 	want.Workers.TempDir = "/srv/site/bin"
 	want.Workers.PortRangeStart = 4096
 	want.Workers.PortRangeEnd = 5000
-	want.Workers.StartupDelay = 100 * time.Millisecond
 	want.FileWatcher.Debounce = 0
 	want.Pages.Directory = "/var/pages"
 	want.Proxy.MaxHeld = 0
@@ -175,6 +179,9 @@ build:
 	want.Build = Build{Env: map[string]string{"CGO_ENABLED": "0", "GOFLAGS": "-mod=vendor", "EMPTY": ""}}
 	if diff := diffConfig(want, c); diff != "" {
 		t.Error(diff)
+	}
+	if got := c.Worker("/").StartupDelay; got != 100*time.Millisecond {
+		t.Errorf("startup_delay_ms is %v", got)
 	}
 }
 
@@ -222,6 +229,43 @@ workers:
 		"/api/reports/all": reports,
 	} {
 		wantWorker(t, c, route, want)
+	}
+}
+
+// TestEveryOptionOfWorkersCanBeSetByPath sets each option for one path and looks
+// that it counts there and nowhere else.
+func TestEveryOptionOfWorkersCanBeSetByPath(t *testing.T) {
+	t.Parallel()
+	values := map[string]string{"start": "on_demand", "go_mem_limit": "7MiB", "max_memory": "7MiB", "log_file": "other.log"}
+	for _, o := range slices.Concat(defaultOptions, lifecycleOptions) {
+		value, ok := values[o.key]
+		if !ok {
+			value = "7"
+		}
+		want := Default("/srv/site").Worker("/a")
+		if err := o.set(&want, value); err != nil {
+			t.Fatal(err)
+		}
+		want.LogFile.resolve("/srv/site")
+		c := parse(t, "workers: {paths: {/a: {"+o.key+": "+value+"}}}")
+		wantWorker(t, c, "/a/b", want)
+		wantWorker(t, c, "/", Default("/srv/site").Worker("/"))
+		if want == c.Worker("/") {
+			t.Errorf("%s has no effect", o.key)
+		}
+	}
+}
+
+func TestTheLongestDrainIsThatOfAnyPage(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{
+		"":                                    30 * time.Second,
+		"workers: {drain_timeout_seconds: 5}": 5 * time.Second,
+		"workers: {paths: {/a: {drain_timeout_seconds: 90}, /b: {drain_timeout_seconds: 5}}}": 90 * time.Second,
+	} {
+		if got := parse(t, text).LongestDrain(); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
 	}
 }
 

@@ -40,7 +40,7 @@ func decode(file string, text []byte, c *Config) Problems {
 	d := newDecoder(file)
 	if root := d.parse(text); root != nil {
 		walk(d, c, options, "", "", root)
-		paths(d, "workers.paths", workerOptions, c.Workers.standard, &c.Workers.paths)
+		paths(d, "workers.paths", slices.Concat(defaultOptions, lifecycleOptions), c.Workers.standard, &c.Workers.paths)
 		paths(d, "paths", pathOptions, c.standard, &c.paths)
 		d.proxies(c)
 		d.static(c)
@@ -408,8 +408,8 @@ func (d *decoder) firstSet(keys ...string) string {
 }
 
 // didYouMean returns the end of a sentence that proposes a known key instead
-// of name: one of the same section that is spelled alike, or else one of the
-// same name elsewhere.
+// of name: one of the same name elsewhere, or else one of the same section that
+// is spelled alike.
 func didYouMean[T any](of []option[T], section, name string) string {
 	siblings := make(map[string]bool)
 	var elsewhere []string
@@ -429,10 +429,10 @@ func didYouMean[T any](of []option[T], section, name string) string {
 		}
 	}
 	switch {
-	case best != "":
-		return fmt.Sprintf(": did you mean %s?", best)
 	case len(elsewhere) > 0:
 		return fmt.Sprintf(" here: did you mean %s?", strings.Join(elsewhere, " or "))
+	case best != "":
+		return fmt.Sprintf(": did you mean %s?", best)
 	}
 	return ""
 }

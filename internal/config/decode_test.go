@@ -92,6 +92,7 @@ func TestEveryMistakeIsNamedWithItsLine(t *testing.T) {
 		"unlike anything":         {"encryption: 1", "1: encryption: is unknown"},
 		"unknown key of a path":   {"workers:\n  paths:\n    /a:\n      max_request: 1", "4: workers.paths./a.max_request: is unknown: did you mean max_requests?"},
 		"memory without a unit":   {"workers:\n  default:\n    max_memory: 1GB", `3: workers.default.max_memory: must be a number with one of the units B, KiB, MiB, GiB, TiB, such as "512MiB", not "1GB"`},
+		"no key of default":       {"workers:\n  default:\n    idle_stop_seconds: 1", "3: workers.default.idle_stop_seconds: is unknown here: did you mean workers.idle_stop_seconds?"},
 		"wrong value of a path":   {"workers:\n  paths:\n    /a:\n      max_requests: x", `4: workers.paths./a.max_requests: must be a whole number, not the text "x"`},
 		"repeated key":            {"server:\n  port: 1\n  port: 2", "3: server.port: is set twice: first on line 2"},
 		"repeated section":        {"server:\nworkers:\nserver:", "3: server: is set twice: first on line 1"},
@@ -229,14 +230,14 @@ func wantSound(t *testing.T, c *Config) {
 	case c.Server.Port < 1 || c.Server.Port > 65535,
 		w.PortRangeStart < 1 || w.PortRangeEnd > 65535 || w.PortRangeStart > w.PortRangeEnd,
 		c.Server.Port >= w.PortRangeStart && c.Server.Port <= w.PortRangeEnd,
-		min(c.Server.ReadTimeout, c.Server.WriteTimeout, c.Server.IdleTimeout, w.StartupDelay, w.RestartDelay, w.DrainTimeout, c.FileWatcher.Debounce, c.Proxy.HoldTimeout) < 0,
-		w.StartTimeout <= 0 || w.HealthInterval <= 0 || w.HealthFailures < 1,
+		min(c.Server.ReadTimeout, c.Server.WriteTimeout, c.Server.IdleTimeout, c.FileWatcher.Debounce, c.Proxy.HoldTimeout) < 0,
 		!filepath.IsAbs(c.Pages.Directory) || !filepath.IsAbs(w.TempDir):
 		t.Errorf("settings are impossible: %+v", c)
 	}
 	for _, route := range []string{"/", "/a", "/a/b"} {
 		s := c.Worker(route)
-		if s.GoMaxProcs < 0 || s.MaxRequests < 0 || min(s.ReadTimeout, s.WriteTimeout, s.IdleTimeout, s.ShutdownGracePeriod) < 0 ||
+		if s.GoMaxProcs < 0 || s.MaxRequests < 0 || min(s.ReadTimeout, s.WriteTimeout, s.IdleTimeout, s.ShutdownGracePeriod, s.StartupDelay, s.RestartDelay, s.DrainTimeout) < 0 ||
+			s.StartTimeout <= 0 || s.HealthInterval <= 0 || s.HealthFailures < 1 ||
 			s.LogFile.Name != "" && filepath.IsAbs(s.LogFile.Name) != (s.LogFile.Root == "") {
 			t.Errorf("settings of a worker are impossible: %+v", s)
 		}

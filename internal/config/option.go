@@ -38,9 +38,9 @@ const (
 	wantList
 )
 
-// options are the keys of the file. Those below workers.default are
-// workerOptions, and some are pathOptions under the name that they have for all
-// paths.
+// options are the keys of the file. Those of workers are defaultOptions and
+// lifecycleOptions, and some are pathOptions under the name that they have for
+// all paths.
 var options = slices.Concat([]option[Config]{
 	integer("server.port", 8080, 1, 65535, func(c *Config) *int { return &c.Server.Port }),
 	seconds("server.read_timeout_seconds", 30, 0, func(c *Config) *time.Duration { return &c.Server.ReadTimeout }),
@@ -58,15 +58,6 @@ var options = slices.Concat([]option[Config]{
 	text("workers.temp_dir", "/tmp/tqserver/bin", func(c *Config) *string { return &c.Workers.TempDir }, folder),
 	integer("workers.port_range_start", 9000, 1, 65535, func(c *Config) *int { return &c.Workers.PortRangeStart }),
 	integer("workers.port_range_end", 9999, 1, 65535, func(c *Config) *int { return &c.Workers.PortRangeEnd }),
-	milliseconds("workers.startup_delay_ms", 0, 0, func(c *Config) *time.Duration { return &c.Workers.StartupDelay }),
-	milliseconds("workers.restart_delay_ms", 100, 0, func(c *Config) *time.Duration { return &c.Workers.RestartDelay }),
-	milliseconds("workers.shutdown_grace_period_ms", 500, 0, func(c *Config) *time.Duration { return &c.Workers.standard.ShutdownGracePeriod }),
-	seconds("workers.drain_timeout_seconds", 30, 0, func(c *Config) *time.Duration { return &c.Workers.DrainTimeout }),
-	seconds("workers.start_timeout_seconds", 30, 1, func(c *Config) *time.Duration { return &c.Workers.StartTimeout }),
-	seconds("workers.health_interval_seconds", 30, 1, func(c *Config) *time.Duration { return &c.Workers.HealthInterval }),
-	integer("workers.health_failures", 3, 1, math.MaxInt, func(c *Config) *int { return &c.Workers.HealthFailures }),
-	text("workers.start", "always", func(c *Config) *string { return &c.Workers.Start }, oneOf("always", "on_demand")),
-	seconds("workers.idle_stop_seconds", 300, 0, func(c *Config) *time.Duration { return &c.Workers.IdleStop }),
 	{key: "workers.paths", kind: wantGroup},
 
 	milliseconds("file_watcher.debounce_ms", 50, 0, func(c *Config) *time.Duration { return &c.FileWatcher.Debounce }),
@@ -82,15 +73,15 @@ var options = slices.Concat([]option[Config]{
 	{key: "dev.watch", kind: wantList},
 	text("build.ldflags", "-s -w", func(c *Config) *string { return &c.Build.LDFlags }, anything),
 	{key: "build.env", kind: wantGroup},
-}, below("workers.default.", workerOptions))
+}, allPages("workers.default.", defaultOptions), allPages("workers.", lifecycleOptions))
 
 // mostCPUs is how many Linux is built for at most. The Go runtime makes room for
 // as many as GOMAXPROCS says before it does anything.
 const mostCPUs = 8192
 
-// workerOptions are the keys of workers.default and of every path in
-// workers.paths.
-var workerOptions = []option[WorkerSettings]{
+// defaultOptions are the keys of workers.default. Every path in workers.paths may
+// have them and lifecycleOptions.
+var defaultOptions = []option[WorkerSettings]{
 	integer("go_max_procs", 1, 0, mostCPUs, func(s *WorkerSettings) *int { return &s.GoMaxProcs }),
 	integer("max_requests", 0, 0, math.MaxInt32, func(s *WorkerSettings) *int { return &s.MaxRequests }),
 	seconds("read_timeout_seconds", 30, 0, func(s *WorkerSettings) *time.Duration { return &s.ReadTimeout }),
@@ -99,6 +90,20 @@ var workerOptions = []option[WorkerSettings]{
 	size("max_memory", func(s *WorkerSettings) *int64 { return &s.MaxMemory }),
 	text("go_mem_limit", "", func(s *WorkerSettings) *string { return &s.GoMemLimit }, memoryLimit),
 	logFile("log_file", "logs/{path}/worker_{date}.log", func(s *WorkerSettings) *string { return &s.LogFile.Name }, "{path}", "{date}"),
+}
+
+// lifecycleOptions are the keys that stand beside workers.default: how workers
+// start, are checked and end.
+var lifecycleOptions = []option[WorkerSettings]{
+	milliseconds("startup_delay_ms", 0, 0, func(s *WorkerSettings) *time.Duration { return &s.StartupDelay }),
+	milliseconds("restart_delay_ms", 100, 0, func(s *WorkerSettings) *time.Duration { return &s.RestartDelay }),
+	milliseconds("shutdown_grace_period_ms", 500, 0, func(s *WorkerSettings) *time.Duration { return &s.ShutdownGracePeriod }),
+	seconds("drain_timeout_seconds", 30, 0, func(s *WorkerSettings) *time.Duration { return &s.DrainTimeout }),
+	seconds("start_timeout_seconds", 30, 1, func(s *WorkerSettings) *time.Duration { return &s.StartTimeout }),
+	seconds("health_interval_seconds", 30, 1, func(s *WorkerSettings) *time.Duration { return &s.HealthInterval }),
+	integer("health_failures", 3, 1, math.MaxInt, func(s *WorkerSettings) *int { return &s.HealthFailures }),
+	text("start", "always", func(s *WorkerSettings) *string { return &s.Start }, oneOf("always", "on_demand")),
+	seconds("idle_stop_seconds", 300, 0, func(s *WorkerSettings) *time.Duration { return &s.IdleStop }),
 }
 
 // pathOptions are the keys of every path in paths.
@@ -117,8 +122,8 @@ var staticOptions = []option[Static]{
 
 func everyPath(c *Config) *PathSettings { return &c.standard }
 
-// below returns the options of workers as options of the file.
-func below(section string, of []option[WorkerSettings]) []option[Config] {
+// allPages returns options of workers as options of the file, for all pages.
+func allPages(section string, of []option[WorkerSettings]) []option[Config] {
 	all := make([]option[Config], len(of))
 	for i, o := range of {
 		all[i] = as(section+o.key, o.key, of, func(c *Config) *WorkerSettings { return &c.Workers.standard })

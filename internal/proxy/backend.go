@@ -25,8 +25,9 @@ type Backend struct {
 	word  atomic.Uint64 // draining, and the number of requests under way
 	idle  chan struct{} // closed when draining and nothing is under way
 	total atomic.Int64  // requests so far
-	limit int64
-	spent chan struct{}
+	limit atomic.Int64  // of requests; 0 for none
+	spent chan struct{} // closed by spend
+	spend func()
 	build string
 	pid   int
 
@@ -55,10 +56,9 @@ func NewBackend(addr string, opts BackendOptions) *Backend {
 		keep = min(keep, opts.IdleTimeout/2)
 	}
 	dialer := net.Dialer{Timeout: 5 * time.Second}
-	return &Backend{
+	b := &Backend{
 		Addr:    addr,
 		idle:    make(chan struct{}),
-		limit:   int64(opts.MaxRequests),
 		spent:   make(chan struct{}),
 		build:   strconv.Itoa(opts.Build),
 		pid:     opts.PID,
@@ -82,10 +82,26 @@ func NewBackend(addr string, opts BackendOptions) *Backend {
 			return c, nil
 		}),
 	}
+	b.spend = sync.OnceFunc(func() { close(b.spent) })
+	b.limit.Store(int64(opts.MaxRequests))
+	return b
 }
 
-// Spent is closed at the request that reaches MaxRequests.
+// Spent is closed at the request that reaches the limit of requests.
 func (b *Backend) Spent() <-chan struct{} { return b.spent }
+
+// LimitRequests changes the limit, which counts the requests so far too; 0 is
+// none. Once Spent is closed it stays so.
+func (b *Backend) LimitRequests(n int) {
+	b.limit.Store(int64(n))
+	b.checkLimit(b.total.Load())
+}
+
+func (b *Backend) checkLimit(total int64) {
+	if limit := b.limit.Load(); limit > 0 && total >= limit {
+		b.spend()
+	}
+}
 
 // Requests is how many requests the backend was given.
 func (b *Backend) Requests() int64 { return b.total.Load() }
@@ -107,9 +123,7 @@ func (b *Backend) claim() bool {
 			break
 		}
 	}
-	if b.total.Add(1) == b.limit {
-		close(b.spent)
-	}
+	b.checkLimit(b.total.Add(1))
 	return true
 }
 

@@ -171,7 +171,7 @@ func (s *Server) Run(ctx context.Context) error {
 	case err = <-failed:
 		cancel()
 	}
-	stopBy := time.Now().Add(s.cfg.Load().Workers.DrainTimeout + cutAfter)
+	stopBy := time.Now().Add(s.cfg.Load().LongestDrain() + cutAfter)
 	s.store.ChangeServer(state.Event{Message: "shutting down: waiting for requests under way"}, func(srv *state.Server) { srv.Stopping, srv.StopBy = true, stopBy })
 	shutdownCtx, cancelShutdown := context.WithDeadline(life, stopBy)
 	defer cancelShutdown()

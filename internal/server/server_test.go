@@ -253,7 +253,7 @@ func TestTheOrderedEndIsTold(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	patience := cfg.Workers.DrainTimeout + cutAfter
+	patience := cfg.LongestDrain() + cutAfter
 	if srv := s.store.Server(); !srv.Stopping || srv.StopBy.Before(asked.Add(patience)) || srv.StopBy.After(time.Now().Add(patience)) {
 		t.Errorf("at the end: %+v", srv)
 	}

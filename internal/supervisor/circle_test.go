@@ -102,7 +102,7 @@ func walk(t *testing.T, one, other, kick, mode string) {
 			case "too large at once", "too large soon":
 				cfg.worker.MaxMemory = 100 * mebibyte
 			case "health is lost":
-				cfg.workers.HealthInterval, cfg.workers.HealthFailures = time.Second, 1
+				cfg.worker.HealthInterval, cfg.worker.HealthFailures = time.Second, 1
 			}
 		}
 		s.page.call(func() { s.page.configure(cfg, false, func(bool) {}) })

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"tqserver/internal/config"
 	"tqserver/internal/policy"
 	"tqserver/internal/proxy"
 	"tqserver/internal/state"
@@ -19,10 +20,7 @@ func (p *page) configure(cfg settings, rebuild bool, done func(replaced bool)) {
 		done(false)
 		return
 	}
-	if cfg.workers.HealthInterval != old.workers.HealthInterval && p.serving != nil {
-		p.healthTimer.Reset(cfg.workers.HealthInterval)
-	}
-	p.checkIdle()
+	p.applySettings(old.worker.SupervisionSettings)
 	outdated := func(w *worker) bool {
 		return p.isOutdated(w) || w.port != 0 && !p.ports.contains(w.port)
 	}
@@ -30,7 +28,7 @@ func (p *page) configure(cfg settings, rebuild bool, done func(replaced bool)) {
 	case rebuild:
 		p.onSettled = append(p.onSettled, done)
 		p.handleChange(change{at: time.Now()})
-	case p.asleep != nil && p.building == nil && !cfg.workers.OnDemand():
+	case p.asleep != nil && p.building == nil && !cfg.worker.OnDemand():
 		p.onSettled = append(p.onSettled, done)
 		p.start(p.asleep)
 	case p.starting != nil && outdated(&p.starting.worker), p.starting == nil && p.serving != nil && outdated(p.serving):
@@ -43,6 +41,18 @@ func (p *page) configure(cfg settings, rebuild bool, done func(replaced bool)) {
 	default:
 		done(false)
 	}
+}
+
+// applySettings has what the server enforces apply to the worker that serves.
+func (p *page) applySettings(old config.SupervisionSettings) {
+	if p.serving != nil {
+		p.serving.backend.LimitRequests(p.serving.requestLimit(p.cfg.worker.MaxRequests))
+		if p.cfg.worker.HealthInterval != old.HealthInterval {
+			p.healthTimer.Reset(p.cfg.worker.HealthInterval)
+		}
+	}
+	p.checkIdle()
+	p.checkMemory()
 }
 
 // currentVersion is the version that serves or is about to.

@@ -16,10 +16,10 @@ func (p *page) retire(w *worker, why proxy.EndReason, keepPort bool) {
 	cfg, planned := p.cfg, why == proxy.ServiceRestart && !keepPort
 	p.background(func() func() {
 		defer cancel()
-		if planned && cfg.workers.RestartDelay > 0 {
-			w.waitWhileAlive(ctx, cfg.workers.RestartDelay, p.closeRequested)
+		if planned && cfg.worker.RestartDelay > 0 {
+			w.waitWhileAlive(ctx, cfg.worker.RestartDelay, p.closeRequested)
 		}
-		left := w.drain(ctx, cfg.workers.DrainTimeout, p.development(), why)
+		left := w.drain(ctx, cfg.worker.DrainTimeout, p.development(), why)
 		w.Stop(ctx, cfg.worker.ShutdownGracePeriod)
 		return func() { p.drainEnded(w, keepPort, left) }
 	})

@@ -140,8 +140,9 @@ func withPage(t *testing.T, prepare func(*harness), test func(*harness)) {
 			prepare(s)
 		}
 		cfg := config.Default(root)
+		worker := cfg.Worker("/")
 		if s.onDemand {
-			cfg.Workers.Start = "on_demand"
+			worker.Start = "on_demand"
 		}
 		h := &deps{
 			root: root, store: state.NewStore(state.Server{}), builder: s,
@@ -153,7 +154,7 @@ func withPage(t *testing.T, prepare func(*harness), test func(*harness)) {
 			portTaken: func(port int) bool { s.mu.Lock(); defer s.mu.Unlock(); return s.takenPorts[port] },
 		}
 		h.ports.taken = func(int) bool { s.mu.Lock(); defer s.mu.Unlock(); return s.noFreePort }
-		s.page = newPage(h, "/", root, settings{worker: cfg.Worker("/"), workers: cfg.Workers, debounce: cfg.FileWatcher.Debounce})
+		s.page = newPage(h, "/", root, settings{worker: worker, debounce: cfg.FileWatcher.Debounce})
 		ctx, cancel := context.WithCancel(t.Context())
 		s.cancel = cancel
 		go func() { defer close(s.ended); s.page.run(ctx) }() // ends with ctx

@@ -18,7 +18,7 @@ func (p *page) checkHealth() {
 	if w == nil || p.closing {
 		return
 	}
-	p.healthTimer.Reset(p.cfg.workers.HealthInterval)
+	p.healthTimer.Reset(p.cfg.worker.HealthInterval)
 	if p.probing {
 		return
 	}
@@ -57,7 +57,7 @@ func (p *page) healthChecked(w *worker, err error) {
 	}
 	w.failedChecks++
 	p.healthyTimer.Reset(resetAfter)
-	if w.failedChecks < p.cfg.workers.HealthFailures {
+	if w.failedChecks < p.cfg.worker.HealthFailures {
 		p.publish()
 		return
 	}

@@ -57,7 +57,7 @@ func yamlOf(key string, n int64) []byte {
 // runtimeOf is what a worker makes of the environment that it gets.
 func runtimeOf(t *testing.T, cfg *config.Config) (*pkg.Runtime, error) {
 	h := &deps{root: cfg.Root, store: state.NewStore(state.Server{}), openLog: func(config.LogFile, string) Log { return discardLog{} }}
-	p := newPage(h, "/", cfg.Root, settings{worker: cfg.Worker("/"), workers: cfg.Workers})
+	p := newPage(h, "/", cfg.Root, settings{worker: cfg.Worker("/")})
 	a := new(startAttempt)
 	a.port = 9000
 	for _, kv := range p.processSpec(a).Env {

@@ -16,8 +16,8 @@ const memoryInterval = 500 * time.Millisecond
 // replacements grow.
 func (p *page) checkMemory() {
 	p.memoryTimer.Stop()
-	w := p.serving
-	if w == nil || w.settings.MaxMemory == 0 {
+	w, limit := p.serving, p.cfg.worker.MaxMemory
+	if w == nil || limit == 0 {
 		return
 	}
 	p.memoryTimer.Reset(memoryInterval)
@@ -28,7 +28,7 @@ func (p *page) checkMemory() {
 	switch {
 	case err != nil:
 		return // it has just ended, or this system does not tell
-	case u.Memory <= w.settings.MaxMemory:
+	case u.Memory <= limit:
 		if time.Since(w.readyAt) >= resetAfter || p.entry.Traffic().Requests > w.requestsBefore {
 			p.overMemory = 0
 		}
@@ -36,6 +36,6 @@ func (p *page) checkMemory() {
 	}
 	p.overMemory++
 	p.publishEvent(state.LevelWarn, "the worker uses more memory than max_memory: starting a replacement",
-		state.Int("pid", w.pid), state.Int("mib", u.Memory/mebibyte), state.Int("max_mib", w.settings.MaxMemory/mebibyte))
+		state.Int("pid", w.pid), state.Int("mib", u.Memory/mebibyte), state.Int("max_mib", limit/mebibyte))
 	p.replace(maxMemory, w.version)
 }

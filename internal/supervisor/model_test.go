@@ -65,9 +65,9 @@ var perform = map[string]func(s *harness, m *model, n int){
 		cfg := s.settings()
 		cfg.worker.MaxRequests = n % 3
 		cfg.worker.MaxMemory = int64(n%2) * 200 * mebibyte
-		cfg.workers.RestartDelay = time.Duration(n%3) * 200 * time.Millisecond
-		cfg.workers.HealthInterval = time.Duration(1+n%30) * time.Second
-		cfg.workers.Start = []string{"always", "always", "on_demand"}[n%3]
+		cfg.worker.RestartDelay = time.Duration(n%3) * 200 * time.Millisecond
+		cfg.worker.HealthInterval = time.Duration(1+n%30) * time.Second
+		cfg.worker.Start = []string{"always", "always", "on_demand"}[n%3]
 		s.page.call(func() { s.page.configure(cfg, n%5 == 0, func(bool) {}) })
 	},
 	"few ports": func(s *harness, m *model, n int) {
@@ -157,7 +157,7 @@ func (m *model) peace(s *harness) {
 		s.dies, s.ready, s.takenPorts, s.unhealthy, s.ignoresTERM, s.memory = -1, 5*time.Millisecond, map[int]bool{}, false, false, 0
 	})
 	cfg := s.settings()
-	cfg.workers.Start, cfg.worker.MaxRequests = "always", 0
+	cfg.worker.Start, cfg.worker.MaxRequests = "always", 0
 	s.page.ports.setRange(9000, 9003)
 	s.page.call(func() { s.page.configure(cfg, false, func(bool) {}) })
 	s.command(state.Start)

@@ -121,7 +121,6 @@ type change struct {
 // settings are what a page needs of the configuration.
 type settings struct {
 	worker  config.WorkerSettings
-	workers config.Workers
 	project folderID // in which workers run; zero if it is not known
 	logFile config.LogFile
 
@@ -527,7 +526,7 @@ func (p *page) buildSucceeded(a *buildAttempt, binary string, attempt state.Buil
 		p.newestGood = version{binary, p.buildNumber}
 	}
 	next := &startAttempt{worker: worker{version: p.newestGood}, reason: newBuild, change: a.change, buildTook: attempt.Took}
-	if p.cfg.workers.OnDemand() && p.serving == nil && p.pendingStart() == nil {
+	if p.cfg.worker.OnDemand() && p.serving == nil && p.pendingStart() == nil {
 		p.sleep(next, state.Duration("build_took", attempt.Took))
 	} else {
 		p.start(next)

@@ -1036,7 +1036,7 @@ func TestSettingsDoNotTakeAVersionAwayThatWaitsForAPort(t *testing.T) {
 			defer s.page.ports.release(port)
 		}
 		cfg := s.settings()
-		cfg.workers.RestartDelay = 5 * time.Second
+		cfg.worker.RestartDelay = 5 * time.Second
 		s.page.call(func() { s.page.configure(cfg, false, func(bool) {}) })
 		s.save("v2")
 		s.after(time.Second)
@@ -1071,7 +1071,7 @@ func TestShutdownDoesNotWaitForTheRestartDelay(t *testing.T) {
 	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
 		cfg := s.settings()
-		cfg.workers.RestartDelay = time.Hour
+		cfg.worker.RestartDelay = time.Hour
 		s.page.call(func() { s.page.configure(cfg, false, func(bool) {}) })
 		s.save("v2")
 		s.after(time.Second)

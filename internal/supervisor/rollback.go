@@ -87,7 +87,7 @@ func (p *page) keepRolledBack(binary, other string, attempt state.Build) {
 	p.publishEvent(state.LevelWarn, "the newest build was rolled back before: starting the previous build", attrs...)
 	switch start := (&startAttempt{worker: worker{version: back}, reason: rollback}); {
 	case !idle:
-	case p.cfg.workers.OnDemand():
+	case p.cfg.worker.OnDemand():
 		p.sleep(start)
 	default:
 		p.start(start)

@@ -55,8 +55,8 @@ func (p *page) buildAwaited() <-chan struct{} {
 // again later if it may have to.
 func (p *page) checkIdle() {
 	p.idleTimer.Stop()
-	w, limit := p.serving, p.cfg.workers.IdleStop
-	if w == nil || !p.cfg.workers.OnDemand() || limit == 0 {
+	w, limit := p.serving, p.cfg.worker.IdleStop
+	if w == nil || !p.cfg.worker.OnDemand() || limit == 0 {
 		p.idle = idlePeriod{}
 		return
 	}

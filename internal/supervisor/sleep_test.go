@@ -127,14 +127,14 @@ func TestSettingsWakeAPage(t *testing.T) {
 	withPage(t, onDemandStage, func(s *harness) {
 		s.after(time.Second)
 		cfg, settled := s.settings(), false
-		cfg.workers.Start = "always"
+		cfg.worker.Start = "always"
 		s.page.call(func() { s.page.configure(cfg, false, func(bool) { settled = true }) })
 		s.after(time.Second)
 		s.wantServing("v1")
 		if s.after(time.Hour); !settled || s.startCount() != 1 {
 			t.Errorf("settled: %v, %d workers were started", settled, s.startCount())
 		}
-		cfg.workers.Start = "on_demand"
+		cfg.worker.Start = "on_demand"
 		s.page.call(func() { s.page.configure(cfg, false, func(bool) {}) })
 		s.after(7 * time.Minute)
 		s.wantPhase(state.Asleep)

@@ -484,7 +484,7 @@ func (s *Supervisor) updateRoutes() {
 
 func (s *Supervisor) settingsOf(route, dir string) settings {
 	w := s.cfg.Worker(route)
-	return settings{worker: w, project: s.rootID, workers: s.cfg.Workers, logFile: logOf(w.LogFile, dir, s.cfg.Pages.Directory), debounce: s.cfg.FileWatcher.Debounce}
+	return settings{worker: w, project: s.rootID, logFile: logOf(w.LogFile, dir, s.cfg.Pages.Directory), debounce: s.cfg.FileWatcher.Debounce}
 }
 
 // Configure puts another configuration in force, and another folder that is the

@@ -139,7 +139,19 @@ func (p *page) start(a *startAttempt) {
 // isOutdated reports whether a worker was started with other settings than those
 // in force, or in a folder that is not the project any more.
 func (p *page) isOutdated(w *worker) bool {
-	return w.settings != p.cfg.worker || p.cfg.project != (folderID{}) && w.project != p.cfg.project
+	return w.settings.ProcessSettings != p.cfg.worker.ProcessSettings || p.cfg.project != (folderID{}) && w.project != p.cfg.project
+}
+
+// requestLimit returns after how many requests the worker is replaced, 0 for
+// never, if that many are configured. That is never more than it was told at its
+// start: a worker that has had so many says that it is ending (ShouldShutdown of
+// pkg/worker), and must not go on for long.
+func (w *worker) requestLimit(configured int) int {
+	told := w.settings.MaxRequests
+	if configured == 0 || told > 0 && told < configured {
+		return told
+	}
+	return configured
 }
 
 // pendingStart is the start that is under way or waits for a port, nil if none is.
@@ -245,7 +257,7 @@ func (p *page) launch(ctx context.Context, w worker, cfg settings, spec process.
 		return nil, p.checkStartErr(w.binary, err)
 	}
 	w.child, w.pid = c, pid
-	if err := p.waitReady(ctx, &w, cfg.workers.StartTimeout); err != nil {
+	if err := p.waitReady(ctx, &w, cfg.worker.StartTimeout); err != nil {
 		grace := time.Duration(0)
 		if errors.Is(err, errAbandoned) {
 			grace = cfg.worker.ShutdownGracePeriod
@@ -257,7 +269,7 @@ func (p *page) launch(ctx context.Context, w worker, cfg settings, spec process.
 		return &w, p.checkStartErr(w.binary, err)
 	}
 	w.readyAt = time.Now()
-	if wait := cfg.workers.StartupDelay - time.Since(w.startedAt); wait > 0 {
+	if wait := cfg.worker.StartupDelay - time.Since(w.startedAt); wait > 0 {
 		select {
 		case <-time.After(wait):
 		case <-c.Done():
@@ -457,7 +469,7 @@ func (p *page) retry() {
 
 // swap sends traffic to a worker that is ready, and retires the one before.
 func (p *page) swap(a *startAttempt, w *worker) {
-	opts := proxy.BackendOptions{MaxRequests: w.settings.MaxRequests, IdleTimeout: w.settings.IdleTimeout, Build: w.build, PID: w.pid}
+	opts := proxy.BackendOptions{MaxRequests: w.requestLimit(p.cfg.worker.MaxRequests), IdleTimeout: w.settings.IdleTimeout, Build: w.build, PID: w.pid}
 	if w.onSocket {
 		opts.Socket = w.socket
 	}
@@ -480,7 +492,7 @@ func (p *page) swap(a *startAttempt, w *worker) {
 	p.builder.Keep(p.dir, w.binary, p.previous.binary)
 	p.applyAssets() // so that one change is told of once
 	p.healthyTimer.Reset(resetAfter)
-	p.healthTimer.Reset(p.cfg.workers.HealthInterval)
+	p.healthTimer.Reset(p.cfg.worker.HealthInterval)
 	p.checkIdle()
 	p.checkMemory()
 

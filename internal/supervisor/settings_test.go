@@ -1,0 +1,181 @@
+package supervisor
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"tqserver/internal/config"
+)
+
+// configure puts the settings in force that text, the content of a configuration
+// file, gives the page, and returns how many workers were replaced for it.
+func (s *harness) configure(text string) (replaced int) {
+	s.t.Helper()
+	cfg, err := config.Parse(filepath.Join(s.page.root, "server.yaml"), []byte(text))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	now := s.settings()
+	now.worker = cfg.Worker("/")
+	s.page.call(func() {
+		s.page.configure(now, false, func(was bool) {
+			if was {
+				replaced++
+			}
+		})
+	})
+	s.after(2 * time.Second)
+	return replaced
+}
+
+// TestOnlyWhatAWorkerIsStartedWithReplacesIt changes each option of workers, for
+// all pages and by path.
+func TestOnlyWhatAWorkerIsStartedWithReplacesIt(t *testing.T) {
+	for key, c := range map[string]struct {
+		value    string
+		replaces bool
+	}{
+		"default.go_max_procs":          {"2", true},
+		"default.read_timeout_seconds":  {"7", true},
+		"default.write_timeout_seconds": {"7", true},
+		"default.idle_timeout_seconds":  {"7", true},
+		"default.go_mem_limit":          {"7MiB", true},
+		"default.log_file":              {"other.log", true},
+		"default.max_requests":          {"7", false},
+		"default.max_memory":            {"7MiB", false},
+		"startup_delay_ms":              {"7", false},
+		"restart_delay_ms":              {"7", false},
+		"shutdown_grace_period_ms":      {"7", false},
+		"drain_timeout_seconds":         {"7", false},
+		"start_timeout_seconds":         {"7", false},
+		"health_interval_seconds":       {"7", false},
+		"health_failures":               {"7", false},
+		"start":                         {"on_demand", false},
+		"idle_stop_seconds":             {"7", false},
+	} {
+		section, name := "", key
+		if len(key) > 8 && key[:8] == "default." {
+			section, name = "default", key[8:]
+		}
+		forAll := "workers: {" + name + ": " + c.value + "}"
+		if section != "" {
+			forAll = "workers: {default: {" + name + ": " + c.value + "}}"
+		}
+		for kind, text := range map[string]string{"for all": forAll, "by path": "workers: {paths: {/: {" + name + ": " + c.value + "}}}"} {
+			t.Run(key+" "+kind, func(t *testing.T) {
+				withPage(t, nil, func(s *harness) {
+					s.after(time.Second)
+					old := s.wantServing("v1")
+					replaced := s.configure(text)
+					if kept := s.wantServing("v1") == old; kept == c.replaces || (replaced == 1) != c.replaces {
+						t.Errorf("the worker was kept: %v; %d were replaced", kept, replaced)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestMaxMemoryCountsForTheWorkerThatRuns(t *testing.T) {
+	withPage(t, func(s *harness) { s.memory = 100 * mebibyte }, func(s *harness) {
+		s.after(time.Minute)
+		old := s.wantServing("v1")
+		s.configure("workers: {default: {max_memory: 100MiB}}")
+		s.after(time.Minute)
+		if s.wantServing("v1") != old {
+			t.Fatal("it was replaced with as much as it may take")
+		}
+		s.configure("workers: {default: {max_memory: 99MiB}}")
+		if s.wantServing("v1") == old || s.countMessages("the worker uses more memory than max_memory: starting a replacement") == 0 {
+			t.Error("it was not replaced")
+		}
+		s.configure("workers: {default: {max_memory: 100MiB}}")
+		s.after(time.Minute)
+		old = s.wantServing("v1")
+		s.after(time.Hour)
+		if s.wantServing("v1") != old {
+			t.Error("it was replaced although the limit was raised")
+		}
+	})
+}
+
+func TestMaxRequestsCountForTheWorkerThatRuns(t *testing.T) {
+	withPage(t, nil, func(s *harness) {
+		s.after(time.Second)
+		old := s.wantServing("v1")
+		s.request()
+		s.request()
+		s.configure("workers: {default: {max_requests: 3}}")
+		if s.wantServing("v1") != old {
+			t.Fatal("it was replaced before its third request")
+		}
+		s.request()
+		s.after(time.Second)
+		second := s.wantServing("v1")
+		if second == old {
+			t.Fatal("it was not replaced at its third request")
+		}
+		s.request()
+		s.request()
+		s.configure("workers: {default: {max_requests: 2}}")
+		if s.wantServing("v1") == second {
+			t.Error("it was not replaced although it had as many requests already")
+		}
+	})
+}
+
+// A worker says by ShouldShutdown that it ends soon when it has had as many
+// requests as it was told; so that must become true.
+func TestARaisedMaxRequestsCountsFromTheNextWorkerOn(t *testing.T) {
+	withPage(t, nil, func(s *harness) {
+		s.after(time.Second)
+		s.configure("workers: {default: {max_requests: 2}}")
+		s.request()
+		s.request()
+		s.after(time.Second)
+		old := s.wantServing("v1") // it was told 2
+		s.configure("workers: {default: {max_requests: 4}}")
+		s.request()
+		s.request()
+		s.after(time.Second)
+		next := s.wantServing("v1")
+		if next == old {
+			t.Fatal("the worker that was told 2 was not replaced")
+		}
+		s.request()
+		s.request()
+		s.request()
+		s.after(time.Second)
+		if s.wantServing("v1") != next {
+			t.Fatal("the worker that was told 4 was replaced before")
+		}
+		s.request()
+		s.after(time.Second)
+		if s.wantServing("v1") == next {
+			t.Error("the worker that was told 4 was not replaced")
+		}
+	})
+}
+
+func TestTheGracePeriodInForceCountsForTheWorkerThatRuns(t *testing.T) {
+	withPage(t, func(s *harness) { s.ignoresTERM = true }, func(s *harness) {
+		s.after(time.Second)
+		s.configure("workers: {shutdown_grace_period_ms: 10000}")
+		old := s.wantServing("v1")
+		s.save("v2")
+		s.after(5 * time.Second)
+		s.wantServing("v2")
+		select {
+		case <-old.done:
+			t.Error("it was killed before its time")
+		default:
+		}
+		s.after(6 * time.Second)
+		select {
+		case <-old.done:
+		default:
+			t.Error("it was not killed in time")
+		}
+	})
+}
