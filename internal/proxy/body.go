@@ -23,7 +23,7 @@ type requestBody struct {
 	x      *exchange
 	limit  int64         // of its bytes, or 0
 	bytes  int64         // so far
-	pace   pace          // guarded by x.mu
+	rate   bodyRate      // guarded by x.mu
 	of     *http.Request // which gets the trailer
 	sent   http.Header   // the trailer that the worker gets
 	reads  atomic.Bool   // a read is under way
@@ -34,7 +34,7 @@ type requestBody struct {
 }
 
 func newRequestBody(x *exchange, r *http.Request) *requestBody {
-	b := &requestBody{Reader: r.Body, x: x, of: r, pace: pace{rate: x.settings.MinBodyRate, grace: cmp.Or(x.settings.bodyGrace, bodyGrace)}}
+	b := &requestBody{Reader: r.Body, x: x, of: r, rate: bodyRate{min: x.settings.MinBodyRate, grace: cmp.Or(x.settings.bodyGrace, bodyGrace)}}
 	if x.settings.MaxBody != nil {
 		b.limit = x.settings.MaxBody(r.URL.Path)
 	}
@@ -76,7 +76,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	if b.closed {
 		return 0, errOver
 	}
-	b.waits(true, 0) // the worker took what was read before
+	b.setReading(true, 0) // the worker took what was read before
 	n, err := b.Reader.Read(p)
 	b.bytes += int64(n)
 	switch {
@@ -93,17 +93,17 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	case err != nil:
 		b.failed.Store(true)
 	}
-	b.waits(false, n)
+	b.setReading(false, n)
 	return n, err
 }
 
-// mayHurry reports whether reading does no harm before the worker has the header.
-func (b *requestBody) mayHurry() bool {
+// canPrefetch reports whether reading does no harm before the worker has the header.
+func (b *requestBody) canPrefetch() bool {
 	return b != nil && b.of.ContentLength > 0 && !b.x.expects && wire.ConnOf(b.of) != nil
 }
 
-// hurry reads what has come of the body.
-func (b *requestBody) hurry(p []byte) (n int, err error) {
+// prefetch reads what has come of the body.
+func (b *requestBody) prefetch(p []byte) (n int, err error) {
 	wire.ConnOf(b.of).WithoutWaiting(func() {
 		for got := -1; got != 0 && err == nil && n < len(p); n += got {
 			got, err = b.Read(p[n:])
@@ -126,25 +126,25 @@ func (b *requestBody) fault() *wire.Refusal {
 	return nil
 }
 
-// waits notes that the client is waited for, or that it sent some bytes.
-func (b *requestBody) waits(on bool, n int) {
+// setReading notes that the client is waited for, or that it sent some bytes.
+func (b *requestBody) setReading(on bool, n int) {
 	b.x.mu.Lock()
 	defer b.x.mu.Unlock()
 	if b.reads.Store(on); on {
-		b.pace.wait()
+		b.rate.startWait()
 	} else {
-		b.pace.got(n)
+		b.rate.endWait(n)
 	}
 	b.x.movedLocked()
 }
 
-// patience is how long the client may be waited for now, 0 for ever; x.mu is
+// readTimeoutLocked is how long the client may be waited for now, 0 for ever; x.mu is
 // held.
-func (b *requestBody) patience(idle time.Duration) time.Duration {
-	if b.pace.rate == 0 {
+func (b *requestBody) readTimeoutLocked(idle time.Duration) time.Duration {
+	if b.rate.min == 0 {
 		return idle
 	}
-	left := max(1, b.pace.left())
+	left := max(1, b.rate.remaining())
 	if idle <= 0 {
 		return left
 	}
@@ -156,8 +156,8 @@ func (b *requestBody) tooLarge() bool {
 	return b != nil && b.limit > 0 && b.of.ContentLength > b.limit
 }
 
-// shut ends a read under way, and has later ones fail.
-func (b *requestBody) shut() {
+// close ends a read under way, and has later ones fail.
+func (b *requestBody) close() {
 	if b == nil {
 		return
 	}
@@ -187,7 +187,7 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	b.read = true
 	n, err := b.ReadCloser.Read(p)
 	b.x.moved()
-	if err != nil && err != io.EOF && b.x.ended() {
+	if err != nil && err != io.EOF && b.x.endedByUs() {
 		err = io.EOF // the stream ends as if the page had ended it
 	}
 	return n, err

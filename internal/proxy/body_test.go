@@ -103,7 +103,7 @@ func TestABodyThatGrowsAboveTheLimitCutsAnAnswerThatBegan(t *testing.T) {
 	if body, err := io.ReadAll(resp.Body); err == nil {
 		t.Errorf("%q: it ends as if it were whole", body)
 	}
-	if err := within(t, patience, "the worker's body ended", got); err == nil {
+	if err := within(t, testTimeout, "the worker's body ended", got); err == nil {
 		t.Error("the worker saw the end of the body")
 	}
 }
@@ -146,7 +146,7 @@ func TestABodyThatComesTooSlowlyIsA408(t *testing.T) {
 			if resp.StatusCode != http.StatusRequestTimeout || !resp.Close {
 				t.Errorf("%s: %d, closed %v", name, resp.StatusCode, resp.Close)
 			}
-			if err := within(t, patience, "the worker's body ended", cut); err == nil {
+			if err := within(t, testTimeout, "the worker's body ended", cut); err == nil {
 				t.Errorf("%s: the worker saw the end of the body", name)
 			}
 			return took
@@ -208,7 +208,7 @@ func TestAnAnswerThatBeganFreesTheBodyOfItsRate(t *testing.T) {
 func TestTheRateOfABodyIsOfTheTimeWaitedForIt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := &pace{rate: 100, grace: 10 * time.Second}
+		p := &bodyRate{min: 100, grace: 10 * time.Second}
 		for _, step := range []struct {
 			waits, works time.Duration
 			got          int
@@ -219,15 +219,15 @@ func TestTheRateOfABodyIsOfTheTimeWaitedForIt(t *testing.T) {
 			{5 * time.Second, 0, 1, 5500 * time.Millisecond},
 			{0, 0, 0, 510 * time.Millisecond},
 		} {
-			p.wait()
-			if left := p.left(); left != step.left {
+			p.startWait()
+			if left := p.remaining(); left != step.left {
 				t.Errorf("%v left, want %v", left, step.left)
 			}
 			time.Sleep(step.waits)
-			if left := p.left(); left != step.left-step.waits {
+			if left := p.remaining(); left != step.left-step.waits {
 				t.Errorf("in a wait %v left, want %v", left, step.left-step.waits)
 			}
-			p.got(step.got)
+			p.endWait(step.got)
 			time.Sleep(step.works)
 		}
 	})
@@ -243,7 +243,7 @@ func TestAHeldRequestIsNotAskedForItsBody(t *testing.T) {
 	if b, err := r.Peek(1); err == nil {
 		t.Fatalf("it was answered %q before a worker was ready", b)
 	}
-	c.SetReadDeadline(time.Now().Add(patience))
+	c.SetReadDeadline(time.Now().Add(testTimeout))
 	f.route.Serve(newWorker(t, func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) }))
 	if head := readHead(r); !strings.HasPrefix(head, "HTTP/1.1 100 ") {
 		t.Fatalf("%q", head)
@@ -302,7 +302,7 @@ func TestABodyThatTheWorkerRefusedIsNotAskedFor(t *testing.T) {
 		if rest, _ := io.ReadAll(r); len(rest) > 0 {
 			t.Errorf("then %q", rest)
 		}
-		if all := within(t, patience, "the worker's connection ended", seen); all != "" {
+		if all := within(t, testTimeout, "the worker's connection ended", seen); all != "" {
 			t.Errorf("the worker was sent %q", all)
 		}
 	}

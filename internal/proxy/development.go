@@ -55,20 +55,20 @@ type timing struct {
 	claimed time.Time     // a backend was
 }
 
-// firstPatience is how long a navigation waits in development for a page that
+// firstHoldTimeout is how long a navigation waits in development for a page that
 // never served: then its tab can show how far the build is.
-const firstPatience = 300 * time.Millisecond
+const firstHoldTimeout = 300 * time.Millisecond
 
-// patience is how long the exchange may wait for a worker.
-func (x *exchange) patience() time.Duration {
-	if x.navigates() && !x.route.served.Load() {
-		return min(firstPatience, x.settings.HoldTimeout)
+// holdTimeout is how long the exchange may wait for a worker.
+func (x *exchange) holdTimeout() time.Duration {
+	if x.isNavigation() && !x.route.served.Load() {
+		return min(firstHoldTimeout, x.settings.HoldTimeout)
 	}
 	return x.settings.HoldTimeout
 }
 
-// navigates reports whether a tab waits for its new content, in development.
-func (x *exchange) navigates() bool {
+// isNavigation reports whether a tab waits for its new content, in development.
+func (x *exchange) isNavigation() bool {
 	return x.develop != nil && isForDocument(x.request.Header)
 }
 
@@ -89,15 +89,15 @@ func isForDocument(h http.Header) bool {
 	case "navigate":
 		return true
 	case "":
-		return h.Get("Upgrade-Insecure-Requests") == "1" && preferred(strings.Join(h["Accept"], ",")) == "text/html"
+		return h.Get("Upgrade-Insecure-Requests") == "1" && preferredForm(strings.Join(h["Accept"], ",")) == "text/html"
 	}
 	return strings.HasPrefix(h.Get("Sec-Purpose"), "prefetch")
 }
 
-// awaitNewer waits for the version that is on its way, so that who saves and
+// holdForNewer waits for the version that is on its way, so that who saves and
 // reloads sees what was saved.
-func (x *exchange) awaitNewer() {
-	if !x.navigates() || x.develop.HoldNavigations <= 0 {
+func (x *exchange) holdForNewer() {
+	if !x.isNavigation() || x.develop.HoldNavigations <= 0 {
 		return
 	}
 	began := time.Now()
@@ -105,20 +105,20 @@ func (x *exchange) awaitNewer() {
 	defer patience.Stop()
 	for s := x.route.current(); s.newest == NewerPending; s = x.route.current() {
 		select {
-		case <-s.left:
+		case <-s.changed:
 		case <-patience.C:
 			x.timing.held = time.Since(began)
 			return
-		case <-x.leaving.Done():
+		case <-x.disconnect.Done():
 			panic(http.ErrAbortHandler) // the client left
 		}
 	}
 	x.timing.held = time.Since(began)
 }
 
-// tellOrigin says which build an answer comes from, and where its time went
+// setOrigin says which build an answer comes from, and where its time went
 // (W3C Server Timing section 3).
-func (x *exchange) tellOrigin(h http.Header) {
+func (x *exchange) setOrigin(h http.Header) {
 	build := x.backend.build
 	if x.route.current().newest == NewerBroken {
 		build += "; stale"

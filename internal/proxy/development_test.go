@@ -45,7 +45,7 @@ var navigates = []string{"Sec-Fetch-Mode", "navigate"}
 func TestANavigationWaitsForTheVersionThatIsOnItsWay(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
-	f.proxy.SetDevelopment(&Development{HoldNavigations: 2 * patience})
+	f.proxy.SetDevelopment(&Development{HoldNavigations: 2 * testTimeout})
 	f.route.Serve(version(t, "1"))
 	f.route.SetNewer(NewerPending)
 	shown := make(chan string, 2)
@@ -65,7 +65,7 @@ func TestANavigationWaitsForTheVersionThatIsOnItsWay(t *testing.T) {
 	}
 	f.route.Serve(version(t, "2"))
 	for range 2 {
-		if body := within(t, patience, "it is shown", shown); body != "build 2" {
+		if body := within(t, testTimeout, "it is shown", shown); body != "build 2" {
 			t.Errorf("the navigation shows %q", body)
 		}
 	}
@@ -74,7 +74,7 @@ func TestANavigationWaitsForTheVersionThatIsOnItsWay(t *testing.T) {
 func TestANavigationIsNotHeldForWhatDoesNotCome(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
-	f.proxy.SetDevelopment(&Development{HoldNavigations: 2 * patience})
+	f.proxy.SetDevelopment(&Development{HoldNavigations: 2 * testTimeout})
 	f.route.Serve(version(t, "1"))
 	inTime(t, func() error { // it may come too late to be held
 		f.route.SetNewer(NewerPending)
@@ -84,7 +84,7 @@ func TestANavigationIsNotHeldForWhatDoesNotCome(t *testing.T) {
 			shown <- resp
 		}()
 		time.AfterFunc(30*time.Millisecond, func() { f.route.SetNewer(NewerBroken) })
-		resp := within(t, patience, "the old version is shown", shown)
+		resp := within(t, testTimeout, "the old version is shown", shown)
 		if got := resp.Header.Get("X-Tq-Build"); got != "1; stale" {
 			t.Errorf("X-TQ-Build: %s", got)
 		}
@@ -120,7 +120,7 @@ func TestANavigationIsToldThatAPageNeverServed(t *testing.T) {
 	}})
 	began := time.Now()
 	resp, body := askWith(t, f, "/", append(navigates, "Accept", "text/html")...)
-	if took := time.Since(began); resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" || body != "text/html says why" || took < firstPatience {
+	if took := time.Since(began); resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" || body != "text/html says why" || took < firstHoldTimeout {
 		t.Errorf("%d %q after %v", resp.StatusCode, body, took)
 	}
 	answers := ask(f, "GET", "/", "")
@@ -138,7 +138,7 @@ func TestANavigationIsToldThatAPageNeverServed(t *testing.T) {
 	select {
 	case body := <-shown:
 		t.Errorf("a page that served before shows %q", body)
-	case <-time.After(firstPatience + 100*time.Millisecond):
+	case <-time.After(firstHoldTimeout + 100*time.Millisecond):
 	}
 	f.route.Serve(version(t, "2"))
 	if body := <-shown; body != "build 2" {

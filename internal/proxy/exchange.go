@@ -25,75 +25,75 @@ var past = time.Unix(1, 0)
 // exchange is one request on its way, and after it others. Its fields belong to
 // the goroutine of the request, but for those that say otherwise.
 type exchange struct {
-	errand
-	hooks  upstream.Hooks   // of each attempt; bound once, as the next is, so that a request allocates nothing
-	cutNow func()           // attempt.Cut
-	room   []upstream.Field // for those that the worker is told
+	requestState
+	hooks    upstream.Hooks   // of each attempt; bound once, as the next is, so that a request allocates nothing
+	cutNow   func()           // attempt.Cut
+	fieldBuf []upstream.Field // for those that the worker is told
 
-	mu     sync.Mutex // guards all below
-	timed  bool       // something must move
-	limit  time.Time  // until which something must
-	idle   *time.Timer
-	fires  time.Time // when idle does, no later than limit; zero if it does not
-	taken  taken     // by the client
-	unread int       // by the worker, at the last look
-	over   bool
+	mu        sync.Mutex // guards all below
+	timed     bool       // something must move
+	expiresAt time.Time  // until which something must
+	timer     *time.Timer
+	firesAt   time.Time      // when idle does, no later than limit; zero if it does not
+	sent      clientProgress // by the client
+	unread    int            // by the worker, at the last look
+	over      bool
 }
 
-// errand is what an exchange has of one request.
-type errand struct {
-	began     time.Time
-	route     *Route // nil until one is found
-	settings  *Settings
-	develop   *Development // nil outside development
-	identity               // does not change
-	client    http.ResponseController
-	http10    bool          // the client speaks HTTP/1.0
-	expects   bool          // the client waits for a 100
-	request   *http.Request // as it came, or as admit has it
-	answer    countedWriter
-	w         http.ResponseWriter // what the answer is written to: &answer, or what dresses it
-	leaving   context.Context     // ends when the client leaves
-	place     *place              // in the route's queue, or nil
-	backend   *Backend            // claimed, or nil
-	body      *requestBody
-	attempt   upstream.Exchange
-	reply     responseBody
-	asked     []string // the protocols that the client would switch to
-	unflushed bool     // something was written that may not have been sent
-	status    int      // of the answer, 0 until one begins
-	stream    bool
-	upgraded  *upgradedConn
-	deadline  time.Time // until which it may wait for a worker
-	timing    timing
+// requestState is what an exchange has of one request.
+type requestState struct {
+	started    time.Time
+	route      *Route // nil until one is found
+	settings   *Settings
+	develop    *Development // nil outside development
+	identity                // does not change
+	client     http.ResponseController
+	http10     bool          // the client speaks HTTP/1.0
+	expects    bool          // the client waits for a 100
+	request    *http.Request // as it came, or as admit has it
+	written    countedWriter
+	w          http.ResponseWriter // what the answer is written to: &answer, or what dresses it
+	disconnect context.Context     // ends when the client leaves
+	held       *heldRequest        // in the route's queue, or nil
+	backend    *Backend            // claimed, or nil
+	body       *requestBody
+	attempt    upstream.Exchange
+	response   responseBody
+	protocols  []string // the protocols that the client would switch to
+	unflushed  bool     // something was written that may not have been sent
+	status     int      // of the answer, 0 until one begins
+	stream     bool
+	upgraded   *upgradedConn
+	deadline   time.Time // until which it may wait for a worker
+	timing     timing
 
-	answered atomic.Bool           // the worker's answer began
-	cause    atomic.Pointer[error] // why it was cut; nil if it was not
+	responding atomic.Bool           // the worker's answer began
+	cause      atomic.Pointer[error] // why it was cut; nil if it was not
 }
 
-// maxRoom is how many fields an exchange keeps room for.
-const maxRoom = 64
+// maxFieldBuf is how many fields an exchange keeps room for.
+const maxFieldBuf = 64
 
 var exchanges = sync.Pool{New: func() any { return newExchange() }}
 
 func newExchange() *exchange {
 	x := &exchange{over: true}
-	x.hooks = upstream.Hooks{Sent: x.leave, Interim: x.interim, Blocked: x.flush}
+	x.hooks = upstream.Hooks{Sent: x.dequeue, Interim: x.interim, Blocked: x.flush}
 	x.cutNow = x.attempt.Cancel
 	return x
 }
 
 // start begins a request.
 func (x *exchange) start(w http.ResponseWriter, r *http.Request, p *Proxy) {
-	x.began, x.request, x.leaving = time.Now(), r, r.Context()
+	x.started, x.request, x.disconnect = time.Now(), r, r.Context()
 	x.settings, x.develop = p.settings.Load(), p.develop.Load()
 	x.client = *http.NewResponseController(w)
 	x.identity = identify(r, x.settings.TrustedProxies)
-	x.answer.ResponseWriter = w
-	x.w = &x.answer
+	x.written.ResponseWriter = w
+	x.w = &x.written
 	x.http10, x.expects = !r.ProtoAtLeast(1, 1), r.Header.Get("Expect") != ""
 	x.mu.Lock()
-	x.over, x.taken, x.unread = false, taken{}, 0
+	x.over, x.sent, x.unread = false, clientProgress{}, 0
 	x.mu.Unlock()
 	if r.ContentLength != 0 {
 		x.client.EnableFullDuplex() // an answer may come before the body was read
@@ -101,18 +101,18 @@ func (x *exchange) start(w http.ResponseWriter, r *http.Request, p *Proxy) {
 	}
 }
 
-// forget lets another request have an exchange that has ended, if it is certain
+// recycle lets another request have an exchange that has ended, if it is certain
 // that nobody acts on it any more: expire, which may be about to run, finds it over,
 // or looks again.
-func (x *exchange) forget() {
+func (x *exchange) recycle() {
 	if x.upgraded != nil || wire.ConnOf(x.request) == nil { // which may be told late that the client left
 		return
 	}
 	wire.OnDisconnect(x.request, nil)
-	x.errand = errand{}
-	clear(x.room)
-	if cap(x.room) > maxRoom {
-		x.room = nil
+	x.requestState = requestState{}
+	clear(x.fieldBuf)
+	if cap(x.fieldBuf) > maxFieldBuf {
+		x.fieldBuf = nil
 	}
 	exchanges.Put(x)
 }
@@ -131,16 +131,16 @@ func (x *exchange) acquire() *policy.Refusal {
 		if refusal != nil {
 			return refusal
 		}
-		if refusal := x.hold(wait.left); refusal != nil {
+		if refusal := x.hold(wait.changed); refusal != nil {
 			return refusal
 		}
 	}
 }
 
-// hold waits, counted, until the stance of the route changes and all that came
+// hold waits, counted, until the state of the route changes and all that came
 // before are on their way.
 func (x *exchange) hold(left <-chan struct{}) *policy.Refusal {
-	if refusal := x.join(); refusal != nil {
+	if refusal := x.enqueue(); refusal != nil {
 		return refusal
 	}
 	began := time.Now()
@@ -150,30 +150,30 @@ func (x *exchange) hold(left <-chan struct{}) *policy.Refusal {
 	if refusal != nil {
 		return refusal
 	}
-	refusal = x.wait(x.place.turn, 0)
+	refusal = x.wait(x.held.turn, 0)
 	x.timing.queued += time.Since(ready)
 	return refusal
 }
 
-func (x *exchange) join() *policy.Refusal {
-	if x.place == nil {
-		x.place = x.route.queue.join(x.settings.MaxHeld)
+func (x *exchange) enqueue() *policy.Refusal {
+	if x.held == nil {
+		x.held = x.route.queue.join(x.settings.MaxHeld)
 	}
 	select {
 	case x.route.Demand <- struct{}{}:
 	default:
 	}
-	if x.place == nil {
+	if x.held == nil {
 		return &policy.Refusal{Status: http.StatusServiceUnavailable, Title: "Too many requests are waiting for this page", RetryAt: time.Now().Add(time.Second)}
 	}
 	return nil
 }
 
-// leave gives up the place in the queue.
-func (x *exchange) leave() {
-	if x.place != nil {
-		x.route.queue.leave(x.place)
-		x.place = nil
+// dequeue gives up the place in the queue.
+func (x *exchange) dequeue() {
+	if x.held != nil {
+		x.route.queue.leave(x.held)
+		x.held = nil
 	}
 }
 
@@ -181,7 +181,7 @@ func (x *exchange) leave() {
 // with a refusal when the request cannot wait longer.
 func (x *exchange) wait(until <-chan struct{}, pause time.Duration) *policy.Refusal {
 	if x.deadline.IsZero() {
-		x.deadline = time.Now().Add(x.patience())
+		x.deadline = time.Now().Add(x.holdTimeout())
 	}
 	left := time.Until(x.deadline)
 	if left <= 0 {
@@ -198,7 +198,7 @@ func (x *exchange) wait(until <-chan struct{}, pause time.Duration) *policy.Refu
 	case <-paused:
 	case <-patience.C:
 		return notReady()
-	case <-x.leaving.Done():
+	case <-x.disconnect.Done():
 		panic(http.ErrAbortHandler) // the client left
 	}
 	return nil
@@ -237,83 +237,83 @@ func (x *exchange) moved() {
 
 func (x *exchange) movedLocked() {
 	patience := x.settings.WriteTimeout
-	if x.waitsForClient() {
-		patience = x.body.patience(x.settings.ReadTimeout)
+	if x.awaitsClient() {
+		patience = x.body.readTimeoutLocked(x.settings.ReadTimeout)
 	}
 	if x.over || !x.timed || patience <= 0 {
-		x.limit = time.Time{}
+		x.expiresAt = time.Time{}
 		return
 	}
-	x.limit = time.Now().Add(patience)
-	if x.fires.IsZero() || x.limit.Before(x.fires) { // or expire looks again
-		x.expireInLocked(patience)
+	x.expiresAt = time.Now().Add(patience)
+	if x.firesAt.IsZero() || x.expiresAt.Before(x.firesAt) { // or expire looks again
+		x.resetTimerLocked(patience)
 	}
 }
 
-// looksEach is how often it is looked what the client has taken, until nothing may
+// checksPerTimeout is how often it is looked what the client has taken, until nothing may
 // have moved for too long.
-const looksEach = 4
+const checksPerTimeout = 4
 
-// expireInLocked has expire called in as long as is left, or earlier to look.
-func (x *exchange) expireInLocked(left time.Duration) {
+// resetTimerLocked has expire called in as long as is left, or earlier to look.
+func (x *exchange) resetTimerLocked(left time.Duration) {
 	if patience := x.settings.WriteTimeout; patience > 0 {
-		left = min(left, max(1, patience/looksEach))
+		left = min(left, max(1, patience/checksPerTimeout))
 	}
-	x.fires = time.Now().Add(left)
-	if x.idle == nil {
-		x.idle = time.AfterFunc(left, x.expire)
+	x.firesAt = time.Now().Add(left)
+	if x.timer == nil {
+		x.timer = time.AfterFunc(left, x.expire)
 	} else {
-		x.idle.Reset(left)
+		x.timer.Reset(left)
 	}
 }
 
-// waitsForClient reports whether it is the client who must move.
-func (x *exchange) waitsForClient() bool { return x.body.reading() && !x.answered.Load() }
+// awaitsClient reports whether it is the client who must move.
+func (x *exchange) awaitsClient() bool { return x.body.reading() && !x.responding.Load() }
 
 // expire ends an exchange in which nothing moved.
 func (x *exchange) expire() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.fires = time.Time{}
-	if x.over || x.limit.IsZero() {
+	x.firesAt = time.Time{}
+	if x.over || x.expiresAt.IsZero() {
 		return
 	}
-	x.lookLocked()
-	if left := time.Until(x.limit); left > 0 {
-		x.expireInLocked(left)
+	x.checkProgressLocked()
+	if left := time.Until(x.expiresAt); left > 0 {
+		x.resetTimerLocked(left)
 		return
 	}
 	cause := errSlowWorker
-	if x.waitsForClient() {
+	if x.awaitsClient() {
 		cause = errSlowClient
 	}
 	if x.body.pending() {
 		x.client.SetReadDeadline(past)
 	}
-	if x.answered.Load() {
+	if x.responding.Load() {
 		x.client.SetWriteDeadline(past)
 	} else {
-		x.client.SetWriteDeadline(time.Now().Add(linger)) // for what comes before the answer
+		x.client.SetWriteDeadline(time.Now().Add(endTimeout)) // for what comes before the answer
 	}
 	x.cut(cause)
 }
 
-// lookLocked looks whether the client has taken more of what was written, or the
+// checkProgressLocked looks whether the client has taken more of what was written, or the
 // worker has read more. The kernel may hold so much of it that nothing else is seen
 // to move for long.
-func (x *exchange) lookLocked() {
+func (x *exchange) checkProgressLocked() {
 	now := time.Now()
 	moved := x.workerReadsLocked()
-	if client := wire.ConnOf(x.request); client != nil && x.answered.Load() {
+	if client := wire.ConnOf(x.request); client != nil && x.responding.Load() {
 		if bytes, more, ok := client.Acked(); ok {
-			moved = x.taken.look(bytes, now) || moved
-			if more && x.taken.until.After(x.limit) {
-				x.limit = x.taken.until
+			moved = x.sent.update(bytes, now) || moved
+			if more && x.sent.until.After(x.expiresAt) {
+				x.expiresAt = x.sent.until
 			}
 		}
 	}
-	if until := now.Add(x.settings.WriteTimeout); moved && until.After(x.limit) {
-		x.limit = until
+	if until := now.Add(x.settings.WriteTimeout); moved && until.After(x.expiresAt) {
+		x.expiresAt = until
 	}
 }
 
@@ -336,9 +336,9 @@ func (x *exchange) endStream(why EndReason) {
 	if x.over {
 		return
 	}
-	x.client.SetWriteDeadline(time.Now().Add(linger)) // it may have stopped to read
+	x.client.SetWriteDeadline(time.Now().Add(endTimeout)) // it may have stopped to read
 	if x.upgraded != nil && x.upgraded.frames != nil {
-		x.upgraded.end(why)
+		x.upgraded.endStream(why)
 	} else {
 		x.cut(why)
 	}
@@ -355,30 +355,30 @@ func (x *exchange) why() error {
 	if cause := x.cause.Load(); cause != nil {
 		return *cause
 	}
-	return x.leaving.Err()
+	return x.disconnect.Err()
 }
 
-// ended reports whether it was we who ended the exchange's stream.
-func (x *exchange) ended() bool {
+// endedByUs reports whether it was we who endedByUs the exchange's stream.
+func (x *exchange) endedByUs() bool {
 	var why EndReason
 	return errors.As(x.why(), &why)
 }
 
-// end gives everything back of an exchange that took so long. No deadline is set
+// finish gives everything back of an exchange that took so long. No deadline is set
 // after it.
-func (x *exchange) end(took time.Duration) {
+func (x *exchange) finish(took time.Duration) {
 	x.mu.Lock()
-	x.over, x.timed, x.limit = true, false, time.Time{}
-	if x.idle != nil && x.idle.Stop() {
-		x.fires = time.Time{}
+	x.over, x.timed, x.expiresAt = true, false, time.Time{}
+	if x.timer != nil && x.timer.Stop() {
+		x.firesAt = time.Time{}
 	}
 	x.mu.Unlock()
-	x.body.shut()
+	x.body.close()
 	x.attempt.Wait()
 	if x.upgraded != nil {
 		x.upgraded.Close()
 	}
-	x.leave()
+	x.dequeue()
 	x.record(took)
 	x.release()
 }

@@ -37,7 +37,7 @@ func TestARequestHasNothingOfAnother(t *testing.T) {
 				if i%2 == 0 {
 					select {
 					case <-there:
-					case <-time.After(patience):
+					case <-time.After(testTimeout):
 						t.Error("a request that is to be left did not come to the worker")
 						return
 					}
@@ -80,19 +80,19 @@ func TestATimerOfTheRequestBeforeCutsNothing(t *testing.T) {
 		"early":  {nothing, (*exchange).expire, nothing},
 		"later":  {nothing, nothing, (*exchange).expire},
 	} {
-		t.Run(name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { useAgain(t, late) }) })
+		t.Run(name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { testLateTimer(t, late) }) })
 	}
 }
 
-func useAgain(t *testing.T, late [3]func(*exchange)) {
+func testLateTimer(t *testing.T, late [3]func(*exchange)) {
 	p := New(Settings{WriteTimeout: time.Second})
 	x := newExchange()
 	start := func() { x.start(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil), p) }
 	start()
 	x.watch(true)
-	x.end(0)
+	x.finish(0)
 	late[0](x)
-	x.errand = errand{}
+	x.requestState = requestState{}
 	time.Sleep(2 * time.Second)
 	start()
 	late[1](x)
@@ -109,5 +109,5 @@ func useAgain(t *testing.T, late [3]func(*exchange)) {
 	x.moved()
 	wait(time.Second-1, nil)
 	wait(1, errSlowWorker)
-	x.end(0)
+	x.finish(0)
 }

@@ -26,9 +26,9 @@ func (p *Proxy) serveFile(x *exchange) bool {
 		x.fail(&refusalError{&notForFiles})
 		return true
 	}
-	x.name(x.w.Header())
+	x.setNames(x.w.Header())
 	if x.body.pending() {
-		closeAfter(x.w.Header())
+		closeConnection(x.w.Header())
 	}
 	x.watch(true)
 	w := &fileWriter{ResponseWriter: x.w, x: x}
@@ -36,13 +36,13 @@ func (p *Proxy) serveFile(x *exchange) bool {
 	if w.refused != 0 {
 		h := x.w.Header()
 		maps.DeleteFunc(h, func(name string, _ []string) bool { return name != "Content-Range" && name != "Vary" })
-		x.fail(&refusalError{refusalOfFile(w.refused)})
+		x.fail(&refusalError{fileRefusal(w.refused)})
 	}
 	return true
 }
 
-// refusalOfFile is what a client is told of a status that there is no file with.
-func refusalOfFile(status int) *policy.Refusal {
+// fileRefusal is what a client is told of a status that there is no file with.
+func fileRefusal(status int) *policy.Refusal {
 	switch status {
 	case http.StatusPreconditionFailed:
 		return &policy.Refusal{Status: status, Title: "Precondition failed", Detail: "The file does not meet the conditions of the request."}
@@ -52,8 +52,8 @@ func refusalOfFile(status int) *policy.Refusal {
 	return &policy.Refusal{Status: status, Title: http.StatusText(status)}
 }
 
-// piece is how much of a file is sent before it counts as moved.
-const piece = 64 << 10
+// fileChunk is how much of a file is sent before it counts as moved.
+const fileChunk = 64 << 10
 
 // fileWriter sees a file on its way to the client.
 type fileWriter struct {
@@ -68,7 +68,7 @@ func (w *fileWriter) WriteHeader(status int) {
 		return
 	}
 	w.x.status = status
-	w.x.answered.Store(true)
+	w.x.responding.Store(true)
 	w.x.vary(w.Header())
 	w.x.moved()
 	w.ResponseWriter.WriteHeader(status)
@@ -91,7 +91,7 @@ func (w *fileWriter) ReadFrom(r io.Reader) (sent int64, err error) {
 		return io.Copy(writer{w}, r)
 	}
 	for all.N > 0 {
-		want := min(all.N, piece)
+		want := min(all.N, fileChunk)
 		n, err := io.Copy(w.ResponseWriter, &io.LimitedReader{R: all.R, N: want})
 		w.x.moved()
 		sent += n

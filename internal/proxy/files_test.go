@@ -87,7 +87,7 @@ func TestAClientThatStopsToReadAFileIsLeft(t *testing.T) {
 	})
 	c := dialNarrow(t, f.addr(), 4<<10)
 	io.WriteString(c, "GET /file HTTP/1.1\r\nHost: x\r\n\r\n")
-	if err := within(t, patience, "the file is given up", over); err == nil {
+	if err := within(t, testTimeout, "the file is given up", over); err == nil {
 		t.Error("a terabyte was sent to nobody")
 	}
 }

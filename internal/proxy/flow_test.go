@@ -192,7 +192,7 @@ func TestBodiesOfAnySizeTakeNoMemory(t *testing.T) {
 		if path == "/length" {
 			req.ContentLength = size
 		}
-		f.Client().Timeout = 10 * patience
+		f.Client().Timeout = 10 * testTimeout
 		resp, err := f.Client().Do(req)
 		if err != nil {
 			t.Fatal(err)
@@ -361,7 +361,7 @@ func TestAnAnswerInPlaceOfABodyEndsTheConnection(t *testing.T) {
 		io.Copy(io.Discard, r)
 	})
 	f.route.Serve(b)
-	quickly(t, "the connection is closed", 2*linger, func() time.Duration {
+	quickly(t, "the connection is closed", 2*endTimeout, func() time.Duration {
 		_, r := dial(t, f.addr(), "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf")
 		resp, err := http.ReadResponse(r, nil)
 		if err != nil {

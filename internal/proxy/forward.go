@@ -18,7 +18,7 @@ import (
 func (x *exchange) forward() {
 	x.prepare()
 	wire.OnDisconnect(x.request, x.cutNow)
-	resp, err := x.ask()
+	resp, err := x.send()
 	if err != nil {
 		recovered.Rethrow(err) // it came while the body was sent
 		x.fail(err)
@@ -31,8 +31,8 @@ func (x *exchange) forward() {
 		}
 		return
 	}
-	x.begin(resp)
-	if err := x.answerBy(resp); err != nil {
+	x.beginResponse(resp)
+	if err := x.writeResponse(resp); err != nil {
 		x.flush()                   // or a browser that has seen nothing would send the request again
 		panic(http.ErrAbortHandler) // cut short for the client too
 	}
@@ -41,14 +41,14 @@ func (x *exchange) forward() {
 // maxFirst is how many bytes of a body at most the worker gets with the header.
 const maxFirst = 16 << 10
 
-// ask sends a request, together with what has come of its body.
-func (x *exchange) ask() (*http.Response, error) {
-	if !x.body.mayHurry() {
+// send sends a request, together with what has come of its body.
+func (x *exchange) send() (*http.Response, error) {
+	if !x.body.canPrefetch() {
 		return x.roundTrip()
 	}
 	buf := copyBuffers.Get().(*[32 << 10]byte)
 	defer copyBuffers.Put(buf)
-	n, err := x.body.hurry(buf[:maxFirst])
+	n, err := x.body.prefetch(buf[:maxFirst])
 	if err != nil {
 		return nil, err
 	}
@@ -59,8 +59,8 @@ func (x *exchange) ask() (*http.Response, error) {
 // prepare makes the request that the worker sees.
 func (x *exchange) prepare() {
 	in, out := x.request, &x.attempt
-	if x.asked = upgradeOf(in.Header); x.http10 || namesHTTP2(x.asked) {
-		x.asked = nil
+	if x.protocols = upgradeOf(in.Header); x.http10 || includesHTTP2(x.protocols) {
+		x.protocols = nil
 	}
 	out.Method, out.Host = in.Method, in.Host
 	out.Target = in.RequestURI               // byte for byte
@@ -81,17 +81,17 @@ func (x *exchange) prepare() {
 // so that the same request is the same bytes.
 func (x *exchange) fields() []upstream.Field {
 	in := x.request.Header
-	fields := x.room[:0]
+	fields := x.fieldBuf[:0]
 	named := message.NamedByConnection(in)
 	for name, values := range in {
 		switch {
-		case x.decides(name):
+		case x.replaces(name):
 			continue
 		case aboutClient(name): // whatever Connection says: it counts (golang.org/issue/50580)
 			if !x.trusted {
 				continue
 			}
-		case message.IsHopByHop(name), named[name], name == "Http2-Settings" && x.asked == nil:
+		case message.IsHopByHop(name), named[name], name == "Http2-Settings" && x.protocols == nil:
 			continue
 		}
 		for _, value := range values {
@@ -99,9 +99,9 @@ func (x *exchange) fields() []upstream.Field {
 		}
 	}
 	connection := ""
-	if x.asked != nil {
+	if x.protocols != nil {
 		connection = "Upgrade"
-		fields = append(fields, upstream.Field{Name: "Upgrade", Value: strings.Join(x.asked, ", ")})
+		fields = append(fields, upstream.Field{Name: "Upgrade", Value: strings.Join(x.protocols, ", ")})
 	}
 	if message.HasToken(in["Te"], "trailers") {
 		connection = join(connection, "TE") // RFC 9110 section 10.1.4
@@ -110,9 +110,9 @@ func (x *exchange) fields() []upstream.Field {
 	if connection != "" {
 		fields = append(fields, upstream.Field{Name: "Connection", Value: connection})
 	}
-	fields = x.tell(x.request, fields)
+	fields = x.appendFields(x.request, fields)
 	slices.SortStableFunc(fields, func(a, b upstream.Field) int { return strings.Compare(a.Name, b.Name) })
-	x.room = fields
+	x.fieldBuf = fields
 	return fields
 }
 
@@ -129,10 +129,10 @@ func (x *exchange) interim(status int, fields http.Header) {
 	clear(h) // which the server does not do after a 1xx
 }
 
-// answerBy writes the worker's answer. Whatever the worker has sent goes on to
+// writeResponse writes the worker's answer. Whatever the worker has sent goes on to
 // the client before more of it is waited for.
-func (x *exchange) answerBy(resp *http.Response) error {
-	h := x.headerOf(resp.Header)
+func (x *exchange) writeResponse(resp *http.Response) error {
+	h := x.responseHeader(resp.Header)
 	if len(resp.Trailer) > 0 {
 		h.Add("Trailer", strings.Join(slices.Sorted(maps.Keys(resp.Trailer)), ", "))
 	}
@@ -158,11 +158,11 @@ func (x *exchange) answerBy(resp *http.Response) error {
 	return nil
 }
 
-// headerOf returns the header of an answer, with the fields of the worker's, which
+// responseHeader returns the header of an answer, with the fields of the worker's, which
 // it may keep.
-func (x *exchange) headerOf(from http.Header) http.Header {
-	client, ok := x.answer.ResponseWriter.(interface{ UseHeader(http.Header) bool })
-	if ok && x.w == http.ResponseWriter(&x.answer) && client.UseHeader(from) {
+func (x *exchange) responseHeader(from http.Header) http.Header {
+	client, ok := x.written.ResponseWriter.(interface{ UseHeader(http.Header) bool })
+	if ok && x.w == http.ResponseWriter(&x.written) && client.UseHeader(from) {
 		return from
 	}
 	to := x.w.Header()
@@ -217,7 +217,7 @@ func (x *exchange) flush() {
 // flushCut sends what there is of an answer that is cut short. A browser that has
 // seen nothing of an answer sends its request again, a POST too.
 func (x *exchange) flushCut() {
-	if x.answer.status != 0 {
-		x.answer.FlushError()
+	if x.written.status != 0 {
+		x.written.FlushError()
 	}
 }

@@ -86,9 +86,9 @@ func contains(prefixes []netip.Prefix, addr netip.Addr) bool {
 	return false
 }
 
-// forward appends who sent a request to the fields that the worker sees, after
+// appendForwarded appends who sent a request to the fields that the worker sees, after
 // what trusted proxies say of it.
-func (who *identity) forward(in *http.Request, fields []upstream.Field) []upstream.Field {
+func (who *identity) appendForwarded(in *http.Request, fields []upstream.Field) []upstream.Field {
 	host := in.Host
 	var room [4]string
 	chain := room[:0]

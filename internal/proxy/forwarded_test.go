@@ -243,7 +243,7 @@ func TestAPeerWithoutAnAddressIsNobody(t *testing.T) {
 		r.RemoteAddr = remote
 		r.Header.Set("X-Forwarded-For", "192.0.2.7")
 		who := identify(r, prefixes(t, "0.0.0.0/0", "::/0"))
-		out := who.forward(r, nil)
+		out := who.appendForwarded(r, nil)
 		if slices.ContainsFunc(out, func(f upstream.Field) bool { return f.Name == "X-Forwarded-For" }) || who.trusted || who.clientAddr.IsValid() {
 			t.Errorf("of %q the worker sees %q, and the client is %s", remote, out, who.clientAddr)
 		}

@@ -103,7 +103,7 @@ func TestARefusalWakesWhoWaits(t *testing.T) {
 	eventually(t, "both wait", func() bool { return f.route.Held() == 2 })
 	f.route.Refuse(policy.Refusal{Status: 503, Title: "This page is stopped"})
 	for _, c := range []<-chan answer{get, post} {
-		if a := within(t, patience, "the refusal came", c); a.status != 503 || !strings.Contains(a.body, "This page is stopped") {
+		if a := within(t, testTimeout, "the refusal came", c); a.status != 503 || !strings.Contains(a.body, "This page is stopped") {
 			t.Errorf("%+v", a)
 		}
 	}
@@ -142,7 +142,7 @@ func TestAPlaceInTheMiddleCanBeGivenUp(t *testing.T) {
 	eventually(t, "two are left", func() bool { return f.route.Held() == 2 })
 	f.route.Serve(newWorker(t, say("page")))
 	for _, c := range []<-chan answer{first, last} {
-		if a := within(t, patience, "the answer came", c); a.body != "page" {
+		if a := within(t, testTimeout, "the answer came", c); a.body != "page" {
 			t.Errorf("%+v", a)
 		}
 	}
@@ -224,7 +224,7 @@ func TestARefusalIsWaitedOutIfItEndsSoon(t *testing.T) {
 func TestTheQueueOpensOnePlaceAfterTheOther(t *testing.T) {
 	t.Parallel()
 	var q queue
-	open := func(p *place) bool {
+	open := func(p *heldRequest) bool {
 		select {
 		case <-p.turn:
 			return true

@@ -41,15 +41,15 @@ func identify(r *http.Request, trusted []netip.Prefix) identity {
 	return who
 }
 
-// name puts the names of a request into the header of its answer, in the place
+// setNames puts the names of a request into the header of its answer, in the place
 // of what a worker may have put there.
-func (who *identity) name(h http.Header) {
+func (who *identity) setNames(h http.Header) {
 	h["X-Request-Id"], h["Traceparent"] = []string{who.id}, []string{who.traceparent}
 }
 
-// decides reports whether a field is one that tell writes, whatever the client
+// replaces reports whether a field is one that tell writes, whatever the client
 // sent.
-func (who *identity) decides(name string) bool {
+func (who *identity) replaces(name string) bool {
 	switch name {
 	case "X-Request-Id", "Traceparent", "Tracestate", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host":
 		return true
@@ -57,14 +57,14 @@ func (who *identity) decides(name string) bool {
 	return false
 }
 
-// tell appends who sent a request, and what it is called, to the fields that the
+// appendFields appends who sent a request, and what it is called, to the fields that the
 // worker sees.
-func (who *identity) tell(in *http.Request, fields []upstream.Field) []upstream.Field {
+func (who *identity) appendFields(in *http.Request, fields []upstream.Field) []upstream.Field {
 	fields = append(fields, upstream.Field{Name: "X-Request-Id", Value: who.id}, upstream.Field{Name: "Traceparent", Value: who.traceparent})
 	if who.tracestate != "" {
 		fields = append(fields, upstream.Field{Name: "Tracestate", Value: who.tracestate})
 	}
-	return who.forward(in, fields)
+	return who.appendForwarded(in, fields)
 }
 
 // requestID keeps what a client calls its request if that is harmless, or

@@ -57,12 +57,12 @@ func TestClientsThatLeaveLeaveNothingBehind(t *testing.T) {
 				eventually(t, "it is held no more", func() bool { return f.route.Held() == 0 })
 				return
 			}
-			within(t, patience, "the worker was asked", asked)
+			within(t, testTimeout, "the worker was asked", asked)
 			if name != "upload" && name != "chunks" {
 				bufio.NewReader(c).Peek(1)
 			}
 			c.Close()
-			within(t, patience, "the worker knows that the client left", left)
+			within(t, testTimeout, "the worker knows that the client left", left)
 		}
 		for range 10 { // what is made once
 			leave()

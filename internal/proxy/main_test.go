@@ -30,10 +30,10 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// patience is what a test waits for what must come.
-const patience = 30 * time.Second
+// testTimeout is what a test waits for what must come.
+const testTimeout = 30 * time.Second
 
-var generous = Settings{ReadTimeout: 2 * patience, WriteTimeout: 2 * patience, HoldTimeout: 2 * patience, MaxHeld: 1000}
+var generous = Settings{ReadTimeout: 2 * testTimeout, WriteTimeout: 2 * testTimeout, HoldTimeout: 2 * testTimeout, MaxHeld: 1000}
 
 // front is a proxy with one route behind a real server.
 type front struct {
@@ -52,14 +52,14 @@ func newFront(t testing.TB, s Settings) *front {
 // newFrontThatTells returns a front that tells of panics.
 func newFrontThatTells(t testing.TB, s Settings, panicked func(error)) *front {
 	t.Helper()
-	f := &front{proxy: New(s), route: new(Route), client: &http.Client{Transport: new(http.Transport), Timeout: patience}}
+	f := &front{proxy: New(s), route: new(Route), client: &http.Client{Transport: new(http.Transport), Timeout: testTimeout}}
 	f.proxy.Match(func(path string) (*Route, bool) { return f.route, path != "/nobody" })
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	f.URL = "http://" + tcp.Addr().String()
-	f.Server = wire.Listen(tcp, wire.Settings{HeaderTimeout: 2 * patience, MaxHeader: 64 << 10}, func(err error, _ int) { t.Log(err) })
+	f.Server = wire.Listen(tcp, wire.Settings{HeaderTimeout: 2 * testTimeout, MaxHeader: 64 << 10}, func(err error, _ int) { t.Log(err) })
 	var serving sync.WaitGroup
 	serving.Go(func() { f.Serve(t.Context(), f.proxy, panicked) }) // ends with f
 	t.Cleanup(func() {
@@ -105,7 +105,7 @@ func newRawWorker(t testing.TB, serve func(n int, c net.Conn, r *bufio.Reader)) 
 			if err != nil {
 				return
 			}
-			c.SetDeadline(time.Now().Add(patience))
+			c.SetDeadline(time.Now().Add(testTimeout))
 			serve(n, c, bufio.NewReader(c))
 			c.Close()
 		}
@@ -153,7 +153,7 @@ func dial(t testing.TB, addr, send string) (net.Conn, *bufio.Reader) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testTimeout))
 	if _, err := io.WriteString(c, send); err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +204,7 @@ func try(c *http.Client, method, url, body string) (*http.Response, string, erro
 // eventually waits until something is so.
 func eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	late := time.After(patience)
+	late := time.After(testTimeout)
 	look := time.NewTicker(time.Millisecond)
 	defer look.Stop()
 	for !so() {
@@ -277,7 +277,7 @@ func say(text string) http.HandlerFunc {
 
 func drained(t *testing.T, b *Backend) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
 	if err := b.Drain(ctx); err != nil {
 		t.Errorf("drain: %v, with %d requests under way", err, b.InFlight())

@@ -6,28 +6,28 @@ import "time"
 // counts.
 const bodyGrace = 10 * time.Second
 
-// pace is how fast a body must come: on average, over the time that was spent
+// bodyRate is how fast a body must come: on average, over the time that was spent
 // waiting for it. What the worker takes to accept it does not count.
-type pace struct {
-	rate   int // bytes a second; 0 for any
+type bodyRate struct {
+	min    int // bytes a second; 0 for any
 	grace  time.Duration
 	bytes  int64
 	waited time.Duration
 	since  time.Time // the wait under way began, or zero
 }
 
-func (p *pace) wait() { p.since = time.Now() }
+func (p *bodyRate) startWait() { p.since = time.Now() }
 
-func (p *pace) got(n int) {
+func (p *bodyRate) endWait(n int) {
 	p.waited += time.Since(p.since)
 	p.since = time.Time{}
 	p.bytes += int64(n)
 }
 
-// left is how long the client may still be waited for.
-func (p *pace) left() time.Duration {
+// remaining is how long the client may still be waited for.
+func (p *bodyRate) remaining() time.Duration {
 	const ever = 1 << 62
-	paid := min(ever, float64(p.bytes)/float64(p.rate)*float64(time.Second))
+	paid := min(ever, float64(p.bytes)/float64(p.min)*float64(time.Second))
 	left := max(p.grace, time.Duration(paid)) - p.waited
 	if !p.since.IsZero() {
 		left -= time.Since(p.since)
@@ -43,14 +43,14 @@ const (
 	longestReading = 30 * time.Second
 )
 
-// taken is what a client has taken of what was written for it.
-type taken struct {
+// clientProgress is what a client has clientProgress of what was written for it.
+type clientProgress struct {
 	bytes uint64    // at the last look
 	until time.Time // the client may be reading them
 }
 
-// look notes what is taken by now, and reports whether it is more than before.
-func (t *taken) look(bytes uint64, now time.Time) (more bool) {
+// update notes what is taken by now, and reports whether it is more than before.
+func (t *clientProgress) update(bytes uint64, now time.Time) (more bool) {
 	if bytes <= t.bytes {
 		return false
 	}

@@ -66,19 +66,19 @@ func (p *Proxy) SetRecord(record func(accesslog.Record)) { p.record.Store(&recor
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := exchanges.Get().(*exchange)
 	x.start(w, r, p)
-	defer p.end(x)
+	defer p.finish(x)
 	if !x.admit() {
 		return
 	}
 	if x.develop.reserves(r.URL.Path) {
-		x.name(x.w.Header())
+		x.setNames(x.w.Header())
 		x.develop.Reserved.ServeHTTP(x.w, r)
 		return
 	}
 	if route, ok := (*p.match.Load())(r.URL.Path); ok {
 		x.route = route
 	}
-	if x.navigates() && x.develop.Dress != nil {
+	if x.isNavigation() && x.develop.Dress != nil {
 		dressed, end := x.develop.Dress(x.w, r, x.routeName())
 		x.w = dressed
 		whole, ended := false, false
@@ -88,15 +88,15 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 		}()
 		defer func() { end(whole); ended = whole }()
-		p.answer(x)
+		p.serve(x)
 		whole = true
 		return
 	}
-	p.answer(x)
+	p.serve(x)
 }
 
-// answer answers a request whose route, if there is one, is known.
-func (p *Proxy) answer(x *exchange) {
+// serve answers a request whose route, if there is one, is known.
+func (p *Proxy) serve(x *exchange) {
 	if p.serveFile(x) {
 		return
 	}
@@ -108,7 +108,7 @@ func (p *Proxy) answer(x *exchange) {
 		x.fail(errTooLarge)
 		return
 	}
-	x.awaitNewer()
+	x.holdForNewer()
 	if refusal := x.acquire(); refusal != nil {
 		x.fail(&refusalError{refusal})
 		return
@@ -119,32 +119,32 @@ func (p *Proxy) answer(x *exchange) {
 
 var notFound = policy.Refusal{Status: http.StatusNotFound, Title: "Not found", Detail: "There is no page here."}
 
-// end ends an exchange and has it recorded.
-func (p *Proxy) end(x *exchange) {
-	r := x.access() // the backend is given back in a moment
-	x.end(r.Took)
+// finish ends an exchange and has it recorded.
+func (p *Proxy) finish(x *exchange) {
+	r := x.accessRecord() // the backend is given back in a moment
+	x.finish(r.Took)
 	(*p.record.Load())(r)
-	x.forget()
+	x.recycle()
 }
 
-// begin notes that the worker's answer began, before the client sees it.
-func (x *exchange) begin(resp *http.Response) {
+// beginResponse notes that the worker's answer began, before the client sees it.
+func (x *exchange) beginResponse(resp *http.Response) {
 	required := resp.Header["Upgrade"]
 	message.RemoveHopByHop(resp.Header)
-	x.name(resp.Header)
+	x.setNames(resp.Header)
 	if x.develop != nil {
-		x.tellOrigin(resp.Header)
+		x.setOrigin(resp.Header)
 	}
 	if resp.StatusCode == http.StatusUpgradeRequired && len(required) > 0 {
 		resp.Header["Connection"], resp.Header["Upgrade"] = []string{"Upgrade"}, required // it must say which (RFC 9110 section 15.5.22)
 	}
 	if x.body.pending() {
-		closeAfter(resp.Header)
+		closeConnection(resp.Header)
 	}
 	media, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
-	x.reply = responseBody{ReadCloser: resp.Body, x: x}
-	resp.Body = &x.reply
-	x.answers(resp.StatusCode, strings.EqualFold(strings.TrimSpace(media), "text/event-stream"))
+	x.response = responseBody{ReadCloser: resp.Body, x: x}
+	resp.Body = &x.response
+	x.setStatus(resp.StatusCode, strings.EqualFold(strings.TrimSpace(media), "text/event-stream"))
 }
 
 // beginUpgraded notes that the worker's connection is another protocol's now.
@@ -153,24 +153,24 @@ func (x *exchange) beginUpgraded(resp *http.Response, protocols []string) *upgra
 	message.RemoveHopByHop(h)
 	delete(h, "Content-Length") // RFC 9110 section 8.6
 	h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{strings.Join(protocols, ", ")}
-	x.name(h)
+	x.setNames(h)
 	if x.develop != nil {
-		x.tellOrigin(resp.Header)
+		x.setOrigin(resp.Header)
 	}
 	x.upgraded = &upgradedConn{Duplex: resp.Body.(*upstream.Duplex), x: x}
 	if strings.EqualFold(h.Get("Upgrade"), "websocket") {
 		x.upgraded.frames = new(frames)
 	}
 	x.route.traffic.upgraded.Add(1)
-	x.answers(resp.StatusCode, true)
+	x.setStatus(resp.StatusCode, true)
 	return x.upgraded
 }
 
-// answers notes the status of the worker's answer, and whether the rest of it
+// setStatus notes the status of the worker's answer, and whether the rest of it
 // has no end of its own.
-func (x *exchange) answers(status int, stream bool) {
+func (x *exchange) setStatus(status int, stream bool) {
 	x.status, x.stream = status, stream
-	x.answered.Store(true)
+	x.responding.Store(true)
 	x.moved()
 	if stream {
 		x.backend.addStream(x)
@@ -182,13 +182,13 @@ func (x *exchange) fail(err error) {
 	if patience := x.settings.WriteTimeout; patience > 0 {
 		x.client.SetWriteDeadline(time.Now().Add(patience))
 	}
-	x.name(x.w.Header())
+	x.setNames(x.w.Header())
 	if x.body.pending() {
-		closeAfter(x.w.Header())
+		closeConnection(x.w.Header())
 	}
 	refusal := x.failure(err)
 	x.status = refusal.Status
-	x.refuse(refusal)
+	x.writeRefusal(refusal)
 }
 
 // failure is what to tell a client of an error. If it has left it is told
@@ -215,6 +215,6 @@ func (x *exchange) failure(err error) policy.Refusal {
 	return policy.Refusal{Status: http.StatusBadGateway, Title: "Bad gateway", Detail: "The page exited before it responded, or its response could not be read."}
 }
 
-// closeAfter ends the client's connection after an answer that came before the
+// closeConnection ends the client's connection after an answer that came before the
 // request's body, of which nobody will read what is left.
-func closeAfter(h http.Header) { h.Add("Connection", "close") }
+func closeConnection(h http.Header) { h.Add("Connection", "close") }

@@ -13,28 +13,28 @@ type queue struct {
 	waiting list.List  // of *place
 }
 
-// place is where a request stands.
-type place struct {
+// heldRequest is where a request stands.
+type heldRequest struct {
 	element *list.Element
 	turn    chan struct{} // closed when it is the first, or left
 	opened  bool
 }
 
 // join returns the last place, or nil if max are taken.
-func (q *queue) join(max int) *place {
+func (q *queue) join(max int) *heldRequest {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.waiting.Len() >= max {
 		return nil
 	}
-	p := &place{turn: make(chan struct{})}
+	p := &heldRequest{turn: make(chan struct{})}
 	p.element = q.waiting.PushBack(p)
 	q.openFirstLocked()
 	return p
 }
 
 // leave gives a place up. It may be called again.
-func (q *queue) leave(p *place) {
+func (q *queue) leave(p *heldRequest) {
 	if p == nil {
 		return
 	}
@@ -53,11 +53,11 @@ func (q *queue) len() int {
 
 func (q *queue) openFirstLocked() {
 	if first := q.waiting.Front(); first != nil {
-		first.Value.(*place).openLocked()
+		first.Value.(*heldRequest).openLocked()
 	}
 }
 
-func (p *place) openLocked() {
+func (p *heldRequest) openLocked() {
 	if !p.opened {
 		p.opened = true
 		close(p.turn)

@@ -13,7 +13,7 @@ func (x *exchange) roundTrip() (*http.Response, error) {
 	out := &x.attempt
 	tries, repeats, pause := 0, 0, time.Millisecond
 	for {
-		resp, err := x.backend.pool.RoundTrip(x.leaving, out)
+		resp, err := x.backend.pool.RoundTrip(x.disconnect, out)
 		if err == nil || x.why() != nil {
 			return resp, err
 		}
@@ -21,13 +21,13 @@ func (x *exchange) roundTrip() (*http.Response, error) {
 		case !out.WroteHeader():
 			// Nothing was sent. Who ended will be noticed in a moment.
 			tries++
-			if refusal := x.waitAgain(pause, tries > freeTries); refusal != nil {
+			if refusal := x.waitToRetry(pause, tries > quickTries); refusal != nil {
 				return nil, &refusalError{refusal}
 			}
 			pause = min(2*pause, 50*time.Millisecond)
 		case x.body == nil && repeatable[out.Method] && !out.GotFirstByte() && repeats < maxRepeats:
 			repeats++
-			if refusal := x.waitAgain(beforeRepeat, false); refusal != nil {
+			if refusal := x.waitToRetry(repeatDelay, false); refusal != nil {
 				return nil, &refusalError{refusal}
 			}
 		default:
@@ -41,15 +41,15 @@ func (x *exchange) roundTrip() (*http.Response, error) {
 	}
 }
 
-// waitAgain gives the backend back and waits until another serves or the pause is
+// waitToRetry gives the backend back and waits until another serves or the pause is
 // over; like one that is held, or whatever may be. The time of the exchange stands
 // still.
-func (x *exchange) waitAgain(pause time.Duration, held bool) *policy.Refusal {
-	left := x.route.current().left
+func (x *exchange) waitToRetry(pause time.Duration, held bool) *policy.Refusal {
+	left := x.route.current().changed
 	x.release()
 	x.watch(false)
 	if held {
-		if refusal := x.join(); refusal != nil {
+		if refusal := x.enqueue(); refusal != nil {
 			return refusal
 		}
 		return x.wait(left, pause)
@@ -57,25 +57,25 @@ func (x *exchange) waitAgain(pause time.Duration, held bool) *policy.Refusal {
 	select {
 	case <-left:
 	case <-time.After(pause):
-	case <-x.leaving.Done():
+	case <-x.disconnect.Done():
 		panic(http.ErrAbortHandler) // the client left
 	}
 	return nil
 }
 
-// freeTries is how many attempts follow one that could not be sent before the
+// quickTries is how many attempts follow one that could not be sent before the
 // request counts as held: with their pauses, 63 ms, they outlast the moment until
 // it is noticed that a worker has ended.
-const freeTries = 6
+const quickTries = 6
 
 // maxRepeats bounds how often a request that reached a worker is repeated: it
 // may be what kills them.
 const maxRepeats = 2
 
-// beforeRepeat is how long the end of a worker that cut a request may take to be
+// repeatDelay is how long the end of a worker that cut a request may take to be
 // noticed. Without it the request would be repeated on the next connection to the
 // same worker, which closes them one after another.
-const beforeRepeat = 25 * time.Millisecond
+const repeatDelay = 25 * time.Millisecond
 
 var repeatable = map[string]bool{"GET": true, "HEAD": true, "OPTIONS": true, "TRACE": true}
 

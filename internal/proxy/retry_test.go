@@ -65,7 +65,7 @@ func TestWhatCannotBeSentIsRefusedInTheEnd(t *testing.T) {
 	asked := ask(f, "POST", "/", "body")
 	eventually(t, "it was tried", func() bool { return dead.Requests() > 0 })
 	f.route.Refuse(policy.Refusal{Status: 503, Title: "This page is stopped"})
-	if a := within(t, patience, "the refusal came", asked); a.status != 503 || !strings.Contains(a.body, "stopped") {
+	if a := within(t, testTimeout, "the refusal came", asked); a.status != 503 || !strings.Contains(a.body, "stopped") {
 		t.Errorf("%+v", a)
 	}
 }
@@ -157,7 +157,7 @@ func TestAnotherAttemptNeedsNoLeaveToWait(t *testing.T) {
 		}
 		worker := newWorker(t, say("ok"))
 		var dialled atomic.Int64
-		worker.pool = upstream.NewPool(patience, func(ctx context.Context) (net.Conn, error) {
+		worker.pool = upstream.NewPool(testTimeout, func(ctx context.Context) (net.Conn, error) {
 			if dialled.Add(1) == 1 {
 				return nil, syscall.ECONNREFUSED
 			}
@@ -169,7 +169,7 @@ func TestAnotherAttemptNeedsNoLeaveToWait(t *testing.T) {
 		}
 		dead := NewBackend(deadAddr(t), BackendOptions{})
 		f.route.Serve(dead)
-		if resp, _ := do(t, f.Client(), "GET", f.URL, ""); resp.StatusCode != 503 || dead.Requests() != 1+freeTries {
+		if resp, _ := do(t, f.Client(), "GET", f.URL, ""); resp.StatusCode != 503 || dead.Requests() != 1+quickTries {
 			t.Errorf("%s: nobody there: %d, after %d attempts", name, resp.StatusCode, dead.Requests())
 		}
 		f.route.Hold()

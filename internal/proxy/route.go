@@ -18,26 +18,26 @@ type Route struct {
 	Name   string          // for the access log; not to be changed
 	Demand chan<- struct{} // gets a value, if there is room, when a request has begun to wait; not to be changed
 
-	stance  atomic.Pointer[stance]
+	state   atomic.Pointer[routeState]
 	served  atomic.Bool // somebody did
 	queue   queue
 	traffic traffic
 }
 
-// stance is what a request meets. Neither backends nor refusal: it waits.
-type stance struct {
+// routeState is what a request meets. Neither backends nor refusal: it waits.
+type routeState struct {
 	backends []*Backend
 	retired  []*Backend // that served and have not ended yet
 	refusal  *policy.Refusal
 	newest   Newer
-	left     chan struct{} // closed when another stance is taken
+	changed  chan struct{} // closed when another state is set
 }
 
 // Serve sends requests to the backends, from the next one on, and returns
 // those that served so far and do not any more.
 func (r *Route) Serve(backends ...*Backend) (retired []*Backend) {
 	r.served.Store(true)
-	for _, b := range r.take(&stance{backends: backends}).backends {
+	for _, b := range r.setState(&routeState{backends: backends}).backends {
 		if !slices.Contains(backends, b) && !slices.Contains(retired, b) {
 			retired = append(retired, b)
 		}
@@ -59,31 +59,31 @@ const (
 // backends it means nothing.
 func (r *Route) SetNewer(n Newer) {
 	if s := r.current(); len(s.backends) > 0 && s.newest != n {
-		r.take(&stance{backends: s.backends, newest: n})
+		r.setState(&routeState{backends: s.backends, newest: n})
 	}
 }
 
 // Hold lets requests wait.
-func (r *Route) Hold() { r.take(&stance{}) }
+func (r *Route) Hold() { r.setState(&routeState{}) }
 
 // Refuse answers requests, also those that wait.
-func (r *Route) Refuse(refusal policy.Refusal) { r.take(&stance{refusal: &refusal}) }
+func (r *Route) Refuse(refusal policy.Refusal) { r.setState(&routeState{refusal: &refusal}) }
 
 // Held is how many requests wait.
 func (r *Route) Held() int { return r.queue.len() }
 
-func (r *Route) take(next *stance) (last *stance) {
+func (r *Route) setState(next *routeState) (last *routeState) {
 	last = r.current() // there is one to leave
-	next.left = make(chan struct{})
+	next.changed = make(chan struct{})
 	next.retire(last)
-	r.stance.Store(next)
-	close(last.left)
+	r.state.Store(next)
+	close(last.changed)
 	return last
 }
 
-// retire notes which backends of the stance before may have requests under way
+// retire notes which backends of the state before may have requests under way
 // and serve no more.
-func (s *stance) retire(last *stance) {
+func (s *routeState) retire(last *routeState) {
 	for _, served := range [][]*Backend{last.retired, last.backends} {
 		for _, b := range served {
 			if !b.drained() && !slices.Contains(s.backends, b) && !slices.Contains(s.retired, b) {
@@ -93,17 +93,17 @@ func (s *stance) retire(last *stance) {
 	}
 }
 
-func (r *Route) current() *stance {
-	if s := r.stance.Load(); s != nil {
+func (r *Route) current() *routeState {
+	if s := r.state.Load(); s != nil {
 		return s
 	}
-	r.stance.CompareAndSwap(nil, &stance{left: make(chan struct{})})
-	return r.stance.Load()
+	r.state.CompareAndSwap(nil, &routeState{changed: make(chan struct{})})
+	return r.state.Load()
 }
 
 // claim takes a backend, or says what stands in the way: a refusal, or a
-// stance whose end is to be waited for.
-func (r *Route) claim() (*Backend, *policy.Refusal, *stance) {
+// state whose end is to be waited for.
+func (r *Route) claim() (*Backend, *policy.Refusal, *routeState) {
 	s := r.current()
 	for _, b := range s.backends {
 		if b.claim() {

@@ -75,7 +75,7 @@ func TestAClientThatReadsSlowlyIsNotGivenUp(t *testing.T) {
 					}
 					got += n
 				}
-				c.SetDeadline(time.Now().Add(patience))
+				c.SetDeadline(time.Now().Add(testTimeout))
 				if n, err := io.CopyN(io.Discard, c, int64(size-got)); err != nil {
 					return fmt.Errorf("after %d bytes more: %w", n, err)
 				}
@@ -98,14 +98,14 @@ func dialNarrow(t *testing.T, addr string, bytes int) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testTimeout))
 	return c
 }
 
 func TestWhatWasTakenIsReadAtTheSlowest(t *testing.T) {
 	t.Parallel()
 	begin := time.Now()
-	var got taken
+	var got clientProgress
 	for _, look := range []struct {
 		at    time.Duration
 		bytes uint64
@@ -122,7 +122,7 @@ func TestWhatWasTakenIsReadAtTheSlowest(t *testing.T) {
 		{12 * time.Second, 1<<60 + 1<<20, true, longestReading},
 	} {
 		now := begin.Add(look.at)
-		if more := got.look(look.bytes, now); more != look.more {
+		if more := got.update(look.bytes, now); more != look.more {
 			t.Errorf("%d bytes after %v: more is %v", look.bytes, look.at, more)
 		}
 		if left := got.until.Sub(now); look.bytes > 0 && left != look.left {

@@ -69,10 +69,10 @@ func TestAClientThatLeavesCancelsTheWorkersRequest(t *testing.T) {
 	} {
 		quickly(t, fmt.Sprintf("%q is cancelled", request), 100*time.Millisecond, func() time.Duration {
 			c, _ := dial(t, f.addr(), request)
-			within(t, patience, "the worker was asked", began)
+			within(t, testTimeout, "the worker was asked", began)
 			left := time.Now()
 			c.Close()
-			within(t, patience, "the request was cancelled", cancelled)
+			within(t, testTimeout, "the request was cancelled", cancelled)
 			return time.Since(left)
 		})
 	}
@@ -94,7 +94,7 @@ func TestAClientThatLeavesABodyUnreadCancelsToo(t *testing.T) {
 	f.route.Serve(b)
 	quickly(t, "it is given up", 200*time.Millisecond, func() time.Duration {
 		c, _ := dial(t, f.addr(), "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n")
-		within(t, patience, "the worker was asked", asked)
+		within(t, testTimeout, "the worker was asked", asked)
 		c.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
 		for chunk, err := make([]byte, 1<<20), error(nil); err == nil; {
 			_, err = c.Write(chunk)
@@ -280,6 +280,6 @@ func TestAnUpgradeThatNobodyAskedForIsRefusedAndLeavesNoConnection(t *testing.T)
 	f.route.Serve(b)
 	resp, _ := exchangeRaw(t, f.addr(), "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
 	mustStatus(t, resp, 502)
-	within(t, patience, "the worker's connection was closed", closed)
+	within(t, testTimeout, "the worker's connection was closed", closed)
 	drained(t, b)
 }

@@ -262,6 +262,6 @@ func BenchmarkIdentity(b *testing.B) {
 	r.RemoteAddr = "127.0.0.1:1234"
 	for b.Loop() {
 		who := identify(r, trusted)
-		who.tell(r, nil)
+		who.appendFields(r, nil)
 	}
 }

@@ -36,7 +36,7 @@ func count(r *Route) counted {
 // wantCounted waits until a route has counted just so.
 func wantCounted(t *testing.T, what string, r *Route, want counted) {
 	t.Helper()
-	late := time.After(patience)
+	late := time.After(testTimeout)
 	look := time.NewTicker(time.Millisecond)
 	defer look.Stop()
 	for count(r) != want {
@@ -148,9 +148,9 @@ func TestEveryAnswerIsCountedOnce(t *testing.T) {
 		}
 	})
 	for _, tt := range []struct {
-		path   string
-		stance func(*Route)
-		want   counted
+		path  string
+		state func(*Route)
+		want  counted
 	}{
 		{"/ok", func(r *Route) { r.Serve(worker) }, counted{Traffic{Requests: 1}, 1}},
 		{"/hinting", func(r *Route) { r.Serve(worker) }, counted{Traffic{Requests: 1}, 1}},
@@ -165,7 +165,7 @@ func TestEveryAnswerIsCountedOnce(t *testing.T) {
 	} {
 		route := new(Route)
 		f.proxy.Match(func(path string) (*Route, bool) { return route, path != "/nobody" })
-		tt.stance(route)
+		tt.state(route)
 		do(t, f.Client(), "GET", f.URL+tt.path, "")
 		wantCounted(t, tt.path, route, tt.want)
 	}
@@ -260,8 +260,8 @@ func BenchmarkRecord(b *testing.B) {
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			x := exchange{errand: errand{began: time.Now(), route: r, status: http.StatusOK}}
-			x.record(time.Since(x.began))
+			x := exchange{requestState: requestState{started: time.Now(), route: r, status: http.StatusOK}}
+			x.record(time.Since(x.started))
 		}
 	})
 }

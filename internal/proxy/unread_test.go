@@ -68,9 +68,9 @@ func TestAClientThatReadNothingAndLeavesIsSeen(t *testing.T) {
 	})
 	f.route.Serve(b)
 	c, _ := dial(t, f.addr(), "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-	within(t, patience, "nothing more is taken", full)
+	within(t, testTimeout, "nothing more is taken", full)
 	c.(*net.TCPConn).CloseWrite()
-	within(t, patience, "the worker was told", left)
+	within(t, testTimeout, "the worker was told", left)
 }
 
 // The answers of the server itself may be as long as what was asked for.

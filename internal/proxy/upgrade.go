@@ -21,8 +21,8 @@ import (
 // them failed. If it returns an error the client was not answered.
 func (x *exchange) switchProtocols(resp *http.Response) error {
 	protocols := upgradeOf(resp.Header)
-	if !offers(x.asked, protocols) {
-		return fmt.Errorf("the worker switched to %q when %q was requested", protocols, x.asked)
+	if !requestedAll(x.protocols, protocols) {
+		return fmt.Errorf("the worker switched to %q when %q was requested", protocols, x.protocols)
 	}
 	x.attempt.Wait()
 	if x.body.pending() {
@@ -91,9 +91,9 @@ func upgradeOf(h http.Header) (protocols []string) {
 	return protocols
 }
 
-// offers reports whether a worker may switch to some protocols, all of which the
+// requestedAll reports whether a worker may switch to some protocols, all of which the
 // client must have asked for.
-func offers(asked, protocols []string) bool {
+func requestedAll(asked, protocols []string) bool {
 	for _, protocol := range protocols {
 		if !slices.ContainsFunc(asked, func(a string) bool { return strings.EqualFold(a, protocol) }) {
 			return false
@@ -102,12 +102,12 @@ func offers(asked, protocols []string) bool {
 	return len(protocols) > 0
 }
 
-// namesHTTP2 reports whether an Upgrade asks for HTTP/2 (RFC 7540 section 3.2,
+// includesHTTP2 reports whether an Upgrade asks for HTTP/2 (RFC 7540 section 3.2,
 // which RFC 9113 section 3.1 takes back). With a worker that speaks it the
 // client would make further requests that nobody here reads. An upgrade may
 // always be ignored, as that of an HTTP/1.0 client must be (RFC 9110 section
 // 7.8).
-func namesHTTP2(protocols []string) bool {
+func includesHTTP2(protocols []string) bool {
 	return slices.ContainsFunc(protocols, func(protocol string) bool {
 		name, _, _ := strings.Cut(strings.ToLower(protocol), "/")
 		return name == "h2c" || name == "h2" || name == "http"

@@ -129,7 +129,7 @@ func TestTheWorkersHalfCloseIsKept(t *testing.T) {
 		}
 		io.WriteString(c, "and more")
 		c.(*net.TCPConn).CloseWrite()
-		if got := within(t, patience, "the worker heard the end", heard); got != early+"and more" {
+		if got := within(t, testTimeout, "the worker heard the end", heard); got != early+"and more" {
 			t.Errorf("the worker heard %q", got)
 		}
 		drained(t, b)
@@ -170,7 +170,7 @@ func TestADeathIsSeenAtTheOtherEnd(t *testing.T) {
 		c.(*net.TCPConn).SetLinger(0)
 		began := time.Now()
 		c.Close()
-		within(t, patience, "the worker sees it", dead)
+		within(t, testTimeout, "the worker sees it", dead)
 		return time.Since(began)
 	})
 	drained(t, b)
@@ -227,7 +227,7 @@ func TestWebSocketsPassByteForByte(t *testing.T) {
 				atWorker <- keep.tape
 				worker <- err
 			}))
-			ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+			ctx, cancel := context.WithTimeout(t.Context(), 3*testTimeout)
 			defer cancel()
 			atClient := new(tape)
 			dialed := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -254,7 +254,7 @@ func TestWebSocketsPassByteForByte(t *testing.T) {
 			if err := c.Close(4321, "bye"); err != nil {
 				t.Error(err)
 			}
-			heard := within(t, patience, "the worker exited", atWorker)
+			heard := within(t, testTimeout, "the worker exited", atWorker)
 			if err := <-worker; websocket.CloseStatus(err) != 4321 {
 				t.Errorf("the worker saw %v", err)
 			}
@@ -366,7 +366,7 @@ func TestFramesOfAnyKindPass(t *testing.T) {
 	c, r := dial(t, f.addr(), "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 	readHead(r)
 	pieces(c, up)
-	if got := within(t, patience, "the worker heard all", heard); !bytes.Equal(got, up) {
+	if got := within(t, testTimeout, "the worker heard all", heard); !bytes.Equal(got, up) {
 		t.Errorf("the worker heard %d bytes of %d, or others", len(got), len(up))
 	}
 	if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, down) {
@@ -389,7 +389,7 @@ func TestAPanicBehindAnUpgradeIsThatOfItsRequest(t *testing.T) {
 	})
 	f.route.Serve(b)
 	dial(t, f.addr(), "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\nSec-Fetch-Mode: navigate\r\n\r\n")
-	if err := within(t, patience, "the panic is told", told); !strings.Contains(err.Error(), "boom") || !strings.Contains(err.Error(), "upgrade_test.go") {
+	if err := within(t, testTimeout, "the panic is told", told); !strings.Contains(err.Error(), "boom") || !strings.Contains(err.Error(), "upgrade_test.go") {
 		t.Errorf("told of %v", err)
 	}
 	drained(t, b)

@@ -11,9 +11,9 @@ import (
 	"tqserver/internal/upstream"
 )
 
-// linger is how long what we end may take to end well. The supervisor gives
+// endTimeout is how long what we end may take to end well. The supervisor gives
 // 500 ms after the end of a drain.
-const linger = 400 * time.Millisecond
+const endTimeout = 400 * time.Millisecond
 
 // upgradedConn is the connection to the worker after an upgrade.
 type upgradedConn struct {
@@ -25,8 +25,8 @@ type upgradedConn struct {
 	closed bool          // the close frame was handed on
 }
 
-// end has Read hand on the frame under way and then a close frame.
-func (c *upgradedConn) end(why EndReason) {
+// endStream has Read hand on the frame under way and then a close frame.
+func (c *upgradedConn) endStream(why EndReason) {
 	c.why.Store(uint32(why))
 	c.SetReadDeadline(past)
 }
@@ -39,12 +39,12 @@ func (c *upgradedConn) Read(p []byte) (int, error) {
 		switch {
 		case c.closed:
 			return 0, io.EOF
-		case why != 0 && c.frames.whole() && len(p) >= 4:
+		case why != 0 && c.frames.atBoundary() && len(p) >= 4:
 			c.closed = true
-			c.x.client.SetReadDeadline(time.Now().Add(linger))
+			c.x.client.SetReadDeadline(time.Now().Add(endTimeout))
 			return copy(p, binary.BigEndian.AppendUint16([]byte{0x88, 2}, uint16(why))), nil
 		case why != 0 && c.until.IsZero():
-			c.until = time.Now().Add(linger)
+			c.until = time.Now().Add(endTimeout)
 		}
 		if why != 0 {
 			c.SetReadDeadline(c.until)
@@ -55,9 +55,9 @@ func (c *upgradedConn) Read(p []byte) (int, error) {
 		switch {
 		case c.frames == nil:
 		case c.why.Load() != 0: // also if it came when the read was under way
-			n = c.frames.step(p[:n])
+			n = c.frames.follow(p[:n])
 		default:
-			c.frames.pass(p[:n])
+			c.frames.followAll(p[:n])
 		}
 		interrupted := n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && c.why.Load() != 0
 		if !interrupted || !c.until.IsZero() && !time.Now().Before(c.until) {
@@ -80,19 +80,19 @@ type frames struct {
 	closed bool   // a close frame went by
 }
 
-// whole reports whether the last byte was the last of a frame, and another
+// atBoundary reports whether the last byte was the last of a frame, and another
 // frame may follow.
-func (f *frames) whole() bool { return f.have == 0 && f.left == 0 && !f.closed }
+func (f *frames) atBoundary() bool { return f.have == 0 && f.left == 0 && !f.closed }
 
-// pass follows all bytes.
-func (f *frames) pass(b []byte) {
+// followAll follows all bytes.
+func (f *frames) followAll(b []byte) {
 	for len(b) > 0 {
-		b = b[f.step(b):]
+		b = b[f.follow(b):]
 	}
 }
 
-// step follows bytes to the end of a frame at most, and returns how many.
-func (f *frames) step(b []byte) (n int) {
+// follow follows bytes to the end of a frame at most, and returns how many.
+func (f *frames) follow(b []byte) (n int) {
 	for f.left == 0 && n < len(b) {
 		f.head[f.have] = b[n]
 		f.have++

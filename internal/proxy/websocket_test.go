@@ -39,7 +39,7 @@ func echo(t *testing.T, ended chan<- error) *Backend {
 
 func connect(t *testing.T, f *front) (context.Context, *websocket.Conn) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	t.Cleanup(cancel)
 	c, _, err := websocket.Dial(ctx, f.URL, nil)
 	if err != nil {
@@ -66,7 +66,7 @@ func TestWebSocketsPass(t *testing.T) {
 	if err := c.Close(4000, "bye"); err != nil {
 		t.Error(err)
 	}
-	if err := within(t, patience, "the worker saw the end", ended); websocket.CloseStatus(err) != 4000 {
+	if err := within(t, testTimeout, "the worker saw the end", ended); websocket.CloseStatus(err) != 4000 {
 		t.Errorf("the worker saw %v", err)
 	}
 	drained(t, b)
@@ -75,7 +75,7 @@ func TestWebSocketsPass(t *testing.T) {
 func TestEndStreamsClosesWebSocketsAsTheProtocolWants(t *testing.T) {
 	t.Parallel()
 	for _, why := range []EndReason{ServiceRestart, GoingAway} {
-		quickly(t, "it ends", linger, func() time.Duration {
+		quickly(t, "it ends", endTimeout, func() time.Duration {
 			f, ended := newFront(t, generous), make(chan error, 1)
 			b := echo(t, ended)
 			f.route.Serve(b)
@@ -90,7 +90,7 @@ func TestEndStreamsClosesWebSocketsAsTheProtocolWants(t *testing.T) {
 			if _, _, err := c.Read(ctx); websocket.CloseStatus(err) != websocket.StatusCode(why) {
 				t.Errorf("the client saw %v, want %d", err, why)
 			}
-			if err := within(t, patience, "the worker saw the end", ended); websocket.CloseStatus(err) != websocket.StatusCode(why) {
+			if err := within(t, testTimeout, "the worker saw the end", ended); websocket.CloseStatus(err) != websocket.StatusCode(why) {
 				t.Errorf("the worker saw %v, want the client's answer", err)
 			}
 			drained(t, b)
@@ -196,7 +196,7 @@ func TestAWebSocketEndsThoughNobodyHelps(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			quickly(t, "it ends", linger+linger/2, func() time.Duration {
+			quickly(t, "it ends", endTimeout+endTimeout/2, func() time.Duration {
 				f, parts := newFront(t, generous), make(chan string)
 				b := rawSocket(t, parts)
 				f.route.Serve(b)
@@ -277,9 +277,9 @@ func FuzzFramesAreFollowedInAnyPieces(f *testing.F) {
 			if len(pieces) > 0 {
 				piece = min(piece, 1+int(pieces[i%len(pieces)]))
 			}
-			passed.pass(b[at : at+piece])
+			passed.followAll(b[at : at+piece])
 			for end := at + piece; at < end; {
-				n := stepped.step(b[at:end])
+				n := stepped.follow(b[at:end])
 				if n == 0 {
 					t.Fatal("no step forward")
 				}
@@ -292,8 +292,8 @@ func FuzzFramesAreFollowedInAnyPieces(f *testing.F) {
 		if diff := cmp.Diff(ends, got); diff != "" {
 			t.Errorf("%q ends of frames (-want +got):\n%s", b, diff)
 		}
-		if passed.whole() != whole || stepped.whole() != whole {
-			t.Errorf("%q: whole %v and %v, want %v", b, passed.whole(), stepped.whole(), whole)
+		if passed.atBoundary() != whole || stepped.atBoundary() != whole {
+			t.Errorf("%q: whole %v and %v, want %v", b, passed.atBoundary(), stepped.atBoundary(), whole)
 		}
 	})
 }

@@ -34,7 +34,7 @@ func TestTheFormOfAnAnswerIsWhatTheClientPrefers(t *testing.T) {
 		"image/png":                     text,
 		"text/html;q=NaN,;;;==,q=q=q=1": text,
 	} {
-		if got := preferred(accept); got != want {
+		if got := preferredForm(accept); got != want {
 			t.Errorf("preferred(%q) = %s, want %s", accept, got, want)
 		}
 	}
@@ -44,7 +44,7 @@ func FuzzPreferred(f *testing.F) {
 	f.Add("text/html;q=0.3,*/*")
 	f.Add(";q=,;;,q=1e999")
 	f.Fuzz(func(t *testing.T, accept string) {
-		switch got := preferred(accept); got {
+		switch got := preferredForm(accept); got {
 		case "text/html", "application/problem+json", "text/plain":
 		default:
 			t.Errorf("preferred(%q) = %q", accept, got)
@@ -153,7 +153,7 @@ func TestEveryAnswerOfTheServerHasAnIDAndIsNotStored(t *testing.T) {
 	for _, tt := range []struct {
 		path   string
 		status int
-		stance func()
+		state  func()
 	}{
 		{"/nobody", 404, f.route.Hold},
 		{"/held", 503, f.route.Hold},
@@ -162,7 +162,7 @@ func TestEveryAnswerOfTheServerHasAnIDAndIsNotStored(t *testing.T) {
 		{"/hinting", 502, func() { f.route.Serve(worker) }},
 		{"/silent", 504, func() { f.route.Serve(worker) }},
 	} {
-		tt.stance()
+		tt.state()
 		for sent, kept := range map[string]bool{"": false, "sane-1": true, "in sane": false, strings.Repeat("x", 200): false} {
 			req, _ := http.NewRequest("GET", f.URL+tt.path, nil)
 			req.Header.Set("X-Request-Id", sent)

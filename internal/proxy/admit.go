@@ -26,7 +26,7 @@ func (x *exchange) admit() bool {
 		if bad.Status == http.StatusMethodNotAllowed {
 			w.Header().Set("Allow", methods)
 		}
-		closeAfter(w.Header())
+		closeConnection(w.Header())
 		x.fail(&refusalError{&policy.Refusal{Status: bad.Status, Title: http.StatusText(bad.Status), Detail: bad.Reason}})
 		return false
 	}
@@ -35,7 +35,7 @@ func (x *exchange) admit() bool {
 		x.fail(&refusalError{&policy.Refusal{Status: http.StatusOK, Title: "This is tqserver"}})
 		return false
 	}
-	if (r.Method == http.MethodOptions || r.Method == http.MethodTrace) && lastForward(r.Header) {
+	if (r.Method == http.MethodOptions || r.Method == http.MethodTrace) && isLastHop(r.Header) {
 		refusal := policy.Refusal{Status: http.StatusOK, Title: "This is tqserver"}
 		if r.Method == http.MethodTrace {
 			refusal = policy.Refusal{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "This server does not support TRACE."}
@@ -52,7 +52,7 @@ func (x *exchange) admit() bool {
 	if r.URL.Host != "" {
 		path = r.URL.EscapedPath()
 	}
-	switch resolved, ok := resolve(path); {
+	switch resolved, ok := removeDots(path); {
 	case ok && resolved == path:
 		return true
 	case ok && !strings.HasPrefix(resolved, "//") && (r.Method == http.MethodGet || r.Method == http.MethodHead):
@@ -67,9 +67,9 @@ func (x *exchange) admit() bool {
 	return false
 }
 
-// lastForward takes one from Max-Forwards, and reports whether nothing was left of
+// isLastHop takes one from Max-Forwards, and reports whether nothing was left of
 // it: then the request is for the server itself (RFC 9110 section 7.6.2).
-func lastForward(h http.Header) bool {
+func isLastHop(h http.Header) bool {
 	if len(h["Max-Forwards"]) != 1 {
 		return false
 	}
@@ -98,11 +98,11 @@ func dropUnderscores(h http.Header) {
 	}
 }
 
-// resolve returns a path as it is sent, without its dot segments (RFC 3986
+// removeDots returns a path as it is sent, without its dot segments (RFC 3986
 // section 5.2.4), however those are encoded. What is no path of segments, and
 // what some read as one with dot segments and others do not, it does not
-// resolve.
-func resolve(path string) (resolved string, ok bool) {
+// removeDots.
+func removeDots(path string) (resolved string, ok bool) {
 	if !strings.HasPrefix(path, "/") {
 		return "", false
 	}
@@ -114,7 +114,7 @@ func resolve(path string) (resolved string, ok bool) {
 	for i, segment := range segments {
 		plain := segment
 		if strings.IndexByte(plain, '%') >= 0 {
-			plain = unhide(plain)
+			plain = decodeDots(plain)
 		}
 		switch {
 		case plain == ".":
@@ -136,8 +136,8 @@ func resolve(path string) (resolved string, ok bool) {
 	return "/" + strings.Join(kept, "/"), true
 }
 
-// unhide decodes what may make a dot segment.
-var unhide = strings.NewReplacer("%2e", ".", "%2E", ".", "%2f", "/", "%2F", "/", "%5c", "\\", "%5C", "\\").Replace
+// decodeDots decodes what may make a dot segment.
+var decodeDots = strings.NewReplacer("%2e", ".", "%2E", ".", "%2f", "/", "%2F", "/", "%5c", "\\", "%5C", "\\").Replace
 
 // ascii encodes what must not stand in a header field.
 func ascii(path string) string {

@@ -66,8 +66,8 @@ func TestEveryExchangeIsRecordedOnce(t *testing.T) {
 			want.Bytes = int64(len(body))
 		}
 		want.Client, want.Proto, want.Host, want.Referer, want.UserAgent, want.RequestID = "127.0.0.1", "HTTP/1.1", f.addr(), "http://from/", "test", "the-id"
-		got := within(t, patience, "it is recorded", records)
-		if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(accesslog.Record{}, "Time", "Took")); diff != "" || got.Took <= 0 || time.Since(got.Time) > patience {
+		got := within(t, testTimeout, "it is recorded", records)
+		if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(accesslog.Record{}, "Time", "Took")); diff != "" || got.Took <= 0 || time.Since(got.Time) > testTimeout {
 			t.Errorf("took %v (-want +got):\n%s", got.Took, diff)
 		}
 	}
@@ -102,11 +102,11 @@ func TestAClientThatLeftBeforeTheAnswerHasNoStatus(t *testing.T) {
 				<-time.After(time.Millisecond)
 			}
 		} else {
-			within(t, patience, "the request arrives", arrived)
+			within(t, testTimeout, "the request arrives", arrived)
 		}
 		leave()
-		within(t, patience, "the client leaves", left)
-		if got := within(t, patience, "it is recorded", records); got.Status != 0 || got.Bytes != 0 {
+		within(t, testTimeout, "the client leaves", left)
+		if got := within(t, testTimeout, "it is recorded", records); got.Status != 0 || got.Bytes != 0 {
 			t.Errorf("held %v: %+v", held, got)
 		}
 	}
@@ -126,7 +126,7 @@ func TestAnUpgradeIsRecordedWithTheBytesThatTheClientGot(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testTimeout))
 	fmt.Fprint(c, "GET /up HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
 	r := bufio.NewReader(c)
 	if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != 101 {
@@ -139,7 +139,7 @@ func TestAnUpgradeIsRecordedWithTheBytesThatTheClientGot(t *testing.T) {
 	}
 	c.(*net.TCPConn).CloseWrite()
 	io.Copy(io.Discard, r)
-	if got := within(t, patience, "it is recorded", records); got.Status != 101 || got.Bytes != 1234 || got.Route != "/page" {
+	if got := within(t, testTimeout, "it is recorded", records); got.Status != 101 || got.Bytes != 1234 || got.Route != "/page" {
 		t.Errorf("%+v", got)
 	}
 }

@@ -14,23 +14,23 @@ import (
 	"tqserver/internal/policy"
 )
 
-// refuse answers in the form that the client asks for. By itself it says
+// writeRefusal answers in the form that the client asks for. By itself it says
 // nothing that the world should not know.
-func (x *exchange) refuse(refusal policy.Refusal) {
+func (x *exchange) writeRefusal(refusal policy.Refusal) {
 	h := x.w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	if !refusal.RetryAt.IsZero() {
 		h.Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(time.Until(refusal.RetryAt).Seconds())))))
 	}
-	form := preferred(strings.Join(x.request.Header.Values("Accept"), ","))
+	form := preferredForm(strings.Join(x.request.Header.Values("Accept"), ","))
 	body, explained := "", false
 	if x.develop != nil && x.develop.Explain != nil {
-		refused := Refused{Route: x.routeName(), Status: refusal.Status, Form: form, RequestID: h.Get("X-Request-Id"), Began: x.began}
+		refused := Refused{Route: x.routeName(), Status: refusal.Status, Form: form, RequestID: h.Get("X-Request-Id"), Began: x.started}
 		if x.backend != nil {
 			refused.Worker = x.backend.pid
 		}
-		body, explained = x.develop.Explain(x.leaving, refused)
+		body, explained = x.develop.Explain(x.disconnect, refused)
 	}
 	if !explained {
 		body = render(refusal, form, h.Get("X-Request-Id"))
@@ -51,7 +51,7 @@ func render(refusal policy.Refusal, form, id string) string {
 	var body strings.Builder
 	switch form {
 	case "text/html":
-		answerPage.Execute(&body, struct {
+		refusalPage.Execute(&body, struct {
 			policy.Refusal
 			ID string
 		}{refusal, id})
@@ -77,9 +77,9 @@ var forms = map[string]string{
 	"application/json": "application/problem+json", "application/problem+json": "application/problem+json", "application/*": "application/problem+json",
 }
 
-// preferred picks a form: the one of highest weight, the first among equals,
+// preferredForm picks a form: the one of highest weight, the first among equals,
 // and text for who does not care.
-func preferred(accept string) string {
+func preferredForm(accept string) string {
 	best, weight := "text/plain", 0.0
 	for part := range strings.SplitSeq(accept, ",") {
 		media, params, _ := strings.Cut(part, ";")
@@ -100,7 +100,7 @@ func preferred(accept string) string {
 	return best
 }
 
-var answerPage = template.Must(template.New("answer").Parse(`<!doctype html>
+var refusalPage = template.Must(template.New("answer").Parse(`<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">

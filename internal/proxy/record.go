@@ -11,14 +11,14 @@ import (
 	"tqserver/internal/accesslog"
 )
 
-// access is what is written down of an exchange that has ended.
-func (x *exchange) access() accesslog.Record {
+// accessRecord is what is written down of an exchange that has ended.
+func (x *exchange) accessRecord() accesslog.Record {
 	r := x.request
 	rec := accesslog.Record{
-		Time: x.began, Took: time.Since(x.began),
+		Time: x.started, Took: time.Since(x.started),
 		Method: r.Method, Target: r.RequestURI, Path: r.URL.Path, Proto: r.Proto, Host: r.Host,
 		Referer: r.Header.Get("Referer"), UserAgent: r.Header.Get("User-Agent"),
-		RequestID: x.id, TraceID: traceOf(x.traceparent), Status: x.answer.status, Bytes: x.answer.sent.Load(),
+		RequestID: x.id, TraceID: traceOf(x.traceparent), Status: x.written.status, Bytes: x.written.sent.Load(),
 	}
 	if x.clientAddr.IsValid() {
 		rec.Client = x.clientAddr.String()
@@ -48,19 +48,19 @@ type countedWriter struct {
 func (a *countedWriter) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 func (a *countedWriter) WriteHeader(status int) {
-	a.begin(status)
+	a.setStatus(status)
 	a.ResponseWriter.WriteHeader(status)
 }
 
-// begin notes the status that is sent: the first that is no interim one.
-func (a *countedWriter) begin(status int) {
+// setStatus notes the status that is sent: the first that is no interim one.
+func (a *countedWriter) setStatus(status int) {
 	if a.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
 		a.status = status
 	}
 }
 
 func (a *countedWriter) Write(p []byte) (int, error) {
-	a.begin(http.StatusOK)
+	a.setStatus(http.StatusOK)
 	n, err := a.ResponseWriter.Write(p)
 	a.sent.Add(int64(n))
 	return n, err
@@ -68,14 +68,14 @@ func (a *countedWriter) Write(p []byte) (int, error) {
 
 // ReadFrom lets the kernel copy where it can.
 func (a *countedWriter) ReadFrom(r io.Reader) (int64, error) {
-	a.begin(http.StatusOK)
+	a.setStatus(http.StatusOK)
 	n, err := io.Copy(a.ResponseWriter, r)
 	a.sent.Add(n)
 	return n, err
 }
 
 func (a *countedWriter) FlushError() error {
-	a.begin(http.StatusOK)
+	a.setStatus(http.StatusOK)
 	return http.NewResponseController(a.ResponseWriter).Flush()
 }
 
@@ -85,7 +85,7 @@ func (a *countedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	a.begin(http.StatusSwitchingProtocols)
+	a.setStatus(http.StatusSwitchingProtocols)
 	return &countedConn{c, &a.sent}, rw, nil
 }
 
