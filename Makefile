@@ -64,6 +64,7 @@ figures-browser: chromium ## measure from a save to the text in a tab, and what 
 fuzz: ## fuzz what parses outside input, half a minute each
 	$(GO) test -fuzz FuzzParse -fuzztime 30s -fuzzminimizetime 10x ./internal/config
 	$(GO) test -fuzz FuzzMatchAgreesWithTheRule -fuzztime 30s ./internal/router
+	$(GO) test -fuzz FuzzPrintable -fuzztime 30s ./internal/state
 	$(GO) test -fuzz FuzzReadLines -fuzztime 30s ./internal/process
 	$(GO) test -fuzz FuzzFramesAreFollowedInAnyPieces -fuzztime 30s ./internal/proxy
 	$(GO) test -fuzz FuzzResolve -fuzztime 30s ./internal/proxy

@@ -5,32 +5,29 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/charmbracelet/x/ansi"
+
+	"tqserver/internal/state"
 )
 
-// clean makes text of unknown origin safe to show: no escape sequence, no
-// control character, nothing that changes the direction of the line.
+// clean makes text of unknown origin safe to show, with blanks in place of tabs.
 func clean(s string) string {
 	if plain(s) {
 		return s
 	}
-	s = ansi.Strip(strings.ToValidUTF8(s, "\uFFFD"))
 	var b strings.Builder
 	column := 0
-	for _, r := range s {
-		switch {
-		case r == '\t':
+	for _, r := range state.Printable(s) {
+		if r == '\t' {
 			n := 4 - column%4
 			b.WriteString("    "[:n])
 			column += n
-		case unicode.IsControl(r), unicode.Is(unicode.Cf, r), unicode.Is(unicode.Co, r), r == '\u2028', r == '\u2029':
-		default:
-			b.WriteRune(r)
-			column++
+			continue
 		}
+		b.WriteRune(r)
+		column++
 	}
 	return b.String()
 }

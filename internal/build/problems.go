@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"unicode"
 
 	"tqserver/internal/project"
 	"tqserver/internal/state"
@@ -23,8 +22,8 @@ var location = regexp.MustCompile(`^([^\n]+?\.[A-Za-z]+):(\d{1,9})(?::(\d{1,9}))
 // control characters but newlines and tabs, because they end on terminals.
 func parseProblems(text, dir, root string) []state.Problem {
 	var problems []state.Problem
-	for line := range strings.Lines(printable(text)) {
-		line = strings.TrimRight(line, " \n")
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(state.Printable(line), " ")
 		switch {
 		case strings.TrimSpace(line) == "", strings.HasPrefix(line, "# "), noise(line):
 		case (line[0] == '\t' || line[0] == ' ') && len(problems) > 0:
@@ -66,20 +65,6 @@ func parseProblem(line, dir, root string) state.Problem {
 	p.Line, _ = strconv.Atoi(m[2])
 	p.Column, _ = strconv.Atoi(m[3])
 	return p
-}
-
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n', r == '\t':
-			return r
-		case r == '\r':
-			return -1
-		case unicode.IsControl(r):
-			return unicode.ReplacementChar
-		}
-		return r
-	}, strings.ToValidUTF8(text, string(unicode.ReplacementChar)))
 }
 
 // notOfProgram returns the reason if a problem says what keeps the compiler

@@ -72,7 +72,7 @@ func TestTheGoCommandsWordsAreProblems(t *testing.T) {
 		},
 		"what no terminal should get": {
 			"./main.go:2:20: \xff\x1b[2J\n",
-			[]state.Problem{{File: "pages/a/main.go", Line: 2, Column: 20, Message: "\uFFFD\uFFFD[2J"}},
+			[]state.Problem{{File: "pages/a/main.go", Line: 2, Column: 20, Message: "\uFFFD"}},
 		},
 		"a continuation of nothing": {"\tgo get x\n", []state.Problem{{Message: "go get x"}}},
 	} {

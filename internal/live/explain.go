@@ -123,7 +123,7 @@ func (x *explanation) end(ctx context.Context, l *Live, r Refused) bool {
 		case r.Worker == 0:
 			return false
 		case p.LastExit.PID == r.Worker:
-			x.Title, x.Message = p.Route+" crashed before it responded", printable(p.LastExit.Cause)
+			x.Title, x.Message = p.Route+" crashed before it responded", state.Printable(p.LastExit.Cause)
 			printed := l.printed(r.Route, r.Worker)
 			x.crash(l, &p, lastCrash(printed), printed)
 			return true
@@ -141,7 +141,7 @@ func (x *explanation) end(ctx context.Context, l *Live, r Refused) bool {
 func (l *Live) printedSince(r Refused) (words []string) {
 	for _, line := range l.store.Lines(r.Route, manyLines) {
 		if line.PID == r.Worker && !line.Time.Before(r.Began) {
-			words = append(words, printable(line.Text))
+			words = append(words, state.Printable(line.Text))
 		}
 	}
 	return words
@@ -260,7 +260,7 @@ func (l *Live) excerpt(p state.Problem) (lines []sourceLine) {
 }
 
 // tidy is source in which every tab is four blanks.
-func tidy(text string) string { return printable(strings.ReplaceAll(text, "\t", "    ")) }
+func tidy(text string) string { return state.Printable(strings.ReplaceAll(text, "\t", "    ")) }
 
 // write writes an explanation in a form.
 func (x explanation) write(form string) string {

@@ -68,6 +68,6 @@ func (l *Live) leaveAlone(route, policy string) {
 	l.refused[route] = true
 	l.mu.Unlock()
 	if !told {
-		l.warn("the browser cannot be reloaded: the page's Content-Security-Policy forbids it", state.String("page", route), state.String("policy", printable(policy)))
+		l.warn("the browser cannot be reloaded: the page's Content-Security-Policy forbids it", state.String("page", route), state.String("policy", state.Printable(policy)))
 	}
 }

@@ -90,7 +90,7 @@ func (l *Live) lastWords(p state.Page) []string {
 func (l *Live) printed(route string, pid int) (words []string) {
 	for _, line := range l.store.Lines(route, manyLines) {
 		if line.PID == pid {
-			words = append(words, printable(line.Text))
+			words = append(words, state.Printable(line.Text))
 		}
 	}
 	return words
@@ -131,17 +131,4 @@ func shortened(text string, most int) string {
 		return text
 	}
 	return strings.ToValidUTF8(text[:most], "") + "…"
-}
-
-// printable is text that is valid UTF-8 without control characters.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\t':
-			return r
-		case r < ' ', r == 0x7f, r >= 0x80 && r < 0xa0:
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(text, "�"))
 }

@@ -72,22 +72,6 @@ func TestWhatLibrariesLogIsAnEvent(t *testing.T) {
 	}
 }
 
-func TestNoControlByteReachesTheConsole(t *testing.T) {
-	for in, want := range map[string]string{
-		"plain\ttext – 日本":                         "plain\ttext – 日本",
-		"\x1b[31mred\x1b[0m":                       "red",
-		"\x1b]0;title\x07bell\x07":                 "bell",
-		"\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\": "link",
-		"a\rb\x00c\x7fd\u009be":                    "abcde",
-		"\x1b":                                     "",
-		"\x1b[2":                                   "[2",
-	} {
-		if got := plain(in); got != want {
-			t.Errorf("%q becomes %q, not %q", in, got, want)
-		}
-	}
-}
-
 func TestDurationsHaveThreeDigits(t *testing.T) {
 	for want, d := range map[string]time.Duration{
 		"7µs": 6_559, "999µs": 999 * time.Microsecond, "1.23ms": 1_234_567, "212ms": 212_345 * time.Microsecond, "1.5s": 1_499_999_999, "29m10s": 29*time.Minute + 10*time.Second,

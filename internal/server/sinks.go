@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"tqserver/internal/config"
 	"tqserver/internal/logfile"
@@ -126,7 +124,7 @@ func runConsole(ctx context.Context, store *state.Store, w io.Writer) {
 			} else {
 				l := lines[0]
 				if !l.Access && isNews(open, l) { // a service's journal would drown in requests
-					fmt.Fprintf(&text, "%s %-12s | %s\n", clock(l.Time), l.Page, plain(l.Text))
+					fmt.Fprintf(&text, "%s %-12s | %s\n", clock(l.Time), l.Page, state.Printable(l.Text))
 				}
 				lines = lines[1:]
 			}
@@ -176,9 +174,9 @@ func writeEvent(w *strings.Builder, e state.Event) {
 	if e.Level >= state.LevelWarn {
 		level = e.Level.String() + " "
 	}
-	fmt.Fprintf(w, "%s %-12s %s%s%s\n", clock(e.Time), plain(who), level, e.Message, plain(rest))
+	fmt.Fprintf(w, "%s %-12s %s%s%s\n", clock(e.Time), state.Printable(who), level, e.Message, state.Printable(rest))
 	for line := range strings.Lines(strings.TrimPrefix(below, "\n")) {
-		fmt.Fprintf(w, "    %s\n", plain(strings.TrimRight(line, "\n")))
+		fmt.Fprintf(w, "    %s\n", state.Printable(strings.TrimRight(line, "\n")))
 	}
 }
 
@@ -191,19 +189,4 @@ func short(d time.Duration) string {
 			return d.Round(unit).String()
 		}
 	}
-}
-
-var escapeSequence = regexp.MustCompile(`\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\-_])`)
-
-// plain is text that does nothing to a terminal.
-func plain(s string) string {
-	if strings.ContainsRune(s, '\x1b') {
-		s = escapeSequence.ReplaceAllString(s, "")
-	}
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && r != '\t' {
-			return -1
-		}
-		return r
-	}, s)
 }
