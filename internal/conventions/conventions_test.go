@@ -24,8 +24,10 @@ var imports = []struct {
 	reason  string
 }{
 	{"cmd/tqserver", []string{"internal/server", "internal/config", "internal/state", "tui", "golang.org/x/sys"}, "main picks a front end and runs it, nothing else"},
-	{"internal/server", []string{"internal/supervisor", "internal/watch", "internal/proxy", "internal/policy", "internal/live", "internal/static", "internal/wire", "internal/accesslog", "internal/logfile", "internal/config", "internal/router", "internal/state"}, "the composition root wires the parts; processes and builds are the supervisor's"},
-	{"internal/supervisor", []string{"internal/build", "internal/process", "internal/proxy", "internal/policy", "internal/router", "internal/config", "internal/secret", "internal/project", "internal/state"}, "it decides who lives, and learns of files and connections from others"},
+	{"internal/server", []string{"internal/supervisor", "internal/watch", "internal/proxy", "internal/policy", "internal/live", "internal/sinks", "internal/static", "internal/wire", "internal/accesslog", "internal/logfile", "internal/config", "internal/router", "internal/state"}, "the composition root wires the parts; processes and builds are the supervisor's"},
+	{"internal/sinks", []string{"internal/logfile", "internal/state"}, "a reader of state that writes lines; it knows neither pages nor requests"},
+	{"internal/supervisor", []string{"internal/build", "internal/process", "internal/load", "internal/proxy", "internal/policy", "internal/router", "internal/config", "internal/secret", "internal/project", "internal/state"}, "it decides who lives, and learns of files and connections from others"},
+	{"internal/load", []string{"internal/process", "internal/proxy", "internal/state"}, "it measures pages and decides nothing about them"},
 	{"internal/build", []string{"internal/project", "internal/state"}, "it turns a folder into a binary and knows of no server"},
 	{"internal/process", []string{"internal/state", "golang.org/x/sys"}, "it keeps one child and knows of no page"},
 	{"internal/config", []string{"internal/router", "gopkg.in/yaml.v3", "internal/project"}, "only it reads YAML"},

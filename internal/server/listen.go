@@ -80,10 +80,10 @@ func (f *httpServer) shutdown(ctx context.Context) {
 	}
 }
 
-// eventWriter makes events of what libraries log.
-type eventWriter struct{ store *state.Store }
+// libraryLog makes events of the lines that libraries log.
+type libraryLog struct{ store *state.Store }
 
-func (w eventWriter) Write(p []byte) (int, error) {
+func (w libraryLog) Write(p []byte) (int, error) {
 	w.store.Publish(state.Event{Level: state.LevelWarn, Message: "a library reports a problem", Attrs: []state.Attr{state.String("err", strings.TrimSpace(string(p)))}})
 	return len(p), nil
 }

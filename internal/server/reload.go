@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tqserver/internal/config"
+	"tqserver/internal/logfile"
 	"tqserver/internal/state"
 )
 
@@ -140,7 +141,7 @@ func (r *reloader) apply(ctx context.Context) error {
 	}
 	s.proxy.Configure(proxySettings(cfg))
 	s.http.configure(cfg.Server)
-	s.log.configure(cfg.Server)
+	s.log.Configure(logfile.Template(cfg.Server.LogFile), cfg.Server.LogFormat)
 	s.access.Configure(accessSettings(cfg))
 	s.setWatched(cfg)
 	s.mountStatic(cfg)

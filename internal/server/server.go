@@ -14,6 +14,7 @@ import (
 	"tqserver/internal/live"
 	"tqserver/internal/logfile"
 	"tqserver/internal/proxy"
+	"tqserver/internal/sinks"
 	"tqserver/internal/state"
 	"tqserver/internal/static"
 	"tqserver/internal/supervisor"
@@ -45,7 +46,7 @@ type Server struct {
 	supervisor *supervisor.Supervisor
 	watcher    *watch.Watcher
 	http       *httpServer
-	log        *logSink
+	log        *sinks.EventLog
 	access     *accesslog.Log
 	lock       *projectLock
 	reloads    *reloader
@@ -102,7 +103,7 @@ func New(cfg *config.Config, opts Options) (*Server, error) {
 		return nil, err
 	}
 	s.live = live.New(s.store)
-	s.log = newLogSink(s.store, cfg.Server)
+	s.log = sinks.NewEventLog(s.store, logfile.Template(cfg.Server.LogFile), cfg.Server.LogFormat)
 	s.cfg.Store(cfg)
 	s.reloads = newReloader(s)
 	return s, nil
@@ -120,7 +121,7 @@ func (s *Server) KeepTerminal(f *os.File) (release func(), err error) {
 // LibraryLog takes lines that libraries log, and makes events of them. It is for
 // the standard logger, whose lines would go across the screen, or break a
 // silence that was asked for.
-func (s *Server) LibraryLog() io.Writer { return eventWriter{s.store} }
+func (s *Server) LibraryLog() io.Writer { return libraryLog{s.store} }
 
 // Run serves until the context ends or a front end asks for the end, and
 // returns nil when everything ended in order.
@@ -189,7 +190,7 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) startSinks(ctx context.Context) (flush func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var files sync.WaitGroup
-	files.Go(func() { s.log.run(ctx) }) // ends with ctx
+	files.Go(func() { s.log.Run(ctx) }) // ends with ctx
 	requests, endRequests := context.WithCancel(ctx)
 	recorded := make(chan struct{})
 	go func() { // ends with requests
@@ -200,7 +201,7 @@ func (s *Server) startSinks(ctx context.Context) (flush func()) {
 	go func() { // ends with ctx, unless nobody reads
 		defer close(console)
 		if s.opts.Console != nil {
-			runConsole(ctx, s.store, s.opts.Console)
+			sinks.Console(ctx, s.store, s.opts.Console)
 		}
 	}()
 	return func() {
@@ -208,7 +209,7 @@ func (s *Server) startSinks(ctx context.Context) (flush func()) {
 		<-recorded // what it has to say is for the others
 		cancel()
 		files.Wait()
-		s.log.close()
+		s.log.Close()
 		select {
 		case <-console:
 		case <-time.After(consoleFlush):

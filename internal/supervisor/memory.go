@@ -6,6 +6,8 @@ import (
 	"tqserver/internal/state"
 )
 
+const mebibyte = 1 << 20
+
 // memoryInterval is how often it is looked what memory a worker takes that may take
 // only so much.
 const memoryInterval = 500 * time.Millisecond

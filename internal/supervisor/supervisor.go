@@ -17,6 +17,7 @@ import (
 
 	"tqserver/internal/build"
 	"tqserver/internal/config"
+	"tqserver/internal/load"
 	"tqserver/internal/policy"
 	"tqserver/internal/process"
 	"tqserver/internal/project"
@@ -60,7 +61,7 @@ type Supervisor struct {
 	proxy         *proxy.Proxy
 	setPages      func(dirs map[string]string) // where the pages are
 	awaitReadable func(files []string)
-	sampler       *sampler
+	sampler       *load.Sampler
 	tempDir       string // in which the binaries are, whatever is configured since
 
 	calls   chan func() // what is asked, carried out by Run
@@ -174,7 +175,7 @@ func New(opts Options) (*Supervisor, error) {
 				return p, p.PID, nil
 			},
 		},
-		parent: parent, build: b, proxy: opts.Proxy, setPages: opts.SetPages, awaitReadable: opts.AwaitReadable, sampler: newSampler(opts.Store), tempDir: cfg.Workers.TempDir, cfg: cfg, rootID: folderIDOf(cfg.Root),
+		parent: parent, build: b, proxy: opts.Proxy, setPages: opts.SetPages, awaitReadable: opts.AwaitReadable, sampler: load.New(opts.Store), tempDir: cfg.Workers.TempDir, cfg: cfg, rootID: folderIDOf(cfg.Root),
 		calls: make(chan func()), routed: make(chan struct{}), done: make(chan struct{}), wake: make(chan struct{}, 1),
 		pages: make(map[string]*pageActor), conflicts: make(map[string][]string), removeAt: make(map[string]time.Time),
 		removalTimer: stoppedTimer(),
@@ -248,7 +249,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 func (s *Supervisor) sample(ctx context.Context) (end func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var sampling sync.WaitGroup
-	sampling.Go(func() { s.sampler.run(ctx) }) // ends with ctx
+	sampling.Go(func() { s.sampler.Run(ctx) }) // ends with ctx
 	return func() {
 		cancel()
 		sampling.Wait()
@@ -479,7 +480,7 @@ func (s *Supervisor) updateRoutes() {
 	}
 	s.setPages(dirs)
 	s.proxy.Match(router.NewTable(routes).Match)
-	s.sampler.routes.Store(&routes)
+	s.sampler.SetRoutes(routes)
 }
 
 func (s *Supervisor) settingsOf(route, dir string) settings {

@@ -1,4 +1,4 @@
-package supervisor
+package load
 
 import (
 	"context"
@@ -26,7 +26,7 @@ import (
 type scale struct {
 	t       *testing.T
 	store   *state.Store
-	sampler *sampler
+	sampler *Sampler
 
 	mu     sync.Mutex            // guards all below
 	usages map[int]process.Usage // by pid; those that are missing have ended
@@ -35,7 +35,7 @@ type scale struct {
 
 func newScale(t *testing.T, routes ...string) *scale {
 	s := &scale{t: t, store: state.NewStore(state.Server{}), usages: make(map[int]process.Usage)}
-	s.sampler = newSampler(s.store)
+	s.sampler = New(s.store)
 	s.sampler.usage = func(pid int) (process.Usage, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -57,7 +57,7 @@ func (s *scale) route(routes ...string) {
 		entries[route] = new(proxy.Route)
 		s.store.Publish(state.Event{Page: &state.Page{Route: route}})
 	}
-	s.sampler.routes.Store(&entries)
+	s.sampler.SetRoutes(entries)
 }
 
 // weigh runs a test beside the sampler, in a bubble.
@@ -67,7 +67,7 @@ func weigh(t *testing.T, test func(s *scale)) {
 		s := newScale(t, "/")
 		ctx, cancel := context.WithCancel(t.Context())
 		over := make(chan struct{})
-		go func() { defer close(over); s.sampler.run(ctx) }() // ends with ctx
+		go func() { defer close(over); s.sampler.Run(ctx) }() // ends with ctx
 		defer func() { cancel(); <-over }()
 		test(s)
 	})
@@ -264,7 +264,7 @@ func TestTheLastMeasureIsOfTheEnd(t *testing.T) {
 		s.request(http.StatusOK, 5*time.Millisecond)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		s.sampler.run(ctx)
+		s.sampler.Run(ctx)
 		if got := s.load(0); got.Requests != 1 {
 			t.Errorf("%+v", got)
 		}
@@ -277,11 +277,11 @@ func TestAWindowKeepsWhatItNeeds(t *testing.T) {
 	for i := range 1000 {
 		now = now.Add(measureEvery)
 		w.add(now, uint64(i/20), func() *proxy.Histogram { copies++; return new(proxy.Histogram) })
-		if oldest := now.Sub(w[0].at); oldest > answersOver {
+		if oldest := now.Sub(w[0].at); oldest > responsesOver {
 			t.Fatalf("a moment of %v ago is kept", oldest)
 		}
 	}
-	if len(w) != int(answersOver/measureEvery)+1 || cap(w) > 100 || copies != 49 {
+	if len(w) != int(responsesOver/measureEvery)+1 || cap(w) > 100 || copies != 49 {
 		t.Errorf("%d moments are kept in room for %d, of %d copies", len(w), cap(w), copies)
 	}
 	for range 50 {
@@ -328,7 +328,7 @@ func TestFiguresAreRounded(t *testing.T) {
 // millisecond an operation would be 0.1 % of a CPU.
 func BenchmarkASecondOfFiftyIdlePages(b *testing.B) {
 	store := state.NewStore(state.Server{})
-	s := newSampler(store)
+	s := New(store)
 	routes := make(map[string]*proxy.Route)
 	for i := range 50 {
 		route := fmt.Sprint("/", i)
