@@ -1,80 +1,58 @@
 package supervisor
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
 
-	"tqserver/internal/config"
 	"tqserver/internal/policy"
 	"tqserver/internal/proxy"
 	"tqserver/internal/state"
 )
 
-// configure puts settings in force, and calls done when they are.
-func (p *page) configure(cfg settings, rebuild bool, done func(replaced bool)) {
-	old := p.cfg
-	p.cfg = cfg
-	p.out.setFile(cfg.logFile)
-	if p.closing || p.stopped {
-		done(false)
-		return
-	}
-	p.applySettings(old.worker.SupervisionSettings)
-	outdated := func(w *worker) bool {
-		return p.isOutdated(w) || w.port != 0 && !p.ports.contains(w.port)
-	}
-	switch {
-	case rebuild:
-		p.onSettled = append(p.onSettled, done)
-		p.handleChange(change{at: time.Now()})
-	case p.asleep != nil && p.building == nil && !cfg.worker.OnDemand():
-		p.onSettled = append(p.onSettled, done)
-		p.start(p.asleep)
-	case p.starting != nil && outdated(&p.starting.worker), p.starting == nil && p.serving != nil && outdated(p.serving):
-		p.onSettled = append(p.onSettled, done)
-		p.replace(configuration, p.currentVersion())
-	case p.serving == nil && p.starting == nil && p.building == nil && p.newestGood.binary != "" && !p.nextStart.IsZero():
-		p.onSettled = append(p.onSettled, done)
-		p.resetBackoff()
-		p.replace(configuration, p.currentVersion()) // it may be what was wrong
-	default:
-		done(false)
-	}
+// Do carries out a command that is about pages.
+func (s *Supervisor) Do(ctx context.Context, cmd state.Command) error {
+	var failed error
+	err := s.call(ctx, func() { failed = s.do(cmd) })
+	return errors.Join(err, failed)
 }
 
-// applySettings has what the server enforces apply to the worker that serves.
-func (p *page) applySettings(old config.SupervisionSettings) {
-	if p.serving != nil {
-		p.serving.backend.LimitRequests(p.serving.requestLimit(p.cfg.worker.MaxRequests))
-		if p.cfg.worker.HealthInterval != old.HealthInterval {
-			p.healthTimer.Reset(p.cfg.worker.HealthInterval)
+func (s *Supervisor) do(cmd state.Command) error {
+	switch cmd.Verb {
+	case state.Pause, state.Resume:
+		paused := cmd.Verb == state.Pause
+		s.paused.Store(paused)
+		message := "watching paused: saved changes are built when it resumes"
+		if !paused {
+			message = "watching resumed"
 		}
+		s.store.ChangeServer(state.Event{Message: message}, func(srv *state.Server) { srv.Paused = paused })
+		if !paused && s.missedSaves.Swap(false) {
+			s.Changed(nil)
+		}
+		return nil
 	}
-	p.checkIdle()
-	p.checkMemory()
-}
-
-// currentVersion is the version that serves or is about to.
-func (p *page) currentVersion() version {
-	switch {
-	case p.pendingStart() != nil:
-		return p.pendingStart().version
-	case p.serving != nil:
-		return p.serving.version
+	if cmd.Page == "" {
+		for _, p := range s.pages {
+			p.call(func() {
+				if cmd.Verb != state.Restart || p.asleep == nil { // one that sleeps starts anew anyway
+					p.command(cmd.Verb)
+				}
+			})
+		}
+		return nil
 	}
-	return p.newestGood
-}
-
-// settle tells who waits that what serves now stays.
-func (p *page) settle(replaced bool) {
-	if p.building != nil && !replaced || p.pendingStart() != nil {
-		return
+	p := s.pages[cmd.Page]
+	if p == nil {
+		return fmt.Errorf("there is no page %s", cmd.Page)
 	}
-	for _, done := range p.onSettled {
-		done(replaced)
+	var err error
+	if !p.call(func() { err = p.command(cmd.Verb) }) {
+		err = fmt.Errorf("%s is being removed", cmd.Page)
 	}
-	p.onSettled = nil
+	return err
 }
 
 // command carries out what a front end asks, or says why not.

@@ -110,13 +110,6 @@ func (p *page) isOwnWrite(c change) bool {
 	return false
 }
 
-// cancelBuild gives up what is built, and what would be next.
-func (p *page) cancelBuild() {
-	if p.nextChange = nil; p.building != nil {
-		p.building.cancel()
-	}
-}
-
 // recordWrite notes a save that follows a start.
 func (p *page) recordWrite(c change) {
 	o := &p.ownWrites

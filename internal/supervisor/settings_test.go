@@ -179,3 +179,14 @@ func TestTheGracePeriodInForceCountsForTheWorkerThatRuns(t *testing.T) {
 		}
 	})
 }
+
+func TestLogsOfAPageLieWhereItsFolderSays(t *testing.T) {
+	for dir, want := range map[string]string{
+		"/site/pages/shop/cart": "shop/cart",
+		"/site/old/shop":        "shop", // pages.directory was changed, and it is about to go
+	} {
+		if got := logOf(config.LogFile{Root: "/site", Name: "logs/{path}/a.log"}, dir, "/site/pages"); got.Page != want {
+			t.Errorf("%s: %+v", dir, got)
+		}
+	}
+}

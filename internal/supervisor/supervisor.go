@@ -6,28 +6,17 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
-	"net/http"
 	"os"
-	"slices"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"tqserver/internal/build"
 	"tqserver/internal/config"
 	"tqserver/internal/load"
-	"tqserver/internal/policy"
 	"tqserver/internal/process"
-	"tqserver/internal/project"
 	"tqserver/internal/proxy"
-	"tqserver/internal/router"
 	"tqserver/internal/state"
 )
-
-// sweepEvery is how often old binaries are looked for.
-const sweepEvery = time.Hour
 
 // Options is what a Supervisor works with.
 type Options struct {
@@ -86,49 +75,12 @@ type Supervisor struct {
 	actors        sync.WaitGroup
 }
 
-// changes are paths that have changed and were not acted on.
-type changes struct {
-	paths []string
-	all   bool
-	at    time.Time // of the first
-}
-
 // pageActor is a page with the end of its actor.
 type pageActor struct {
 	*page
 	cancel context.CancelFunc
 	folder string // where it is built, as far as was told
 }
-
-// deps is what all pages share.
-type deps struct {
-	root        string
-	store       *state.Store
-	builder     builder
-	ports       *ports
-	dev         atomic.Bool
-	paused      atomic.Bool // nothing is built because files changed
-	missedSaves atomic.Bool // some did meanwhile
-	openLog     func(name config.LogFile, page string) Log
-
-	prioritize func(dir string) // has a build go before others
-	spawn      func(process.Spec) (c child, pid int, err error)
-	probe      func(ctx context.Context, port int) error
-	usage      func(pid int) (process.Usage, error)
-	ownsPort   func(pid, port int) bool
-	portTaken  func(port int) bool
-}
-
-// builder is what pages need of a [build.Builder].
-type builder interface {
-	Build(ctx context.Context, dir string, force bool) (build.Result, error)
-	Optimize(ctx context.Context, dir string) (stale bool, err error)
-	Keep(dir string, binaries ...string)
-	RecordRollback(dir, bad, good string) error
-	RemoveDamaged(binary string) bool
-}
-
-func (h *deps) development() bool { return h.dev.Load() }
 
 // RunGuardian reports whether this process was started to guard the workers of
 // another, and has done so. Call it first in main.
@@ -138,6 +90,9 @@ func RunGuardian() bool { return process.RunGuardian() }
 // program as its child; code is what to exit with. Call it before anything is
 // started.
 func RunInit() (code int, is bool) { return process.RunInit() }
+
+// sweepEvery is how often old binaries are looked for.
+const sweepEvery = time.Hour
 
 // New returns a Supervisor. It starts the guardian of the workers; call Run,
 // which ends it.
@@ -196,22 +151,6 @@ func (s *Supervisor) KeepTerminal(f *os.File) (release func(), err error) {
 // Routed is closed when the pages that are on disk have their routes.
 func (s *Supervisor) Routed() <-chan struct{} { return s.routed }
 
-// Changed tells of paths on disk that have changed, nil for any. It never
-// waits.
-func (s *Supervisor) Changed(paths []string) {
-	s.mu.Lock()
-	if s.pending.at.IsZero() {
-		s.pending.at = time.Now()
-	}
-	s.pending.all = s.pending.all || paths == nil
-	s.pending.paths = append(s.pending.paths, paths...)
-	s.mu.Unlock()
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
-
 // Run keeps the pages until the context ends, and returns when every request
 // has been seen to and every process is gone. Call it once.
 func (s *Supervisor) Run(ctx context.Context) error {
@@ -268,313 +207,6 @@ func (s *Supervisor) call(ctx context.Context, f func()) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// dispatch hands changes to the pages that they concern.
-func (s *Supervisor) dispatch(ctx context.Context) {
-	s.mu.Lock()
-	saved := s.pending
-	s.pending = changes{}
-	s.mu.Unlock()
-	if saved.at.IsZero() {
-		return
-	}
-	if s.paused.Load() {
-		s.missedSaves.Store(true)
-		return
-	}
-	paths := saved.paths
-	if saved.all {
-		paths = nil
-	}
-	affected := s.build.Affected(slices.DeleteFunc(slices.Clone(paths), s.isUnreadablePage))
-	for folder, file := range affected {
-		if p := s.byFolder[folder]; p != nil {
-			p.notifyChange(change{file: file, at: saved.at})
-		}
-	}
-	if s.development() {
-		s.dispatchAssets(saved, affected)
-	}
-	if saved.all || s.mayChangePages(paths) {
-		s.discover(ctx)
-	}
-}
-
-// discover compares the pages on disk with those that run.
-func (s *Supervisor) discover(ctx context.Context) {
-	if s.checkRoot() {
-		return
-	}
-	found, err := router.Discover(s.cfg.Pages.Directory, s.build.Constraints())
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.publishEvent(state.LevelError, "cannot read the pages directory: all pages stay as they are", state.String("err", err.Error()))
-		return
-	}
-	wanted := make(map[string]string)
-	for _, p := range found.Pages {
-		wanted[p.Route] = p.Dir
-	}
-	s.folders = pageFoldersOf(found)
-	s.setUnreadable(found.Unreadable)
-	changed := s.setConflicts(found.Conflicts)
-	now := time.Now()
-	for route, p := range s.pages {
-		dir, ok := wanted[route]
-		_, contested := s.conflicts[route]
-		switch {
-		case ok && dir == p.folder, contested, s.inUnreadable(p.folder):
-			delete(s.removeAt, route)
-		case ok:
-			delete(s.removeAt, route)
-			s.build.Forget(p.folder)
-			s.build.Track(dir)
-			p.folder = dir
-			cfg := s.settingsOf(route, dir)
-			p.call(func() { p.move(dir, cfg) })
-			changed = true
-		case s.removeAt[route].IsZero():
-			s.removeAt[route] = now.Add(s.cfg.FileWatcher.Debounce)
-		case !now.Before(s.removeAt[route]):
-			s.removePage(route)
-			changed = true
-		}
-	}
-	for route, dir := range wanted {
-		if s.pages[route] == nil {
-			s.build.Expect(dir)
-		}
-	}
-	for route, dir := range wanted {
-		if s.pages[route] == nil {
-			s.addPage(ctx, route, dir)
-			changed = true
-		}
-	}
-	if changed {
-		s.updateRoutes()
-	}
-	s.planRemoval(now)
-}
-
-// planRemoval looks again when a page that went may be taken to be gone.
-func (s *Supervisor) planRemoval(now time.Time) {
-	s.removalTimer.Stop()
-	var next time.Time
-	for _, at := range s.removeAt {
-		if next.IsZero() || at.Before(next) {
-			next = at
-		}
-	}
-	if !next.IsZero() {
-		s.removalTimer.Reset(next.Sub(now))
-	}
-}
-
-// setUnreadable notes which folders cannot be read, and says once of each why.
-func (s *Supervisor) setUnreadable(unread map[string]error) {
-	for _, dir := range slices.Sorted(maps.Keys(unread)) {
-		if path, ok := errors.AsType[*fs.PathError](unread[dir]); ok {
-			s.awaitReadable([]string{path.Path})
-		}
-		if s.unreadable[dir] == nil {
-			s.publishEvent(state.LevelWarn, "cannot read a folder of pages: its pages keep running, and new ones do not start", state.String("dir", project.Show(s.root, dir)), state.String("err", unread[dir].Error()))
-		}
-	}
-	s.unreadable = unread
-}
-
-// inUnreadable reports whether it cannot be read what a folder holds.
-func (s *Supervisor) inUnreadable(folder string) bool {
-	for dir := range s.unreadable {
-		if project.Contains(dir, folder) {
-			return true
-		}
-	}
-	return false
-}
-
-// setConflicts notes which routes are asked for by several folders and reports
-// whether that changes where requests go.
-func (s *Supervisor) setConflicts(found []router.Conflict) (changed bool) {
-	contested := make(map[string][]string)
-	for _, c := range found {
-		contested[c.Route] = c.Dirs
-		if slices.Equal(c.Dirs, s.conflicts[c.Route]) {
-			continue
-		}
-		problem := s.conflictText(c)
-		if p := s.pages[c.Route]; p != nil {
-			p.call(func() { p.conflict = problem; p.publish() })
-		}
-		page := state.Page{Route: c.Route, Phase: state.Failed, Problem: problem}
-		e := state.Event{Level: state.LevelError, Message: "two folders for one route", Attrs: []state.Attr{state.String("page", c.Route), state.String("err", problem)}}
-		if s.pages[c.Route] == nil {
-			e.Page = &page
-			changed = true
-		}
-		s.store.Publish(e)
-	}
-	for route := range s.conflicts {
-		if contested[route] != nil {
-			continue
-		}
-		changed = true
-		if p := s.pages[route]; p != nil {
-			p.call(func() { p.conflict = ""; p.publish() })
-		} else {
-			s.store.Publish(state.Event{Page: &state.Page{Route: route}, Removed: true})
-		}
-	}
-	s.conflicts = contested
-	return changed
-}
-
-func (s *Supervisor) conflictText(c router.Conflict) string {
-	dirs := make([]string, len(c.Dirs))
-	for i, dir := range c.Dirs {
-		dirs[i] = project.Show(s.root, dir)
-	}
-	which := "none of them is served"
-	if p := s.pages[c.Route]; p != nil {
-		which = project.Show(s.root, p.folder) + " keeps serving"
-	}
-	return fmt.Sprintf("%s: several folders define the route %s; %s until all but one are removed or renamed", strings.Join(dirs, ", "), c.Route, which)
-}
-
-func (s *Supervisor) addPage(ctx context.Context, route, dir string) {
-	ctx, cancel := context.WithCancel(ctx)
-	p := &pageActor{page: newPage(s.deps, route, dir, s.settingsOf(route, dir)), cancel: cancel, folder: dir}
-	s.pages[route] = p
-	s.publishEvent(state.LevelInfo, "page found", state.String("page", route), state.String("dir", project.Show(s.root, dir)))
-	s.actors.Go(func() { // ends with ctx
-		defer cancel()
-		p.run(ctx)
-	})
-}
-
-func (s *Supervisor) removePage(route string) {
-	p := s.pages[route]
-	delete(s.pages, route)
-	delete(s.removeAt, route)
-	p.call(p.remove)
-	p.cancel()
-	s.build.Forget(p.folder)
-}
-
-// updateRoutes tells the proxy where requests go from now on, who serves files where
-// the pages are, and the sampler what to measure.
-func (s *Supervisor) updateRoutes() {
-	routes := make(map[string]*proxy.Route, len(s.pages))
-	dirs := make(map[string]string, len(s.pages))
-	s.byFolder = make(map[string]*pageActor, len(s.pages))
-	for route, p := range s.pages {
-		routes[route], dirs[route], s.byFolder[p.folder] = p.entry, p.folder, p
-	}
-	for route := range s.conflicts {
-		if routes[route] == nil {
-			contested := &proxy.Route{Name: route}
-			contested.Refuse(policy.Refusal{Status: http.StatusServiceUnavailable, Title: "This page is not available", Detail: "More than one folder defines this route."})
-			routes[route] = contested
-		}
-	}
-	s.setPages(dirs)
-	s.proxy.Match(router.NewTable(routes).Match)
-	s.sampler.SetRoutes(routes)
-}
-
-func (s *Supervisor) settingsOf(route, dir string) settings {
-	w := s.cfg.Worker(route)
-	return settings{worker: w, project: s.rootID, logFile: logOf(w.LogFile, dir, s.cfg.Pages.Directory), debounce: s.cfg.FileWatcher.Debounce}
-}
-
-// Configure puts another configuration in force, and another folder that is the
-// project now. It returns at once; replaced
-// is called when every page has taken it over, with the number of workers that
-// were replaced for it.
-func (s *Supervisor) Configure(ctx context.Context, cfg *config.Config, development bool, replaced func(workers int)) error {
-	return s.call(ctx, func() {
-		old := s.cfg
-		s.cfg = cfg
-		s.dev.Store(development)
-		s.ports.setRange(cfg.Workers.PortRangeStart, cfg.Workers.PortRangeEnd)
-		project := s.rootID
-		if there := folderIDOf(cfg.Root); there != (folderID{}) {
-			s.rootID = there
-		}
-		rebuild := s.rootID != project || cfg.Build.LDFlags != old.Build.LDFlags || !maps.Equal(cfg.Build.Env, old.Build.Env)
-		s.build.Configure(cfg.Build.LDFlags, cfg.Build.Env)
-		if dir := cfg.Workers.TempDir; dir != old.Workers.TempDir && dir != s.tempDir {
-			s.publishEvent(state.LevelWarn, "workers.temp_dir changed: restart the server to apply it")
-		}
-		var left, count atomic.Int64
-		left.Store(1)
-		done := func(was bool) {
-			if was {
-				count.Add(1)
-			}
-			if left.Add(-1) == 0 {
-				replaced(int(count.Load()))
-			}
-		}
-		for route, p := range s.pages {
-			left.Add(1)
-			cfg := s.settingsOf(route, p.folder)
-			if !p.call(func() { p.configure(cfg, rebuild, done) }) {
-				done(false)
-			}
-		}
-		done(false)
-		switch {
-		case cfg.Pages.Directory != old.Pages.Directory:
-			s.Changed(nil)
-		case rebuild: // with other tags other folders are pages
-			s.removalTimer.Reset(0)
-		}
-	})
-}
-
-// Do carries out a command that is about pages.
-func (s *Supervisor) Do(ctx context.Context, cmd state.Command) error {
-	var failed error
-	err := s.call(ctx, func() { failed = s.do(cmd) })
-	return errors.Join(err, failed)
-}
-
-func (s *Supervisor) do(cmd state.Command) error {
-	switch cmd.Verb {
-	case state.Pause, state.Resume:
-		paused := cmd.Verb == state.Pause
-		s.paused.Store(paused)
-		message := "watching paused: saved changes are built when it resumes"
-		if !paused {
-			message = "watching resumed"
-		}
-		s.store.ChangeServer(state.Event{Message: message}, func(srv *state.Server) { srv.Paused = paused })
-		if !paused && s.missedSaves.Swap(false) {
-			s.Changed(nil)
-		}
-		return nil
-	}
-	if cmd.Page == "" {
-		for _, p := range s.pages {
-			p.call(func() {
-				if cmd.Verb != state.Restart || p.asleep == nil { // one that sleeps starts anew anyway
-					p.command(cmd.Verb)
-				}
-			})
-		}
-		return nil
-	}
-	p := s.pages[cmd.Page]
-	if p == nil {
-		return fmt.Errorf("there is no page %s", cmd.Page)
-	}
-	var err error
-	if !p.call(func() { err = p.command(cmd.Verb) }) {
-		err = fmt.Errorf("%s is being removed", cmd.Page)
-	}
-	return err
 }
 
 func (s *Supervisor) sweep() {

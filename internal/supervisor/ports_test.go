@@ -8,46 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
-
-	"tqserver/internal/config"
-	"tqserver/internal/state"
 )
-
-func TestPausesDoubleToHalfAMinute(t *testing.T) {
-	want := []time.Duration{0, 0, 100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond,
-		1600 * time.Millisecond, 3200 * time.Millisecond, 6400 * time.Millisecond, 12800 * time.Millisecond, 25600 * time.Millisecond, 30 * time.Second, 30 * time.Second}
-	for crashes, middle := range want {
-		for range 100 {
-			if got := pauseBefore(crashes); got < middle-middle/10 || got > middle+middle/10 {
-				t.Fatalf("after %d crashes %v, not about %v", crashes, got, middle)
-			}
-		}
-	}
-	if got := pauseBefore(1 << 40); got > 33*time.Second {
-		t.Errorf("after very many %v", got)
-	}
-}
-
-func TestThePhaseIsWhatMattersMost(t *testing.T) {
-	for want, f := range map[state.Phase]facts{
-		state.Stopped:  {stopped: true, failed: true},
-		state.Building: {building: true, serving: true, failed: true},
-		state.Waiting:  {portless: true},
-		state.Starting: {portless: true, serving: true},
-		state.Failed:   {failed: true, serving: true},
-		state.Serving:  {serving: true, crashed: true},
-		state.Crashed:  {crashed: true},
-		state.Asleep:   {asleep: true},
-	} {
-		if got := phase(f); got != want {
-			t.Errorf("%+v is %s, not %s", f, got, want)
-		}
-	}
-	if got := phase(facts{starting: true, serving: true}); got != state.Starting {
-		t.Errorf("a page that starts beside a serving worker is %s", got)
-	}
-}
 
 func TestPortsAreGivenOutLeastRecentlyUsedFirst(t *testing.T) {
 	first := freePorts(t, 4)
@@ -142,17 +103,6 @@ func TestAPortHeldOnAnotherAddressIsSkipped(t *testing.T) {
 	defer l.Close()
 	if port := l.Addr().(*net.TCPAddr).Port; !portTaken(port) {
 		t.Errorf("port %d, on which a worker cannot listen everywhere, is given out", port)
-	}
-}
-
-func TestLogsOfAPageLieWhereItsFolderSays(t *testing.T) {
-	for dir, want := range map[string]string{
-		"/site/pages/shop/cart": "shop/cart",
-		"/site/old/shop":        "shop", // pages.directory was changed, and it is about to go
-	} {
-		if got := logOf(config.LogFile{Root: "/site", Name: "logs/{path}/a.log"}, dir, "/site/pages"); got.Page != want {
-			t.Errorf("%s: %+v", dir, got)
-		}
 	}
 }
 

@@ -1,0 +1,146 @@
+package supervisor
+
+import (
+	"context"
+	"maps"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"tqserver/internal/config"
+	"tqserver/internal/project"
+	"tqserver/internal/state"
+)
+
+// settings are what a page needs of the configuration.
+type settings struct {
+	worker  config.WorkerSettings
+	project folderID // in which workers run; zero if it is not known
+	logFile config.LogFile
+
+	debounce time.Duration // changes that follow one another faster belong together
+}
+
+func (s *Supervisor) settingsOf(route, dir string) settings {
+	w := s.cfg.Worker(route)
+	return settings{worker: w, project: s.rootID, logFile: logOf(w.LogFile, dir, s.cfg.Pages.Directory), debounce: s.cfg.FileWatcher.Debounce}
+}
+
+// logOf is the log file of the page in a folder.
+func logOf(name config.LogFile, dir, pages string) config.LogFile {
+	rel, ok := project.Rel(pages, dir)
+	if !ok {
+		rel = filepath.Base(dir)
+	}
+	if name.Name != "" {
+		name.Page = rel
+	}
+	return name
+}
+
+// Configure puts another configuration in force, and another folder that is the
+// project now. It returns at once; replaced
+// is called when every page has taken it over, with the number of workers that
+// were replaced for it.
+func (s *Supervisor) Configure(ctx context.Context, cfg *config.Config, development bool, replaced func(workers int)) error {
+	return s.call(ctx, func() {
+		old := s.cfg
+		s.cfg = cfg
+		s.dev.Store(development)
+		s.ports.setRange(cfg.Workers.PortRangeStart, cfg.Workers.PortRangeEnd)
+		project := s.rootID
+		if there := folderIDOf(cfg.Root); there != (folderID{}) {
+			s.rootID = there
+		}
+		rebuild := s.rootID != project || cfg.Build.LDFlags != old.Build.LDFlags || !maps.Equal(cfg.Build.Env, old.Build.Env)
+		s.build.Configure(cfg.Build.LDFlags, cfg.Build.Env)
+		if dir := cfg.Workers.TempDir; dir != old.Workers.TempDir && dir != s.tempDir {
+			s.publishEvent(state.LevelWarn, "workers.temp_dir changed: restart the server to apply it")
+		}
+		var left, count atomic.Int64
+		left.Store(1)
+		done := func(was bool) {
+			if was {
+				count.Add(1)
+			}
+			if left.Add(-1) == 0 {
+				replaced(int(count.Load()))
+			}
+		}
+		for route, p := range s.pages {
+			left.Add(1)
+			cfg := s.settingsOf(route, p.folder)
+			if !p.call(func() { p.configure(cfg, rebuild, done) }) {
+				done(false)
+			}
+		}
+		done(false)
+		switch {
+		case cfg.Pages.Directory != old.Pages.Directory:
+			s.Changed(nil)
+		case rebuild: // with other tags other folders are pages
+			s.removalTimer.Reset(0)
+		}
+	})
+}
+
+// configure puts settings in force, and calls done when they are.
+func (p *page) configure(cfg settings, rebuild bool, done func(replaced bool)) {
+	old := p.cfg
+	p.cfg = cfg
+	p.out.setFile(cfg.logFile)
+	if p.closing || p.stopped {
+		done(false)
+		return
+	}
+	p.applySettings(old.worker.SupervisionSettings)
+	outdated := func(w *worker) bool {
+		return p.isOutdated(w) || w.port != 0 && !p.ports.contains(w.port)
+	}
+	switch {
+	case rebuild:
+		p.onSettled = append(p.onSettled, done)
+		p.handleChange(change{at: time.Now()})
+	case p.asleep != nil && p.building == nil && !cfg.worker.OnDemand():
+		p.onSettled = append(p.onSettled, done)
+		p.start(p.asleep)
+	case p.starting != nil && outdated(&p.starting.worker), p.starting == nil && p.serving != nil && outdated(p.serving):
+		p.onSettled = append(p.onSettled, done)
+		p.replace(configuration, p.currentVersion())
+	case p.serving == nil && p.starting == nil && p.building == nil && p.newestGood.binary != "" && !p.nextStart.IsZero():
+		p.onSettled = append(p.onSettled, done)
+		p.resetBackoff()
+		p.replace(configuration, p.currentVersion()) // it may be what was wrong
+	default:
+		done(false)
+	}
+}
+
+// applySettings has what the server enforces apply to the worker that serves.
+func (p *page) applySettings(old config.SupervisionSettings) {
+	if p.serving != nil {
+		p.serving.backend.LimitRequests(p.serving.requestLimit(p.cfg.worker.MaxRequests))
+		if p.cfg.worker.HealthInterval != old.HealthInterval {
+			p.healthTimer.Reset(p.cfg.worker.HealthInterval)
+		}
+	}
+	p.checkIdle()
+	p.checkMemory()
+}
+
+// isOutdated reports whether a worker was started with other settings than those
+// in force, or in a folder that is not the project any more.
+func (p *page) isOutdated(w *worker) bool {
+	return w.settings.ProcessSettings != p.cfg.worker.ProcessSettings || p.cfg.project != (folderID{}) && w.project != p.cfg.project
+}
+
+// settle tells who waits that what serves now stays.
+func (p *page) settle(replaced bool) {
+	if p.building != nil && !replaced || p.pendingStart() != nil {
+		return
+	}
+	for _, done := range p.onSettled {
+		done(replaced)
+	}
+	p.onSettled = nil
+}
