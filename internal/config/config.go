@@ -166,14 +166,7 @@ type Build struct {
 // root.
 func Default(root string) *Config {
 	c := new(Config)
-	for _, o := range options {
-		if o.kind == wantGroup || o.kind == wantList {
-			continue
-		}
-		if err := o.set(c, o.initial); err != nil {
-			panic(fmt.Sprintf("default of %s: %v", o.key, err))
-		}
-	}
+	setDefaults(c, options)
 	c.resolve(absolute(root))
 	return c
 }

@@ -243,8 +243,9 @@ func TestEveryOptionOfWorkersCanBeSetByPath(t *testing.T) {
 			value = "7"
 		}
 		want := Default("/srv/site").Worker("/a")
-		if err := o.set(&want, value); err != nil {
-			t.Fatal(err)
+		d := newDecoder("", "")
+		if o.set(d, &want, o.key, d.parse([]byte(value))); len(d.problems) > 0 {
+			t.Fatal(d.problems)
 		}
 		want.LogFile.resolve("/srv/site")
 		c := parse(t, "workers: {paths: {/a: {"+o.key+": "+value+"}}}")

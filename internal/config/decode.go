@@ -13,8 +13,6 @@ import (
 	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
-
-	"tqserver/internal/project"
 )
 
 // The file is decoded into a tree of nodes, which is walked by hand along the
@@ -25,27 +23,25 @@ import (
 // A decoder collects the problems of one file.
 type decoder struct {
 	file     string
+	root     string // of the project
 	problems Problems
-	lines    map[string]int        // of the keys that the file sets
-	groups   map[string]*yaml.Node // the values of options whose kind is wantGroup or wantList
+	lines    map[string]int // of the keys that the file sets
+	deferred []func()       // what needs all else to be decoded
 }
 
-func newDecoder(file string) *decoder {
-	return &decoder{file: file, lines: make(map[string]int), groups: make(map[string]*yaml.Node)}
+func newDecoder(file, root string) *decoder {
+	return &decoder{file: file, root: root, lines: make(map[string]int)}
 }
 
 // decode sets in c what text says, over what is there, and returns the problems
 // in order of line.
 func decode(file string, text []byte, c *Config) Problems {
-	d := newDecoder(file)
+	d := newDecoder(file, c.Root)
 	if root := d.parse(text); root != nil {
 		walk(d, c, options, "", "", root)
-		paths(d, "workers.paths", slices.Concat(defaultOptions, lifecycleOptions), c.Workers.standard, &c.Workers.paths)
-		paths(d, "paths", pathOptions, c.standard, &c.paths)
-		d.proxies(c)
-		d.static(c)
-		d.watch(c)
-		d.env(c)
+		for _, f := range d.deferred {
+			f()
+		}
 		d.ports(c)
 	}
 	slices.SortStableFunc(d.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
@@ -55,7 +51,7 @@ func decode(file string, text []byte, c *Config) Problems {
 // Empty reports whether text, the content of a configuration file, says
 // nothing: it is empty, or all comments.
 func Empty(text []byte) bool {
-	d := newDecoder("")
+	d := newDecoder("", "")
 	root := d.parse(text)
 	return len(d.problems) == 0 && (root == nil || isNull(root))
 }
@@ -216,11 +212,9 @@ func walk[T any](d *decoder, t *T, of []option[T], base, section string, n *yaml
 		key := section + f.name
 		i := slices.IndexFunc(of, func(o option[T]) bool { return o.key == key })
 		switch {
-		case i >= 0 && (of[i].kind == wantGroup || of[i].kind == wantList):
-			d.groups[key] = f.value
 		case i >= 0:
 			d.lines[base+key] = f.line
-			set(d, t, of[i], base+key, f.value)
+			of[i].set(d, t, base+key, f.value)
 		case isSection(of, key+"."):
 			walk(d, t, of, base, key+".", f.value)
 		default:
@@ -229,153 +223,21 @@ func walk[T any](d *decoder, t *T, of []option[T], base, section string, n *yaml
 	}
 }
 
+// setDefaults sets in t the options that have a default.
+func setDefaults[T any](t *T, of []option[T]) {
+	d := newDecoder("", "")
+	for _, o := range of {
+		if o.initial != "" {
+			o.set(d, t, o.key, d.parse([]byte(o.initial)))
+		}
+	}
+	if len(d.problems) > 0 {
+		panic(d.problems)
+	}
+}
+
 func isSection[T any](of []option[T], section string) bool {
 	return slices.ContainsFunc(of, func(o option[T]) bool { return strings.HasPrefix(o.key, section) })
-}
-
-// set sets one option in t.
-func set[T any](d *decoder, t *T, o option[T], key string, n *yaml.Node) {
-	value := n.Value
-	switch {
-	case o.kind == wantNumber && n.ShortTag() != "!!int" && !(n.ShortTag() == "!!float" && leadingZero.MatchString(value)):
-		d.problem(n.Line, key, "must be a whole number, not %s", describe(n))
-		return
-	case o.kind == wantTextOrNull && isNull(n):
-		value = ""
-	case o.kind != wantNumber && n.ShortTag() != "!!str":
-		d.problem(n.Line, key, "must be text, not %s", describe(n))
-		return
-	}
-	if err := o.set(t, value); err != nil {
-		d.problem(n.Line, key, "%v", err)
-	}
-}
-
-// paths sets what differs from the standard for some routes. It needs the
-// standard to be complete, wherever that stands in the file.
-func paths[T any](d *decoder, section string, of []option[T], standard T, all *map[string]T) {
-	n := d.groups[section]
-	if n == nil {
-		return
-	}
-	for _, f := range d.fields(section, n) {
-		key := join(section, f.name)
-		if err := route(f.name); err != nil {
-			d.problem(f.line, key, "%v", err)
-		}
-		settings := standard
-		walk(d, &settings, of, key+".", "", f.value)
-		if *all == nil {
-			*all = make(map[string]T)
-		}
-		(*all)[f.name] = settings
-	}
-}
-
-// items returns the items of a list. Nothing is a list without any.
-func (d *decoder) items(key string) []*yaml.Node {
-	n := d.groups[key]
-	switch {
-	case n == nil, isNull(n):
-		return nil
-	case n.Kind != yaml.SequenceNode:
-		d.problem(n.Line, key, "must be a list, not %s", describe(n))
-		return nil
-	}
-	all := make([]*yaml.Node, len(n.Content))
-	for i, item := range n.Content {
-		all[i] = resolve(item)
-	}
-	return all
-}
-
-// proxies sets whose word on where requests come from counts.
-func (d *decoder) proxies(c *Config) {
-	const key = "server.trusted_proxies"
-	for _, item := range d.items(key) {
-		if item.Kind != yaml.ScalarNode || item.ShortTag() != "!!str" {
-			d.problem(item.Line, key, `must be a list of addresses such as "10.0.0.0/8", not of %s`, describe(item))
-			continue
-		}
-		p, err := network(item.Value)
-		if err != nil {
-			d.problem(item.Line, key, "%v", err)
-			continue
-		}
-		c.Server.TrustedProxies = append(c.Server.TrustedProxies, p)
-	}
-}
-
-// watch sets what is watched for the tabs of browsers. What holds the whole
-// project holds its logs too, which every request changes.
-func (d *decoder) watch(c *Config) {
-	const key = "dev.watch"
-	for _, item := range d.items(key) {
-		switch {
-		case item.Kind != yaml.ScalarNode || item.ShortTag() != "!!str":
-			d.problem(item.Line, key, `must be a list of files and folders such as "assets", not of %s`, describe(item))
-		case item.Value == "" || strings.Contains(item.Value, "\x00"):
-			d.problem(item.Line, key, "must name a file or a folder in each entry")
-		case notHome(item.Value) != nil:
-			d.problem(item.Line, key, "%v", notHome(item.Value))
-		case project.Contains(project.Abs(c.Root, item.Value), c.Root):
-			d.problem(item.Line, key, "must not be the whole project, because every request changes its logs: %q", item.Value)
-		default:
-			c.Dev.Watch = append(c.Dev.Watch, item.Value)
-		}
-	}
-}
-
-// static sets the folders whose files are served.
-func (d *decoder) static(c *Config) {
-	lines := make(map[string]int)
-	for _, item := range d.items("static") {
-		const key = "static"
-		var s Static
-		for _, o := range staticOptions {
-			if o.initial != "" {
-				o.set(&s, o.initial)
-			}
-		}
-		before := len(d.problems)
-		walk(d, &s, staticOptions, key+".", "", item)
-		switch {
-		case len(d.problems) > before:
-		case s.Path == "", s.Dir == "":
-			d.problem(item.Line, key, "must have a path and a dir in each entry")
-		case lines[s.Path] > 0:
-			d.problem(item.Line, key, "must not have %s twice: line %d has it too", s.Path, lines[s.Path])
-		default:
-			lines[s.Path] = item.Line
-			c.Static = append(c.Static, s)
-		}
-	}
-}
-
-// env sets the environment of builds. Numbers are taken as they are written,
-// because a variable is text in any case: CGO_ENABLED: 0 needs no quotes.
-func (d *decoder) env(c *Config) {
-	n := d.groups["build.env"]
-	if n == nil {
-		return
-	}
-	for _, f := range d.fields("build.env", n) {
-		key := join("build.env", f.name)
-		if err := variable(f.name); err != nil {
-			d.problem(f.line, key, "%v", err)
-		}
-		switch {
-		case f.value.Kind != yaml.ScalarNode, isNull(f.value):
-			d.problem(f.value.Line, key, "must be text, not %s", describe(f.value))
-		case strings.Contains(f.value.Value, "\x00"):
-			d.problem(f.value.Line, key, "%v", errNUL)
-		default:
-			if c.Build.Env == nil {
-				c.Build.Env = make(map[string]string)
-			}
-			c.Build.Env[f.name] = f.value.Value
-		}
-	}
 }
 
 // ports checks what no option can check alone.

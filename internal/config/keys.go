@@ -27,7 +27,7 @@ func LoadKeys(path string) ([]KeyBinding, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read keys: %w", err)
 	}
-	d := newDecoder(path)
+	d := newDecoder(path, "")
 	bindings := d.keys(d.parse(text))
 	if len(d.problems) > 0 {
 		return nil, d.problems
