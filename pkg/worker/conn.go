@@ -10,8 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	direct "tqserver/internal/socket"
 )
 
 // The timeouts of http.Server are absolute: they end what still moves. So it has
@@ -39,11 +37,10 @@ type conn struct {
 	in, out       deadline
 }
 
-// newConn returns a connection with the timeouts of a Runtime, at its port unless
-// that says otherwise.
-func newConn(c stream, r *Runtime) *conn {
+// newConn returns a connection with the timeouts that a Runtime has at its port.
+func newConn(c stream, local, remote net.Addr, r *Runtime) *conn {
 	read, write := time.Duration(r.ReadTimeout)*time.Second, time.Duration(r.WriteTimeout)*time.Second
-	n := &conn{stream: c, local: c.LocalAddr(), remote: c.RemoteAddr(), since: time.Now(), silence: write}
+	n := &conn{stream: c, local: local, remote: remote, since: time.Now(), silence: write}
 	n.in.set, n.in.timeout = c.SetReadDeadline, read
 	if n.out.set = c.SetWriteDeadline; write > 0 {
 		n.out.timeout = max(write, takenWithin)
@@ -51,10 +48,13 @@ func newConn(c stream, r *Runtime) *conn {
 	return n
 }
 
-// stream is a connection of which net/http closes one direction before the other.
+// stream is what a conn needs of the connection below it. net/http closes one
+// direction before the other.
 type stream interface {
-	net.Conn
+	io.ReadWriteCloser
 	CloseWrite() error
+	SetReadDeadline(t time.Time) error
+	SetWriteDeadline(t time.Time) error
 }
 
 // deadline is that of one direction.
@@ -237,7 +237,7 @@ func (l atPort) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return portConn{newConn(c.(stream), l.runtime)}, nil
+	return portConn{newConn(c.(stream), c.LocalAddr(), c.RemoteAddr(), l.runtime)}, nil
 }
 
 // atSocket is a listener on a Unix socket whose connections have the addresses
@@ -253,17 +253,17 @@ func (l atSocket) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d, err := direct.NewConn(c.(*net.UnixConn)); err == nil { // or it does as it is
-		c = d
+	s, err := newSocketConn(c.(*net.UnixConn))
+	if err != nil { // c works too
+		s = c.(stream)
 	}
-	n := newConn(c.(stream), l.runtime)
-	n.local, n.remote = l.port, theServer
+	n := newConn(s, l.port, serverAddr, l.runtime)
 	n.in.timeout, n.out.timeout = 0, 0
 	return n, nil
 }
 
-// theServer is where the server is, as far as that has an address.
-var theServer = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}
+// serverAddr stands for the server, which has no address at the socket.
+var serverAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}
 
 type connKey struct{}
 

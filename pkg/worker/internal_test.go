@@ -62,7 +62,7 @@ func TestAWriteIsInterruptedOnlyWhenNothingIsTaken(t *testing.T) {
 			here.SetWriteBuffer(64 << 10)
 			there.SetReadBuffer(64 << 10)
 			extended := make(chan struct{}, 1<<10)
-			c := portConn{newConn(here, &Runtime{WriteTimeout: 1})}
+			c := portConn{newConn(here, here.LocalAddr(), here.RemoteAddr(), &Runtime{WriteTimeout: 1})}
 			c.out.timeout = time.Second
 			c.out.set = func(at time.Time) error {
 				extended <- struct{}{}

@@ -184,13 +184,13 @@ type page struct {
 // when it listens.
 func start(t *testing.T, vars ...string) *page {
 	t.Helper()
-	return startRole(t, "page", vars...)
+	return startProgram(t, os.Args[0], append(vars, "TQ_TEST_ROLE=page")...)
 }
 
-func startRole(t *testing.T, role string, vars ...string) *page {
+func startProgram(t *testing.T, program string, vars ...string) *page {
 	t.Helper()
 	for {
-		p := launch(t, freePort(t), role, vars...)
+		p := launch(t, program, freePort(t), vars...)
 		switch said := p.said(); said {
 		case "r", "s":
 			p.listens = said
@@ -205,20 +205,20 @@ func startRole(t *testing.T, role string, vars ...string) *page {
 }
 
 // launch starts a page and does not wait for it.
-func launch(t *testing.T, port int, role string, vars ...string) *page {
+func launch(t *testing.T, program string, port int, vars ...string) *page {
 	t.Helper()
 	ready, theirReady := pipe(t)
 	theirAlive, alive := pipe(t)
 	p := &page{T: t, port: port, ready: ready, alive: alive}
 	p.stderr = new(bytes.Buffer)
-	p.run(p.stderr, []*os.File{theirReady, theirAlive}, append(vars,
-		"TQ_TEST_ROLE="+role, "TQ_PORT="+strconv.Itoa(port), "TQ_READY_FD=3", "TQ_ALIVE_FD=4"))
+	p.run(program, p.stderr, []*os.File{theirReady, theirAlive}, append(vars,
+		"TQ_PORT="+strconv.Itoa(port), "TQ_READY_FD=3", "TQ_ALIVE_FD=4"))
 	return p
 }
 
-func (p *page) run(stderr io.Writer, files []*os.File, vars []string) {
+func (p *page) run(program string, stderr io.Writer, files []*os.File, vars []string) {
 	p.Helper()
-	p.cmd = exec.Command(os.Args[0])
+	p.cmd = exec.Command(program)
 	p.cmd.Env = append(os.Environ(), vars...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, stderr
 	p.cmd.ExtraFiles = files

@@ -16,7 +16,7 @@ import (
 
 func TestAPageSaysThatItListensAndNothingElse(t *testing.T) {
 	t.Parallel()
-	p := launch(t, freePort(t), "page")
+	p := launch(t, os.Args[0], freePort(t), "TQ_TEST_ROLE=page")
 	if said := p.said(); said != "r" {
 		t.Fatalf("page said %q; want r and the end of the pipe", said)
 	}
@@ -37,7 +37,7 @@ func TestAPageWhosePortIsTakenSaysSo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	p := launch(t, l.Addr().(*net.TCPAddr).Port, "page")
+	p := launch(t, os.Args[0], l.Addr().(*net.TCPAddr).Port, "TQ_TEST_ROLE=page")
 	if said := p.said(); said != "x" {
 		t.Errorf("page said %q; want x and the end of the pipe", said)
 	}
@@ -49,7 +49,7 @@ func TestAPageWhosePortIsTakenSaysSo(t *testing.T) {
 
 func TestAPageWithoutAHandlerServesTheDefaultMux(t *testing.T) {
 	t.Parallel()
-	p := startRole(t, "default mux")
+	p := startProgram(t, os.Args[0], "TQ_TEST_ROLE=default mux")
 	if got := p.get("/"); got != "default" {
 		t.Errorf("answer is %q", got)
 	}
@@ -60,7 +60,7 @@ func TestAPageByHandSaysWhereItIs(t *testing.T) {
 	port := freePort(t)
 	p := &page{T: t, port: port}
 	stderr, theirs := pipe(t)
-	p.run(theirs, nil, []string{"TQ_TEST_ROLE=page", "TQ_PORT=" + strconv.Itoa(port)})
+	p.run(os.Args[0], theirs, nil, []string{"TQ_TEST_ROLE=page", "TQ_PORT=" + strconv.Itoa(port)})
 	theirs.Close()
 	want := fmt.Sprintf("listening on http://127.0.0.1:%d\n", port)
 	line := make([]byte, len(want))
@@ -208,7 +208,7 @@ func TestALineToABrokenStderrDoesNotEndThePage(t *testing.T) {
 	theirAlive, alive := pipe(t)
 	stderr, theirStderr := pipe(t)
 	p := &page{T: t, port: freePort(t), ready: ready, alive: alive}
-	p.run(theirStderr, []*os.File{theirReady, theirAlive}, []string{
+	p.run(os.Args[0], theirStderr, []*os.File{theirReady, theirAlive}, []string{
 		"TQ_TEST_ROLE=page", "TQ_PORT=" + strconv.Itoa(p.port), "TQ_READY_FD=3", "TQ_ALIVE_FD=4"})
 	if said := p.said(); said != "r" {
 		t.Skipf("page said %q: its port is taken", said)
