@@ -11,33 +11,33 @@ import (
 // body is that of a request. A nil one is none.
 type body struct {
 	io.Reader
-	w     *response
-	left  atomic.Int64 // bytes that were not read; negative if that is not known
-	ended atomic.Bool  // all of it was read
+	w      *response
+	unread atomic.Int64 // bytes that were not read; negative if that is not known
+	done   atomic.Bool  // all of it was read
 
-	use    sync.Mutex // held while it is read
+	mu     sync.Mutex // held while it is read
 	closed bool
 }
 
 func (b *body) Read(p []byte) (int, error) {
-	b.use.Lock()
-	defer b.use.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.closed {
 		return 0, http.ErrBodyReadAfterClose
 	}
-	b.w.invite()
+	b.w.writeContinue()
 	n, err := b.Reader.Read(p)
-	b.left.Add(int64(-n))
+	b.unread.Add(int64(-n))
 	if err == io.EOF {
-		b.end()
+		b.finish()
 	}
 	return n, err
 }
 
 // Close has further reads fail. What is left of the body is the server's concern.
 func (b *body) Close() error {
-	b.use.Lock()
-	defer b.use.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.closed = true
 	return nil
 }
@@ -46,31 +46,31 @@ func (b *body) Close() error {
 // connection can be used again.
 const maxDrain = 256 << 10
 
-// remains reports whether some of the body was not read.
-func (b *body) remains() bool { return b != nil && !b.ended.Load() }
+// hasUnread reports whether some of the body was not read.
+func (b *body) hasUnread() bool { return b != nil && !b.done.Load() }
 
-// tooLarge reports whether more remains than will be read.
-func (b *body) tooLarge() bool { return b.left.Load() >= maxDrain }
+// exceedsDrain reports whether more remains than will be read.
+func (b *body) exceedsDrain() bool { return b.unread.Load() >= maxDrain }
 
 // drain reads what remains if that is little, and reports whether it was all.
 func (b *body) drain() bool {
-	b.use.Lock()
-	defer b.use.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if _, err := io.CopyN(io.Discard, b.Reader, maxDrain+1); err != io.EOF {
 		return false
 	}
-	b.end()
+	b.finish()
 	b.closed = true // or a handler would take it for empty
 	return true
 }
 
-func (b *body) end() {
-	if trailer := b.w.c.chunk.Trailer(); b.w.req.Trailer == nil {
+func (b *body) finish() {
+	if trailer := b.w.c.chunks.Trailer(); b.w.req.Trailer == nil {
 		b.w.req.Trailer = trailer
 	} else {
 		maps.Copy(b.w.req.Trailer, trailer) // in the map that copies of the request have too
 	}
-	b.ended.Store(true)
+	b.done.Store(true)
 }
 
 // bodyReader reads the body of the request under way, without chunks.
@@ -83,8 +83,8 @@ func (r bodyReader) Read(p []byte) (int, error) {
 	c := r.c
 	for {
 		switch {
-		case c.err != nil:
-			return 0, c.err
+		case c.bodyErr != nil:
+			return 0, c.bodyErr
 		case c.part != inBody && c.part != inChunks:
 			return 0, io.EOF
 		case len(p) == 0:
@@ -96,11 +96,11 @@ func (r bodyReader) Read(p []byte) (int, error) {
 		case len(c.buf) > 0:
 			var read int
 			n, read = c.decode(p, c.buf)
-			c.drop(read)
+			c.discard(read)
 		case len(p) >= minDirect:
 			n, err = c.readDirect(p)
 		default:
-			if n, err = c.more(); n > 0 {
+			if n, err = c.fillBuffer(); n > 0 {
 				continue
 			}
 		}
@@ -113,7 +113,7 @@ func (r bodyReader) Read(p []byte) (int, error) {
 			return 0, io.ErrUnexpectedEOF
 		case err != nil:
 			return 0, err
-		case c.hasty.Load() && len(c.buf) == 0 && c.err == nil && (c.part == inBody || c.part == inChunks):
+		case c.noWait.Load() && len(c.buf) == 0 && c.bodyErr == nil && (c.part == inBody || c.part == inChunks):
 			return 0, nil
 		}
 	}
@@ -123,11 +123,11 @@ func (r bodyReader) Read(p []byte) (int, error) {
 func (c *Conn) readDirect(p []byte) (int, error) {
 	into := p
 	if c.part == inBody {
-		into = p[:min(int64(len(p)), c.rest)]
+		into = p[:min(int64(len(p)), c.bodyLeft)]
 	}
-	n, err := c.receive(into)
+	n, err := c.readSocket(into)
 	wrote, read := c.decode(into, into[:n])
-	c.keep(into[read:n])
+	c.appendToBuffer(into[read:n])
 	return wrote, err
 }
 
@@ -135,20 +135,20 @@ func (c *Conn) readDirect(p []byte) (int, error) {
 // with. It returns how many bytes it wrote and read.
 func (c *Conn) decode(dst, src []byte) (wrote, read int) {
 	if c.part == inBody {
-		n := copy(dst, src[:min(int64(len(src)), c.rest)])
-		if c.rest -= int64(n); c.rest == 0 {
-			c.passed()
+		n := copy(dst, src[:min(int64(len(src)), c.bodyLeft)])
+		if c.bodyLeft -= int64(n); c.bodyLeft == 0 {
+			c.requestEnded()
 		}
 		return n, n
 	}
-	wrote, read, err := c.chunk.Decode(dst, src)
+	wrote, read, err := c.chunks.Decode(dst, src)
 	if err != nil {
 		refusal := &Refusal{Status: http.StatusBadRequest, Reason: err.Error()}
-		c.err = refusal
-		c.refused.Store(refusal)
+		c.bodyErr = refusal
+		c.refusal.Store(refusal)
 	}
-	if c.chunk.Over() {
-		c.passed()
+	if c.chunks.Over() {
+		c.requestEnded()
 	}
 	return wrote, read
 }

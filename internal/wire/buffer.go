@@ -1,42 +1,42 @@
 package wire
 
-// drop forgets the first bytes of the buffer, and the buffer with the last.
-func (c *Conn) drop(n int) {
-	c.seen = max(0, c.seen-n)
+// discard forgets the first bytes of the buffer, and the buffer with the last.
+func (c *Conn) discard(n int) {
+	c.scanned = max(0, c.scanned-n)
 	c.buf = c.buf[n:]
 	if len(c.buf) == 0 {
 		c.buf = nil
-		c.giveSpace()
+		c.releaseBuffer()
 	}
 }
 
-func (c *Conn) giveSpace() {
-	if c.space != nil {
-		bufferPool.Put(c.space)
-		c.space = nil
+func (c *Conn) releaseBuffer() {
+	if c.pooled != nil {
+		bufferPool.Put(c.pooled)
+		c.pooled = nil
 	}
 }
 
-// keep appends to the buffer.
-func (c *Conn) keep(b []byte) {
+// appendToBuffer appends to the buffer.
+func (c *Conn) appendToBuffer(b []byte) {
 	for len(b) > 0 {
-		n := copy(c.spare(), b)
+		n := copy(c.freeBuffer(), b)
 		c.buf, b = c.buf[:len(c.buf)+n], b[n:]
 	}
 }
 
-// spare returns what is free behind the buffer, which is never nothing.
-func (c *Conn) spare() []byte {
+// freeBuffer returns what is free behind the buffer, which is never nothing.
+func (c *Conn) freeBuffer() []byte {
 	switch {
 	case len(c.buf) < cap(c.buf):
 	case len(c.buf) == 0:
-		c.space = bufferPool.Get().(*[bufferSize]byte)
-		c.buf = c.space[:0]
-	case c.space != nil && len(c.buf) < bufferSize:
-		c.buf = c.space[:copy(c.space[:], c.buf)]
+		c.pooled = bufferPool.Get().(*[bufferSize]byte)
+		c.buf = c.pooled[:0]
+	case c.pooled != nil && len(c.buf) < bufferSize:
+		c.buf = c.pooled[:copy(c.pooled[:], c.buf)]
 	default:
 		c.buf = append(make([]byte, 0, 2*len(c.buf)), c.buf...)
-		c.giveSpace()
+		c.releaseBuffer()
 	}
 	return c.buf[len(c.buf):cap(c.buf)]
 }

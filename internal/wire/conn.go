@@ -26,54 +26,54 @@ type Conn struct {
 	remote string // the client's address
 
 	// The reader's.
-	part    part
-	buf     []byte            // read and not returned yet
-	space   *[bufferSize]byte // that buf is in, or nil
-	seen    int               // how many of them were looked at for the end of a header
-	rest    int64             // bytes of the body that are still to come
-	chunk   message.Chunks
-	blank   *http.Request // what each begins as
-	next    head
-	hurried bool  // the time for a header has begun
-	err     error // what is wrong with the next byte of a body
-	unread  bool  // part of a body is, and will stay so
-	reset   bool  // the client must see that its answer is not whole
+	part            part
+	buf             []byte            // read and not returned yet
+	pooled          *[bufferSize]byte // that buf is in, or nil
+	scanned         int               // how many of them were looked at for the end of a header
+	bodyLeft        int64             // bytes of the body that are still to come
+	chunks          message.Chunks
+	requestTemplate *http.Request // what each begins as
+	head            head
+	headerTimed     bool  // the time for a header has begun
+	bodyErr         error // what is wrong with the next byte of a body
+	bodyUnread      bool  // part of a body is, and will stay so
+	resetOnClose    bool  // the client must see that its answer is not whole
 
 	// A read of the socket.
-	receives func(fd uintptr) (done bool) // bound once, so that a read allocates nothing
-	into     []byte                       // nil for buf
-	got      int
-	failed   error
+	readStep func(fd uintptr) (done bool) // bound once, so that a read allocates nothing
+	readBuf  []byte                       // nil for buf
+	readN    int
+	readErr  error
 
 	// A write that ends an answer.
-	sends func(fd uintptr) (done bool) // bound once
-	last  []byte                       // is left of it
-	waits bool                         // the kernel has taken no more for now
-	taken uint64                       // by the client, when that was last looked at
-	lost  error
+	writeStep    func(fd uintptr) (done bool) // bound once
+	unsent       []byte                       // is left of it
+	writeBlocked bool                         // the kernel has taken no more for now
+	acked        uint64                       // by the client, when that was last looked at
+	writeErr     error
 
-	stage   atomic.Int32            // of its life
-	refused atomic.Pointer[Refusal] // why a header or a body was
-	waiting atomic.Int64            // since when no request is under way, in nanoseconds; 0 if one is
-	whole   atomic.Bool             // all of the request under way was read
-	hasty   atomic.Bool             // nothing is waited for
-	closed  sync.Once
-	leaving context.Context // that of the requests; ends when the client has hung up
+	stage       atomic.Int32            // of its life
+	refusal     atomic.Pointer[Refusal] // why a header or a body was
+	idleSince   atomic.Int64            // since when no request is under way, in nanoseconds; 0 if one is
+	requestRead atomic.Bool             // all of the request under way was read
+	noWait      atomic.Bool             // nothing is waited for
+	closed      sync.Once
+	ctx         context.Context // that of the requests; ends when the client has hung up
 
-	mu     sync.Mutex         // guards all below
-	theirs time.Time          // deadline for reads that was set from outside
-	ours   time.Time          // the one for a header, or for the next request
-	armed  time.Time          // the one that is set, never later than both
-	leave  context.CancelFunc // ends leaving
-	attention
+	mu            sync.Mutex         // guards all below
+	userDeadline  time.Time          // deadline for reads that was set from outside
+	ownDeadline   time.Time          // the one for a header, or for the next request
+	armedDeadline time.Time          // the one that is set, never later than both
+	cancel        context.CancelFunc // ends leaving
+	disconnectWatch
 }
 
 // The stages of a connection.
 const (
-	fresh    = iota // no request has come
-	active          // one is under way
-	idle            // another one is awaited
-	hijacked        // a handler has it
+	stageNew      = iota // no request has come
+	stageActive          // one is under way
+	stageIdle            // another one is awaited
+	stageHijacked        // a handler has it
 )
 
 // part is what the next byte belongs to.
@@ -83,14 +83,14 @@ const (
 	inHead part = iota
 	inBody
 	inChunks
-	atUpgrade // the request is whole: who answers it decides what follows
-	inOther   // another protocol, which is not looked at
-	overParts // after a refusal nothing counts
+	atUpgrade       // the request is whole: who answers it decides what follows
+	inOtherProtocol // another protocol, which is not looked at
+	afterRefusal    // after a refusal nothing counts
 )
 
 const (
-	bufferSize = 16 << 10
-	lingerTime = 500 * time.Millisecond
+	bufferSize    = 16 << 10
+	lingerTimeout = 500 * time.Millisecond
 )
 
 var bufferPool = sync.Pool{New: func() any { return new([bufferSize]byte) }}
@@ -101,8 +101,8 @@ func newConn(tcp *net.TCPConn, srv *Server) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{tcp: tcp, raw: raw, server: srv, remote: tcp.RemoteAddr().String(), leave: func() {}}
-	c.receives, c.sends = c.receiveFrom, c.sendTo
+	c := &Conn{tcp: tcp, raw: raw, server: srv, remote: tcp.RemoteAddr().String(), cancel: func() {}}
+	c.readStep, c.writeStep = c.readNow, c.writeNow
 	return c, nil
 }
 
@@ -110,7 +110,7 @@ func newConn(tcp *net.TCPConn, srv *Server) (*Conn, error) {
 // none will. There is no buffer as long as there is nothing to keep.
 func (c *Conn) awaitRequest() error {
 	for len(c.buf) == 0 {
-		if n, err := c.receive(nil); err != nil && n == 0 {
+		if n, err := c.readSocket(nil); err != nil && n == 0 {
 			return err
 		}
 	}
@@ -121,22 +121,22 @@ func (c *Conn) awaitRequest() error {
 func (c *Conn) Read(p []byte) (int, error) {
 	if len(c.buf) > 0 {
 		n := copy(p, c.buf)
-		c.drop(n)
+		c.discard(n)
 		return n, nil
 	}
-	return c.receive(p)
+	return c.readSocket(p)
 }
 
 // readHead reads the header of the next request, or of one that stands for what
 // is none.
 func (c *Conn) readHead() (*http.Request, error) {
 	for {
-		c.drop(emptyLines(c.buf))
-		if r := c.header(c.buf); r != nil {
+		c.discard(emptyLinesLen(c.buf))
+		if r := c.parseRequest(c.buf); r != nil {
 			return r, nil
 		}
-		if n, err := c.more(); err != nil && n == 0 {
-			if len(c.buf) == 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !c.overdue() {
+		if n, err := c.fillBuffer(); err != nil && n == 0 {
+			if len(c.buf) == 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !c.ownDeadlineExpired() {
 				return nil, err
 			}
 			return c.refuse(&Refusal{Status: http.StatusRequestTimeout, Reason: "The request header did not arrive in time."}), nil
@@ -144,21 +144,21 @@ func (c *Conn) readHead() (*http.Request, error) {
 	}
 }
 
-// emptyLines returns the length of the empty lines that b begins with. Before a
+// emptyLinesLen returns the length of the empty lines that b begins with. Before a
 // request they mean nothing (RFC 9112 section 2.2).
-func emptyLines(b []byte) (n int) {
+func emptyLinesLen(b []byte) (n int) {
 	for bytes.HasPrefix(b[n:], []byte("\r\n")) {
 		n += 2
 	}
 	return n
 }
 
-// more reads from the client into the buffer.
-func (c *Conn) more() (int, error) {
+// fillBuffer reads from the client into the buffer.
+func (c *Conn) fillBuffer() (int, error) {
 	if len(c.buf) == 0 {
-		return c.receive(nil)
+		return c.readSocket(nil)
 	}
-	n, err := c.receive(c.spare())
+	n, err := c.readSocket(c.freeBuffer())
 	c.buf = c.buf[:len(c.buf)+n]
 	return n, err
 }
@@ -166,61 +166,61 @@ func (c *Conn) more() (int, error) {
 // WithoutWaiting calls a function that reads the body of a request. Reads that would
 // have to wait return nothing then, and no error.
 func (c *Conn) WithoutWaiting(read func()) {
-	c.hasty.Store(true)
-	defer c.hasty.Store(false)
+	c.noWait.Store(true)
+	defer c.noWait.Store(false)
 	read()
 }
 
-// receive reads from the client and sees to our deadlines. Into nil is into the
+// readSocket reads from the client and sees to our deadlines. Into nil is into the
 // buffer, which must be empty.
-func (c *Conn) receive(into []byte) (int, error) {
+func (c *Conn) readSocket(into []byte) (int, error) {
 	for {
-		c.into, c.got, c.failed = into, 0, nil
-		err := c.raw.Read(c.receives)
-		c.into = nil
+		c.readBuf, c.readN, c.readErr = into, 0, nil
+		err := c.raw.Read(c.readStep)
+		c.readBuf = nil
 		if err == nil {
-			err = c.failed
+			err = c.readErr
 		}
-		if err != nil && errors.Is(err, os.ErrDeadlineExceeded) && !c.expired() {
+		if err != nil && errors.Is(err, os.ErrDeadlineExceeded) && !c.deadlineExpired() {
 			continue
 		}
-		return c.got, err
+		return c.readN, err
 	}
 }
 
-func (c *Conn) receiveFrom(fd uintptr) (done bool) {
-	p := c.into
+func (c *Conn) readNow(fd uintptr) (done bool) {
+	p := c.readBuf
 	if p == nil {
-		p = c.spare()
+		p = c.freeBuffer()
 	}
 	n, err := socket.Read(fd, p)
 	if err != syscall.EAGAIN {
-		c.got, c.failed = n, err
+		c.readN, c.readErr = n, err
 	}
-	if c.into == nil {
-		c.buf = c.buf[:c.got]
-		c.drop(0)
+	if c.readBuf == nil {
+		c.buf = c.buf[:c.readN]
+		c.discard(0)
 	}
-	return err != syscall.EAGAIN || c.hasty.Load()
+	return err != syscall.EAGAIN || c.noWait.Load()
 }
 
-// header goes through a header, and returns the request that it is of, or one that
+// parseRequest goes through a parseRequest, and returns the request that it is of, or one that
 // stands for it, when that can be said.
-func (c *Conn) header(b []byte) *http.Request {
+func (c *Conn) parseRequest(b []byte) *http.Request {
 	most := c.server.settings.Load().MaxHeader
 	b = b[:min(len(b), most)] // so that it is told the same however much more came
-	end, bare := endOfHead(b, min(c.seen, len(b)))
+	end, bare := endOfHead(b, min(c.scanned, len(b)))
 	switch {
 	case bare:
 		return c.refuse(&Refusal{Status: http.StatusBadRequest, Reason: "A header line does not end in CRLF."})
 	case end == 0 && len(b) < most:
-		c.seen = len(b)
-		c.hurry()
+		c.scanned = len(b)
+		c.startHeaderTimeout()
 		return nil
 	case end == 0:
-		return c.refuse(tooLarge(b))
+		return c.refuse(headerTooLarge(b))
 	}
-	c.seen = 0
+	c.scanned = 0
 	h, refusal := parseHead(b[:end])
 	if refusal != nil {
 		return c.refuse(refusal)
@@ -229,29 +229,29 @@ func (c *Conn) header(b []byte) *http.Request {
 	if err != nil {
 		return c.refuse(&Refusal{Status: http.StatusBadRequest, Reason: "The request target is not valid."})
 	}
-	c.drop(end)
-	c.next = h
-	c.whole.Store(false)
-	c.chunk = message.Chunks{MaxTrailer: most}
+	c.discard(end)
+	c.head = h
+	c.requestRead.Store(false)
+	c.chunks = message.Chunks{MaxTrailer: most}
 	switch {
 	case h.chunked:
 		c.part = inChunks
 	case h.length > 0:
-		c.part, c.rest = inBody, h.length
+		c.part, c.bodyLeft = inBody, h.length
 	default:
-		c.passed()
+		c.requestEnded()
 	}
 	return r
 }
 
-// tooLarge refuses a header of which there is too much.
-func tooLarge(b []byte) *Refusal {
+// headerTooLarge refuses a header of which there is too much.
+func headerTooLarge(b []byte) *Refusal {
 	line, _, whole := bytes.Cut(b, []byte("\r\n"))
 	method, target, _ := bytes.Cut(line, []byte(" "))
 	target, _, _ = bytes.Cut(target, []byte(" "))
 	r := &Refusal{
 		Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "The request header is too large.",
-		Method: readable(method), Target: readable(target), Accept: accepted(b),
+		Method: printable(method), Target: printable(target), Accept: acceptValue(b),
 	}
 	if !whole {
 		r.Status, r.Reason = http.StatusRequestURITooLong, "The request target is too long."
@@ -259,91 +259,91 @@ func tooLarge(b []byte) *Refusal {
 	return r
 }
 
-// passed notes that the request has ended, and what follows it.
-func (c *Conn) passed() {
+// requestEnded notes that the request has ended, and what follows it.
+func (c *Conn) requestEnded() {
 	c.part = inHead
-	if c.next.upgrade {
+	if c.head.upgrade {
 		c.part = atUpgrade
 	}
-	c.whole.Store(true)
+	c.requestRead.Store(true)
 }
 
 // refuse returns a request that [RefusalOf] knows, in the place of one that is bad.
 func (c *Conn) refuse(why *Refusal) *http.Request {
-	c.refused.Store(why)
-	c.drop(len(c.buf))
-	c.part = overParts
-	c.whole.Store(true)
+	c.refusal.Store(why)
+	c.discard(len(c.buf))
+	c.part = afterRefusal
+	c.requestRead.Store(true)
 	r := new(http.Request)
-	*r = *c.blank
+	*r = *c.requestTemplate
 	r.Method, r.URL, r.RequestURI, r.Host = refusedMethod, &url.URL{Path: "/"}, "/", "refused"
 	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/1.1", 1, 1
 	r.Header, r.Body, r.Close = make(http.Header), http.NoBody, true
 	return r
 }
 
-// begin has requests made with a context.
-func (c *Conn) begin(ctx context.Context, leave context.CancelFunc) {
-	c.blank = new(http.Request).WithContext(ctx)
+// setContext has requests made with a context.
+func (c *Conn) setContext(ctx context.Context, cancel context.CancelFunc) {
+	c.requestTemplate = new(http.Request).WithContext(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.leaving, c.leave = ctx, leave
+	c.ctx, c.cancel = ctx, cancel
 }
 
-// claim has the connection wait for a request no more, and reports whether it did:
+// claimIdle has the connection wait for a request no more, and reports whether it did:
 // who claims it answers a request, or closes it.
-func (c *Conn) claim() bool { return c.waiting.Swap(0) != 0 }
+func (c *Conn) claimIdle() bool { return c.idleSince.Swap(0) != 0 }
 
-// activate is called when a request has come.
-func (c *Conn) activate() {
-	c.stage.Store(active)
-	c.setOurs(time.Time{})
-	c.attend(true)
+// startRequest is called when a request has come.
+func (c *Conn) startRequest() {
+	c.stage.Store(stageActive)
+	c.setOwnDeadline(time.Time{})
+	c.watchDisconnect(true)
 }
 
-// wait begins to wait for another request.
-func (c *Conn) wait() {
-	c.attend(false)
+// awaitNext begins to awaitNext for another request.
+func (c *Conn) awaitNext() {
+	c.watchDisconnect(false)
 	if c.part == atUpgrade { // it was refused
 		c.part = inHead
 	}
 	settings := c.server.settings.Load()
-	c.hurried = len(c.buf) > 0
-	if c.hurried {
-		c.await(settings.HeaderTimeout)
+	c.headerTimed = len(c.buf) > 0
+	if c.headerTimed {
+		c.startIdle(settings.HeaderTimeout)
 	} else {
-		c.await(settings.IdleTimeout)
+		c.startIdle(settings.IdleTimeout)
 	}
-	c.stage.Store(idle)
-	c.server.freed(c)
+	c.stage.Store(stageIdle)
+	c.server.connFreed(c)
 }
 
-// hijack hands the connection to a handler. From now on it is not looked at.
-func (c *Conn) hijack() {
-	c.stage.Store(hijacked)
-	c.attend(false)
-	c.part = inOther
-	c.server.freed(c)
+// handOver hands the connection to a handler. From now on it is not looked at.
+func (c *Conn) handOver() {
+	c.stage.Store(stageHijacked)
+	c.watchDisconnect(false)
+	c.part = inOtherProtocol
+	c.server.connFreed(c)
 }
 
-// await begins to wait for a request, as long as patience lasts if it is not 0.
-func (c *Conn) await(patience time.Duration) {
+// startIdle begins to wait for a request, as long as patience lasts if it is not 0.
+func (c *Conn) startIdle(timeout time.Duration) {
 	now := time.Now()
-	c.waiting.Store(now.UnixNano())
+	c.idleSince.Store(now.UnixNano())
 	var until time.Time
-	if patience > 0 {
-		until = now.Add(patience)
+	if timeout > 0 {
+		until = now.Add(timeout)
 	}
-	c.setOurs(until)
+	c.setOwnDeadline(until)
 }
 
-// hurry begins to wait for the rest of a header, once.
-func (c *Conn) hurry() {
-	if c.hurried || c.waiting.Load() == 0 {
+// startHeaderTimeout begins to wait for the rest of a header, once.
+func (c *Conn) startHeaderTimeout() {
+	if c.headerTimed || c.idleSince.Load() == 0 {
 		return // in the latter case the request before is still under way: wait will see to it
 	}
-	c.hurried = true
-	c.setOurs(time.Now().Add(c.server.settings.Load().HeaderTimeout))
+	c.headerTimed = true
+	c.setOwnDeadline(time.Now().Add(c.server.settings.Load().HeaderTimeout))
 }
 
 // Write may be called while another goroutine reads.
@@ -352,46 +352,46 @@ func (c *Conn) Write(p []byte) (int, error) { return c.tcp.Write(p) }
 // CloseWrite says that nothing more will be sent.
 func (c *Conn) CloseWrite() error { return c.tcp.CloseWrite() }
 
-// lastWrite is how long a client may take nothing of the end of an answer, which
+// endWriteTimeout is how long a client may take nothing of the end of an answer, which
 // nobody else watches.
-const lastWrite = 30 * time.Second
+const endWriteTimeout = 30 * time.Second
 
-// finish writes the end of an answer.
-func (c *Conn) finish(b []byte) error {
-	c.last, c.waits, c.lost = b, false, nil
-	err := c.raw.Write(c.sends)
-	for c.waits && errors.Is(err, os.ErrDeadlineExceeded) && c.takes() {
-		c.tcp.SetWriteDeadline(time.Now().Add(c.server.patience))
-		err = c.raw.Write(c.sends)
+// writeEnd writes the end of an answer.
+func (c *Conn) writeEnd(b []byte) error {
+	c.unsent, c.writeBlocked, c.writeErr = b, false, nil
+	err := c.raw.Write(c.writeStep)
+	for c.writeBlocked && errors.Is(err, os.ErrDeadlineExceeded) && c.clientProgressed() {
+		c.tcp.SetWriteDeadline(time.Now().Add(c.server.endWriteTimeout))
+		err = c.raw.Write(c.writeStep)
 	}
-	c.last = nil
-	if c.waits {
+	c.unsent = nil
+	if c.writeBlocked {
 		c.tcp.SetWriteDeadline(time.Time{})
 	}
 	if err != nil {
 		return err
 	}
-	return c.lost
+	return c.writeErr
 }
 
-func (c *Conn) sendTo(fd uintptr) (done bool) {
-	n, err := socket.Write(fd, c.last)
-	c.last = c.last[n:]
+func (c *Conn) writeNow(fd uintptr) (done bool) {
+	n, err := socket.Write(fd, c.unsent)
+	c.unsent = c.unsent[n:]
 	if err == syscall.EAGAIN {
-		c.taken, _, _ = socket.Acked(fd)
-		c.waits = true
-		c.tcp.SetWriteDeadline(time.Now().Add(c.server.patience))
+		c.acked, _, _ = socket.Acked(fd)
+		c.writeBlocked = true
+		c.tcp.SetWriteDeadline(time.Now().Add(c.server.endWriteTimeout))
 		return false
 	}
-	c.lost = err
+	c.writeErr = err
 	return true
 }
 
-// takes reports whether the client has taken something since that was last looked at.
-func (c *Conn) takes() bool {
+// clientProgressed reports whether the client has taken something since that was last looked at.
+func (c *Conn) clientProgressed() bool {
 	taken, _, ok := c.Acked()
-	moved := ok && taken > c.taken
-	c.taken = taken
+	moved := ok && taken > c.acked
+	c.acked = taken
 	return moved
 }
 
@@ -408,16 +408,16 @@ func (c *Conn) Close() error {
 	err := net.ErrClosed
 	c.closed.Do(func() {
 		err = c.tcp.Close()
-		c.left()
-		c.attend(false)
-		c.server.forget(c)
+		c.handleDisconnect()
+		c.watchDisconnect(false)
+		c.server.removeConn(c)
 	})
 	return err
 }
 
-// unanswered reports whether something has come that will not be read.
-func (c *Conn) unanswered() bool {
-	left := c.unread || len(c.buf) > 0
+// hasUnreadInput reports whether something has come that will not be read.
+func (c *Conn) hasUnreadInput() bool {
+	left := c.bodyUnread || len(c.buf) > 0
 	c.raw.Control(func(fd uintptr) { left = left || socket.HasInput(fd) })
 	return left
 }
@@ -425,23 +425,23 @@ func (c *Conn) unanswered() bool {
 // linger reads what a client still sends that got its last answer. To close the
 // connection before could take the answer back (RFC 9112 section 9.6).
 func (c *Conn) linger() {
-	c.attend(false)
+	c.watchDisconnect(false)
 	c.tcp.CloseWrite()
-	c.SetReadDeadline(time.Now().Add(lingerTime))
+	c.SetReadDeadline(time.Now().Add(lingerTimeout))
 	buf := bufferPool.Get().(*[bufferSize]byte)
 	defer bufferPool.Put(buf)
 	for {
-		if n, err := c.receive(buf[:]); n == 0 || err != nil {
+		if n, err := c.readSocket(buf[:]); n == 0 || err != nil {
 			return
 		}
 	}
 }
 
-// breakOff has the connection closed by a reset, when the client has taken what was
+// setReset has the connection closed by a reset, when the client has taken what was
 // sent, as the kernel throws the rest away.
-func (c *Conn) breakOff() {
-	patience := time.NewTimer(lingerTime)
-	defer patience.Stop()
+func (c *Conn) setReset() {
+	timeout := time.NewTimer(lingerTimeout)
+	defer timeout.Stop()
 	look := time.NewTicker(time.Millisecond)
 	defer look.Stop()
 	for more := true; more; {
@@ -449,7 +449,7 @@ func (c *Conn) breakOff() {
 		case <-look.C:
 			more = false
 			c.raw.Control(func(fd uintptr) { _, more, _ = socket.Acked(fd) })
-		case <-patience.C:
+		case <-timeout.C:
 			more = false
 		}
 	}
@@ -464,4 +464,4 @@ func (c *Conn) RemoteAddr() net.Addr { return c.tcp.RemoteAddr() }
 
 // BodyRefusal returns what is wrong with the body of the request under way, as far as
 // it was read. It may be called from any goroutine.
-func (c *Conn) BodyRefusal() *Refusal { return c.refused.Load() }
+func (c *Conn) BodyRefusal() *Refusal { return c.refusal.Load() }

@@ -330,7 +330,7 @@ func TestARequestIsNotMuchLargerThanItsBytes(t *testing.T) {
 	if refusal != nil {
 		t.Fatal(refusal)
 	}
-	c := &Conn{blank: new(http.Request)}
+	c := &Conn{requestTemplate: new(http.Request)}
 	const times = 100
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)

@@ -235,7 +235,7 @@ func timed() map[string]handle {
 		// Of a body that is not large all may have been read before.
 		"read deadline over": func(w http.ResponseWriter, r *http.Request, x *exchange) {
 			rc := http.NewResponseController(w)
-			x.note("%v", rc.SetReadDeadline(past))
+			x.note("%v", rc.SetReadDeadline(aLongTimeAgo))
 			switch {
 			case r.ContentLength > 200000:
 				_, err := io.Copy(io.Discard, r.Body)
@@ -247,19 +247,19 @@ func timed() map[string]handle {
 			x.say(w, "hello")
 		},
 		"write deadline over": func(w http.ResponseWriter, r *http.Request, x *exchange) {
-			x.note("%v", http.NewResponseController(w).SetWriteDeadline(past))
+			x.note("%v", http.NewResponseController(w).SetWriteDeadline(aLongTimeAgo))
 			x.say(w, "hello")
 			x.flush(w)
 		},
 		"write deadline over after a flush": func(w http.ResponseWriter, r *http.Request, x *exchange) {
 			x.say(w, "hello")
 			x.sent(w, r, "hello")
-			x.note("%v", http.NewResponseController(w).SetWriteDeadline(past))
+			x.note("%v", http.NewResponseController(w).SetWriteDeadline(aLongTimeAgo))
 			x.say(w, "more")
 		},
 		"write deadline over, and back": func(w http.ResponseWriter, r *http.Request, x *exchange) {
 			rc := http.NewResponseController(w)
-			x.note("%v %v", rc.SetWriteDeadline(past), rc.SetWriteDeadline(time.Time{}))
+			x.note("%v %v", rc.SetWriteDeadline(aLongTimeAgo), rc.SetWriteDeadline(time.Time{}))
 			x.say(w, "hello")
 			x.sent(w, r, "hello")
 		},

@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-func (c *Conn) setOurs(t time.Time) {
+func (c *Conn) setOwnDeadline(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ours, c.theirs = t, time.Time{} // which was for what is over
-	c.armLocked()
+	c.ownDeadline, c.userDeadline = t, time.Time{} // which was for what is over
+	c.armDeadlineLocked()
 }
 
 // SetReadDeadline may be called from any goroutine.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.theirs = t
-	return c.armLocked()
+	c.userDeadline = t
+	return c.armDeadlineLocked()
 }
 
 // SetDeadline may be called from any goroutine.
@@ -25,47 +25,47 @@ func (c *Conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.tcp.SetWriteDeadline(t))
 }
 
-func (c *Conn) dueLocked() time.Time {
-	if c.ours.IsZero() || !c.theirs.IsZero() && c.theirs.Before(c.ours) {
-		return c.theirs
+func (c *Conn) nextDeadlineLocked() time.Time {
+	if c.ownDeadline.IsZero() || !c.userDeadline.IsZero() && c.userDeadline.Before(c.ownDeadline) {
+		return c.userDeadline
 	}
-	return c.ours
+	return c.ownDeadline
 }
 
-// armLocked sets the deadline that is due next. One that comes too early is left
+// armDeadlineLocked sets the deadline that is due next. One that comes too early is left
 // in place: [Conn.expired] sees that it was not meant, which is cheaper than to
 // move it, or to ask for the time, at each request.
-func (c *Conn) armLocked() error {
-	if c.ending {
+func (c *Conn) armDeadlineLocked() error {
+	if c.watchStopping {
 		return nil // what is set ends the watch
 	}
-	due := c.dueLocked()
-	if due.Equal(c.armed) || !c.armed.IsZero() && (due.IsZero() || due.After(c.armed)) {
+	due := c.nextDeadlineLocked()
+	if due.Equal(c.armedDeadline) || !c.armedDeadline.IsZero() && (due.IsZero() || due.After(c.armedDeadline)) {
 		return nil
 	}
-	c.armed = due
+	c.armedDeadline = due
 	return c.tcp.SetReadDeadline(due)
 }
 
-// expired reports whether a deadline is over that is meant, and sets the next
+// deadlineExpired reports whether a deadline is over that is meant, and sets the next
 // one if not.
-func (c *Conn) expired() bool {
+func (c *Conn) deadlineExpired() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	due := c.dueLocked()
-	if c.ending || !due.IsZero() && !due.After(time.Now()) {
+	due := c.nextDeadlineLocked()
+	if c.watchStopping || !due.IsZero() && !due.After(time.Now()) {
 		return true
 	}
-	c.armed = due
+	c.armedDeadline = due
 	c.tcp.SetReadDeadline(due)
 	return false
 }
 
-// overdue reports whether it is our deadline that is over.
-func (c *Conn) overdue() bool {
+// ownDeadlineExpired reports whether it is our deadline that is over.
+func (c *Conn) ownDeadlineExpired() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.ours.IsZero() && !c.ours.After(time.Now())
+	return !c.ownDeadline.IsZero() && !c.ownDeadline.After(time.Now())
 }
 
 // SetWriteDeadline may be called from any goroutine.

@@ -10,9 +10,9 @@ import (
 	"tqserver/internal/message"
 )
 
-// trails reports whether a field may stand in a trailer: not one that frames,
+// isAllowedInTrailer reports whether a field may stand in a trailer: not one that frames,
 // routes or modifies a message (RFC 9110 section 6.5.1).
-func trails(name string) bool {
+func isAllowedInTrailer(name string) bool {
 	if strings.HasPrefix(name, "If-") {
 		return false
 	}
@@ -25,13 +25,13 @@ func trails(name string) bool {
 	return message.IsToken(name)
 }
 
-// hasBody reports whether an answer of a status may have one (RFC 9110 sections
+// statusAllowsBody reports whether an answer of a status may have one (RFC 9110 sections
 // 15.2, 15.3.5 and 15.4.5).
-func hasBody(status int) bool {
+func statusAllowsBody(status int) bool {
 	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
 }
 
-func appendStatus(b []byte, is11 bool, status int) []byte {
+func appendStatusLine(b []byte, is11 bool, status int) []byte {
 	if is11 {
 		b = append(b, "HTTP/1.1 "...)
 	} else {
@@ -48,11 +48,11 @@ func appendStatus(b []byte, is11 bool, status int) []byte {
 
 // appendFields appends those fields of a header that are meant and can be
 // written, sorted.
-func appendFields(b []byte, h http.Header, meant func(name string) bool) []byte {
-	var room [32]string
-	names := room[:0]
+func appendFields(b []byte, h http.Header, include func(name string) bool) []byte {
+	var array [32]string
+	names := array[:0]
 	for name := range h {
-		if meant(name) && message.IsToken(name) {
+		if include(name) && message.IsToken(name) {
 			names = append(names, name)
 		}
 	}
@@ -65,12 +65,12 @@ func appendFields(b []byte, h http.Header, meant func(name string) bool) []byte 
 	return b
 }
 
-// unbroken makes a value stay in its line.
-var unbroken = strings.NewReplacer("\r", " ", "\n", " ")
+// lineBreaks makes a value stay in its line.
+var lineBreaks = strings.NewReplacer("\r", " ", "\n", " ")
 
 func appendField(b []byte, name, value string) []byte {
 	if strings.IndexByte(value, '\n') >= 0 || strings.IndexByte(value, '\r') >= 0 {
-		value = unbroken.Replace(value)
+		value = lineBreaks.Replace(value)
 	}
 	b = append(b, name...)
 	b = append(b, ": "...)

@@ -45,7 +45,7 @@ func FuzzParseHead(f *testing.F) {
 		if err != nil {
 			t.Fatalf("net/http refuses what was let through: %v\n%q", err, b[:end])
 		}
-		ours, err := (&Conn{blank: new(http.Request)}).newRequest(b[:end], h)
+		ours, err := (&Conn{requestTemplate: new(http.Request)}).newRequest(b[:end], h)
 		if err != nil {
 			t.Fatalf("what was let through cannot be read: %v\n%q", err, b[:end])
 		}

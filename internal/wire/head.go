@@ -63,17 +63,17 @@ func parseHead(b []byte) (head, *Refusal) {
 	line, rest := message.CutLine(b)
 	method, target, version := cutRequestLine(line)
 	p := parser{method: method, target: target}
-	p.requestLine(version)
-	for !p.over() && len(rest) > 2 {
+	p.checkRequestLine(version)
+	for !p.isFinal() && len(rest) > 2 {
 		line, rest = message.CutLine(rest)
-		p.field(line)
+		p.parseField(line)
 	}
-	if !p.over() {
-		p.frame()
+	if !p.isFinal() {
+		p.checkFraming()
 	}
 	if p.refusal != nil {
-		p.refusal.Method, p.refusal.Target, p.refusal.Proto = readable(method), readable(target), readable(version)
-		p.refusal.Accept = accepted(b)
+		p.refusal.Method, p.refusal.Target, p.refusal.Proto = printable(method), printable(target), printable(version)
+		p.refusal.Accept = acceptValue(b)
 	}
 	return p.head, p.refusal
 }
@@ -87,17 +87,17 @@ func cutRequestLine(line []byte) (method, target, version []byte) {
 // parser reads one header.
 type parser struct {
 	head
-	method, target []byte
-	minor          byte // of HTTP/1.x
-	hosts          int
-	lengths        int
-	encodings      int
-	expects        int
-	announced      int  // members of Trailer
-	framed         bool // it announces what frames a message
-	connection     bool // holds "upgrade"
-	protocols      bool // there is an Upgrade field
-	refusal        *Refusal
+	method, target    []byte
+	minor             byte // of HTTP/1.x
+	hosts             int
+	lengths           int
+	encodings         int
+	expects           int
+	announced         int  // members of Trailer
+	framingTrailer    bool // it announces what frames a message
+	connectionUpgrade bool // holds "upgrade"
+	hasUpgrade        bool // there is an Upgrade field
+	refusal           *Refusal
 }
 
 // refuse notes the first thing that is wrong. What is no HTTP is that before it
@@ -108,20 +108,20 @@ func (p *parser) refuse(status int, reason string) {
 	}
 }
 
-// over reports whether the verdict cannot change.
-func (p *parser) over() bool {
+// isFinal reports whether the verdict cannot change.
+func (p *parser) isFinal() bool {
 	return p.refusal != nil && p.refusal.Status == http.StatusBadRequest
 }
 
-func (p *parser) bad(reason string) { p.refuse(http.StatusBadRequest, reason) }
+func (p *parser) badRequest(reason string) { p.refuse(http.StatusBadRequest, reason) }
 
-// requestLine checks the first line (RFC 9112 section 3).
-func (p *parser) requestLine(version []byte) {
+// checkRequestLine checks the first line (RFC 9112 section 3).
+func (p *parser) checkRequestLine(version []byte) {
 	switch {
 	case !message.IsToken(p.method):
-		p.bad("The request does not begin with a method.")
+		p.badRequest("The request does not begin with a method.")
 	case len(version) != 8 || !bytes.HasPrefix(version, []byte("HTTP/")) || version[6] != '.' || !isDigit(version[5]) || !isDigit(version[7]):
-		p.bad("The first line of the request is not method, target and version.")
+		p.badRequest("The first line of the request is not method, target and version.")
 	case version[5] != '1':
 		p.refuse(http.StatusHTTPVersionNotSupported, "This server supports only HTTP/1.0 and HTTP/1.1.")
 	case string(p.method) == http.MethodConnect:
@@ -137,7 +137,7 @@ func (p *parser) requestLine(version []byte) {
 func (p *parser) checkTarget() {
 	for _, c := range p.target {
 		if c <= ' ' || c == 0x7f || c == '#' {
-			p.bad("The request target contains a character that is not allowed.")
+			p.badRequest("The request target contains a character that is not allowed.")
 			return
 		}
 	}
@@ -149,7 +149,7 @@ func (p *parser) checkTarget() {
 	default:
 		u, err := url.ParseRequestURI(string(path))
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.Host == "" || !isHost([]byte(u.Host)) {
-			p.bad("The request target is neither a path nor an http URL.")
+			p.badRequest("The request target is neither a path nor an http URL.")
 			return
 		}
 		path = path[len(u.Scheme)+len("://"):]
@@ -162,18 +162,18 @@ func (p *parser) checkTarget() {
 		}
 		path = path[i:]
 		if len(path) < 3 || !isHex(path[1]) || !isHex(path[2]) || path[1] == '0' && path[2] == '0' {
-			p.bad("The request path contains an invalid percent-encoding.")
+			p.badRequest("The request path contains an invalid percent-encoding.")
 			return
 		}
 		path = path[3:]
 	}
 }
 
-// field reads a line of the header.
-func (p *parser) field(line []byte) {
+// parseField reads a line of the header.
+func (p *parser) parseField(line []byte) {
 	name, value, err := message.SplitField(line)
 	if err != nil {
-		p.bad(err.Error())
+		p.badRequest(err.Error())
 		return
 	}
 	if p.fields++; p.fields > message.MaxFields {
@@ -184,7 +184,7 @@ func (p *parser) field(line []byte) {
 		if isName(name, "host") {
 			p.hosts++
 			if !isHost(value) {
-				p.bad("The Host is not a valid host name.")
+				p.badRequest("The Host is not a valid host name.")
 			}
 		}
 	case len("Expect"):
@@ -195,36 +195,36 @@ func (p *parser) field(line []byte) {
 			}
 		}
 	case len("Upgrade"): // and Trailer
-		p.protocols = p.protocols || isName(name, "upgrade")
+		p.hasUpgrade = p.hasUpgrade || isName(name, "upgrade")
 		if isName(name, "trailer") {
 			for announced := range bytes.SplitSeq(value, []byte(",")) {
 				announced = bytes.Trim(announced, " \t")
 				if p.announced++; p.announced > message.MaxFields {
 					p.refuse(http.StatusRequestHeaderFieldsTooLarge, "The Trailer announces too many fields.")
 				}
-				p.framed = p.framed || isName(announced, "content-length") || isName(announced, "transfer-encoding") || isName(announced, "trailer")
+				p.framingTrailer = p.framingTrailer || isName(announced, "content-length") || isName(announced, "transfer-encoding") || isName(announced, "trailer")
 			}
 		}
 	case len("Connection"):
 		if isName(name, "connection") {
 			for option := range bytes.SplitSeq(value, []byte(",")) {
-				p.connection = p.connection || isName(bytes.Trim(option, " \t"), "upgrade")
+				p.connectionUpgrade = p.connectionUpgrade || isName(bytes.Trim(option, " \t"), "upgrade")
 			}
 		}
 	case len("Content-Length"):
 		if isName(name, "content-length") {
 			p.lengths++
-			p.contentLength(value)
+			p.parseContentLength(value)
 		}
 	case len("Transfer-Encoding"):
 		if isName(name, "transfer-encoding") {
 			p.encodings++
-			p.transferEncoding(value)
+			p.parseTransferEncoding(value)
 		}
 	}
 }
 
-func (p *parser) contentLength(value []byte) {
+func (p *parser) parseContentLength(value []byte) {
 	n := int64(0)
 	for _, c := range value {
 		if !isDigit(c) {
@@ -234,49 +234,49 @@ func (p *parser) contentLength(value []byte) {
 		n = 10*n + int64(c-'0')
 	}
 	if len(value) == 0 || len(value) > 18 || n < 0 {
-		p.bad("The Content-Length is not a number.")
+		p.badRequest("The Content-Length is not a number.")
 		return
 	}
 	p.length = n
 }
 
-// transferEncoding takes chunked only. It is the only coding that a request can
+// parseTransferEncoding takes chunked only. It is the only coding that a request can
 // end in, and others before it nobody uses (RFC 9112 section 6.1).
-func (p *parser) transferEncoding(value []byte) {
+func (p *parser) parseTransferEncoding(value []byte) {
 	switch {
 	case isName(value, "chunked"):
 		p.chunked = true
 	case message.IsToken(value):
 		p.refuse(http.StatusNotImplemented, "The only supported transfer coding is chunked.")
 	default:
-		p.bad("The Transfer-Encoding is not just chunked.")
+		p.badRequest("The Transfer-Encoding is not just chunked.")
 	}
 }
 
-// frame checks what the fields say together (RFC 9112 sections 3.2 and 6).
-func (p *parser) frame() {
+// checkFraming checks what the fields say together (RFC 9112 sections 3.2 and 6).
+func (p *parser) checkFraming() {
 	switch {
 	case p.hosts > 1:
-		p.bad("The request has more than one Host.")
+		p.badRequest("The request has more than one Host.")
 	case p.hosts == 0 && p.minor > 0:
-		p.bad("The request has no Host.")
+		p.badRequest("The request has no Host.")
 	case p.lengths > 1:
-		p.bad("The request has more than one Content-Length.")
+		p.badRequest("The request has more than one Content-Length.")
 	case p.encodings > 1:
-		p.bad("The request has more than one Transfer-Encoding.")
+		p.badRequest("The request has more than one Transfer-Encoding.")
 	case p.chunked && p.lengths > 0:
-		p.bad("The request has both a Content-Length and a Transfer-Encoding.")
-	case p.chunked && p.framed:
-		p.bad("The Trailer announces a field that is not allowed in a trailer.")
+		p.badRequest("The request has both a Content-Length and a Transfer-Encoding.")
+	case p.chunked && p.framingTrailer:
+		p.badRequest("The Trailer announces a field that is not allowed in a trailer.")
 	case p.chunked && p.minor == 0:
-		p.bad("The request has a Transfer-Encoding, which HTTP/1.0 does not know.")
+		p.badRequest("The request has a Transfer-Encoding, which HTTP/1.0 does not know.")
 	}
-	p.upgrade = p.connection && p.protocols && p.minor > 0
+	p.upgrade = p.connectionUpgrade && p.hasUpgrade && p.minor > 0
 }
 
-// accepted returns what the client said that it accepts, of a header of which
+// acceptValue returns what the client said that it accepts, of a header of which
 // not even the framing need be right.
-func accepted(b []byte) string {
+func acceptValue(b []byte) string {
 	for line := range bytes.Lines(b) {
 		name, value, _ := bytes.Cut(line, []byte(":"))
 		if value = bytes.TrimSpace(value); isName(name, "accept") && message.IsValue(value) {
@@ -286,8 +286,8 @@ func accepted(b []byte) string {
 	return ""
 }
 
-// readable returns a part of a bad request that may be shown to people.
-func readable(b []byte) string {
+// printable returns a part of a bad request that may be shown to people.
+func printable(b []byte) string {
 	const most = 2 << 10
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {

@@ -26,7 +26,7 @@ func ConnOf(r *http.Request) *Conn {
 // nil does nothing.
 func OnDisconnect(r *http.Request, f func()) {
 	if c := ConnOf(r); c != nil {
-		c.whenGone(f)
+		c.onDisconnect(f)
 	} else if f != nil {
 		context.AfterFunc(r.Context(), f)
 	}
@@ -41,26 +41,26 @@ func RefusalOf(r *http.Request) *Refusal {
 	if r.Method != refusedMethod {
 		return nil
 	}
-	return ConnOf(r).refused.Load()
+	return ConnOf(r).refusal.Load()
 }
 
 // readRequest reads a request, and returns what answers it, or nil if there is
 // nothing to answer.
 func (c *Conn) readRequest() *response {
 	req, err := c.readHead()
-	if err != nil || !c.claim() {
+	if err != nil || !c.claimIdle() {
 		return nil
 	}
-	c.activate()
+	c.startRequest()
 	req.RemoteAddr = c.remote
 	w := &response{c: c, req: req, is11: req.ProtoAtLeast(1, 1), isHead: req.Method == http.MethodHead, length: -1}
-	w.keeps10 = !w.is11 && message.HasToken(req.Header["Connection"], "keep-alive")
-	w.closes = req.Close
+	w.keepAlive10 = !w.is11 && message.HasToken(req.Header["Connection"], "keep-alive")
+	w.closeAfter = req.Close
 	if req.ContentLength != 0 {
 		w.body = &body{Reader: bodyReader{c}, w: w}
-		w.body.left.Store(req.ContentLength)
-		w.expects = w.is11 && req.Header["Expect"] != nil
-		w.invites = w.expects
+		w.body.unread.Store(req.ContentLength)
+		w.expectsContinue = w.is11 && req.Header["Expect"] != nil
+		w.continuePending = w.expectsContinue
 		req.Body = w.body
 	}
 	return w
@@ -71,8 +71,8 @@ func (c *Conn) newRequest(b []byte, h head) (*http.Request, error) {
 	line, fields := message.CutLine(b)
 	method, target, version := cutRequestLine(line)
 	r := new(http.Request)
-	*r = *c.blank
-	r.Method, r.RequestURI, r.Proto = usual(method), string(target), usual(version)
+	*r = *c.requestTemplate
+	r.Method, r.RequestURI, r.Proto = internString(method), string(target), internString(version)
 	r.ProtoMajor, r.ProtoMinor = 1, int(version[len("HTTP/1.")]-'0')
 	r.Header, r.ContentLength, r.Body = message.ParseHeader(fields, h.fields), h.length, http.NoBody
 	u, err := url.ParseRequestURI(r.RequestURI)
@@ -100,8 +100,8 @@ func (c *Conn) newRequest(b []byte, h head) (*http.Request, error) {
 	return r, nil
 }
 
-// usual returns a method or a version, of those that are usual without allocating.
-func usual(b []byte) string {
+// internString returns a method or a version, of those that are internString without allocating.
+func internString(b []byte) string {
 	for _, s := range [...]string{http.MethodGet, "HTTP/1.1", http.MethodPost, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodPatch, http.MethodOptions, "HTTP/1.0"} {
 		if string(b) == s {
 			return s

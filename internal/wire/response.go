@@ -18,43 +18,43 @@ import (
 // response is the answer to a request. It is for the goroutine of the handler,
 // but for the methods that set deadlines.
 type response struct {
-	c       *Conn
-	req     *http.Request
-	body    *body // of the request, or nil
-	is11    bool  // the client speaks HTTP/1.1
-	keeps10 bool  // it speaks HTTP/1.0, and keeps the connection
-	isHead  bool
-	expects bool // the client waits to be asked for the body
-	duplex  bool // the handler reads while it writes
+	c               *Conn
+	req             *http.Request
+	body            *body // of the request, or nil
+	is11            bool  // the client speaks HTTP/1.1
+	keepAlive10     bool  // it speaks HTTP/1.0, and keeps the connection
+	isHead          bool
+	expectsContinue bool // the client waits to be asked for the body
+	duplex          bool // the handler reads while it writes
 
-	header     http.Header // nil until somebody asks for it
-	status     int         // 0 until the handler has said it
-	connection []string
-	coding     string   // Transfer-Encoding
-	trailers   []string // that were announced
-	trailing   bool     // some will come, announced or not
-	sniffs     bool     // no Content-Type was said, nor was it that there is none
-	dated      bool
-	sized      bool  // a Content-Length was said
-	length     int64 // of the body, or -1
-	written    int64 // by the handler
-	composed   bool  // the header is
-	chunked    bool
-	closes     bool // the connection ends with the answer
+	header           http.Header // nil until somebody asks for it
+	status           int         // 0 until the handler has said it
+	connection       []string
+	transferEncoding string   // Transfer-Encoding
+	trailers         []string // that were announced
+	hasTrailer       bool     // some will come, announced or not
+	sniffType        bool     // no Content-Type was said, nor was it that there is none
+	hasDate          bool
+	hasLength        bool  // a Content-Length was said
+	length           int64 // of the body, or -1
+	written          int64 // by the handler
+	headerDone       bool  // the header is
+	chunked          bool
+	closeAfter       bool // the connection ends with the answer
 
-	space *[outSize]byte // that the next two are in, or nil
-	out   []byte         // to be sent
-	early []byte         // of the body, until the header is composed
-	fault error          // of the first write that failed
-	over  atomic.Bool    // the handler has returned, or has taken the connection
-	timed atomic.Bool    // writes have a deadline
+	pooled           *[outSize]byte // that the next two are in, or nil
+	out              []byte         // to be sent
+	early            []byte         // of the body, until the header is composed
+	writeErr         error          // of the first write that failed
+	done             atomic.Bool    // the handler has returned, or has taken the connection
+	hasWriteDeadline atomic.Bool    // writes have a deadline
 
-	mu      sync.Mutex // held while something is written before the answer
-	invites bool       // a read of the body asks the client for it
+	mu              sync.Mutex // held while something is written before the answer
+	continuePending bool       // a read of the body asks the client for it
 }
 
 const (
-	maxWhole = 2 << 10 // bytes of a body that wait until it is known whether they are all
+	maxEarly = 2 << 10 // bytes of a body that wait until it is known whether they are all
 	outSize  = 8 << 10
 	headSize = 4 << 10
 	earlyAt  = headSize + 16 // behind the line that a chunk begins with
@@ -63,11 +63,11 @@ const (
 var outPool = sync.Pool{New: func() any { return new([outSize]byte) }}
 
 // serve has a handler answer, and reports whether another request may follow.
-func (w *response) serve(h http.Handler, panicked func(error)) (again bool) {
+func (w *response) serve(h http.Handler, onPanic func(error)) (again bool) {
 	defer func() {
 		if v := recover(); v != nil {
 			if v != http.ErrAbortHandler {
-				panicked(fmt.Errorf("panic while serving %s: %v\n%s", w.c.remote, v, debug.Stack()))
+				onPanic(fmt.Errorf("panic while serving %s: %v\n%s", w.c.remote, v, debug.Stack()))
 			}
 			w.abort()
 			again = false
@@ -98,34 +98,34 @@ func (w *response) UseHeader(h http.Header) bool {
 // WriteHeader says the status, and with it the header, or sends an interim answer.
 func (w *response) WriteHeader(status int) {
 	switch {
-	case w.over.Load(), w.status != 0:
+	case w.done.Load(), w.status != 0:
 		return
 	case status < 100 || status > 999:
 		panic(fmt.Sprintf("invalid response status %d", status))
 	case status < 200 && status != http.StatusSwitchingProtocols:
-		w.inform(status)
+		w.writeInterim(status)
 		return
 	}
 	w.mu.Lock()
-	w.invites = false
+	w.continuePending = false
 	w.mu.Unlock()
 	w.status = status
-	w.space = outPool.Get().(*[outSize]byte)
-	w.early = w.space[earlyAt:earlyAt]
-	w.out = appendStatus(w.space[:0:headSize], w.is11, status)
+	w.pooled = outPool.Get().(*[outSize]byte)
+	w.early = w.pooled[earlyAt:earlyAt]
+	w.out = appendStatusLine(w.pooled[:0:headSize], w.is11, status)
 	_, typed := w.header["Content-Type"]
-	w.sniffs = !typed && w.header.Get("Content-Encoding") == ""
-	_, w.dated = w.header["Date"]
-	w.coding = w.header.Get("Transfer-Encoding")
+	w.sniffType = !typed && w.header.Get("Content-Encoding") == ""
+	_, w.hasDate = w.header["Date"]
+	w.transferEncoding = w.header.Get("Transfer-Encoding")
 	w.connection = w.header["Connection"]
-	w.closes = w.closes || message.HasToken(w.connection, "close")
+	w.closeAfter = w.closeAfter || message.HasToken(w.connection, "close")
 	if w.header["Content-Length"] != nil {
-		w.sized = true
+		w.hasLength = true
 		if n, err := strconv.ParseInt(w.header.Get("Content-Length"), 10, 64); err == nil && n >= 0 {
 			w.length = n
 		}
 	}
-	w.announce()
+	w.noteTrailers()
 	w.out = appendFields(w.out, w.header, func(name string) bool {
 		switch name {
 		case "Content-Length", "Transfer-Encoding", "Connection": // what becomes of them is not known yet
@@ -137,86 +137,86 @@ func (w *response) WriteHeader(status int) {
 	})
 }
 
-// announce notes which trailers were announced.
-func (w *response) announce() {
+// noteTrailers notes which trailers were announced.
+func (w *response) noteTrailers() {
 	for _, line := range w.header["Trailer"] {
-		w.trailing = true
+		w.hasTrailer = true
 		for name := range strings.SplitSeq(line, ",") {
-			if name = http.CanonicalHeaderKey(strings.TrimSpace(name)); trails(name) {
+			if name = http.CanonicalHeaderKey(strings.TrimSpace(name)); isAllowedInTrailer(name) {
 				w.trailers = append(w.trailers, name)
 			}
 		}
 	}
-	if !w.trailing {
+	if !w.hasTrailer {
 		for name := range w.header {
-			w.trailing = w.trailing || strings.HasPrefix(name, http.TrailerPrefix)
+			w.hasTrailer = w.hasTrailer || strings.HasPrefix(name, http.TrailerPrefix)
 		}
 	}
 }
 
-// inform sends an interim answer.
-func (w *response) inform(status int) {
+// writeInterim sends an interim answer.
+func (w *response) writeInterim(status int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if status == http.StatusContinue {
-		w.invites = false
+		w.continuePending = false
 	}
-	b := appendStatus(nil, w.is11, status)
+	b := appendStatusLine(nil, w.is11, status)
 	b = appendFields(b, w.header, func(name string) bool { return name != "Content-Length" && name != "Transfer-Encoding" })
-	w.note(w.c.Write(append(b, "\r\n"...)))
+	w.noteError(w.c.Write(append(b, "\r\n"...)))
 }
 
-// invite asks the client for the body, once, if it waits for that.
-func (w *response) invite() {
-	if !w.expects {
+// writeContinue asks the client for the body, once, if it waits for that.
+func (w *response) writeContinue() {
+	if !w.expectsContinue {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.invites {
-		w.invites = false
+	if w.continuePending {
+		w.continuePending = false
 		w.c.Write([]byte("HTTP/1.1 100 Continue\r\n\r\n"))
 	}
 }
 
-// frame decides how the body is framed and whether the connection stays open, and
+// decideFraming decides how the body is framed and whether the connection stays open, and
 // returns what Connection says.
-func (w *response) frame(sample []byte, whole bool) (connection []string) {
-	allowed := hasBody(w.status)
-	if whole && allowed && !w.trailing && !w.sized && w.coding == "" && (!w.isHead || len(sample) > 0) {
+func (w *response) decideFraming(sample []byte, whole bool) (connection []string) {
+	allowed := statusAllowsBody(w.status)
+	if whole && allowed && !w.hasTrailer && !w.hasLength && w.transferEncoding == "" && (!w.isHead || len(sample) > 0) {
 		w.length = int64(len(sample))
 	}
 	connection = w.connection
 	switch {
-	case w.keeps10 && (w.isHead || w.length >= 0 || !allowed):
+	case w.keepAlive10 && (w.isHead || w.length >= 0 || !allowed):
 		if connection == nil {
 			connection = []string{"keep-alive"}
 		}
 	case !w.is11:
-		w.closes = true
+		w.closeAfter = true
 	}
-	if w.length >= 0 && w.coding != "" && w.coding != "identity" {
+	if w.length >= 0 && w.transferEncoding != "" && w.transferEncoding != "identity" {
 		w.length = -1
 	}
 	switch {
 	case w.isHead, !allowed, w.length >= 0:
-	case w.is11 && w.coding != "identity":
+	case w.is11 && w.transferEncoding != "identity":
 		w.chunked = true
 	default:
-		w.closes = true // which is where the body ends
+		w.closeAfter = true // which is where the body ends
 	}
-	if w.c.server.over() || w.body.remains() && !w.closes && (w.expects || !w.duplex && !w.drain()) {
-		w.closes = true
+	if w.c.server.isClosing() || w.body.hasUnread() && !w.closeAfter && (w.expectsContinue || !w.duplex && !w.drainBody()) {
+		w.closeAfter = true
 	}
-	if w.closes && !message.HasToken(connection, "close") && !(w.status == http.StatusSwitchingProtocols && message.HasToken(connection, "upgrade")) {
-		connection = w.closing(connection)
+	if w.closeAfter && !message.HasToken(connection, "close") && !(w.status == http.StatusSwitchingProtocols && message.HasToken(connection, "upgrade")) {
+		connection = w.closeOptions(connection)
 	}
 	return connection
 }
 
-// closing returns what Connection says when the connection ends: that, and what
+// closeOptions returns what Connection says when the connection ends: that, and what
 // it says of fields.
-func (w *response) closing(connection []string) []string {
+func (w *response) closeOptions(connection []string) []string {
 	if !w.is11 {
 		return nil
 	}
@@ -229,11 +229,11 @@ func (w *response) closing(connection []string) []string {
 	return []string{options}
 }
 
-// compose ends the header, with which what came early of the body is ready to be
+// finishHeader ends the header, with which what came early of the body is ready to be
 // sent. Sample is what the body begins with, and whole says that it is all of it.
-func (w *response) compose(sample []byte, whole bool) {
-	w.composed = true
-	connection, allowed, b := w.frame(sample, whole), hasBody(w.status), w.out
+func (w *response) finishHeader(sample []byte, whole bool) {
+	w.headerDone = true
+	connection, allowed, b := w.decideFraming(sample, whole), statusAllowsBody(w.status), w.out
 	for _, value := range connection {
 		b = appendField(b, "Connection", value)
 	}
@@ -241,10 +241,10 @@ func (w *response) compose(sample []byte, whole bool) {
 		b = append(b, "Content-Length: "...)
 		b = append(strconv.AppendInt(b, w.length, 10), "\r\n"...)
 	}
-	if w.sniffs && allowed && w.coding == "" && len(sample) > 0 {
+	if w.sniffType && allowed && w.transferEncoding == "" && len(sample) > 0 {
 		b = appendField(b, "Content-Type", http.DetectContentType(sample))
 	}
-	if !w.dated {
+	if !w.hasDate {
 		b = append(b, "Date: "...)
 		b = append(time.Now().UTC().AppendFormat(b, http.TimeFormat), "\r\n"...)
 	}
@@ -253,20 +253,20 @@ func (w *response) compose(sample []byte, whole bool) {
 	}
 	b = append(b, "\r\n"...)
 	if cap(b) == headSize {
-		b = w.space[:len(b)]
+		b = w.pooled[:len(b)]
 	}
 	w.out = b
 	early := w.early
 	w.early = nil
 	if !w.isHead && allowed {
-		w.add(early)
+		w.writeBody(early)
 	}
 }
 
-// add has bytes of the body sent, now or with what follows.
-func (w *response) add(p []byte) error {
-	if len(p) == 0 || w.fault != nil {
-		return w.fault
+// writeBody has bytes of the body sent, now or with what follows.
+func (w *response) writeBody(p []byte) error {
+	if len(p) == 0 || w.writeErr != nil {
+		return w.writeErr
 	}
 	end := ""
 	if w.chunked {
@@ -280,20 +280,20 @@ func (w *response) add(p []byte) error {
 	pieces := net.Buffers{w.out, p, []byte(end)}
 	_, err := pieces.WriteTo(w.c.tcp)
 	w.out = w.out[:0]
-	return w.note(0, err)
+	return w.noteError(0, err)
 }
 
-// note keeps the first error of a write.
-func (w *response) note(_ int, err error) error {
-	if w.fault == nil {
-		w.fault = err
+// noteError keeps the first error of a write.
+func (w *response) noteError(_ int, err error) error {
+	if w.writeErr == nil {
+		w.writeErr = err
 	}
-	return w.fault
+	return w.writeErr
 }
 
 // Write writes some of the body, and before it the header if that was not.
 func (w *response) Write(p []byte) (int, error) {
-	if w.over.Load() {
+	if w.done.Load() {
 		return 0, http.ErrHijacked
 	}
 	if w.status == 0 {
@@ -302,15 +302,15 @@ func (w *response) Write(p []byte) (int, error) {
 	switch {
 	case len(p) == 0:
 		return 0, nil
-	case !hasBody(w.status):
+	case !statusAllowsBody(w.status):
 		return 0, http.ErrBodyNotAllowed
 	}
 	w.written += int64(len(p))
 	if w.length >= 0 && w.written > w.length {
 		return 0, http.ErrContentLength
 	}
-	if !w.composed {
-		if len(w.early)+len(p) <= maxWhole {
+	if !w.headerDone {
+		if len(w.early)+len(p) <= maxEarly {
 			w.early = append(w.early, p...)
 			return len(p), nil
 		}
@@ -318,12 +318,12 @@ func (w *response) Write(p []byte) (int, error) {
 		if len(w.early) > 0 {
 			sample = append(w.early[:len(w.early):len(w.early)], p[:min(len(p), 512)]...)
 		}
-		w.compose(sample, false)
+		w.finishHeader(sample, false)
 	}
 	if w.isHead {
 		return len(p), nil
 	}
-	if err := w.add(p); err != nil {
+	if err := w.writeBody(p); err != nil {
 		return 0, err
 	}
 	return len(p), nil
@@ -334,20 +334,20 @@ func (w *response) Flush() { w.FlushError() }
 
 // FlushError sends all that was written, the header at least.
 func (w *response) FlushError() error {
-	if w.over.Load() {
+	if w.done.Load() {
 		return http.ErrHijacked
 	}
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
-	if !w.composed {
-		w.compose(w.early, false)
+	if !w.headerDone {
+		w.finishHeader(w.early, false)
 	}
-	if len(w.out) > 0 && w.fault == nil {
-		w.note(w.c.Write(w.out))
+	if len(w.out) > 0 && w.writeErr == nil {
+		w.noteError(w.c.Write(w.out))
 		w.out = w.out[:0]
 	}
-	return w.fault
+	return w.writeErr
 }
 
 // EnableFullDuplex has the answer not wait for the request's body.
@@ -361,13 +361,13 @@ func (w *response) SetReadDeadline(t time.Time) error { return w.c.SetReadDeadli
 
 // SetWriteDeadline may be called from any goroutine.
 func (w *response) SetWriteDeadline(t time.Time) error {
-	w.timed.Store(true)
+	w.hasWriteDeadline.Store(true)
 	return w.c.SetWriteDeadline(t)
 }
 
 // Hijack hands out the connection. What was written before is sent.
 func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	if w.over.Load() {
+	if w.done.Load() {
 		return nil, nil, http.ErrHijacked
 	}
 	if w.status != 0 {
@@ -376,86 +376,86 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		}
 	}
 	w.mu.Lock()
-	w.invites = false
+	w.continuePending = false
 	w.mu.Unlock()
-	w.leave()
-	w.endBody() // or two would read
-	w.c.hijack()
+	w.release()
+	w.closeBody() // or two would read
+	w.c.handOver()
 	w.c.SetDeadline(time.Time{})
 	return w.c, bufio.NewReadWriter(bufio.NewReader(w.c), bufio.NewWriter(w.c)), nil
 }
 
-// leave gives back what the answer was written in.
-func (w *response) leave() {
-	w.over.Store(true)
-	if w.space != nil {
-		outPool.Put(w.space)
-		w.space, w.out, w.early = nil, nil, nil
+// release gives back what the answer was written in.
+func (w *response) release() {
+	w.done.Store(true)
+	if w.pooled != nil {
+		outPool.Put(w.pooled)
+		w.pooled, w.out, w.early = nil, nil, nil
 	}
 }
 
 // abort ends an answer that will not be whole.
 func (w *response) abort() {
-	if w.over.Load() {
+	if w.done.Load() {
 		return
 	}
-	if w.composed && w.fault == nil {
-		w.c.finish(w.out)
-		w.c.reset = !w.chunked && w.length < 0 && !w.isHead && hasBody(w.status) // else the end of the connection would be that of the body
+	if w.headerDone && w.writeErr == nil {
+		w.c.writeEnd(w.out)
+		w.c.resetOnClose = !w.chunked && w.length < 0 && !w.isHead && statusAllowsBody(w.status) // else the end of the connection would be that of the body
 	}
-	w.leave()
-	w.endBody()
+	w.release()
+	w.closeBody()
 }
 
 // finish ends the answer, and reports whether another request may follow.
 func (w *response) finish() (again bool) {
-	if w.over.Load() {
+	if w.done.Load() {
 		return true
 	}
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
-	if !w.composed {
-		w.compose(w.early, true)
+	if !w.headerDone {
+		w.finishHeader(w.early, true)
 	}
 	if w.chunked {
 		w.out = append(w.out, "0\r\n"...)
 		w.out = w.appendTrailer(w.out)
 		w.out = append(w.out, "\r\n"...)
 	}
-	if w.fault == nil && len(w.out) > 0 {
-		w.fault = w.c.finish(w.out)
+	if w.writeErr == nil && len(w.out) > 0 {
+		w.writeErr = w.c.writeEnd(w.out)
 	}
-	w.leave()
-	if w.body.remains() && !w.closes && w.fault == nil {
-		w.drain()
+	w.release()
+	if w.body.hasUnread() && !w.closeAfter && w.writeErr == nil {
+		w.drainBody()
 	}
-	w.endBody()
-	if w.timed.Load() {
+	w.closeBody()
+	if w.hasWriteDeadline.Load() {
 		w.c.SetWriteDeadline(time.Time{})
 	}
-	w.c.unread = w.body.remains()
-	short := w.length >= 0 && w.written != w.length && !w.isHead && hasBody(w.status)
-	return !w.closes && !short && w.fault == nil && !w.c.unread
+	w.c.bodyUnread = w.body.hasUnread()
+	short := w.length >= 0 && w.written != w.length && !w.isHead && statusAllowsBody(w.status)
+	return !w.closeAfter && !short && w.writeErr == nil && !w.c.bodyUnread
 }
 
-// drain reads what remains of the request's body, if that is little and comes
+// drainBody reads what remains of the request's body, if that is little and comes
 // soon, and reports whether it did. It comes before the answer, as many clients
 // read nothing until they have sent all (golang.org/issue/15527).
-func (w *response) drain() bool {
-	if w.expects || w.body.tooLarge() {
+func (w *response) drainBody() bool {
+	if w.expectsContinue || w.body.exceedsDrain() {
 		return false
 	}
-	w.c.SetReadDeadline(time.Now().Add(lingerTime))
+	w.c.SetReadDeadline(time.Now().Add(lingerTimeout))
 	defer w.c.SetReadDeadline(time.Time{})
 	return w.body.drain()
 }
 
-// endBody has nothing read any more of the request's body.
-func (w *response) endBody() {
+// closeBody has nothing read any more of the request's body.
+func (w *response) closeBody() {
 	if w.body != nil {
-		if w.body.remains() {
-			w.c.SetReadDeadline(past)
+		if w.body.hasUnread() {
+			w.c.SetReadDeadline(aLongTimeAgo)
 		}
 		w.body.Close()
 	}
@@ -468,7 +468,7 @@ func (w *response) appendTrailer(b []byte) []byte {
 		}
 	}
 	for name, values := range w.header {
-		if name, ok := strings.CutPrefix(name, http.TrailerPrefix); ok && trails(name) {
+		if name, ok := strings.CutPrefix(name, http.TrailerPrefix); ok && isAllowedInTrailer(name) {
 			for _, value := range values {
 				b = appendField(b, name, value)
 			}

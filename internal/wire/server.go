@@ -21,27 +21,27 @@ type Settings struct {
 
 // Server answers clients.
 type Server struct {
-	tcp      net.Listener
-	trouble  func(err error, n int)
-	told     time.Time // trouble was; accept's, as the next is
-	untold   int
-	settings atomic.Pointer[Settings]
-	full     atomic.Bool   // a connection waits for room
-	patience time.Duration // with a client that does not take the end of an answer
-	rounds   rounds
+	tcp             net.Listener
+	onError         func(err error, n int)
+	reported        time.Time // trouble was; accept's, as the next is
+	unreported      int
+	settings        atomic.Pointer[Settings]
+	capacityAwaited atomic.Bool   // a connection waits for room
+	endWriteTimeout time.Duration // with a client that does not take the end of an answer
+	checks          disconnectChecks
 
-	mu    sync.Mutex // guards all below
-	conns map[*Conn]struct{}
-	line  line
-	room  chan struct{} // closed when a connection was closed or became idle; nil if nobody waits
-	done  chan struct{} // closed when nothing further is accepted
+	mu       sync.Mutex // guards all below
+	conns    map[*Conn]struct{}
+	idle     idleQueue
+	capacity chan struct{} // closed when a connection was closed or became idle; nil if nobody waits
+	closing  chan struct{} // closed when nothing further is accepted
 }
 
 // Listen returns a server of what comes on a TCP listener. Trouble is told of
 // errors after which more connections may come: of the newest and how many there
 // were, once a second at most.
-func Listen(tcp net.Listener, s Settings, trouble func(err error, n int)) *Server {
-	srv := &Server{tcp: tcp, trouble: trouble, conns: make(map[*Conn]struct{}), done: make(chan struct{}), patience: lastWrite}
+func Listen(tcp net.Listener, s Settings, onError func(err error, n int)) *Server {
+	srv := &Server{tcp: tcp, onError: onError, conns: make(map[*Conn]struct{}), closing: make(chan struct{}), endWriteTimeout: endWriteTimeout}
 	srv.Configure(s)
 	return srv
 }
@@ -49,7 +49,7 @@ func Listen(tcp net.Listener, s Settings, trouble func(err error, n int)) *Serve
 // Configure changes the settings, also for the connections that there are.
 func (srv *Server) Configure(s Settings) {
 	if s.MaxConnections <= 0 {
-		s.MaxConnections = affordable()
+		s.MaxConnections = defaultMaxConnections()
 	}
 	srv.settings.Store(&s)
 }
@@ -62,18 +62,18 @@ func (srv *Server) Configure(s Settings) {
 // ctx, is that of the connection and ends with it, not with the handler. Panicked
 // is told of a handler's panic, with its stack, unless it is
 // [http.ErrAbortHandler]. In both cases the answer is cut short.
-func (srv *Server) Serve(ctx context.Context, h http.Handler, panicked func(error)) error {
+func (srv *Server) Serve(ctx context.Context, h http.Handler, onPanic func(error)) error {
 	var serving sync.WaitGroup
 	defer serving.Wait()
 	for {
 		c, err := srv.accept()
 		if err != nil {
-			if srv.over() {
+			if srv.isClosing() {
 				return nil
 			}
 			return err
 		}
-		serving.Go(func() { c.serve(ctx, h, panicked) }) // ends with the connection
+		serving.Go(func() { c.serve(ctx, h, onPanic) }) // ends with the connection
 	}
 }
 
@@ -81,9 +81,9 @@ func (srv *Server) Serve(ctx context.Context, h http.Handler, panicked func(erro
 // when the context has ended, with its error. Connections that wait for a request
 // are closed, those that were taken over stay.
 func (srv *Server) Shutdown(ctx context.Context) error {
-	srv.accepted()
+	srv.stopAccepting()
 	for {
-		freed := srv.awaitRoom()
+		freed := srv.capacityFreed()
 		if !srv.closeIdle() {
 			return nil
 		}
@@ -97,26 +97,26 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 
 // Close accepts nothing further and closes all connections.
 func (srv *Server) Close() {
-	srv.accepted()
-	for _, c := range srv.those(func(*Conn) bool { return true }) {
+	srv.stopAccepting()
+	for _, c := range srv.connsWhere(func(*Conn) bool { return true }) {
 		c.Close()
 	}
 }
 
-// accepted has nothing further accepted.
-func (srv *Server) accepted() {
+// stopAccepting has nothing further stopAccepting.
+func (srv *Server) stopAccepting() {
 	srv.mu.Lock()
-	if !srv.over() {
-		close(srv.done)
+	if !srv.isClosing() {
+		close(srv.closing)
 	}
 	srv.mu.Unlock()
 	srv.tcp.Close()
 }
 
-// over reports whether nothing further is accepted.
-func (srv *Server) over() bool {
+// isClosing reports whether nothing further is accepted.
+func (srv *Server) isClosing() bool {
 	select {
-	case <-srv.done:
+	case <-srv.closing:
 		return true
 	default:
 		return false
@@ -126,8 +126,8 @@ func (srv *Server) over() bool {
 // closeIdle closes the connections that wait for another request, and reports
 // whether requests are under way on others.
 func (srv *Server) closeIdle() (busy bool) {
-	for _, c := range srv.those(func(c *Conn) bool { return c.stage.Load() != hijacked }) {
-		if c.stage.Load() == idle && c.claim() {
+	for _, c := range srv.connsWhere(func(c *Conn) bool { return c.stage.Load() != stageHijacked }) {
+		if c.stage.Load() == stageIdle && c.claimIdle() {
 			c.Close()
 		} else {
 			busy = true
@@ -139,19 +139,19 @@ func (srv *Server) closeIdle() (busy bool) {
 // CloseUnused closes the connections on which no request has come yet. A browser
 // opens some that it may never use.
 func (srv *Server) CloseUnused() {
-	for _, c := range srv.those(func(c *Conn) bool { return c.stage.Load() == fresh }) {
-		if c.claim() {
+	for _, c := range srv.connsWhere(func(c *Conn) bool { return c.stage.Load() == stageNew }) {
+		if c.claimIdle() {
 			c.Close()
 		}
 	}
 }
 
-// those returns the connections that are as asked for.
-func (srv *Server) those(are func(*Conn) bool) (all []*Conn) {
+// connsWhere returns the connections that are as asked for.
+func (srv *Server) connsWhere(match func(*Conn) bool) (all []*Conn) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	for c := range srv.conns {
-		if are(c) {
+		if match(c) {
 			all = append(all, c)
 		}
 	}
@@ -169,39 +169,39 @@ func (srv *Server) Connections() int {
 func (srv *Server) Addr() net.Addr { return srv.tcp.Addr() }
 
 // serve answers the requests of a connection, one after the other.
-func (c *Conn) serve(ctx context.Context, h http.Handler, panicked func(error)) {
+func (c *Conn) serve(ctx context.Context, h http.Handler, onPanic func(error)) {
 	ctx = context.WithValue(ctx, http.LocalAddrContextKey, c.LocalAddr())
-	ctx, leave := context.WithCancel(context.WithValue(ctx, connKey{}, c))
-	defer leave()
+	ctx, cancel := context.WithCancel(context.WithValue(ctx, connKey{}, c))
+	defer cancel()
 	defer func() {
 		if v := recover(); v != nil { // of what the client sent: a handler's is noticed before
-			panicked(fmt.Errorf("panic while reading from %s: %v\n%s", c.remote, v, debug.Stack()))
+			onPanic(fmt.Errorf("panic while reading from %s: %v\n%s", c.remote, v, debug.Stack()))
 			c.Close()
 		}
 	}()
-	c.begin(ctx, leave)
-	for c.awaitRequest() == nil && c.serveNext(h, panicked) {
+	c.setContext(ctx, cancel)
+	for c.awaitRequest() == nil && c.serveRequest(h, onPanic) {
 	}
 	switch {
-	case c.stage.Load() == hijacked: // who has it closes it
+	case c.stage.Load() == stageHijacked: // who has it closes it
 		return
-	case c.reset:
-		c.breakOff()
-	case c.refused.Load() != nil, c.unanswered():
+	case c.resetOnClose:
+		c.setReset()
+	case c.refusal.Load() != nil, c.hasUnreadInput():
 		c.linger()
 	}
 	c.Close()
 }
 
-// serveNext answers a request, and reports whether another is to be awaited.
-func (c *Conn) serveNext(h http.Handler, panicked func(error)) bool {
+// serveRequest answers a request, and reports whether another is to be awaited.
+func (c *Conn) serveRequest(h http.Handler, onPanic func(error)) bool {
 	w := c.readRequest()
-	again := w != nil && w.serve(h, panicked)
+	again := w != nil && w.serve(h, onPanic)
 	switch {
-	case c.stage.Load() == hijacked:
+	case c.stage.Load() == stageHijacked:
 		return false
 	case again:
-		c.wait()
+		c.awaitNext()
 	}
-	return again && !c.server.over()
+	return again && !c.server.isClosing()
 }

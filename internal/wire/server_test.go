@@ -132,7 +132,7 @@ func TestWhatWasNotReadTakesNoAnswerBack(t *testing.T) {
 					return comes
 				})
 				if test.shutdown {
-					eventually(t, "the server shuts down", d.server.over)
+					eventually(t, "the server shuts down", d.server.isClosing)
 				}
 				http.NewResponseController(w).EnableFullDuplex()
 				w.Header().Set("Content-Length", strconv.Itoa(len(large)))
@@ -424,8 +424,8 @@ func TestWhatAHandlerLeftBehindReachesNoOtherRequest(t *testing.T) {
 			w1.Store(&w)
 			r1.Store(r)
 			rc := http.NewResponseController(w)
-			rc.SetReadDeadline(past)
-			rc.SetWriteDeadline(time.Now().Add(20 * lookEvery))
+			rc.SetReadDeadline(aLongTimeAgo)
+			rc.SetWriteDeadline(time.Now().Add(20 * checkInterval))
 			return
 		}
 		late := *w1.Load()
@@ -445,7 +445,7 @@ func TestWhatAHandlerLeftBehindReachesNoOtherRequest(t *testing.T) {
 		if n, err := r1.Load().Body.Read(make([]byte, 9)); n > 0 || err != http.ErrBodyReadAfterClose {
 			t.Errorf("a late read: %d, %v", n, err)
 		}
-		<-time.After(22 * lookEvery)
+		<-time.After(22 * checkInterval)
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			t.Error(err)
@@ -492,10 +492,10 @@ func TestAClientThatTakesNoEndIsGivenUp(t *testing.T) {
 	t.Parallel()
 	gaveUp := make(chan error)
 	d := open(t, generous, func(_ http.ResponseWriter, r *http.Request) {
-		gaveUp <- ConnOf(r).finish(make([]byte, 64<<20))
+		gaveUp <- ConnOf(r).writeEnd(make([]byte, 64<<20))
 		panic(http.ErrAbortHandler)
 	})
-	d.server.patience = soon
+	d.server.endWriteTimeout = soon
 	c, _ := d.dial()
 	io.WriteString(c, victim)
 	if err := <-gaveUp; !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -509,7 +509,7 @@ func TestAClientThatTakesTheEndSlowlyIsNot(t *testing.T) {
 	conns, took := make(chan *Conn, 1), make(chan error, 1)
 	d := open(t, generous, func(_ http.ResponseWriter, r *http.Request) {
 		conns <- ConnOf(r)
-		took <- ConnOf(r).finish(make([]byte, 8<<20))
+		took <- ConnOf(r).writeEnd(make([]byte, 8<<20))
 		panic(http.ErrAbortHandler)
 	})
 	c, r := d.dial()
@@ -529,7 +529,7 @@ func TestAClientThatTakesTheEndSlowlyIsNot(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	conn.tcp.SetWriteDeadline(past)
+	conn.tcp.SetWriteDeadline(aLongTimeAgo)
 	io.Copy(io.Discard, r)
 	if err := <-took; err != nil {
 		t.Error(err)
@@ -539,7 +539,7 @@ func TestAClientThatTakesTheEndSlowlyIsNot(t *testing.T) {
 // awaitNone waits until there are no connections.
 func (d *door) awaitNone() {
 	for {
-		changed := d.server.awaitRoom()
+		changed := d.server.capacityFreed()
 		if d.server.Connections() == 0 {
 			return
 		}

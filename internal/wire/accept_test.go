@@ -59,7 +59,7 @@ func TestAFreedConnectionEndsThePauseAfterTrouble(t *testing.T) {
 		done := make(chan struct{})
 		go func() { l.accept(); close(done) }() // ends when nothing lacks
 		<-time.After(5100 * time.Millisecond)
-		l.forget(new(Conn))
+		l.removeConn(new(Conn))
 		<-done
 		if tried != 5100*time.Millisecond {
 			t.Errorf("after %v", tried)
@@ -99,7 +99,7 @@ func TestTheLongestIdleConnectionIsClosedWhenThereAreNoDescriptors(t *testing.T)
 
 func TestFilesAreLeftForWorkers(t *testing.T) {
 	for files, want := range map[int]int{20000: 15000, 1024: 768, 192: 144, 128: 80, 96: 48, 64: 32, 16: 8} {
-		if got := share(files); got != want {
+		if got := connectionShare(files); got != want {
 			t.Errorf("of %d files %d are for clients, want %d", files, got, want)
 		}
 	}

@@ -34,7 +34,7 @@ func TestAClientThatLeavesCancelsItsRequest(t *testing.T) {
 		"POST /waits HTTP/1.1\r\nHost: h\r\nContent-Length: 30\r\n\r\nabc",
 		chunked + "3\r\nabc\r\n",
 	} {
-		for _, after := range []time.Duration{0, lookEvery, 4 * lookEvery} {
+		for _, after := range []time.Duration{0, checkInterval, 4 * checkInterval} {
 			inTime(t, func() error {
 				began = make(chan struct{})
 				c, r := d.dial()
@@ -65,12 +65,12 @@ func TestAClientThatLeavesCancelsItsRequest(t *testing.T) {
 func TestAConnectionIsReadOnAfterALongRequest(t *testing.T) {
 	t.Parallel()
 	s := generous
-	s.IdleTimeout = 20 * lookEvery
+	s.IdleTimeout = 20 * checkInterval
 	d := open(t, s, func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-r.Context().Done():
 			t.Error("a request was cancelled")
-		case <-time.After(4 * lookEvery):
+		case <-time.After(4 * checkInterval):
 		}
 		if r.Header.Get("Upgrade") != "" {
 			upgrade(w, r)
@@ -92,7 +92,7 @@ func TestAConnectionIsReadOnAfterALongRequest(t *testing.T) {
 		}
 	}
 	idle := time.Now()
-	if _, err := r.ReadByte(); err != io.EOF || time.Since(idle) < 2*lookEvery {
+	if _, err := r.ReadByte(); err != io.EOF || time.Since(idle) < 2*checkInterval {
 		t.Errorf("%v after %v", err, time.Since(idle))
 	}
 	c, r = d.dial()
@@ -118,7 +118,7 @@ func TestNothingIsLostBetweenLooks(t *testing.T) {
 			t.Error(err)
 		}
 		if rand.N(3) == 0 {
-			<-time.After(rand.N(3 * lookEvery))
+			<-time.After(rand.N(3 * checkInterval))
 		}
 		if err := r.Context().Err(); err != nil {
 			t.Error(err)
@@ -135,7 +135,7 @@ func TestNothingIsLostBetweenLooks(t *testing.T) {
 				request := fmt.Sprintf("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 				cut := rand.N(len(request))
 				io.WriteString(c, request[:cut])
-				<-time.After(rand.N(lookEvery))
+				<-time.After(rand.N(checkInterval))
 				io.WriteString(c, request[cut:])
 			}
 		})

@@ -10,11 +10,11 @@ import (
 // ReadFrom has the kernel send a file, and copies anything else.
 func (w *response) ReadFrom(src io.Reader) (n int64, err error) {
 	file := isFile(src)
-	if !file || w.isHead || w.over.Load() {
-		return io.Copy(writer{w}, src)
+	if !file || w.isHead || w.done.Load() {
+		return io.Copy(onlyWriter{w}, src)
 	}
-	if !w.composed { // so that its type can be told
-		if n, err = io.CopyN(writer{w}, src, 512); err != nil {
+	if !w.headerDone { // so that its type can be told
+		if n, err = io.CopyN(onlyWriter{w}, src, 512); err != nil {
 			if err == io.EOF {
 				err = nil
 			}
@@ -25,13 +25,13 @@ func (w *response) ReadFrom(src io.Reader) (n int64, err error) {
 		return n, err
 	}
 	if w.chunked || w.length < 0 {
-		rest, err := io.Copy(writer{w}, src)
+		rest, err := io.Copy(onlyWriter{w}, src)
 		return n + rest, err
 	}
-	rest, err := w.c.tcp.ReadFrom(limit(src, w.length-w.written))
+	rest, err := w.c.tcp.ReadFrom(limitReader(src, w.length-w.written))
 	w.written += rest
 	n += rest
-	if w.note(0, err) == nil && w.written == w.length {
+	if w.noteError(0, err) == nil && w.written == w.length {
 		if more, _ := io.CopyN(io.Discard, src, 1); more > 0 {
 			err = http.ErrContentLength
 		}
@@ -39,8 +39,8 @@ func (w *response) ReadFrom(src io.Reader) (n int64, err error) {
 	return n, err
 }
 
-// writer is a writer and nothing more.
-type writer struct{ io.Writer }
+// onlyWriter is a onlyWriter and nothing more.
+type onlyWriter struct{ io.Writer }
 
 // isFile reports whether a reader is a regular file, or a type that embeds one:
 // package net asks for the descriptor and looks no further.
@@ -59,8 +59,8 @@ func isFile(r io.Reader) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// limit limits a reader once: the kernel sends no file behind two limits.
-func limit(r io.Reader, n int64) io.Reader {
+// limitReader limits a reader once: the kernel sends no file behind two limits.
+func limitReader(r io.Reader, n int64) io.Reader {
 	if l, ok := r.(*io.LimitedReader); ok {
 		if l.N <= n {
 			return l

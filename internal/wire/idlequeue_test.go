@@ -13,8 +13,8 @@ func crowd(n int) *Server {
 	srv := Listen(nil, s, nil)
 	for i := range n {
 		c := &Conn{server: srv}
-		c.waiting.Store(int64(n - i))
-		c.stage.Store(idle)
+		c.idleSince.Store(int64(n - i))
+		c.stage.Store(stageIdle)
 		srv.conns[c] = struct{}{}
 	}
 	return srv
@@ -22,9 +22,9 @@ func crowd(n int) *Server {
 
 // replace has one connection make room for another, as accept does.
 func (srv *Server) replace() (since int64) {
-	longest, _ := srv.longestIdle()
-	srv.forget(longest.c)
-	srv.enter(&Conn{server: srv})
+	longest, _ := srv.popLongestIdle()
+	srv.removeConn(longest.c)
+	srv.addConn(&Conn{server: srv})
 	return longest.since
 }
 
@@ -37,21 +37,21 @@ func testWhoMakesRoom(t *testing.T) {
 	srv := crowd(100)
 	var second *Conn
 	for c := range srv.conns {
-		switch c.waiting.Load() {
+		switch c.idleSince.Load() {
 		case 2:
 			second = c
 		case 3: // is asked, and waits again
-			c.waiting.Store(1000)
-			srv.freed(c)
+			c.idleSince.Store(1000)
+			srv.connFreed(c)
 		case 4:
-			c.waiting.Store(0)
+			c.idleSince.Store(0)
 		}
 	}
 	if got := srv.replace(); got != 1 {
 		t.Errorf("first the one that waits since %d", got)
 	}
-	second.waiting.Store(1001)
-	srv.freed(second)
+	second.idleSince.Store(1001)
+	srv.connFreed(second)
 	want := int64(5)
 	for ; want <= 100; want++ {
 		if got := srv.replace(); got != want {
@@ -63,11 +63,11 @@ func testWhoMakesRoom(t *testing.T) {
 			t.Fatalf("the one that waits since %d makes room before that since %d", got, want)
 		}
 	}
-	if w, ok := srv.longestIdle(); ok {
+	if w, ok := srv.popLongestIdle(); ok {
 		t.Errorf("%v makes room, which is new", w)
 	}
-	<-time.After(2 * firstGrace)
-	if _, ok := srv.longestIdle(); !ok {
+	<-time.After(2 * unusedGrace)
+	if _, ok := srv.popLongestIdle(); !ok {
 		t.Error("none of those makes room that have sent no request for long")
 	}
 }
@@ -80,17 +80,17 @@ func TestTheLineIsNotLongerThanItMustBe(t *testing.T) {
 	srv.replace()
 	for i := range int64(10_000) {
 		for c := range srv.conns {
-			c.waiting.Store(1000 + i)
-			c.stage.Store(idle)
-			srv.freed(c)
+			c.idleSince.Store(1000 + i)
+			c.stage.Store(stageIdle)
+			srv.connFreed(c)
 			if i%2 == 0 {
-				srv.forget(c)
-				srv.enter(&Conn{server: srv})
+				srv.removeConn(c)
+				srv.addConn(&Conn{server: srv})
 			}
 			break
 		}
 	}
-	if n := len(srv.line.idle) + len(srv.line.fresh); n > 600 {
+	if n := len(srv.idle.idle) + len(srv.idle.unused); n > 600 {
 		t.Errorf("a line of %d", n)
 	}
 }
@@ -120,11 +120,11 @@ func TestRoomCostsTheSameHoweverManyThereAre(t *testing.T) {
 func BenchmarkRoom(b *testing.B) {
 	srv := crowd(10_000)
 	for b.Loop() {
-		longest, _ := srv.longestIdle()
-		srv.forget(longest.c)
+		longest, _ := srv.popLongestIdle()
+		srv.removeConn(longest.c)
 		c := &Conn{server: srv}
-		srv.enter(c)
-		c.stage.Store(idle)
-		srv.freed(c)
+		srv.addConn(c)
+		c.stage.Store(stageIdle)
+		srv.connFreed(c)
 	}
 }

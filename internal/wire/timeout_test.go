@@ -248,11 +248,11 @@ func TestTheLongestIdleConnectionMakesRoom(t *testing.T) {
 // a moment after the answer to the one before.
 func (d *door) awaitIdle(want int) {
 	for {
-		changed := d.server.awaitRoom()
+		changed := d.server.capacityFreed()
 		n := 0
 		d.server.mu.Lock()
 		for c := range d.server.conns {
-			if c.stage.Load() == idle && c.waiting.Load() != 0 {
+			if c.stage.Load() == stageIdle && c.idleSince.Load() != 0 {
 				n++
 			}
 		}

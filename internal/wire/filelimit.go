@@ -2,24 +2,24 @@ package wire
 
 import "syscall"
 
-// reserve is how many files are left for workers, their pipes and their logs
+// reservedFiles is how many files are left for workers, their pipes and their logs
 // where few may be opened. Without any worker some 20 are open, and if clients
 // held all others no request of theirs could be sent on.
-const reserve = 48
+const reservedFiles = 48
 
-// affordable is how many connections of clients the process can have: of the
+// defaultMaxConnections is how many connections of clients the process can have: of the
 // files that it may open a quarter is left, or the reserve if that is more, but
 // never more than half. A request under way needs a second connection, but most
 // wait.
-func affordable() int {
+func defaultMaxConnections() int {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return 1 << 10
 	}
-	return share(int(min(limit.Cur, 1<<24)))
+	return connectionShare(int(min(limit.Cur, 1<<24)))
 }
 
-// share is how many of so many files are for connections of clients.
-func share(files int) int {
-	return files - max(files/4, min(files/2, reserve))
+// connectionShare is how many of so many files are for connections of clients.
+func connectionShare(files int) int {
+	return files - max(files/4, min(files/2, reservedFiles))
 }
