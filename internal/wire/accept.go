@@ -9,19 +9,19 @@ import (
 	"tqserver/internal/socket"
 )
 
-// Pauses after connections that could not be accepted. What is lacking is
-// mostly descriptors, and some come back.
+// Delays after a connection could not be accepted. Mostly descriptors are lacking,
+// and some become free again.
 const (
 	minAcceptDelay = time.Millisecond
 	maxAcceptDelay = time.Second
 )
 
-// reportInterval is how often trouble is told of at most.
+// reportInterval is the least time between two reports of errors.
 const reportInterval = time.Second
 
-// accept waits for a connection and, when there are as many as there may be, for
-// room for it: the one that waits longest for a request is closed. It is closed
-// too when there are no descriptors left.
+// accept returns the next connection. If there are as many as allowed, or no
+// descriptors are left, it closes the one that has been idle longest, and waits if
+// there is none.
 func (srv *Server) accept() (*Conn, error) {
 	for pause := minAcceptDelay; ; pause = min(2*pause, maxAcceptDelay) {
 		c, err := srv.tcp.Accept()
@@ -75,8 +75,8 @@ func (srv *Server) addWhenPossible(tcp *net.TCPConn) (*Conn, error) {
 	}
 }
 
-// addConn counts a connection, or returns what is closed when that may be tried
-// again, which is nil if nothing further is accepted.
+// addConn adds a connection if there is capacity. If not, it returns a channel that
+// is closed when another attempt may succeed, or nil if the server is closing.
 func (srv *Server) addConn(c *Conn) (room <-chan struct{}, ok bool) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
@@ -104,31 +104,31 @@ func (srv *Server) capacityFreedLocked() <-chan struct{} {
 	if srv.capacity == nil {
 		srv.capacity = make(chan struct{})
 	}
-	srv.capacityAwaited.Store(true) // before anybody looks who is idle
+	srv.capacityAwaited.Store(true) // before anybody looks for idle connections
 	return srv.capacity
 }
 
-// A new connection has some time for its first request before it counts as one
-// that waits; unusedCheckInterval is when that is found out.
+// A new connection has unusedGrace for its first request before it counts as idle.
+// It is checked every unusedCheckInterval.
 const (
 	unusedGrace         = time.Second
 	unusedCheckInterval = 250 * time.Millisecond
 )
 
-// closeLongestIdle closes the connection that waits longest for a request.
+// closeLongestIdle closes the connection that has been idle longest, and reports
+// whether there was one.
 func (srv *Server) closeLongestIdle() bool {
 	longest, ok := srv.popLongestIdle()
 	if !ok {
 		return false
 	}
-	if longest.c.idleSince.CompareAndSwap(longest.since, 0) { // or its request has just come
+	if longest.c.idleSince.CompareAndSwap(longest.since, 0) { // else its request has just arrived
 		longest.c.Close()
 	}
 	return true
 }
 
-// popLongestIdle returns the connection that waits longest, which it does not return
-// again.
+// popLongestIdle returns the connection that has been idle longest, each only once.
 func (srv *Server) popLongestIdle() (idleConn, bool) {
 	young := time.Now().Add(-unusedGrace).UnixNano()
 	srv.mu.Lock()
@@ -143,14 +143,14 @@ func (srv *Server) removeConn(c *Conn) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	delete(srv.conns, c)
-	c.idleSince.Store(0) // or the line would hold it for ever
+	c.idleSince.Store(0) // lets the queue drop it
 	if len(srv.conns) < srv.settings.Load().MaxConnections/2 {
 		srv.idle.resetLocked()
 	}
 	srv.signalCapacityLocked()
 }
 
-// connFreed wakes who waits for room: a connection is not busy any more.
+// connFreed wakes those who wait for capacity, because c is not busy any more.
 func (srv *Server) connFreed(c *Conn) {
 	if !srv.capacityAwaited.Load() && !srv.idle.active.Load() {
 		return

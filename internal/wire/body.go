@@ -8,14 +8,14 @@ import (
 	"sync/atomic"
 )
 
-// body is that of a request. A nil one is none.
+// body is the body of a request. A nil body is empty.
 type body struct {
 	io.Reader
 	w      *response
-	unread atomic.Int64 // bytes that were not read; negative if that is not known
-	done   atomic.Bool  // all of it was read
+	unread atomic.Int64 // bytes that were not read; negative if unknown
+	done   atomic.Bool  // the whole body was read
 
-	mu     sync.Mutex // held while it is read
+	mu     sync.Mutex // held during a read
 	closed bool
 }
 
@@ -34,7 +34,7 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close has further reads fail. What is left of the body is the server's concern.
+// Close makes further reads fail. The server deals with the rest of the body.
 func (b *body) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -42,17 +42,18 @@ func (b *body) Close() error {
 	return nil
 }
 
-// maxDrain is how much of a body is read in its handler's place, so that the
-// connection can be used again.
+// maxDrain is how much of a body the server reads if the handler has not, so that
+// the connection can be used again.
 const maxDrain = 256 << 10
 
-// hasUnread reports whether some of the body was not read.
+// hasUnread reports whether a part of the body was not read.
 func (b *body) hasUnread() bool { return b != nil && !b.done.Load() }
 
-// exceedsDrain reports whether more remains than will be read.
+// exceedsDrain reports whether more is left than the server will read.
 func (b *body) exceedsDrain() bool { return b.unread.Load() >= maxDrain }
 
-// drain reads what remains if that is little, and reports whether it was all.
+// drain reads the rest of the body if it is short, and reports whether it reached
+// the end.
 func (b *body) drain() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -60,7 +61,7 @@ func (b *body) drain() bool {
 		return false
 	}
 	b.finish()
-	b.closed = true // or a handler would take it for empty
+	b.closed = true // else a handler would take the body for empty
 	return true
 }
 
@@ -68,15 +69,15 @@ func (b *body) finish() {
 	if trailer := b.w.c.chunks.Trailer(); b.w.req.Trailer == nil {
 		b.w.req.Trailer = trailer
 	} else {
-		maps.Copy(b.w.req.Trailer, trailer) // in the map that copies of the request have too
+		maps.Copy(b.w.req.Trailer, trailer) // copies of the request share this map
 	}
 	b.done.Store(true)
 }
 
-// bodyReader reads the body of the request under way, without chunks.
+// bodyReader reads the body of the current request and removes its chunk framing.
 type bodyReader struct{ c *Conn }
 
-// minDirect is from how many bytes on a read of a body goes past the buffer.
+// minDirect is the smallest read of a body that bypasses the buffer.
 const minDirect = 512
 
 func (r bodyReader) Read(p []byte) (int, error) {
@@ -119,7 +120,8 @@ func (r bodyReader) Read(p []byte) (int, error) {
 	}
 }
 
-// readDirect reads from the client, and keeps what follows the body.
+// readDirect reads from the client into p and keeps what follows the body in the
+// buffer.
 func (c *Conn) readDirect(p []byte) (int, error) {
 	into := p
 	if c.part == inBody {
@@ -131,8 +133,8 @@ func (c *Conn) readDirect(p []byte) (int, error) {
 	return wrote, err
 }
 
-// decode reads what has come of the body, of src, into dst, which src may begin
-// with. It returns how many bytes it wrote and read.
+// decode copies the part of the body in src to dst, which may overlap the beginning
+// of src. It returns how many bytes it wrote and read.
 func (c *Conn) decode(dst, src []byte) (wrote, read int) {
 	if c.part == inBody {
 		n := copy(dst, src[:min(int64(len(src)), c.bodyLeft)])

@@ -1,6 +1,7 @@
 package wire
 
-// discard forgets the first bytes of the buffer, and the buffer with the last.
+// discard removes the first n bytes of the buffer, and gives the buffer back when
+// it is empty.
 func (c *Conn) discard(n int) {
 	c.scanned = max(0, c.scanned-n)
 	c.buf = c.buf[n:]
@@ -17,7 +18,6 @@ func (c *Conn) releaseBuffer() {
 	}
 }
 
-// appendToBuffer appends to the buffer.
 func (c *Conn) appendToBuffer(b []byte) {
 	for len(b) > 0 {
 		n := copy(c.freeBuffer(), b)
@@ -25,7 +25,7 @@ func (c *Conn) appendToBuffer(b []byte) {
 	}
 }
 
-// freeBuffer returns what is free behind the buffer, which is never nothing.
+// freeBuffer returns the free space behind the buffered bytes. It is never empty.
 func (c *Conn) freeBuffer() []byte {
 	switch {
 	case len(c.buf) < cap(c.buf):

@@ -17,75 +17,75 @@ import (
 	"tqserver/internal/socket"
 )
 
-// Conn is the connection of a client. When a handler has taken it over it is read
-// and written as any other.
+// Conn is the connection of a client. After a handler has hijacked it, the handler
+// reads and writes it like any other connection.
 type Conn struct {
 	tcp    *net.TCPConn
 	raw    syscall.RawConn
 	server *Server
 	remote string // the client's address
 
-	// The reader's.
+	// For the goroutine that reads.
 	part            part
-	buf             []byte            // read and not returned yet
-	pooled          *[bufferSize]byte // that buf is in, or nil
-	scanned         int               // how many of them were looked at for the end of a header
-	bodyLeft        int64             // bytes of the body that are still to come
+	buf             []byte            // was read and not consumed yet
+	pooled          *[bufferSize]byte // the array that buf is in, or nil
+	scanned         int               // bytes of buf that were searched for the end of a header
+	bodyLeft        int64             // bytes of the body that have not arrived
 	chunks          message.Chunks
-	requestTemplate *http.Request // what each begins as
+	requestTemplate *http.Request // copied for each request
 	head            head
-	headerTimed     bool  // the time for a header has begun
-	bodyErr         error // what is wrong with the next byte of a body
-	bodyUnread      bool  // part of a body is, and will stay so
-	resetOnClose    bool  // the client must see that its answer is not whole
+	headerTimed     bool  // the time for a header has started
+	bodyErr         error // what is wrong with the next byte of the body
+	bodyUnread      bool  // a part of the body will stay unread
+	resetOnClose    bool  // the client must see that its response was cut short
 
-	// A read of the socket.
-	readStep func(fd uintptr) (done bool) // bound once, so that a read allocates nothing
-	readBuf  []byte                       // nil for buf
+	// For readSocket.
+	readStep func(fd uintptr) (done bool) // readNow, bound once so that a read does not allocate
+	readBuf  []byte                       // nil means buf
 	readN    int
 	readErr  error
 
-	// A write that ends an answer.
-	writeStep    func(fd uintptr) (done bool) // bound once
-	unsent       []byte                       // is left of it
-	writeBlocked bool                         // the kernel has taken no more for now
-	acked        uint64                       // by the client, when that was last looked at
+	// For writeEnd.
+	writeStep    func(fd uintptr) (done bool) // writeNow, bound once
+	unsent       []byte                       // the rest of the bytes
+	writeBlocked bool                         // the kernel has no buffer space
+	acked        uint64                       // what Acked last returned
 	writeErr     error
 
-	stage       atomic.Int32            // of its life
-	refusal     atomic.Pointer[Refusal] // why a header or a body was
-	idleSince   atomic.Int64            // since when no request is under way, in nanoseconds; 0 if one is
-	requestRead atomic.Bool             // all of the request under way was read
-	noWait      atomic.Bool             // nothing is waited for
+	stage       atomic.Int32            // one of the stages below
+	refusal     atomic.Pointer[Refusal] // why a header or a body was refused
+	idleSince   atomic.Int64            // in nanoseconds; 0 during a request
+	requestRead atomic.Bool             // the current request was read to its end
+	noWait      atomic.Bool             // reads return at once
 	closed      sync.Once
-	ctx         context.Context // that of the requests; ends when the client has hung up
+	ctx         context.Context // of the requests; cancelled when the client disconnects
 
-	mu            sync.Mutex         // guards all below
-	userDeadline  time.Time          // deadline for reads that was set from outside
-	ownDeadline   time.Time          // the one for a header, or for the next request
-	armedDeadline time.Time          // the one that is set, never later than both
-	cancel        context.CancelFunc // ends leaving
+	mu            sync.Mutex         // guards the fields below
+	userDeadline  time.Time          // of reads, set by a handler
+	ownDeadline   time.Time          // of a header, or of the next request
+	armedDeadline time.Time          // the one that is set; never later than both
+	cancel        context.CancelFunc // cancels ctx
 	disconnectWatch
 }
 
-// The stages of a connection.
+// Stages of a connection.
 const (
-	stageNew      = iota // no request has come
-	stageActive          // one is under way
-	stageIdle            // another one is awaited
-	stageHijacked        // a handler has it
+	stageNew      = iota // no request has arrived
+	stageActive          // during a request
+	stageIdle            // between requests
+	stageHijacked        // a handler owns the connection
 )
 
-// part is what the next byte belongs to.
+// part says what the next byte belongs to.
 type part byte
 
 const (
 	inHead part = iota
 	inBody
 	inChunks
-	atUpgrade       // the request is whole: who answers it decides what follows
-	inOtherProtocol // another protocol, which is not looked at
-	afterRefusal    // after a refusal nothing counts
+	atUpgrade       // the request has ended; the response decides what follows
+	inOtherProtocol // another protocol
+	afterRefusal    // nothing is read any more
 )
 
 const (
@@ -95,7 +95,7 @@ const (
 
 var bufferPool = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
-// newConn returns a connection that waits for its first request.
+// newConn returns a connection without a request.
 func newConn(tcp *net.TCPConn, srv *Server) (*Conn, error) {
 	raw, err := tcp.SyscallConn()
 	if err != nil {
@@ -106,8 +106,8 @@ func newConn(tcp *net.TCPConn, srv *Server) (*Conn, error) {
 	return c, nil
 }
 
-// awaitRequest returns when something of a request has come, and an error when
-// none will. There is no buffer as long as there is nothing to keep.
+// awaitRequest waits for the first bytes of a request. There is no buffer before
+// they arrive.
 func (c *Conn) awaitRequest() error {
 	for len(c.buf) == 0 {
 		if n, err := c.readSocket(nil); err != nil && n == 0 {
@@ -117,7 +117,7 @@ func (c *Conn) awaitRequest() error {
 	return nil
 }
 
-// Read returns what the client of a connection that was taken over sends.
+// Read returns what the client of a hijacked connection sends.
 func (c *Conn) Read(p []byte) (int, error) {
 	if len(c.buf) > 0 {
 		n := copy(p, c.buf)
@@ -127,8 +127,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return c.readSocket(p)
 }
 
-// readHead reads the header of the next request, or of one that stands for what
-// is none.
+// readHead reads the header of the next request. For a header that is refused it
+// returns a stand-in.
 func (c *Conn) readHead() (*http.Request, error) {
 	for {
 		c.discard(emptyLinesLen(c.buf))
@@ -144,8 +144,8 @@ func (c *Conn) readHead() (*http.Request, error) {
 	}
 }
 
-// emptyLinesLen returns the length of the empty lines that b begins with. Before a
-// request they mean nothing (RFC 9112 section 2.2).
+// emptyLinesLen returns the length of the empty lines at the beginning of b. They
+// mean nothing before a request (RFC 9112 section 2.2).
 func emptyLinesLen(b []byte) (n int) {
 	for bytes.HasPrefix(b[n:], []byte("\r\n")) {
 		n += 2
@@ -153,7 +153,6 @@ func emptyLinesLen(b []byte) (n int) {
 	return n
 }
 
-// fillBuffer reads from the client into the buffer.
 func (c *Conn) fillBuffer() (int, error) {
 	if len(c.buf) == 0 {
 		return c.readSocket(nil)
@@ -163,19 +162,19 @@ func (c *Conn) fillBuffer() (int, error) {
 	return n, err
 }
 
-// WithoutWaiting calls a function that reads the body of a request. Reads that would
-// have to wait return nothing then, and no error.
+// WithoutWaiting calls a function in which reads of the request's body return what
+// has arrived, perhaps nothing, without an error.
 func (c *Conn) WithoutWaiting(read func()) {
 	c.noWait.Store(true)
 	defer c.noWait.Store(false)
 	read()
 }
 
-// readSocket reads from the client and sees to our deadlines. Into nil is into the
-// buffer, which must be empty.
-func (c *Conn) readSocket(into []byte) (int, error) {
+// readSocket reads from the client and observes the deadlines. If p is nil it reads
+// into the buffer, which must be empty.
+func (c *Conn) readSocket(p []byte) (int, error) {
 	for {
-		c.readBuf, c.readN, c.readErr = into, 0, nil
+		c.readBuf, c.readN, c.readErr = p, 0, nil
 		err := c.raw.Read(c.readStep)
 		c.readBuf = nil
 		if err == nil {
@@ -204,11 +203,11 @@ func (c *Conn) readNow(fd uintptr) (done bool) {
 	return err != syscall.EAGAIN || c.noWait.Load()
 }
 
-// parseRequest goes through a parseRequest, and returns the request that it is of, or one that
-// stands for it, when that can be said.
+// parseRequest parses the header at the beginning of b. It returns nil if more of
+// the header must arrive first, and a stand-in if it refuses the header.
 func (c *Conn) parseRequest(b []byte) *http.Request {
 	most := c.server.settings.Load().MaxHeader
-	b = b[:min(len(b), most)] // so that it is told the same however much more came
+	b = b[:min(len(b), most)] // the result must not depend on how much more has arrived
 	end, bare := endOfHead(b, min(c.scanned, len(b)))
 	switch {
 	case bare:
@@ -244,7 +243,7 @@ func (c *Conn) parseRequest(b []byte) *http.Request {
 	return r
 }
 
-// headerTooLarge refuses a header of which there is too much.
+// headerTooLarge returns the refusal of a header that is too large.
 func headerTooLarge(b []byte) *Refusal {
 	line, _, whole := bytes.Cut(b, []byte("\r\n"))
 	method, target, _ := bytes.Cut(line, []byte(" "))
@@ -259,7 +258,7 @@ func headerTooLarge(b []byte) *Refusal {
 	return r
 }
 
-// requestEnded notes that the request has ended, and what follows it.
+// requestEnded notes that the request was read to its end.
 func (c *Conn) requestEnded() {
 	c.part = inHead
 	if c.head.upgrade {
@@ -268,7 +267,7 @@ func (c *Conn) requestEnded() {
 	c.requestRead.Store(true)
 }
 
-// refuse returns a request that [RefusalOf] knows, in the place of one that is bad.
+// refuse returns a stand-in that [RefusalOf] recognizes. Nothing more is read.
 func (c *Conn) refuse(why *Refusal) *http.Request {
 	c.refusal.Store(why)
 	c.discard(len(c.buf))
@@ -282,7 +281,7 @@ func (c *Conn) refuse(why *Refusal) *http.Request {
 	return r
 }
 
-// setContext has requests made with a context.
+// setContext sets the context of the requests.
 func (c *Conn) setContext(ctx context.Context, cancel context.CancelFunc) {
 	c.requestTemplate = new(http.Request).WithContext(ctx)
 	c.mu.Lock()
@@ -290,21 +289,21 @@ func (c *Conn) setContext(ctx context.Context, cancel context.CancelFunc) {
 	c.ctx, c.cancel = ctx, cancel
 }
 
-// claimIdle has the connection wait for a request no more, and reports whether it did:
-// who claims it answers a request, or closes it.
+// claimIdle ends the wait for a request and reports whether there was one. Whoever
+// claims a connection serves the request, or closes the connection.
 func (c *Conn) claimIdle() bool { return c.idleSince.Swap(0) != 0 }
 
-// startRequest is called when a request has come.
+// startRequest starts the request that has arrived.
 func (c *Conn) startRequest() {
 	c.stage.Store(stageActive)
 	c.setOwnDeadline(time.Time{})
 	c.watchDisconnect(true)
 }
 
-// awaitNext begins to awaitNext for another request.
+// awaitNext ends a request and makes the connection wait for the next one.
 func (c *Conn) awaitNext() {
 	c.watchDisconnect(false)
-	if c.part == atUpgrade { // it was refused
+	if c.part == atUpgrade { // the response did not switch protocols
 		c.part = inHead
 	}
 	settings := c.server.settings.Load()
@@ -318,7 +317,7 @@ func (c *Conn) awaitNext() {
 	c.server.connFreed(c)
 }
 
-// handOver hands the connection to a handler. From now on it is not looked at.
+// handOver gives the connection to a handler.
 func (c *Conn) handOver() {
 	c.stage.Store(stageHijacked)
 	c.watchDisconnect(false)
@@ -326,7 +325,7 @@ func (c *Conn) handOver() {
 	c.server.connFreed(c)
 }
 
-// startIdle begins to wait for a request, as long as patience lasts if it is not 0.
+// startIdle makes the connection wait for a request. A timeout of 0 means none.
 func (c *Conn) startIdle(timeout time.Duration) {
 	now := time.Now()
 	c.idleSince.Store(now.UnixNano())
@@ -337,10 +336,10 @@ func (c *Conn) startIdle(timeout time.Duration) {
 	c.setOwnDeadline(until)
 }
 
-// startHeaderTimeout begins to wait for the rest of a header, once.
+// startHeaderTimeout starts the time for the rest of a header, once.
 func (c *Conn) startHeaderTimeout() {
 	if c.headerTimed || c.idleSince.Load() == 0 {
-		return // in the latter case the request before is still under way: wait will see to it
+		return // if a request is active, awaitNext sets the deadline
 	}
 	c.headerTimed = true
 	c.setOwnDeadline(time.Now().Add(c.server.settings.Load().HeaderTimeout))
@@ -349,14 +348,14 @@ func (c *Conn) startHeaderTimeout() {
 // Write may be called while another goroutine reads.
 func (c *Conn) Write(p []byte) (int, error) { return c.tcp.Write(p) }
 
-// CloseWrite says that nothing more will be sent.
+// CloseWrite tells the client that nothing more will be sent.
 func (c *Conn) CloseWrite() error { return c.tcp.CloseWrite() }
 
-// endWriteTimeout is how long a client may take nothing of the end of an answer, which
-// nobody else watches.
+// endWriteTimeout is how long a client may receive nothing of the end of a
+// response. No handler watches that.
 const endWriteTimeout = 30 * time.Second
 
-// writeEnd writes the end of an answer.
+// writeEnd writes the end of a response.
 func (c *Conn) writeEnd(b []byte) error {
 	c.unsent, c.writeBlocked, c.writeErr = b, false, nil
 	err := c.raw.Write(c.writeStep)
@@ -387,7 +386,8 @@ func (c *Conn) writeNow(fd uintptr) (done bool) {
 	return true
 }
 
-// clientProgressed reports whether the client has taken something since that was last looked at.
+// clientProgressed reports whether the client has acknowledged more since the last
+// call.
 func (c *Conn) clientProgressed() bool {
 	taken, _, ok := c.Acked()
 	moved := ok && taken > c.acked
@@ -396,14 +396,14 @@ func (c *Conn) clientProgressed() bool {
 }
 
 // Acked returns how many bytes the client has acknowledged since it connected, and
-// whether it has more to acknowledge of what was written. It may be called from any
-// goroutine. Not every kernel knows.
+// whether it has more to acknowledge. It may be called from any goroutine. Ok is
+// false if the kernel cannot tell.
 func (c *Conn) Acked() (bytes uint64, more, ok bool) {
 	err := c.raw.Control(func(fd uintptr) { bytes, more, ok = socket.Acked(fd) })
 	return bytes, more, ok && err == nil
 }
 
-// Close may be called from any goroutine, and again.
+// Close may be called from any goroutine, and more than once.
 func (c *Conn) Close() error {
 	err := net.ErrClosed
 	c.closed.Do(func() {
@@ -415,15 +415,17 @@ func (c *Conn) Close() error {
 	return err
 }
 
-// hasUnreadInput reports whether something has come that will not be read.
+// hasUnreadInput reports whether the client has sent something that will not be
+// read.
 func (c *Conn) hasUnreadInput() bool {
 	left := c.bodyUnread || len(c.buf) > 0
 	c.raw.Control(func(fd uintptr) { left = left || socket.HasInput(fd) })
 	return left
 }
 
-// linger reads what a client still sends that got its last answer. To close the
-// connection before could take the answer back (RFC 9112 section 9.6).
+// linger reads what the client still sends after its last response. If the
+// connection were closed earlier, the client could lose the response (RFC 9112
+// section 9.6).
 func (c *Conn) linger() {
 	c.watchDisconnect(false)
 	c.tcp.CloseWrite()
@@ -437,8 +439,8 @@ func (c *Conn) linger() {
 	}
 }
 
-// setReset has the connection closed by a reset, when the client has taken what was
-// sent, as the kernel throws the rest away.
+// setReset makes Close reset the connection. First it waits until the client has
+// acknowledged everything, because a reset discards the rest.
 func (c *Conn) setReset() {
 	timeout := time.NewTimer(lingerTimeout)
 	defer timeout.Stop()
@@ -456,12 +458,12 @@ func (c *Conn) setReset() {
 	c.tcp.SetLinger(0)
 }
 
-// LocalAddr is the server's address.
+// LocalAddr returns the server's address.
 func (c *Conn) LocalAddr() net.Addr { return c.tcp.LocalAddr() }
 
-// RemoteAddr is the client's address.
+// RemoteAddr returns the client's address.
 func (c *Conn) RemoteAddr() net.Addr { return c.tcp.RemoteAddr() }
 
-// BodyRefusal returns what is wrong with the body of the request under way, as far as
-// it was read. It may be called from any goroutine.
+// BodyRefusal returns what is wrong with the body of the current request, as far as
+// it was read, or nil. It may be called from any goroutine.
 func (c *Conn) BodyRefusal() *Refusal { return c.refusal.Load() }

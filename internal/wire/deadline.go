@@ -8,7 +8,7 @@ import (
 func (c *Conn) setOwnDeadline(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ownDeadline, c.userDeadline = t, time.Time{} // which was for what is over
+	c.ownDeadline, c.userDeadline = t, time.Time{} // the latter was for the request before
 	c.armDeadlineLocked()
 }
 
@@ -32,12 +32,12 @@ func (c *Conn) nextDeadlineLocked() time.Time {
 	return c.ownDeadline
 }
 
-// armDeadlineLocked sets the deadline that is due next. One that comes too early is left
-// in place: [Conn.expired] sees that it was not meant, which is cheaper than to
-// move it, or to ask for the time, at each request.
+// armDeadlineLocked sets the next deadline. It leaves one in place that comes too
+// early: deadlineExpired then sets the right one, which is cheaper than moving the
+// deadline, or asking for the time, at each request.
 func (c *Conn) armDeadlineLocked() error {
 	if c.watchStopping {
-		return nil // what is set ends the watch
+		return nil // the deadline that is set ends awaitDisconnect
 	}
 	due := c.nextDeadlineLocked()
 	if due.Equal(c.armedDeadline) || !c.armedDeadline.IsZero() && (due.IsZero() || due.After(c.armedDeadline)) {
@@ -47,8 +47,7 @@ func (c *Conn) armDeadlineLocked() error {
 	return c.tcp.SetReadDeadline(due)
 }
 
-// deadlineExpired reports whether a deadline is over that is meant, and sets the next
-// one if not.
+// deadlineExpired reports whether the next deadline has passed. If not, it sets it.
 func (c *Conn) deadlineExpired() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -61,7 +60,7 @@ func (c *Conn) deadlineExpired() bool {
 	return false
 }
 
-// ownDeadlineExpired reports whether it is our deadline that is over.
+// ownDeadlineExpired reports whether the server's own deadline has passed.
 func (c *Conn) ownDeadlineExpired() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -9,28 +9,28 @@ import (
 	"tqserver/internal/socket"
 )
 
-// disconnectWatch is how it is seen that a client hangs up whose request is under way.
-// Most requests are over before it pays to wait for that: they are only looked at
-// now and then, and a goroutine waits with those that take longer. It is guarded
-// by Conn.mu.
+// disconnectWatch notices that a client disconnects while its request is active.
+// Most requests end before a goroutine for this would pay. So the connection is
+// checked now and then, and a goroutine waits only if a request takes longer.
+// Conn.mu guards it.
 type disconnectWatch struct {
-	requestActive  bool          // a request is under way
-	requests       uint          // counts them
-	checkedRequest uint          // the turn of the last look
-	checkPending   bool          // another look will follow
+	requestActive  bool
+	requests       uint          // how many there have been
+	checkedRequest uint          // value of requests at the last check
+	checkPending   bool          // another check is scheduled
 	watchDone      chan struct{} // closed when the goroutine has ended; nil if there is none
-	watchStopping  bool          // the deadline of reads is set so that it ends
-	disconnectFunc func()        // told that the client has hung up, under Conn.mu; or nil
+	watchStopping  bool          // the read deadline is set to end the goroutine
+	disconnectFunc func()        // called when the client disconnects, with Conn.mu held; may be nil
 }
 
-// checkInterval is how often it is looked whether clients are there.
+// checkInterval is the time between two checks of a connection.
 const checkInterval = 50 * time.Millisecond
 
-// aLongTimeAgo is a deadline that ends a read under way.
+// aLongTimeAgo is a deadline that ends a read at once.
 var aLongTimeAgo = time.Unix(1, 0)
 
-// watchDisconnect begins to see whether the client hangs up, or ends it: then nothing but
-// the caller reads.
+// watchDisconnect starts or stops the watch. After it has stopped, only the caller
+// reads.
 func (c *Conn) watchDisconnect(on bool) {
 	c.mu.Lock()
 	c.requestActive, c.disconnectFunc = on, nil
@@ -63,12 +63,12 @@ func (c *Conn) checkLaterLocked() {
 	c.server.checks.schedule(c)
 }
 
-// disconnectChecks are the looks at all connections, one after the other: a timer of each
-// one's own would fire about as often as requests come.
+// disconnectChecks checks all connections with one timer. A timer for each
+// connection would fire about as often as requests arrive.
 type disconnectChecks struct {
-	mu    sync.Mutex  // guards all below
-	next  []*Conn     // are looked at in the next one
-	timer *time.Timer // begins it, if there is anything to look at
+	mu    sync.Mutex  // guards the fields below
+	next  []*Conn     // to be checked in the next run
+	timer *time.Timer // starts the next run
 }
 
 func (r *disconnectChecks) schedule(c *Conn) {
@@ -94,15 +94,15 @@ func (r *disconnectChecks) run() {
 	}
 }
 
-// checkDisconnect looks whether the client is there, and leaves it to a goroutine when it
-// was the same request the last time.
+// checkDisconnect checks whether the client is still connected. If the same request
+// was active at the last check, it leaves the rest to a goroutine.
 func (c *Conn) checkDisconnect() {
 	c.mu.Lock()
 	c.checkPending = false
 	left := false
 	switch {
 	case !c.requestActive:
-	case c.checkedRequest == c.requests && c.requestRead.Load(): // so that nobody else reads
+	case c.checkedRequest == c.requests && c.requestRead.Load(): // the handler reads nothing any more
 		c.watchDone = make(chan struct{})
 		go c.awaitDisconnect(c.watchDone)
 	case c.isDisconnected():
@@ -126,7 +126,7 @@ func (c *Conn) onDisconnect(f func()) {
 	}
 }
 
-// handleDisconnect ends the requests of a client that has hung up.
+// handleDisconnect cancels the requests of a client that has disconnected.
 func (c *Conn) handleDisconnect() {
 	c.mu.Lock()
 	leave := c.cancel
@@ -147,13 +147,13 @@ func (c *Conn) isDisconnected() (gone bool) {
 	return gone || err != nil
 }
 
-// awaitDisconnect ends the requests of a client that hangs up. It ends with that,
-// with the connection, or when attend says so.
+// awaitDisconnect cancels the requests of a client that disconnects. It returns
+// then, when the connection is closed, and when watchDisconnect stops it.
 func (c *Conn) awaitDisconnect(ended chan<- struct{}) {
 	defer close(ended)
 	raw, err := c.tcp.SyscallConn()
 	for err == nil {
-		err = raw.Read(socket.Disconnected) // asked again whenever something comes
+		err = raw.Read(socket.Disconnected) // is called whenever something arrives
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			break
 		}

@@ -1,19 +1,19 @@
-// Package wire is the side of a connection that faces the client: a server of
-// HTTP/1.1. It lets through only requests that have one meaning: whoever reads
-// such a request, here or behind us, sees the same request end at the same byte.
+// Package wire is an HTTP/1.1 server for the connections of clients. It accepts
+// only requests that have exactly one meaning: every program that reads an accepted
+// request, here or behind the server, sees it end at the same byte.
 //
-// What is refused still reaches the handler, as a request that [RefusalOf] knows,
-// so that the answer to it comes in its turn, in our own form, and is noted as
-// every other one is. After it the connection is closed.
+// A request that is refused still reaches the handler, as a stand-in that
+// [RefusalOf] recognizes. So its response is sent in its turn, in the server's own
+// form, and is logged like every other. The connection is closed after it.
 //
-// One goroutine serves a connection: it waits for a request, without a buffer
-// meanwhile, reads it, calls the handler, and sends what that has written, in one
-// piece if it can. Handlers see the request that net/http would show them, and
-// what they say reaches the client as it does by net/http's server, which tests
-// compare.
+// Each connection has one goroutine. It waits for a request, without a buffer, then
+// reads it, calls the handler, and sends the response, in one piece if possible. A
+// handler sees the request that net/http would show it, and its response reaches
+// the client as it would from net/http's server; tests compare the two.
 //
-// The package also owns what a connection may cost: how long it may take for a
-// header and between requests, and how many there may be. A [Conn] is read by one
-// goroutine at a time; what others may call says so. It starts one of its own only
-// to see a client hang up whose request takes long; that ends before the next read.
+// The package also limits what a connection may cost: the time for a header and
+// between requests, and the number of connections. One goroutine at a time reads
+// from a [Conn]; a method that any goroutine may call says so. A Conn starts a
+// second goroutine only to notice that the client of a long request disconnects,
+// and that goroutine ends before the next read.
 package wire

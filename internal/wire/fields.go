@@ -10,8 +10,8 @@ import (
 	"tqserver/internal/message"
 )
 
-// isAllowedInTrailer reports whether a field may stand in a trailer: not one that frames,
-// routes or modifies a message (RFC 9110 section 6.5.1).
+// isAllowedInTrailer reports whether a field may be in a trailer: it must not
+// frame, route or modify a message (RFC 9110 section 6.5.1).
 func isAllowedInTrailer(name string) bool {
 	if strings.HasPrefix(name, "If-") {
 		return false
@@ -25,8 +25,8 @@ func isAllowedInTrailer(name string) bool {
 	return message.IsToken(name)
 }
 
-// statusAllowsBody reports whether an answer of a status may have one (RFC 9110 sections
-// 15.2, 15.3.5 and 15.4.5).
+// statusAllowsBody reports whether a response with this status may have a body (RFC
+// 9110 sections 15.2, 15.3.5 and 15.4.5).
 func statusAllowsBody(status int) bool {
 	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
 }
@@ -46,8 +46,8 @@ func appendStatusLine(b []byte, is11 bool, status int) []byte {
 	return append(append(b, text...), "\r\n"...)
 }
 
-// appendFields appends those fields of a header that are meant and can be
-// written, sorted.
+// appendFields appends the fields of a header that include selects and that can be
+// written, sorted by name.
 func appendFields(b []byte, h http.Header, include func(name string) bool) []byte {
 	var array [32]string
 	names := array[:0]
@@ -65,7 +65,7 @@ func appendFields(b []byte, h http.Header, include func(name string) bool) []byt
 	return b
 }
 
-// lineBreaks makes a value stay in its line.
+// lineBreaks keeps a value in its line.
 var lineBreaks = strings.NewReplacer("\r", " ", "\n", " ")
 
 func appendField(b []byte, name, value string) []byte {

@@ -11,17 +11,17 @@ import (
 	"tqserver/internal/message"
 )
 
-// The header is read here and not by net/http, which accepts a good deal that
-// others read differently (several equal lengths, a length beside chunks, folded
-// lines, lines that end in LF), removes what it has overlooked before a handler
-// could see it, and adds what nobody has sent (Cache-Control to Pragma). What is
-// let through net/http would read as the same request, which a test compares.
+// net/http does not read the header, because it accepts much that other programs
+// read differently (several equal lengths, a length beside chunks, folded lines,
+// lines that end in LF), removes what it ignored before a handler can see it, and
+// adds fields that nobody sent (Cache-Control for Pragma). It would read every
+// accepted header as the same request; a test compares the two.
 
-// Refusal is why a request was not let through. Its Method, Target, Proto and
-// Accept are what could be read of it.
+// Refusal says why a request was refused. Method, Target, Proto and Accept are what
+// could be read of the request.
 type Refusal struct {
 	Status int
-	Reason string // what is wrong, for people
+	Reason string // a sentence for users
 	Method string
 	Target string
 	Proto  string
@@ -30,17 +30,17 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return r.Reason }
 
-// head is what the header of a request says about the bytes that follow.
+// head is what a header says about the bytes that follow.
 type head struct {
 	fields  int
 	length  int64 // of the body
 	chunked bool
-	upgrade bool // what follows the request may be another protocol
+	upgrade bool // another protocol may follow the request
 }
 
-// endOfHead looks for the empty line that ends a header. Everything before from
-// was looked at already. It returns the number of bytes of the header, or 0 if
-// they have not all come, and whether a line ends in a bare LF.
+// endOfHead searches b for the empty line that ends a header. It starts at from;
+// the bytes before were searched earlier. It returns the length of the header, or 0
+// if a part is missing, and whether a line ends in a bare LF.
 func endOfHead(b []byte, from int) (end int, bare bool) {
 	for {
 		i := bytes.IndexByte(b[from:], '\n')
@@ -58,7 +58,7 @@ func endOfHead(b []byte, from int) (end int, bare bool) {
 	}
 }
 
-// parseHead reads a whole header, its empty line included.
+// parseHead parses a complete header, with its empty line.
 func parseHead(b []byte) (head, *Refusal) {
 	line, rest := message.CutLine(b)
 	method, target, version := cutRequestLine(line)
@@ -84,7 +84,7 @@ func cutRequestLine(line []byte) (method, target, version []byte) {
 	return method, target, version
 }
 
-// parser reads one header.
+// parser parses one header.
 type parser struct {
 	head
 	method, target    []byte
@@ -94,28 +94,28 @@ type parser struct {
 	encodings         int
 	expects           int
 	announced         int  // members of Trailer
-	framingTrailer    bool // it announces what frames a message
-	connectionUpgrade bool // holds "upgrade"
-	hasUpgrade        bool // there is an Upgrade field
+	framingTrailer    bool // Trailer names a field that frames a message
+	connectionUpgrade bool // Connection contains "upgrade"
+	hasUpgrade        bool // Upgrade is present
 	refusal           *Refusal
 }
 
-// refuse notes the first thing that is wrong. What is no HTTP is that before it
-// is anything else.
+// refuse keeps the first refusal. That the message is not HTTP outweighs the
+// others.
 func (p *parser) refuse(status int, reason string) {
 	if p.refusal == nil || status == http.StatusBadRequest && p.refusal.Status != status {
 		p.refusal = &Refusal{Status: status, Reason: reason}
 	}
 }
 
-// isFinal reports whether the verdict cannot change.
+// isFinal reports whether the refusal cannot change any more.
 func (p *parser) isFinal() bool {
 	return p.refusal != nil && p.refusal.Status == http.StatusBadRequest
 }
 
 func (p *parser) badRequest(reason string) { p.refuse(http.StatusBadRequest, reason) }
 
-// checkRequestLine checks the first line (RFC 9112 section 3).
+// checkRequestLine checks the request line (RFC 9112 section 3).
 func (p *parser) checkRequestLine(version []byte) {
 	switch {
 	case !message.IsToken(p.method):
@@ -169,7 +169,7 @@ func (p *parser) checkTarget() {
 	}
 }
 
-// parseField reads a line of the header.
+// parseField parses one line of the header.
 func (p *parser) parseField(line []byte) {
 	name, value, err := message.SplitField(line)
 	if err != nil {
@@ -194,7 +194,7 @@ func (p *parser) parseField(line []byte) {
 				p.refuse(http.StatusExpectationFailed, "The only supported expectation is 100-continue.")
 			}
 		}
-	case len("Upgrade"): // and Trailer
+	case len("Upgrade"): // and Trailer, which is as long
 		p.hasUpgrade = p.hasUpgrade || isName(name, "upgrade")
 		if isName(name, "trailer") {
 			for announced := range bytes.SplitSeq(value, []byte(",")) {
@@ -240,8 +240,8 @@ func (p *parser) parseContentLength(value []byte) {
 	p.length = n
 }
 
-// parseTransferEncoding takes chunked only. It is the only coding that a request can
-// end in, and others before it nobody uses (RFC 9112 section 6.1).
+// parseTransferEncoding accepts only chunked. A request must end in it, and nobody
+// uses other codings before it (RFC 9112 section 6.1).
 func (p *parser) parseTransferEncoding(value []byte) {
 	switch {
 	case isName(value, "chunked"):
@@ -253,7 +253,7 @@ func (p *parser) parseTransferEncoding(value []byte) {
 	}
 }
 
-// checkFraming checks what the fields say together (RFC 9112 sections 3.2 and 6).
+// checkFraming checks what the fields mean together (RFC 9112 sections 3.2 and 6).
 func (p *parser) checkFraming() {
 	switch {
 	case p.hosts > 1:
@@ -274,8 +274,8 @@ func (p *parser) checkFraming() {
 	p.upgrade = p.connectionUpgrade && p.hasUpgrade && p.minor > 0
 }
 
-// acceptValue returns what the client said that it accepts, of a header of which
-// not even the framing need be right.
+// acceptValue returns the value of Accept. Nothing else in the header need be
+// valid.
 func acceptValue(b []byte) string {
 	for line := range bytes.Lines(b) {
 		name, value, _ := bytes.Cut(line, []byte(":"))
@@ -286,7 +286,8 @@ func acceptValue(b []byte) string {
 	return ""
 }
 
-// printable returns a part of a bad request that may be shown to people.
+// printable returns the beginning of a part of a bad request so that it can be
+// shown.
 func printable(b []byte) string {
 	const most = 2 << 10
 	return strings.Map(func(r rune) rune {
@@ -297,8 +298,8 @@ func printable(b []byte) string {
 	}, strings.ToValidUTF8(string(b[:min(len(b), most)]), "?"))
 }
 
-// isHost reports whether text is what may stand in Host: nothing, or a host and
-// perhaps a port (RFC 3986 section 3.2).
+// isHost reports whether text is a valid Host: nothing, or a host with or without a
+// port (RFC 3986 section 3.2).
 func isHost(text []byte) bool {
 	host := text
 	if i := bytes.LastIndexByte(text, ':'); i >= 0 && !bytes.HasSuffix(text, []byte("]")) {
@@ -322,7 +323,7 @@ func isHost(text []byte) bool {
 	return true
 }
 
-// hostBytes may stand in a name of a host (RFC 3986 section 3.2.2: reg-name).
+// hostBytes are the bytes of a host name (RFC 3986 section 3.2.2: reg-name).
 var hostBytes = func() (t [256]bool) {
 	for c := range t {
 		alnum := '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
@@ -334,7 +335,7 @@ var hostBytes = func() (t [256]bool) {
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 func isHex(c byte) bool   { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'f' }
 
-// isName reports whether b is a name that is written in lower case here.
+// isName reports whether b is name, which is in lower case, in any case.
 func isName(b []byte, name string) bool {
 	return len(b) == len(name) && strings.EqualFold(string(b), name)
 }

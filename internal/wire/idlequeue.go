@@ -6,17 +6,17 @@ import (
 	"sync/atomic"
 )
 
-// idleQueue is the connections that wait for a request, the one that waits longest
-// first. Where there is room it costs a request too much to keep, so it is made
-// when room is wanted, and kept until there is plenty.
+// idleQueue holds the idle connections, the one that has been idle longest first.
+// Keeping it costs too much for each request while there is capacity. So it is
+// built when capacity is needed, and kept until there is plenty.
 type idleQueue struct {
-	active atomic.Bool // written under Server.mu
+	active atomic.Bool // written with Server.mu held
 	idle   []idleConn
-	unused []idleConn // that have sent no request yet
+	unused []idleConn // have sent no request yet
 }
 
-// idleConn is a connection and since when it waits. It is out of date when the
-// connection does not wait since then any more.
+// idleConn is a connection that has been idle since a time. It is out of date when
+// the connection has been used since.
 type idleConn struct {
 	c     *Conn
 	since int64
@@ -24,9 +24,9 @@ type idleConn struct {
 
 func (w idleConn) isCurrent() bool { return w.c.idleSince.Load() == w.since }
 
-// buildLocked begins to keep a line of the connections that there are.
+// buildLocked fills the queue with the idle ones among conns.
 func (l *idleQueue) buildLocked(conns map[*Conn]struct{}) {
-	l.active.Store(true) // before anybody is looked at, so that who begins to wait now comes too
+	l.active.Store(true) // first, so that a connection that becomes idle meanwhile is added too
 	for c := range conns {
 		l.addLocked(c, len(conns))
 	}
@@ -35,7 +35,7 @@ func (l *idleQueue) buildLocked(conns map[*Conn]struct{}) {
 	}
 }
 
-// addLocked takes a connection in, if it waits, where there are so many.
+// addLocked adds c if it is idle. Conns is the number of connections.
 func (l *idleQueue) addLocked(c *Conn, conns int) {
 	since := c.idleSince.Load()
 	if since == 0 {
@@ -51,8 +51,9 @@ func (l *idleQueue) addLocked(c *Conn, conns int) {
 	*at = append(*at, idleConn{c, since})
 }
 
-// popLocked takes out the connection that waits longest. Those that have sent no
-// request come only if they wait since a time or longer.
+// popLocked removes and returns the connection that has been idle longest. A
+// connection that has sent no request counts only if it has been idle since young
+// or before.
 func (l *idleQueue) popLocked(young int64) (longest idleConn, ok bool) {
 	for _, waiting := range []*[]idleConn{&l.idle, &l.unused} {
 		for len(*waiting) > 0 && !(*waiting)[0].isCurrent() {
@@ -71,7 +72,7 @@ func (l *idleQueue) popLocked(young int64) (longest idleConn, ok bool) {
 	return longest, true
 }
 
-// resetLocked keeps no line any more.
+// resetLocked empties the queue and stops keeping it.
 func (l *idleQueue) resetLocked() {
 	l.active.Store(false)
 	l.idle, l.unused = nil, nil

@@ -11,19 +11,21 @@ import (
 
 type connKey struct{}
 
-// ConnOf returns the connection that a request came on, or nil if it is none of a
-// Server.
+// ConnOf returns the connection that a request arrived on, or nil if it does not
+// come from a Server.
 func ConnOf(r *http.Request) *Conn {
 	c, _ := r.Context().Value(connKey{}).(*Conn)
 	return c
 }
 
-// OnDisconnect has a function called, by any goroutine, when the client of a request
-// leaves while it is under way, or at once if that has. The end of the request may
-// come in between. The function must not use the connection, nor wait for who does.
-// Of several for one request the last is meant, and nil is none: then a call under
-// way has ended, and there will be no other. For a request that is none of a Server
-// nil does nothing.
+// OnDisconnect makes the server call f when the client of a request disconnects
+// before the response ends, or at once if it already has. Any goroutine may call f,
+// and the request may end meanwhile. F must neither use the connection nor wait for
+// whoever does.
+//
+// A second call for a request replaces f, and nil removes it: when OnDisconnect
+// returns, f is not running and will not be called again. For a request that does
+// not come from a Server, nil does nothing.
 func OnDisconnect(r *http.Request, f func()) {
 	if c := ConnOf(r); c != nil {
 		c.onDisconnect(f)
@@ -32,11 +34,11 @@ func OnDisconnect(r *http.Request, f func()) {
 	}
 }
 
-// refusedMethod is what nobody can guess, so that no client can ask for it.
+// refusedMethod marks stand-ins. It is random, so no client can send it.
 var refusedMethod = rand.Text()
 
-// RefusalOf returns why the client's request was not let through that r stands
-// for, or nil if r is a request.
+// RefusalOf returns why a request was refused if r is a stand-in for it. It returns
+// nil if r is a request.
 func RefusalOf(r *http.Request) *Refusal {
 	if r.Method != refusedMethod {
 		return nil
@@ -44,8 +46,8 @@ func RefusalOf(r *http.Request) *Refusal {
 	return ConnOf(r).refusal.Load()
 }
 
-// readRequest reads a request, and returns what answers it, or nil if there is
-// nothing to answer.
+// readRequest reads a request and returns its response, or nil if no response will
+// follow.
 func (c *Conn) readRequest() *response {
 	req, err := c.readHead()
 	if err != nil || !c.claimIdle() {
@@ -66,7 +68,7 @@ func (c *Conn) readRequest() *response {
 	return w
 }
 
-// newRequest makes a request of a header that was checked.
+// newRequest makes a request from a header that was checked.
 func (c *Conn) newRequest(b []byte, h head) (*http.Request, error) {
 	line, fields := message.CutLine(b)
 	method, target, version := cutRequestLine(line)
@@ -100,7 +102,8 @@ func (c *Conn) newRequest(b []byte, h head) (*http.Request, error) {
 	return r, nil
 }
 
-// internString returns a method or a version, of those that are internString without allocating.
+// internString returns b as a string, without an allocation if b is a common method
+// or version.
 func internString(b []byte) string {
 	for _, s := range [...]string{http.MethodGet, "HTTP/1.1", http.MethodPost, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodPatch, http.MethodOptions, "HTTP/1.0"} {
 		if string(b) == s {

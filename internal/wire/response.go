@@ -15,54 +15,54 @@ import (
 	"tqserver/internal/message"
 )
 
-// response is the answer to a request. It is for the goroutine of the handler,
-// but for the methods that set deadlines.
+// response is the response to a request. Only the handler's goroutine may use it,
+// but any may set deadlines.
 type response struct {
 	c               *Conn
 	req             *http.Request
-	body            *body // of the request, or nil
-	is11            bool  // the client speaks HTTP/1.1
-	keepAlive10     bool  // it speaks HTTP/1.0, and keeps the connection
+	body            *body // of the request; may be nil
+	is11            bool  // the client uses HTTP/1.1
+	keepAlive10     bool  // the client uses HTTP/1.0 with keep-alive
 	isHead          bool
-	expectsContinue bool // the client waits to be asked for the body
+	expectsContinue bool // the client waits for 100 Continue before it sends the body
 	duplex          bool // the handler reads while it writes
 
-	header           http.Header // nil until somebody asks for it
-	status           int         // 0 until the handler has said it
+	header           http.Header // nil until it is used
+	status           int         // 0 before WriteHeader
 	connection       []string
-	transferEncoding string   // Transfer-Encoding
-	trailers         []string // that were announced
-	hasTrailer       bool     // some will come, announced or not
-	sniffType        bool     // no Content-Type was said, nor was it that there is none
+	transferEncoding string   // as the handler set it
+	trailers         []string // that the handler announced
+	hasTrailer       bool     // trailers will follow, announced or not
+	sniffType        bool     // the handler set neither Content-Type nor that there is none
 	hasDate          bool
-	hasLength        bool  // a Content-Length was said
+	hasLength        bool  // the handler set Content-Length
 	length           int64 // of the body, or -1
 	written          int64 // by the handler
-	headerDone       bool  // the header is
+	headerDone       bool  // the header is in out
 	chunked          bool
-	closeAfter       bool // the connection ends with the answer
+	closeAfter       bool // the connection closes after the response
 
-	pooled           *[outSize]byte // that the next two are in, or nil
+	pooled           *[outSize]byte // the array that out and early are in, or nil
 	out              []byte         // to be sent
-	early            []byte         // of the body, until the header is composed
+	early            []byte         // of the body, before the header is done
 	writeErr         error          // of the first write that failed
-	done             atomic.Bool    // the handler has returned, or has taken the connection
-	hasWriteDeadline atomic.Bool    // writes have a deadline
+	done             atomic.Bool    // the handler has returned or hijacked the connection
+	hasWriteDeadline atomic.Bool
 
-	mu              sync.Mutex // held while something is written before the answer
-	continuePending bool       // a read of the body asks the client for it
+	mu              sync.Mutex // held while something is written before the response
+	continuePending bool       // the next read of the body sends 100 Continue
 }
 
 const (
-	maxEarly = 2 << 10 // bytes of a body that wait until it is known whether they are all
+	maxEarly = 2 << 10 // bytes of a body that wait to see whether more follows
 	outSize  = 8 << 10
 	headSize = 4 << 10
-	earlyAt  = headSize + 16 // behind the line that a chunk begins with
+	earlyAt  = headSize + 16 // leaves space for the size of a chunk
 )
 
 var outPool = sync.Pool{New: func() any { return new([outSize]byte) }}
 
-// serve has a handler answer, and reports whether another request may follow.
+// serve calls the handler and reports whether another request may follow.
 func (w *response) serve(h http.Handler, onPanic func(error)) (again bool) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -77,7 +77,7 @@ func (w *response) serve(h http.Handler, onPanic func(error)) (again bool) {
 	return w.finish()
 }
 
-// Header is that of the answer, until WriteHeader.
+// Header returns the header of the response, which WriteHeader sends.
 func (w *response) Header() http.Header {
 	if w.header == nil {
 		w.header = make(http.Header)
@@ -85,8 +85,8 @@ func (w *response) Header() http.Header {
 	return w.header
 }
 
-// UseHeader takes a header, which nobody else uses from now on, for that of the answer,
-// unless that has fields already, and reports whether it did.
+// UseHeader makes h the header of the response, if that has no fields yet, and
+// reports whether it did. The caller must not use h any more.
 func (w *response) UseHeader(h http.Header) bool {
 	if len(w.header) > 0 {
 		return false
@@ -95,7 +95,7 @@ func (w *response) UseHeader(h http.Header) bool {
 	return true
 }
 
-// WriteHeader says the status, and with it the header, or sends an interim answer.
+// WriteHeader sets the status and the header, or sends an interim response.
 func (w *response) WriteHeader(status int) {
 	switch {
 	case w.done.Load(), w.status != 0:
@@ -128,7 +128,7 @@ func (w *response) WriteHeader(status int) {
 	w.noteTrailers()
 	w.out = appendFields(w.out, w.header, func(name string) bool {
 		switch name {
-		case "Content-Length", "Transfer-Encoding", "Connection": // what becomes of them is not known yet
+		case "Content-Length", "Transfer-Encoding", "Connection": // decideFraming decides about these
 			return false
 		case "Content-Type":
 			return status != http.StatusNotModified
@@ -137,7 +137,7 @@ func (w *response) WriteHeader(status int) {
 	})
 }
 
-// noteTrailers notes which trailers were announced.
+// noteTrailers notes which trailers the header announces.
 func (w *response) noteTrailers() {
 	for _, line := range w.header["Trailer"] {
 		w.hasTrailer = true
@@ -154,7 +154,7 @@ func (w *response) noteTrailers() {
 	}
 }
 
-// writeInterim sends an interim answer.
+// writeInterim sends an interim response.
 func (w *response) writeInterim(status int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -166,7 +166,7 @@ func (w *response) writeInterim(status int) {
 	w.noteError(w.c.Write(append(b, "\r\n"...)))
 }
 
-// writeContinue asks the client for the body, once, if it waits for that.
+// writeContinue sends 100 Continue, once, if the client waits for it.
 func (w *response) writeContinue() {
 	if !w.expectsContinue {
 		return
@@ -179,8 +179,8 @@ func (w *response) writeContinue() {
 	}
 }
 
-// decideFraming decides how the body is framed and whether the connection stays open, and
-// returns what Connection says.
+// decideFraming decides how the body is framed and whether the connection stays
+// open. It returns the values of Connection.
 func (w *response) decideFraming(sample []byte, whole bool) (connection []string) {
 	allowed := statusAllowsBody(w.status)
 	if whole && allowed && !w.hasTrailer && !w.hasLength && w.transferEncoding == "" && (!w.isHead || len(sample) > 0) {
@@ -203,7 +203,7 @@ func (w *response) decideFraming(sample []byte, whole bool) (connection []string
 	case w.is11 && w.transferEncoding != "identity":
 		w.chunked = true
 	default:
-		w.closeAfter = true // which is where the body ends
+		w.closeAfter = true // the end of the connection ends the body
 	}
 	if w.c.server.isClosing() || w.body.hasUnread() && !w.closeAfter && (w.expectsContinue || !w.duplex && !w.drainBody()) {
 		w.closeAfter = true
@@ -214,8 +214,8 @@ func (w *response) decideFraming(sample []byte, whole bool) (connection []string
 	return connection
 }
 
-// closeOptions returns what Connection says when the connection ends: that, and what
-// it says of fields.
+// closeOptions returns the values of Connection for a response that ends the
+// connection.
 func (w *response) closeOptions(connection []string) []string {
 	if !w.is11 {
 		return nil
@@ -229,8 +229,8 @@ func (w *response) closeOptions(connection []string) []string {
 	return []string{options}
 }
 
-// finishHeader ends the header, with which what came early of the body is ready to be
-// sent. Sample is what the body begins with, and whole says that it is all of it.
+// finishHeader ends the header, so that the early part of the body can follow. The
+// body begins with sample; if whole is set that is all of it.
 func (w *response) finishHeader(sample []byte, whole bool) {
 	w.headerDone = true
 	connection, allowed, b := w.decideFraming(sample, whole), statusAllowsBody(w.status), w.out
@@ -263,7 +263,7 @@ func (w *response) finishHeader(sample []byte, whole bool) {
 	}
 }
 
-// writeBody has bytes of the body sent, now or with what follows.
+// writeBody sends p, now or together with what follows.
 func (w *response) writeBody(p []byte) error {
 	if len(p) == 0 || w.writeErr != nil {
 		return w.writeErr
@@ -291,7 +291,7 @@ func (w *response) noteError(_ int, err error) error {
 	return w.writeErr
 }
 
-// Write writes some of the body, and before it the header if that was not.
+// Write writes p, after the header.
 func (w *response) Write(p []byte) (int, error) {
 	if w.done.Load() {
 		return 0, http.ErrHijacked
@@ -329,10 +329,10 @@ func (w *response) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Flush is for [http.Flusher].
+// Flush implements [http.Flusher].
 func (w *response) Flush() { w.FlushError() }
 
-// FlushError sends all that was written, the header at least.
+// FlushError sends all that was written, at least the header.
 func (w *response) FlushError() error {
 	if w.done.Load() {
 		return http.ErrHijacked
@@ -350,7 +350,8 @@ func (w *response) FlushError() error {
 	return w.writeErr
 }
 
-// EnableFullDuplex has the answer not wait for the request's body.
+// EnableFullDuplex allows the handler to respond before it has read the request's
+// body.
 func (w *response) EnableFullDuplex() error {
 	w.duplex = true
 	return nil
@@ -365,7 +366,7 @@ func (w *response) SetWriteDeadline(t time.Time) error {
 	return w.c.SetWriteDeadline(t)
 }
 
-// Hijack hands out the connection. What was written before is sent.
+// Hijack returns the connection. It sends first what was written before.
 func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if w.done.Load() {
 		return nil, nil, http.ErrHijacked
@@ -379,13 +380,13 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	w.continuePending = false
 	w.mu.Unlock()
 	w.release()
-	w.closeBody() // or two would read
+	w.closeBody() // else a read of the body could go on
 	w.c.handOver()
 	w.c.SetDeadline(time.Time{})
 	return w.c, bufio.NewReadWriter(bufio.NewReader(w.c), bufio.NewWriter(w.c)), nil
 }
 
-// release gives back what the answer was written in.
+// release gives back the array that the response was written in.
 func (w *response) release() {
 	w.done.Store(true)
 	if w.pooled != nil {
@@ -394,20 +395,20 @@ func (w *response) release() {
 	}
 }
 
-// abort ends an answer that will not be whole.
+// abort cuts the response short.
 func (w *response) abort() {
 	if w.done.Load() {
 		return
 	}
 	if w.headerDone && w.writeErr == nil {
 		w.c.writeEnd(w.out)
-		w.c.resetOnClose = !w.chunked && w.length < 0 && !w.isHead && statusAllowsBody(w.status) // else the end of the connection would be that of the body
+		w.c.resetOnClose = !w.chunked && w.length < 0 && !w.isHead && statusAllowsBody(w.status) // else the client would take the end of the connection for the end of the body
 	}
 	w.release()
 	w.closeBody()
 }
 
-// finish ends the answer, and reports whether another request may follow.
+// finish ends the response and reports whether another request may follow.
 func (w *response) finish() (again bool) {
 	if w.done.Load() {
 		return true
@@ -439,9 +440,9 @@ func (w *response) finish() (again bool) {
 	return !w.closeAfter && !short && w.writeErr == nil && !w.c.bodyUnread
 }
 
-// drainBody reads what remains of the request's body, if that is little and comes
-// soon, and reports whether it did. It comes before the answer, as many clients
-// read nothing until they have sent all (golang.org/issue/15527).
+// drainBody reads the rest of the request's body if it is short and arrives soon,
+// and reports whether it did. It does so before the response, because many clients
+// read nothing until they have sent everything (golang.org/issue/15527).
 func (w *response) drainBody() bool {
 	if w.expectsContinue || w.body.exceedsDrain() {
 		return false
@@ -451,7 +452,7 @@ func (w *response) drainBody() bool {
 	return w.body.drain()
 }
 
-// closeBody has nothing read any more of the request's body.
+// closeBody makes reads of the request's body fail.
 func (w *response) closeBody() {
 	if w.body != nil {
 		if w.body.hasUnread() {

@@ -7,13 +7,13 @@ import (
 	"syscall"
 )
 
-// ReadFrom has the kernel send a file, and copies anything else.
+// ReadFrom lets the kernel send a file, and copies from any other reader.
 func (w *response) ReadFrom(src io.Reader) (n int64, err error) {
 	file := isFile(src)
 	if !file || w.isHead || w.done.Load() {
 		return io.Copy(onlyWriter{w}, src)
 	}
-	if !w.headerDone { // so that its type can be told
+	if !w.headerDone { // the header needs a sample for its Content-Type
 		if n, err = io.CopyN(onlyWriter{w}, src, 512); err != nil {
 			if err == io.EOF {
 				err = nil
@@ -39,11 +39,11 @@ func (w *response) ReadFrom(src io.Reader) (n int64, err error) {
 	return n, err
 }
 
-// onlyWriter is a onlyWriter and nothing more.
+// onlyWriter hides the other methods of a writer from io.Copy.
 type onlyWriter struct{ io.Writer }
 
-// isFile reports whether a reader is a regular file, or a type that embeds one:
-// package net asks for the descriptor and looks no further.
+// isFile reports whether a reader is a regular file or a type that embeds one.
+// Package net looks for the descriptor in the same way.
 func isFile(r io.Reader) bool {
 	if l, ok := r.(*io.LimitedReader); ok {
 		r = l.R
@@ -59,7 +59,8 @@ func isFile(r io.Reader) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// limitReader limits a reader once: the kernel sends no file behind two limits.
+// limitReader returns a reader of at most n bytes with a single limit: the kernel
+// does not send a file behind two.
 func limitReader(r io.Reader, n int64) io.Reader {
 	if l, ok := r.(*io.LimitedReader); ok {
 		if l.N <= n {

@@ -11,42 +11,42 @@ import (
 	"time"
 )
 
-// Settings bound what connections may cost.
+// Settings limit what connections may cost.
 type Settings struct {
-	HeaderTimeout  time.Duration // from the first byte of a request to the end of its header
-	IdleTimeout    time.Duration // between requests; 0 for none
-	MaxHeader      int           // bytes of a header, its first line included
-	MaxConnections int           // 0 for as many as the file limit allows, less a reserve
+	HeaderTimeout  time.Duration // from the first byte of a header to its end
+	IdleTimeout    time.Duration // between requests; 0 means none
+	MaxHeader      int           // bytes of a header with its request line
+	MaxConnections int           // 0 means as many as the file limit allows, less a reserve
 }
 
-// Server answers clients.
+// Server serves the clients of a listener.
 type Server struct {
 	tcp             net.Listener
 	onError         func(err error, n int)
-	reported        time.Time // trouble was; accept's, as the next is
+	reported        time.Time // the last time; accept uses it, and the next field
 	unreported      int
 	settings        atomic.Pointer[Settings]
-	capacityAwaited atomic.Bool   // a connection waits for room
-	endWriteTimeout time.Duration // with a client that does not take the end of an answer
+	capacityAwaited atomic.Bool   // somebody waits for capacity
+	endWriteTimeout time.Duration // for the end of a response
 	checks          disconnectChecks
 
-	mu       sync.Mutex // guards all below
+	mu       sync.Mutex // guards the fields below
 	conns    map[*Conn]struct{}
 	idle     idleQueue
-	capacity chan struct{} // closed when a connection was closed or became idle; nil if nobody waits
-	closing  chan struct{} // closed when nothing further is accepted
+	capacity chan struct{} // closed when a connection closes or becomes idle; nil if nobody waits
+	closing  chan struct{} // closed when the server accepts no more connections
 }
 
-// Listen returns a server of what comes on a TCP listener. Trouble is told of
-// errors after which more connections may come: of the newest and how many there
-// were, once a second at most.
+// Listen returns a server for the connections of a TCP listener. The server calls
+// onError about errors after which it goes on accepting, at most once a second,
+// with the latest error and the number of errors since the last call.
 func Listen(tcp net.Listener, s Settings, onError func(err error, n int)) *Server {
 	srv := &Server{tcp: tcp, onError: onError, conns: make(map[*Conn]struct{}), closing: make(chan struct{}), endWriteTimeout: endWriteTimeout}
 	srv.Configure(s)
 	return srv
 }
 
-// Configure changes the settings, also for the connections that there are.
+// Configure changes the settings, for existing connections too.
 func (srv *Server) Configure(s Settings) {
 	if s.MaxConnections <= 0 {
 		s.MaxConnections = defaultMaxConnections()
@@ -54,14 +54,14 @@ func (srv *Server) Configure(s Settings) {
 	srv.settings.Store(&s)
 }
 
-// Serve has requests answered by a handler until the server is shut down or
-// closed, and then returns nil when all handlers have returned. It is called once.
+// Serve lets h respond to requests until Shutdown or Close is called. It then waits
+// for all handlers and returns nil. It must be called only once.
 //
-// A handler finds what it would find behind net/http's server, where that need not
-// know of HTTP/2 or TLS, but for this: the context of a request, a descendant of
-// ctx, is that of the connection and ends with it, not with the handler. Panicked
-// is told of a handler's panic, with its stack, unless it is
-// [http.ErrAbortHandler]. In both cases the answer is cut short.
+// A handler finds what it would find behind net/http's server without HTTP/2 and
+// TLS, with one exception: the context of a request, a descendant of ctx, ends with
+// the connection, not with the handler. If a handler panics, its response is cut
+// short, and Serve calls onPanic with the stack, unless the value is
+// [http.ErrAbortHandler].
 func (srv *Server) Serve(ctx context.Context, h http.Handler, onPanic func(error)) error {
 	var serving sync.WaitGroup
 	defer serving.Wait()
@@ -73,13 +73,13 @@ func (srv *Server) Serve(ctx context.Context, h http.Handler, onPanic func(error
 			}
 			return err
 		}
-		serving.Go(func() { c.serve(ctx, h, onPanic) }) // ends with the connection
+		serving.Go(func() { c.serve(ctx, h, onPanic) }) // returns when the connection ends
 	}
 }
 
-// Shutdown accepts nothing further and returns when no request is under way, or
-// when the context has ended, with its error. Connections that wait for a request
-// are closed, those that were taken over stay.
+// Shutdown accepts no more connections and closes those that wait for a request. It
+// returns when no request is active, or with the error of ctx when ctx ends first.
+// Hijacked connections stay open.
 func (srv *Server) Shutdown(ctx context.Context) error {
 	srv.stopAccepting()
 	for {
@@ -95,7 +95,7 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 	}
 }
 
-// Close accepts nothing further and closes all connections.
+// Close accepts no more connections and closes all that exist.
 func (srv *Server) Close() {
 	srv.stopAccepting()
 	for _, c := range srv.connsWhere(func(*Conn) bool { return true }) {
@@ -103,7 +103,6 @@ func (srv *Server) Close() {
 	}
 }
 
-// stopAccepting has nothing further stopAccepting.
 func (srv *Server) stopAccepting() {
 	srv.mu.Lock()
 	if !srv.isClosing() {
@@ -113,7 +112,7 @@ func (srv *Server) stopAccepting() {
 	srv.tcp.Close()
 }
 
-// isClosing reports whether nothing further is accepted.
+// isClosing reports whether the server accepts no more connections.
 func (srv *Server) isClosing() bool {
 	select {
 	case <-srv.closing:
@@ -124,7 +123,7 @@ func (srv *Server) isClosing() bool {
 }
 
 // closeIdle closes the connections that wait for another request, and reports
-// whether requests are under way on others.
+// whether others have requests.
 func (srv *Server) closeIdle() (busy bool) {
 	for _, c := range srv.connsWhere(func(c *Conn) bool { return c.stage.Load() != stageHijacked }) {
 		if c.stage.Load() == stageIdle && c.claimIdle() {
@@ -136,8 +135,8 @@ func (srv *Server) closeIdle() (busy bool) {
 	return busy
 }
 
-// CloseUnused closes the connections on which no request has come yet. A browser
-// opens some that it may never use.
+// CloseUnused closes the connections that have sent no request. A browser opens
+// some that it may never use.
 func (srv *Server) CloseUnused() {
 	for _, c := range srv.connsWhere(func(c *Conn) bool { return c.stage.Load() == stageNew }) {
 		if c.claimIdle() {
@@ -146,7 +145,6 @@ func (srv *Server) CloseUnused() {
 	}
 }
 
-// connsWhere returns the connections that are as asked for.
 func (srv *Server) connsWhere(match func(*Conn) bool) (all []*Conn) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
@@ -158,23 +156,23 @@ func (srv *Server) connsWhere(match func(*Conn) bool) (all []*Conn) {
 	return all
 }
 
-// Connections is how many there are.
+// Connections returns the number of connections.
 func (srv *Server) Connections() int {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	return len(srv.conns)
 }
 
-// Addr is where the server listens.
+// Addr returns the address of the listener.
 func (srv *Server) Addr() net.Addr { return srv.tcp.Addr() }
 
-// serve answers the requests of a connection, one after the other.
+// serve serves the requests of a connection one after the other.
 func (c *Conn) serve(ctx context.Context, h http.Handler, onPanic func(error)) {
 	ctx = context.WithValue(ctx, http.LocalAddrContextKey, c.LocalAddr())
 	ctx, cancel := context.WithCancel(context.WithValue(ctx, connKey{}, c))
 	defer cancel()
 	defer func() {
-		if v := recover(); v != nil { // of what the client sent: a handler's is noticed before
+		if v := recover(); v != nil { // a request caused it: response.serve recovers the panics of handlers
 			onPanic(fmt.Errorf("panic while reading from %s: %v\n%s", c.remote, v, debug.Stack()))
 			c.Close()
 		}
@@ -183,7 +181,7 @@ func (c *Conn) serve(ctx context.Context, h http.Handler, onPanic func(error)) {
 	for c.awaitRequest() == nil && c.serveRequest(h, onPanic) {
 	}
 	switch {
-	case c.stage.Load() == stageHijacked: // who has it closes it
+	case c.stage.Load() == stageHijacked: // the handler closes it
 		return
 	case c.resetOnClose:
 		c.setReset()
@@ -193,7 +191,7 @@ func (c *Conn) serve(ctx context.Context, h http.Handler, onPanic func(error)) {
 	c.Close()
 }
 
-// serveRequest answers a request, and reports whether another is to be awaited.
+// serveRequest serves one request and reports whether another may follow.
 func (c *Conn) serveRequest(h http.Handler, onPanic func(error)) bool {
 	w := c.readRequest()
 	again := w != nil && w.serve(h, onPanic)
