@@ -1,12 +1,10 @@
 package wire
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -88,10 +86,7 @@ const (
 	afterRefusal    // nothing is read any more
 )
 
-const (
-	bufferSize    = 16 << 10
-	lingerTimeout = 500 * time.Millisecond
-)
+const bufferSize = 16 << 10
 
 var bufferPool = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
@@ -125,32 +120,6 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	return c.readSocket(p)
-}
-
-// readHead reads the header of the next request. For a header that is refused it
-// returns a stand-in.
-func (c *Conn) readHead() (*http.Request, error) {
-	for {
-		c.discard(emptyLinesLen(c.buf))
-		if r := c.parseRequest(c.buf); r != nil {
-			return r, nil
-		}
-		if n, err := c.fillBuffer(); err != nil && n == 0 {
-			if len(c.buf) == 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !c.ownDeadlineExpired() {
-				return nil, err
-			}
-			return c.refuse(&Refusal{Status: http.StatusRequestTimeout, Reason: "The request header did not arrive in time."}), nil
-		}
-	}
-}
-
-// emptyLinesLen returns the length of the empty lines at the beginning of b. They
-// mean nothing before a request (RFC 9112 section 2.2).
-func emptyLinesLen(b []byte) (n int) {
-	for bytes.HasPrefix(b[n:], []byte("\r\n")) {
-		n += 2
-	}
-	return n
 }
 
 func (c *Conn) fillBuffer() (int, error) {
@@ -203,84 +172,6 @@ func (c *Conn) readNow(fd uintptr) (done bool) {
 	return err != syscall.EAGAIN || c.noWait.Load()
 }
 
-// parseRequest parses the header at the beginning of b. It returns nil if more of
-// the header must arrive first, and a stand-in if it refuses the header.
-func (c *Conn) parseRequest(b []byte) *http.Request {
-	most := c.server.settings.Load().MaxHeader
-	b = b[:min(len(b), most)] // the result must not depend on how much more has arrived
-	end, bare := endOfHead(b, min(c.scanned, len(b)))
-	switch {
-	case bare:
-		return c.refuse(&Refusal{Status: http.StatusBadRequest, Reason: "A header line does not end in CRLF."})
-	case end == 0 && len(b) < most:
-		c.scanned = len(b)
-		c.startHeaderTimeout()
-		return nil
-	case end == 0:
-		return c.refuse(headerTooLarge(b))
-	}
-	c.scanned = 0
-	h, refusal := parseHead(b[:end])
-	if refusal != nil {
-		return c.refuse(refusal)
-	}
-	r, err := c.newRequest(b[:end], h)
-	if err != nil {
-		return c.refuse(&Refusal{Status: http.StatusBadRequest, Reason: "The request target is not valid."})
-	}
-	c.discard(end)
-	c.head = h
-	c.requestRead.Store(false)
-	c.chunks = message.Chunks{MaxTrailer: most}
-	switch {
-	case h.chunked:
-		c.part = inChunks
-	case h.length > 0:
-		c.part, c.bodyLeft = inBody, h.length
-	default:
-		c.requestEnded()
-	}
-	return r
-}
-
-// headerTooLarge returns the refusal of a header that is too large.
-func headerTooLarge(b []byte) *Refusal {
-	line, _, whole := bytes.Cut(b, []byte("\r\n"))
-	method, target, _ := bytes.Cut(line, []byte(" "))
-	target, _, _ = bytes.Cut(target, []byte(" "))
-	r := &Refusal{
-		Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "The request header is too large.",
-		Method: printable(method), Target: printable(target), Accept: acceptValue(b),
-	}
-	if !whole {
-		r.Status, r.Reason = http.StatusRequestURITooLong, "The request target is too long."
-	}
-	return r
-}
-
-// requestEnded notes that the request was read to its end.
-func (c *Conn) requestEnded() {
-	c.part = inHead
-	if c.head.upgrade {
-		c.part = atUpgrade
-	}
-	c.requestRead.Store(true)
-}
-
-// refuse returns a stand-in that [RefusalOf] recognizes. Nothing more is read.
-func (c *Conn) refuse(why *Refusal) *http.Request {
-	c.refusal.Store(why)
-	c.discard(len(c.buf))
-	c.part = afterRefusal
-	c.requestRead.Store(true)
-	r := new(http.Request)
-	*r = *c.requestTemplate
-	r.Method, r.URL, r.RequestURI, r.Host = refusedMethod, &url.URL{Path: "/"}, "/", "refused"
-	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/1.1", 1, 1
-	r.Header, r.Body, r.Close = make(http.Header), http.NoBody, true
-	return r
-}
-
 // setContext sets the context of the requests.
 func (c *Conn) setContext(ctx context.Context, cancel context.CancelFunc) {
 	c.requestTemplate = new(http.Request).WithContext(ctx)
@@ -297,12 +188,12 @@ func (c *Conn) claimIdle() bool { return c.idleSince.Swap(0) != 0 }
 func (c *Conn) startRequest() {
 	c.stage.Store(stageActive)
 	c.setOwnDeadline(time.Time{})
-	c.watchDisconnect(true)
+	c.startDisconnectWatch()
 }
 
 // awaitNext ends a request and makes the connection wait for the next one.
 func (c *Conn) awaitNext() {
-	c.watchDisconnect(false)
+	c.stopDisconnectWatch()
 	if c.part == atUpgrade { // the response did not switch protocols
 		c.part = inHead
 	}
@@ -320,7 +211,7 @@ func (c *Conn) awaitNext() {
 // handOver gives the connection to a handler.
 func (c *Conn) handOver() {
 	c.stage.Store(stageHijacked)
-	c.watchDisconnect(false)
+	c.stopDisconnectWatch()
 	c.part = inOtherProtocol
 	c.server.connFreed(c)
 }
@@ -350,113 +241,6 @@ func (c *Conn) Write(p []byte) (int, error) { return c.tcp.Write(p) }
 
 // CloseWrite tells the client that nothing more will be sent.
 func (c *Conn) CloseWrite() error { return c.tcp.CloseWrite() }
-
-// endWriteTimeout is how long a client may receive nothing of the end of a
-// response. No handler watches that.
-const endWriteTimeout = 30 * time.Second
-
-// writeEnd writes the end of a response.
-func (c *Conn) writeEnd(b []byte) error {
-	c.unsent, c.writeBlocked, c.writeErr = b, false, nil
-	err := c.raw.Write(c.writeStep)
-	for c.writeBlocked && errors.Is(err, os.ErrDeadlineExceeded) && c.clientProgressed() {
-		c.tcp.SetWriteDeadline(time.Now().Add(c.server.endWriteTimeout))
-		err = c.raw.Write(c.writeStep)
-	}
-	c.unsent = nil
-	if c.writeBlocked {
-		c.tcp.SetWriteDeadline(time.Time{})
-	}
-	if err != nil {
-		return err
-	}
-	return c.writeErr
-}
-
-func (c *Conn) writeNow(fd uintptr) (done bool) {
-	n, err := socket.Write(fd, c.unsent)
-	c.unsent = c.unsent[n:]
-	if err == syscall.EAGAIN {
-		c.acked, _, _ = socket.Acked(fd)
-		c.writeBlocked = true
-		c.tcp.SetWriteDeadline(time.Now().Add(c.server.endWriteTimeout))
-		return false
-	}
-	c.writeErr = err
-	return true
-}
-
-// clientProgressed reports whether the client has acknowledged more since the last
-// call.
-func (c *Conn) clientProgressed() bool {
-	taken, _, ok := c.Acked()
-	moved := ok && taken > c.acked
-	c.acked = taken
-	return moved
-}
-
-// Acked returns how many bytes the client has acknowledged since it connected, and
-// whether it has more to acknowledge. It may be called from any goroutine. Ok is
-// false if the kernel cannot tell.
-func (c *Conn) Acked() (bytes uint64, more, ok bool) {
-	err := c.raw.Control(func(fd uintptr) { bytes, more, ok = socket.Acked(fd) })
-	return bytes, more, ok && err == nil
-}
-
-// Close may be called from any goroutine, and more than once.
-func (c *Conn) Close() error {
-	err := net.ErrClosed
-	c.closed.Do(func() {
-		err = c.tcp.Close()
-		c.handleDisconnect()
-		c.watchDisconnect(false)
-		c.server.removeConn(c)
-	})
-	return err
-}
-
-// hasUnreadInput reports whether the client has sent something that will not be
-// read.
-func (c *Conn) hasUnreadInput() bool {
-	left := c.bodyUnread || len(c.buf) > 0
-	c.raw.Control(func(fd uintptr) { left = left || socket.HasInput(fd) })
-	return left
-}
-
-// linger reads what the client still sends after its last response. If the
-// connection were closed earlier, the client could lose the response (RFC 9112
-// section 9.6).
-func (c *Conn) linger() {
-	c.watchDisconnect(false)
-	c.tcp.CloseWrite()
-	c.SetReadDeadline(time.Now().Add(lingerTimeout))
-	buf := bufferPool.Get().(*[bufferSize]byte)
-	defer bufferPool.Put(buf)
-	for {
-		if n, err := c.readSocket(buf[:]); n == 0 || err != nil {
-			return
-		}
-	}
-}
-
-// setReset makes Close reset the connection. First it waits until the client has
-// acknowledged everything, because a reset discards the rest.
-func (c *Conn) setReset() {
-	timeout := time.NewTimer(lingerTimeout)
-	defer timeout.Stop()
-	look := time.NewTicker(time.Millisecond)
-	defer look.Stop()
-	for more := true; more; {
-		select {
-		case <-look.C:
-			more = false
-			c.raw.Control(func(fd uintptr) { _, more, _ = socket.Acked(fd) })
-		case <-timeout.C:
-			more = false
-		}
-	}
-	c.tcp.SetLinger(0)
-}
 
 // LocalAddr returns the server's address.
 func (c *Conn) LocalAddr() net.Addr { return c.tcp.LocalAddr() }

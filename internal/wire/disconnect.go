@@ -29,24 +29,28 @@ const checkInterval = 50 * time.Millisecond
 // aLongTimeAgo is a deadline that ends a read at once.
 var aLongTimeAgo = time.Unix(1, 0)
 
-// watchDisconnect starts or stops the watch. After it has stopped, only the caller
-// reads.
-func (c *Conn) watchDisconnect(on bool) {
+// startDisconnectWatch starts to watch for a disconnect during a request.
+func (c *Conn) startDisconnectWatch() {
 	c.mu.Lock()
-	c.requestActive, c.disconnectFunc = on, nil
+	defer c.mu.Unlock()
+	c.requestActive, c.disconnectFunc = true, nil
+	c.requests++
+	if !c.checkPending {
+		c.checkLaterLocked()
+	}
+}
+
+// stopDisconnectWatch stops the watch. When it returns, only the caller reads.
+func (c *Conn) stopDisconnectWatch() {
+	c.mu.Lock()
+	c.requestActive, c.disconnectFunc = false, nil
 	watch := c.watchDone
-	switch {
-	case on:
-		c.requests++
-		if !c.checkPending {
-			c.checkLaterLocked()
-		}
-	case watch != nil:
+	if watch != nil {
 		c.watchStopping, c.armedDeadline = true, aLongTimeAgo
 		c.tcp.SetReadDeadline(aLongTimeAgo)
 	}
 	c.mu.Unlock()
-	if on || watch == nil {
+	if watch == nil {
 		return
 	}
 	<-watch
@@ -148,7 +152,7 @@ func (c *Conn) isDisconnected() (gone bool) {
 }
 
 // awaitDisconnect cancels the requests of a client that disconnects. It returns
-// then, when the connection is closed, and when watchDisconnect stops it.
+// then, when the connection is closed, and when stopDisconnectWatch ends it.
 func (c *Conn) awaitDisconnect(ended chan<- struct{}) {
 	defer close(ended)
 	raw, err := c.tcp.SyscallConn()

@@ -1,10 +1,13 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"net/http"
 	"net/url"
+	"os"
 
 	"tqserver/internal/message"
 )
@@ -66,6 +69,110 @@ func (c *Conn) readRequest() *response {
 		req.Body = w.body
 	}
 	return w
+}
+
+// readHead reads the header of the next request. For a header that is refused it
+// returns a stand-in.
+func (c *Conn) readHead() (*http.Request, error) {
+	for {
+		c.discard(emptyLinesLen(c.buf))
+		if r := c.parseRequest(c.buf); r != nil {
+			return r, nil
+		}
+		if n, err := c.fillBuffer(); err != nil && n == 0 {
+			if len(c.buf) == 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !c.ownDeadlineExpired() {
+				return nil, err
+			}
+			return c.refuse(&Refusal{Status: http.StatusRequestTimeout, Reason: "The request header did not arrive in time."}), nil
+		}
+	}
+}
+
+// emptyLinesLen returns the length of the empty lines at the beginning of b. They
+// mean nothing before a request (RFC 9112 section 2.2).
+func emptyLinesLen(b []byte) (n int) {
+	for bytes.HasPrefix(b[n:], []byte("\r\n")) {
+		n += 2
+	}
+	return n
+}
+
+// parseRequest parses the header at the beginning of b. It returns nil if more of
+// the header must arrive first, and a stand-in if it refuses the header.
+func (c *Conn) parseRequest(b []byte) *http.Request {
+	most := c.server.settings.Load().MaxHeader
+	b = b[:min(len(b), most)] // the result must not depend on how much more has arrived
+	end, bare := endOfHead(b, min(c.scanned, len(b)))
+	switch {
+	case bare:
+		return c.refuse(&Refusal{Status: http.StatusBadRequest, Reason: "A header line does not end in CRLF."})
+	case end == 0 && len(b) < most:
+		c.scanned = len(b)
+		c.startHeaderTimeout()
+		return nil
+	case end == 0:
+		return c.refuse(headerTooLarge(b))
+	}
+	c.scanned = 0
+	h, refusal := parseHead(b[:end])
+	if refusal != nil {
+		return c.refuse(refusal)
+	}
+	r, err := c.newRequest(b[:end], h)
+	if err != nil {
+		return c.refuse(&Refusal{Status: http.StatusBadRequest, Reason: "The request target is not valid."})
+	}
+	c.discard(end)
+	c.head = h
+	c.requestRead.Store(false)
+	c.chunks = message.Chunks{MaxTrailer: most}
+	switch {
+	case h.chunked:
+		c.part = inChunks
+	case h.length > 0:
+		c.part, c.bodyLeft = inBody, h.length
+	default:
+		c.requestEnded()
+	}
+	return r
+}
+
+// headerTooLarge returns the refusal of a header that is too large.
+func headerTooLarge(b []byte) *Refusal {
+	line, _, whole := bytes.Cut(b, []byte("\r\n"))
+	method, target, _ := bytes.Cut(line, []byte(" "))
+	target, _, _ = bytes.Cut(target, []byte(" "))
+	r := &Refusal{
+		Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "The request header is too large.",
+		Method: printable(method), Target: printable(target), Accept: acceptValue(b),
+	}
+	if !whole {
+		r.Status, r.Reason = http.StatusRequestURITooLong, "The request target is too long."
+	}
+	return r
+}
+
+// requestEnded notes that the request was read to its end.
+func (c *Conn) requestEnded() {
+	c.part = inHead
+	if c.head.upgrade {
+		c.part = atUpgrade
+	}
+	c.requestRead.Store(true)
+}
+
+// refuse returns a stand-in that [RefusalOf] recognizes. Nothing more is read.
+func (c *Conn) refuse(why *Refusal) *http.Request {
+	c.refusal.Store(why)
+	c.discard(len(c.buf))
+	c.part = afterRefusal
+	c.requestRead.Store(true)
+	r := new(http.Request)
+	*r = *c.requestTemplate
+	r.Method, r.URL, r.RequestURI, r.Host = refusedMethod, &url.URL{Path: "/"}, "/", "refused"
+	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/1.1", 1, 1
+	r.Header, r.Body, r.Close = make(http.Header), http.NoBody, true
+	return r
 }
 
 // newRequest makes a request from a header that was checked.

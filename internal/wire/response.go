@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -137,23 +136,6 @@ func (w *response) WriteHeader(status int) {
 	})
 }
 
-// noteTrailers notes which trailers the header announces.
-func (w *response) noteTrailers() {
-	for _, line := range w.header["Trailer"] {
-		w.hasTrailer = true
-		for name := range strings.SplitSeq(line, ",") {
-			if name = http.CanonicalHeaderKey(strings.TrimSpace(name)); isAllowedInTrailer(name) {
-				w.trailers = append(w.trailers, name)
-			}
-		}
-	}
-	if !w.hasTrailer {
-		for name := range w.header {
-			w.hasTrailer = w.hasTrailer || strings.HasPrefix(name, http.TrailerPrefix)
-		}
-	}
-}
-
 // writeInterim sends an interim response.
 func (w *response) writeInterim(status int) {
 	w.mu.Lock()
@@ -176,90 +158,6 @@ func (w *response) writeContinue() {
 	if w.continuePending {
 		w.continuePending = false
 		w.c.Write([]byte("HTTP/1.1 100 Continue\r\n\r\n"))
-	}
-}
-
-// decideFraming decides how the body is framed and whether the connection stays
-// open. It returns the values of Connection.
-func (w *response) decideFraming(sample []byte, whole bool) (connection []string) {
-	allowed := statusAllowsBody(w.status)
-	if whole && allowed && !w.hasTrailer && !w.hasLength && w.transferEncoding == "" && (!w.isHead || len(sample) > 0) {
-		w.length = int64(len(sample))
-	}
-	connection = w.connection
-	switch {
-	case w.keepAlive10 && (w.isHead || w.length >= 0 || !allowed):
-		if connection == nil {
-			connection = []string{"keep-alive"}
-		}
-	case !w.is11:
-		w.closeAfter = true
-	}
-	if w.length >= 0 && w.transferEncoding != "" && w.transferEncoding != "identity" {
-		w.length = -1
-	}
-	switch {
-	case w.isHead, !allowed, w.length >= 0:
-	case w.is11 && w.transferEncoding != "identity":
-		w.chunked = true
-	default:
-		w.closeAfter = true // the end of the connection ends the body
-	}
-	if w.c.server.isClosing() || w.body.hasUnread() && !w.closeAfter && (w.expectsContinue || !w.duplex && !w.drainBody()) {
-		w.closeAfter = true
-	}
-	if w.closeAfter && !message.HasToken(connection, "close") && !(w.status == http.StatusSwitchingProtocols && message.HasToken(connection, "upgrade")) {
-		connection = w.closeOptions(connection)
-	}
-	return connection
-}
-
-// closeOptions returns the values of Connection for a response that ends the
-// connection.
-func (w *response) closeOptions(connection []string) []string {
-	if !w.is11 {
-		return nil
-	}
-	options := "close"
-	for option := range message.Members(connection) {
-		if message.IsToken(option) && !strings.EqualFold(option, "keep-alive") {
-			options = option + ", " + options
-		}
-	}
-	return []string{options}
-}
-
-// finishHeader ends the header, so that the early part of the body can follow. The
-// body begins with sample; if whole is set that is all of it.
-func (w *response) finishHeader(sample []byte, whole bool) {
-	w.headerDone = true
-	connection, allowed, b := w.decideFraming(sample, whole), statusAllowsBody(w.status), w.out
-	for _, value := range connection {
-		b = appendField(b, "Connection", value)
-	}
-	if w.length >= 0 && allowed {
-		b = append(b, "Content-Length: "...)
-		b = append(strconv.AppendInt(b, w.length, 10), "\r\n"...)
-	}
-	if w.sniffType && allowed && w.transferEncoding == "" && len(sample) > 0 {
-		b = appendField(b, "Content-Type", http.DetectContentType(sample))
-	}
-	if !w.hasDate {
-		b = append(b, "Date: "...)
-		b = append(time.Now().UTC().AppendFormat(b, http.TimeFormat), "\r\n"...)
-	}
-	if w.chunked {
-		b = appendField(b, "Transfer-Encoding", "chunked")
-	}
-	b = append(b, "\r\n"...)
-	if cap(b) == headSize {
-		b = w.pooled[:len(b)]
-	}
-	w.out = b
-	early := w.early
-	w.early = nil
-	if !w.isHead && allowed {
-		w.writeBody(early)
 	}
 }
 
@@ -460,20 +358,4 @@ func (w *response) closeBody() {
 		}
 		w.body.Close()
 	}
-}
-
-func (w *response) appendTrailer(b []byte) []byte {
-	for _, name := range w.trailers {
-		for _, value := range w.header[name] {
-			b = appendField(b, name, value)
-		}
-	}
-	for name, values := range w.header {
-		if name, ok := strings.CutPrefix(name, http.TrailerPrefix); ok && isAllowedInTrailer(name) {
-			for _, value := range values {
-				b = appendField(b, name, value)
-			}
-		}
-	}
-	return b
 }

@@ -302,7 +302,7 @@ func TestAPanicOfWhatIsReadEndsItsConnectionAndNothingElse(t *testing.T) {
 	next(t, r)
 	srv.settings.Store(nil) // without which no header can be read
 	io.WriteString(c, victim)
-	if err := <-told; !strings.Contains(err.Error(), "nil pointer") || !strings.Contains(err.Error(), "conn.go") {
+	if err := <-told; !strings.Contains(err.Error(), "nil pointer") || !strings.Contains(err.Error(), "request.go") {
 		t.Errorf("told of %v", err)
 	}
 	if _, err := r.ReadByte(); err != io.EOF {
