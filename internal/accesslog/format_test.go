@@ -111,7 +111,7 @@ func FuzzLine(f *testing.F) {
 				}
 			}
 		}
-		if s := short(&r); strings.ContainsFunc(s, unicode.IsControl) {
+		if s := summary(&r); strings.ContainsFunc(s, unicode.IsControl) {
 			t.Fatalf("%q", s)
 		}
 	})

@@ -30,18 +30,18 @@ import (
 // is no faster at two million records a second, and much harder to believe.
 
 const (
-	queueLen   = 8192
-	queueBytes = 16 << 20              // that are kept of requests, those of a batch that is being written too
-	spareLen   = 1024                  // the largest queue that is used again
-	gather     = 20 * time.Millisecond // between two batches
-	flushAt    = 256 << 10             // bytes that are formatted before they are written
-	tickEvery  = time.Second
-	warnEvery  = time.Minute
+	queueLen      = 8192
+	queueBytes    = 16 << 20              // that are kept of requests, those of a batch that is being written too
+	spareLen      = 1024                  // the largest queue that is used again
+	batchInterval = 20 * time.Millisecond // between two batches
+	flushAt       = 256 << 10             // bytes that are formatted before they are written
+	tickEvery     = time.Second
+	warnEvery     = time.Minute
 )
 
-// gone is the status of a request whose client left before the answer, as nginx
+// statusClientClosed is the status of a request whose client left before the answer, as nginx
 // has it.
-const gone = 499
+const statusClientClosed = 499
 
 var errBehind = errors.New("requests end faster than the access log can be written")
 
@@ -101,7 +101,7 @@ type Log struct {
 func New(opts Options) *Log {
 	l := &Log{opts: opts, wake: make(chan struct{}, 1)}
 	l.settings.Store(&opts.Settings)
-	l.out = writer{opts: opts, files: make(map[logfile.Template]*file), shares: make(map[string]*share)}
+	l.out = writer{opts: opts, files: make(map[logfile.Template]*file), budgets: make(map[string]*lineBudget)}
 	return l
 }
 
@@ -147,7 +147,7 @@ func (l *Log) Run(ctx context.Context) {
 	var warned time.Time
 	for ended := false; !ended; {
 		var tick <-chan time.Time
-		if lost > 0 || len(l.out.shares) > 0 {
+		if lost > 0 || len(l.out.budgets) > 0 {
 			tick = time.After(tickEvery)
 		}
 		select {
@@ -161,19 +161,19 @@ func (l *Log) Run(ctx context.Context) {
 		now := time.Now()
 		unwritable, err := l.out.write(batch, l.settings.Load(), now)
 		lost, why = lost+unwritable, cmp.Or(err, why)
-		if l.out.tell(now, ended); lost > 0 && (ended || warned.IsZero() || now.Sub(warned) >= warnEvery) {
+		if l.out.reportSkipped(now, ended); lost > 0 && (ended || warned.IsZero() || now.Sub(warned) >= warnEvery) {
 			l.opts.Warn(lost, cmp.Or(why, errBehind))
 			lost, why, warned = 0, nil, now
 		}
 		written := len(batch) > 0
 		clear(batch)
-		l.written(bytes)
+		l.releaseBytes(bytes)
 		if spare = batch[:0]; cap(spare) > spareLen {
 			spare = nil
 		}
 		if written && !ended {
 			select {
-			case <-time.After(gather):
+			case <-time.After(batchInterval):
 			case <-ctx.Done():
 			}
 		}
@@ -190,8 +190,8 @@ func (l *Log) take(spare []Record) (batch []Record, bytes int, lost uint64) {
 	return batch, bytes, lost
 }
 
-// written notes that a batch is not kept any more.
-func (l *Log) written(bytes int) {
+// releaseBytes notes that a batch is not kept any more.
+func (l *Log) releaseBytes(bytes int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.bytes -= bytes
@@ -229,7 +229,7 @@ type writer struct {
 	opts     Options
 	settings *func(path string) Settings // as they were at the last batch
 	files    map[logfile.Template]*file  // by the setting that names them
-	shares   map[string]*share           // of the screen, by page
+	budgets  map[string]*lineBudget      // of the screen, by page
 	lines    []state.Line                // of one page, for the screen
 }
 
@@ -237,7 +237,7 @@ type writer struct {
 func (w *writer) write(batch []Record, settings *func(path string) Settings, now time.Time) (unwritable uint64, why error) {
 	if w.settings != settings {
 		w.settings = settings
-		w.retire()
+		w.closeUnused()
 	}
 	for i := range batch {
 		// What a client sent must not end the server.
@@ -258,7 +258,7 @@ func (w *writer) writeOne(r *Record, now time.Time) {
 		return
 	}
 	if r.Status == 0 {
-		r.Status = gone
+		r.Status = statusClientClosed
 	}
 	if s.File.Name != "" {
 		w.file(s.File, r.Path).add(r, s.Format)
@@ -276,9 +276,9 @@ func (w *writer) file(name logfile.Template, path string) *file {
 	return f
 }
 
-// retire closes files that the settings do not name any more. If it is another
+// closeUnused closes files that the settings do not name any more. If it is another
 // path that names one now, it is opened again when that is asked for.
-func (w *writer) retire() {
+func (w *writer) closeUnused() {
 	for name, f := range w.files {
 		if s := (*w.settings)(f.path); s.File != name || s.Format == "off" {
 			f.Close()

@@ -213,7 +213,7 @@ func TestABatchCountsUntilItIsWritten(t *testing.T) {
 	if len(batch) != first || fill() != 0 {
 		t.Errorf("a batch of %d and %d more are kept", first, len(l.queue))
 	}
-	l.written(bytes)
+	l.releaseBytes(bytes)
 	if again := fill(); again != first {
 		t.Errorf("%d fit after %d were written", again, first)
 	}
@@ -233,7 +233,7 @@ func TestTheScreenGetsASampleOfABusyPageAndAllOfAQuietOne(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if len(l.out.shares) > 0 {
+		if len(l.out.budgets) > 0 {
 			t.Error("pages that have nothing to do are not forgotten")
 		}
 		l.end()
@@ -277,7 +277,7 @@ func TestTheShortFormIsShort(t *testing.T) {
 	t.Parallel()
 	long := Record{Method: strings.Repeat("M", 60<<10), Target: strings.Repeat("/t", 30<<10), Status: 200}
 	want := strings.Repeat("M", shownMethod) + "… " + strings.Repeat("/t", shownTarget/2) + "… 200 0.0 ms 0 B"
-	if got := short(&long); got != want {
+	if got := summary(&long); got != want {
 		t.Errorf("%d bytes are shown", len(got))
 	}
 }
@@ -293,7 +293,7 @@ func TestTheShortForm(t *testing.T) {
 		{2 * time.Second, 999_600, "2.0 s 1.0 MB"}, {time.Hour, 5e12, "3600 s 5 TB"},
 	} {
 		r.Took, r.Bytes = tt.took, tt.bytes
-		if got := short(&r); got != "GET /api/users?q=a%20b&token=*** 200 "+tt.want {
+		if got := summary(&r); got != "GET /api/users?q=a%20b&token=*** 200 "+tt.want {
 			t.Errorf("got %q, want …%q", got, tt.want)
 		}
 	}
@@ -312,7 +312,7 @@ func BenchmarkRecord(b *testing.B) {
 				if n%1000 == 0 { // one that is lost would cost nothing
 					mu.Lock()
 					batch, bytes, _ := l.take(spare)
-					l.written(bytes)
+					l.releaseBytes(bytes)
 					clear(batch)
 					spare = batch[:0]
 					mu.Unlock()

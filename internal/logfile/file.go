@@ -24,21 +24,21 @@ import (
 )
 
 const (
-	queueSize  = 4 << 20               // bytes that may wait for the disk
-	spareSize  = 64 << 10              // the largest buffer that is used again
-	patience   = 50 * time.Millisecond // how long a Write waits for room
-	checkEvery = 2 * time.Second       // how often we look whether the file is still there
-	checkIdle  = 5 * time.Second       // the same for a file to which nothing was written lately
-	retryAfter = time.Second           // how long a disk that refused is left alone
-	warnEvery  = time.Minute           // how often we complain
-	closeAfter = 2 * time.Second       // how long Close waits for the disk
+	queueSize    = 4 << 20               // bytes that may wait for the disk
+	spareSize    = 64 << 10              // the largest buffer that is used again
+	writeTimeout = 50 * time.Millisecond // how long a Write waits for room
+	checkEvery   = 2 * time.Second       // how often we look whether the file is still there
+	checkIdle    = 5 * time.Second       // the same for a file to which nothing was written lately
+	retryAfter   = time.Second           // how long a disk that refused is left alone
+	warnEvery    = time.Minute           // how often we complain
+	closeAfter   = 2 * time.Second       // how long Close waits for the disk
 )
 
 // errBehind is the reason given for lines that found the queue full.
 var errBehind = errors.New("the disk is too slow")
 
-// errGone is the reason while the folder that the file lies in is not there.
-var errGone = errors.New("the project's folder is gone")
+// errRootMissing is the reason while the folder that the file lies in is not there.
+var errRootMissing = errors.New("the project's folder is gone")
 
 // A Template names a log file for each day. It is comparable.
 type Template struct {
@@ -69,7 +69,7 @@ type File struct {
 	queue   []batch       // that nobody has taken yet
 	waiting int           // bytes in the queue or on their way to the disk
 	stalled bool          // a Write has waited in vain since the disk last took something
-	room    chan struct{} // closed when there may be room again; nil if nobody waits
+	space   chan struct{} // closed when there may be room again; nil if nobody waits
 	lost    uint64        // lines lost since the last warning
 	cause   error         // why the last of them was lost
 	wake    chan struct{} // tells run that there is something to do; nil before the first line
@@ -91,13 +91,13 @@ func sameDay(a, b time.Time) bool {
 
 // A disk is what only the goroutine that writes needs to know.
 type disk struct {
-	file    handle // nil if none is open
-	path    string // of file
-	info    fs.FileInfo
-	checked time.Time // when path was last known to lead to file
-	err     error     // what the disk answered when it was last asked, at refused
-	refused time.Time
-	warned  time.Time
+	file     handle // nil if none is open
+	path     string // of file
+	info     fs.FileInfo
+	checked  time.Time // when path was last known to lead to file
+	err      error     // what the disk answered when it was last asked, at refused
+	failedAt time.Time
+	warned   time.Time
 }
 
 // A handle is an open file: an *os.File, or a disk that misbehaves in a test.
@@ -177,13 +177,13 @@ func (f *File) fullLocked(n int) bool {
 
 // waitLocked waits for room for n bytes and reports whether it came in time.
 func (f *File) waitLocked(n int) bool {
-	late := time.NewTimer(patience)
+	late := time.NewTimer(writeTimeout)
 	defer late.Stop()
 	for f.fullLocked(n) {
-		if f.room == nil {
-			f.room = make(chan struct{})
+		if f.space == nil {
+			f.space = make(chan struct{})
 		}
-		room := f.room
+		room := f.space
 		f.mu.Unlock()
 		select {
 		case <-room:
@@ -214,11 +214,11 @@ func (f *File) wakeLocked() {
 	}
 }
 
-// roomLocked wakes the writers that wait for room.
-func (f *File) roomLocked() {
-	if f.room != nil {
-		close(f.room)
-		f.room = nil
+// signalSpaceLocked wakes the writers that wait for room.
+func (f *File) signalSpaceLocked() {
+	if f.space != nil {
+		close(f.space)
+		f.space = nil
 	}
 }
 
@@ -228,7 +228,7 @@ func (f *File) roomLocked() {
 func (f *File) Close() error {
 	f.mu.Lock()
 	f.closed = true
-	f.roomLocked()
+	f.signalSpaceLocked()
 	done := f.done
 	if done != nil {
 		f.wakeLocked()
@@ -273,7 +273,7 @@ func (f *File) run() {
 			}
 			wrote = true
 			f.write(b, time.Now())
-			f.taken(len(b.lines))
+			f.releaseBytes(len(b.lines))
 			if cap(b.lines) <= spareSize {
 				spare = b.lines[:0]
 			}
@@ -304,19 +304,19 @@ func (f *File) take(spare []byte) (batches []batch, closed bool) {
 	return batches, f.closed
 }
 
-// taken makes room for as many bytes as have left the queue for good.
-func (f *File) taken(n int) {
+// releaseBytes makes room for as many bytes as have left the queue for good.
+func (f *File) releaseBytes(n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.waiting -= n
 	f.stalled = false
-	f.roomLocked()
+	f.signalSpaceLocked()
 }
 
 // write takes lines to the disk, or counts them as lost.
 func (f *File) write(b batch, now time.Time) {
 	lines := b.lines
-	err := f.ready(f.template.PathOn(b.day), now)
+	err := f.openFor(f.template.PathOn(b.day), now)
 	if err == nil {
 		var n int
 		n, err = f.disk.file.Write(lines)
@@ -324,24 +324,24 @@ func (f *File) write(b batch, now time.Time) {
 			return
 		}
 		lines = lines[n:]
-		f.refuse(err, now)
+		f.noteError(err, now)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.loseLocked(lines, err)
 }
 
-// ready sees to it that the right file is open.
-func (f *File) ready(path string, now time.Time) error {
+// openFor sees to it that the right file is open.
+func (f *File) openFor(path string, now time.Time) error {
 	d := &f.disk
-	if d.err != nil && now.Sub(d.refused) < retryAfter {
+	if d.err != nil && now.Sub(d.failedAt) < retryAfter {
 		return d.err
 	}
 	if d.file != nil && path == d.path && now.Sub(d.checked) < checkEvery {
 		return nil
 	}
-	if d.file != nil && (path != d.path || !d.there(now)) {
-		if f.gone() && d.kept() {
+	if d.file != nil && (path != d.path || !d.isSameFile(now)) {
+		if f.isRootMissing() && d.hasName() {
 			d.checked = now
 			return nil
 		}
@@ -352,7 +352,7 @@ func (f *File) ready(path string, now time.Time) error {
 	}
 	err := f.openFile(path, now)
 	if err != nil {
-		f.refuse(err, now)
+		f.noteError(err, now)
 		return err
 	}
 	d.err = nil
@@ -362,20 +362,20 @@ func (f *File) ready(path string, now time.Time) error {
 // restore makes the open file again if it has been deleted or moved away.
 func (f *File) restore(now time.Time) {
 	d := &f.disk
-	if d.err == errGone && !f.gone() {
+	if d.err == errRootMissing && !f.isRootMissing() {
 		d.err = nil // what was lost can be told
 	}
-	if d.file == nil || d.there(now) || f.gone() {
+	if d.file == nil || d.isSameFile(now) || f.isRootMissing() {
 		return
 	}
 	f.closeFile()
 	if err := f.openFile(d.path, now); err != nil {
-		f.refuse(err, now)
+		f.noteError(err, now)
 	}
 }
 
-// gone reports whether the folder is away in which the file is to lie.
-func (f *File) gone() bool {
+// isRootMissing reports whether the folder is away in which the file is to lie.
+func (f *File) isRootMissing() bool {
 	if f.template.Root == "" {
 		return false
 	}
@@ -383,16 +383,16 @@ func (f *File) gone() bool {
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// refuse notes that the disk answered with an error. The file is closed, so
+// noteError notes that the disk answered with an error. The file is closed, so
 // that the next attempt finds out how its last line ended.
-func (f *File) refuse(err error, now time.Time) {
+func (f *File) noteError(err error, now time.Time) {
 	f.closeFile()
-	f.disk.err, f.disk.refused = err, now
+	f.disk.err, f.disk.failedAt = err, now
 }
 
 func (f *File) openFile(path string, now time.Time) error {
-	if f.gone() {
-		return errGone
+	if f.isRootMissing() {
+		return errRootMissing
 	}
 	if err := makeFolder(f.template.Root, filepath.Dir(path)); err != nil {
 		return err
@@ -443,7 +443,7 @@ func (f *File) report(now time.Time) (unreported bool) {
 	f.mu.Lock()
 	lost, cause := f.lost, f.cause
 	// That the project is gone is said for all its files, by others.
-	due := f.disk.err != errGone && (f.disk.warned.IsZero() || now.Sub(f.disk.warned) >= warnEvery)
+	due := f.disk.err != errRootMissing && (f.disk.warned.IsZero() || now.Sub(f.disk.warned) >= warnEvery)
 	if lost > 0 && due {
 		f.lost = 0
 	}
@@ -456,8 +456,8 @@ func (f *File) report(now time.Time) (unreported bool) {
 	return false
 }
 
-// there reports whether the path still leads to the open file.
-func (d *disk) there(now time.Time) bool {
+// isSameFile reports whether the path still leads to the open file.
+func (d *disk) isSameFile(now time.Time) bool {
 	info, err := os.Stat(d.path)
 	if err != nil || !os.SameFile(info, d.info) {
 		return false
@@ -466,8 +466,8 @@ func (d *disk) there(now time.Time) bool {
 	return true
 }
 
-// kept reports whether the open file has a name somewhere.
-func (d *disk) kept() bool {
+// hasName reports whether the open file has a name somewhere.
+func (d *disk) hasName() bool {
 	info, err := d.file.Stat()
 	if err != nil {
 		return false

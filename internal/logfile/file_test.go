@@ -477,8 +477,8 @@ func TestADiskThatHangsDelaysOneWriteAndNoMore(t *testing.T) {
 		for range 100 {
 			write(t, f, line)
 		}
-		if took := time.Since(start); took != patience {
-			t.Errorf("writing to the full queue took %v; want %v", took, patience)
+		if took := time.Since(start); took != writeTimeout {
+			t.Errorf("writing to the full queue took %v; want %v", took, writeTimeout)
 		}
 
 		wait(time.Minute)
@@ -501,7 +501,7 @@ func TestAWriteWaitsForADiskThatIsOnlySlow(t *testing.T) {
 		f.open = disk.open
 		line := strings.Repeat("x", queueSize-1) + "\n"
 		write(t, f, line)
-		time.AfterFunc(patience/2, func() { close(disk.hang) })
+		time.AfterFunc(writeTimeout/2, func() { close(disk.hang) })
 		write(t, f, line)
 		closeFile(t, f)
 		wantFile(t, f.Path(), line+line)

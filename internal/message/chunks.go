@@ -9,12 +9,12 @@ type Chunks struct {
 	MaxTrailer int  // bytes of it
 	Lenient    bool // spaces behind a size are taken, and extensions whatever they hold
 
-	part   chunkPart
-	size   int64  // that is left of the chunk, or read of its size
-	count  int    // bytes of the line
-	lines  []byte // of the trailer
-	begins int    // where the last of them does
-	fields int
+	part      chunkPart
+	size      int64  // that is left of the chunk, or read of its size
+	count     int    // bytes of the line
+	lines     []byte // of the trailer
+	lineStart int    // where the last of them does
+	fields    int
 }
 
 type chunkPart byte
@@ -29,7 +29,7 @@ const (
 	payloadCR
 	payloadLF
 	trailerLine
-	chunksOver
+	chunksDone
 )
 
 // maxExtension bounds what follows the size of a chunk, which nobody reads;
@@ -43,7 +43,7 @@ const (
 // with. It ends with either of them, with the body, or at what is wrong, a
 // [Malformed], and returns how many bytes it wrote and read.
 func (c *Chunks) Decode(dst, src []byte) (wrote, read int, err error) {
-	for read < len(src) && c.part != chunksOver {
+	for read < len(src) && c.part != chunksDone {
 		if c.part != payload {
 			if err := c.step(src[read]); err != nil {
 				return wrote, read, err
@@ -61,8 +61,8 @@ func (c *Chunks) Decode(dst, src []byte) (wrote, read int, err error) {
 	return wrote, read, nil
 }
 
-// Over reports whether the body has ended, its trailer included.
-func (c *Chunks) Over() bool { return c.part == chunksOver }
+// Done reports whether the body has ended, its trailer included.
+func (c *Chunks) Done() bool { return c.part == chunksDone }
 
 // Payload is how many of the bytes that come next are of the body, at least: as
 // many may be taken as they are, and told to Skip.
@@ -106,7 +106,7 @@ func (c *Chunks) step(b byte) error {
 		if !isHex(b) {
 			return errNoSize
 		}
-		return c.digit(b)
+		return c.addDigit(b)
 	case sizeDigits, sizeSpace:
 		return c.afterDigit(b)
 	case extension:
@@ -114,7 +114,7 @@ func (c *Chunks) step(b byte) error {
 		switch {
 		case b == '\r':
 			c.part = sizeLF
-		case b == '\n', c.count > maxLenient, !c.Lenient && (classes[b]&valueByte == 0 || c.count > maxExtension):
+		case b == '\n', c.count > maxLenient, !c.Lenient && (byteClasses[b]&valueByte == 0 || c.count > maxExtension):
 			return errExtended
 		}
 	case sizeLF:
@@ -136,7 +136,7 @@ func (c *Chunks) step(b byte) error {
 		}
 		c.part = sizeStart
 	case trailerLine:
-		return c.trailer(b)
+		return c.addTrailerByte(b)
 	}
 	return nil
 }
@@ -151,7 +151,7 @@ func (c *Chunks) afterDigit(b byte) error {
 	case c.part == sizeSpace:
 		return errSize
 	case isHex(b):
-		return c.digit(b)
+		return c.addDigit(b)
 	case b == ';':
 		c.part, c.count = extension, 0
 	default:
@@ -160,7 +160,7 @@ func (c *Chunks) afterDigit(b byte) error {
 	return nil
 }
 
-func (c *Chunks) digit(b byte) error {
+func (c *Chunks) addDigit(b byte) error {
 	if c.count++; c.count > 15 {
 		return errLarge
 	}
@@ -173,21 +173,21 @@ func (c *Chunks) digit(b byte) error {
 	return nil
 }
 
-// trailer collects the lines of the trailer and checks them as those of a header.
-func (c *Chunks) trailer(b byte) error {
+// addTrailerByte collects the lines of the addTrailerByte and checks them as those of a header.
+func (c *Chunks) addTrailerByte(b byte) error {
 	if c.lines = append(c.lines, b); len(c.lines) > c.MaxTrailer {
 		return errTrailer
 	}
 	if b != '\n' {
 		return nil
 	}
-	line := c.lines[c.begins:]
-	c.begins = len(c.lines)
+	line := c.lines[c.lineStart:]
+	c.lineStart = len(c.lines)
 	switch n := len(line) - len("\r\n"); {
 	case n < 0 || line[n] != '\r':
 		return Malformed("A trailer line of the body does not end in CRLF.")
 	case n == 0:
-		c.part = chunksOver
+		c.part = chunksDone
 		return nil
 	case c.fields == MaxFields:
 		return TooManyFields

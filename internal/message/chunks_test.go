@@ -14,7 +14,7 @@ import (
 // read reads a body that comes in pieces, into as many bytes at a time, and
 // returns it, how many bytes it had with its framing, and what is wrong with it.
 func read(c *Chunks, b []byte, pieces, into int) (body []byte, n int, bad error) {
-	for n < len(b) && bad == nil && !c.Over() {
+	for n < len(b) && bad == nil && !c.Done() {
 		piece := append([]byte(nil), b[n:min(len(b), n+pieces)]...)
 		var wrote, read int
 		if into == 0 { // in place
@@ -44,10 +44,10 @@ func FuzzChunks(f *testing.F) {
 		once, many := Chunks{MaxTrailer: 1 << 10, Lenient: lenient}, Chunks{MaxTrailer: 1 << 10, Lenient: lenient}
 		body, n, bad := read(&once, b, len(b), 0)
 		bodyToo, nToo, badToo := read(&many, b, int(pieces%7)+1, int(into%5))
-		if n != nToo || !bytes.Equal(body, bodyToo) || bad != badToo || once.Over() != many.Over() {
+		if n != nToo || !bytes.Equal(body, bodyToo) || bad != badToo || once.Done() != many.Done() {
 			t.Fatalf("in one piece %q %d %v, in pieces %q %d %v", body, n, bad, bodyToo, nToo, badToo)
 		}
-		if !once.Over() {
+		if !once.Done() {
 			return
 		}
 		req, err := http.ReadRequest(bufio.NewReader(io.MultiReader(strings.NewReader("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"), bytes.NewReader(b[:n]))))
@@ -82,8 +82,8 @@ func TestWhatIsNoPartOfTheBodyIsBounded(t *testing.T) {
 		"a thousand extensions":         {strings.Repeat("1;"+long[:250]+"\r\nx\r\n", 1000) + "0\r\n\r\n", false, nil},
 	} {
 		c := Chunks{MaxTrailer: 1 << 10, Lenient: test.lenient}
-		if _, _, err := read(&c, []byte(test.body), len(test.body), 0); err != test.want || c.Over() != (err == nil) {
-			t.Errorf("%s: %v, over %v; want %v", name, err, c.Over(), test.want)
+		if _, _, err := read(&c, []byte(test.body), len(test.body), 0); err != test.want || c.Done() != (err == nil) {
+			t.Errorf("%s: %v, over %v; want %v", name, err, c.Done(), test.want)
 		}
 	}
 	c := Chunks{MaxTrailer: 1 << 20}

@@ -57,7 +57,7 @@ func ParseHeader(lines []byte, n int) http.Header {
 // Fields collects those of a header.
 type Fields struct {
 	http.Header
-	each []string // for those that come once, which most do
+	values []string // for those that come once, which most do
 }
 
 // NewFields returns one for about n fields.
@@ -67,24 +67,24 @@ func NewFields(n int) Fields { return Fields{make(http.Header, n), make([]string
 func (f *Fields) Add(name, value []byte) {
 	key := CanonicalName(name)
 	values := f.Header[key]
-	if values != nil || len(f.each) == 0 {
+	if values != nil || len(f.values) == 0 {
 		f.Header[key] = append(values, string(value))
 		return
 	}
-	f.each[0] = string(value)
-	f.Header[key], f.each = f.each[:1:1], f.each[1:]
+	f.values[0] = string(value)
+	f.Header[key], f.values = f.values[:1:1], f.values[1:]
 }
 
 // CanonicalName returns a name in canonical form.
 func CanonicalName(b []byte) string {
-	if name, ok := names[string(b)]; ok {
+	if name, ok := canonicalNames[string(b)]; ok {
 		return name
 	}
 	return http.CanonicalHeaderKey(string(b))
 }
 
-// names are the forms in which usual names come, so that these cost no memory.
-var names = func() map[string]string {
+// canonicalNames are the forms in which usual canonicalNames come, so that these cost no memory.
+var canonicalNames = func() map[string]string {
 	forms := make(map[string]string)
 	for name := range strings.FieldsSeq(`
 		Accept Accept-Charset Accept-Encoding Accept-Language Accept-Ranges Access-Control-Allow-Origin Age Allow Alt-Svc Authorization
@@ -108,7 +108,7 @@ const (
 	valueByte             // RFC 9110 section 5.5
 )
 
-var classes = func() (t [256]byte) {
+var byteClasses = func() (t [256]byte) {
 	for c := range t {
 		alnum := '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 		if alnum || strings.IndexByte("!#$%&'*+-.^_`|~", byte(c)) >= 0 {
@@ -124,7 +124,7 @@ var classes = func() (t [256]byte) {
 // IsToken reports whether text is one, such as the name of a field.
 func IsToken[T string | []byte](text T) bool {
 	for i := range len(text) {
-		if classes[text[i]]&tokenByte == 0 {
+		if byteClasses[text[i]]&tokenByte == 0 {
 			return false
 		}
 	}
@@ -134,7 +134,7 @@ func IsToken[T string | []byte](text T) bool {
 // IsValue reports whether text may be the value of a field.
 func IsValue(text []byte) bool {
 	for _, c := range text {
-		if classes[c]&valueByte == 0 {
+		if byteClasses[c]&valueByte == 0 {
 			return false
 		}
 	}

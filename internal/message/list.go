@@ -44,12 +44,12 @@ func IsHopByHop(name string) bool {
 // one connection too, but for those that always are. It may be nil.
 func NamedByConnection(h http.Header) map[string]bool {
 	var named map[string]bool
-	var room [64]byte
+	var array [64]byte
 	for member := range Members(h["Connection"]) {
 		if strings.EqualFold(member, "close") || strings.EqualFold(member, "keep-alive") {
 			continue // what most say
 		}
-		name := append(room[:0], member...)
+		name := append(array[:0], member...)
 		capitalize(name)
 		if _, there := h[string(name)]; !there || named[string(name)] || IsHopByHop(string(name)) {
 			continue

@@ -9,35 +9,35 @@ import (
 // encoding is a way in which a file may lie beside the original.
 type encoding struct {
 	token  string // in Content-Encoding
-	ending string // of the file's name
+	suffix string // of the file's name
 }
 
 // encodings are those that are looked for, the one first that is preferred
 // among equals.
 var encodings = []encoding{{"br", ".br"}, {"gzip", ".gz"}}
 
-// encode changes to an encoded file if there is one that the client wants. One
+// chooseEncoding changes to an encoded file if there is one that the client wants. One
 // that is older than the original is of something else.
-func (a *answer) encode(accept string) {
+func (a *response) chooseEncoding(accept string) {
 	original := a.info.ModTime()
 	fits := func(info fs.FileInfo, err error) bool {
 		return err == nil && info.Mode().IsRegular() && !info.ModTime().Before(original)
 	}
-	best, weight := (*encoding)(nil), weigh(accept, "identity")
+	best, weight := (*encoding)(nil), acceptWeight(accept, "identity")
 	for i := range encodings {
 		e := &encodings[i]
-		if !fits(a.place.folder.root.Stat(a.name + e.ending)) {
+		if !fits(a.mount.folder.root.Stat(a.name + e.suffix)) {
 			continue
 		}
-		a.varies = true
-		if q := weigh(accept, e.token); q > 0 && q >= weight && (best == nil || q > weight) {
+		a.hasEncoded = true
+		if q := acceptWeight(accept, e.token); q > 0 && q >= weight && (best == nil || q > weight) {
 			best, weight = e, q
 		}
 	}
 	if best == nil {
 		return
 	}
-	file, info, err := a.place.folder.open(a.name + best.ending)
+	file, info, err := a.mount.folder.open(a.name + best.suffix)
 	switch {
 	case err != nil:
 	case !fits(info, nil): // another since
@@ -48,10 +48,10 @@ func (a *answer) encode(accept string) {
 	}
 }
 
-// weigh returns how much a client wants an encoding, by its Accept-Encoding
+// acceptWeight returns how much a client wants an encoding, by its Accept-Encoding
 // (RFC 9110 section 12.5.3). It takes a file as it is where it names nothing
 // better.
-func weigh(accept, token string) float64 {
+func acceptWeight(accept, token string) float64 {
 	named, others := -1.0, -1.0
 	for part := range strings.SplitSeq(accept, ",") {
 		name, params, _ := strings.Cut(part, ";")

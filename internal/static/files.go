@@ -25,13 +25,13 @@ type Mount struct {
 // Files knows which files are served. Its methods may be called from any
 // goroutine.
 type Files struct {
-	table atomic.Pointer[router.Table[*place]]
+	table atomic.Pointer[router.Table[*openMount]]
 
-	mu     sync.Mutex // guards all below
-	mounts []Mount
-	pages  []Mount
-	open   map[source]*folder
-	ways   map[string]bool // the folders wanted and all above them
+	mu      sync.Mutex // guards all below
+	mounts  []Mount
+	pages   []Mount
+	folders map[source]*folder
+	watched map[string]bool // the folders wanted and all above them
 }
 
 // source is where a folder is looked for. That of a page must be no link.
@@ -43,7 +43,7 @@ type source struct {
 // New returns Files that serve nothing.
 func New() *Files {
 	f := new(Files)
-	f.table.Store(new(router.Table[*place]))
+	f.table.Store(new(router.Table[*openMount]))
 	return f
 }
 
@@ -53,7 +53,7 @@ func (f *Files) SetMounts(mounts []Mount) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.mounts = slices.Clone(mounts)
-	f.lookLocked()
+	f.refreshLocked()
 }
 
 // SetPages sets the folders of pages, by route. What lies in their public folders
@@ -65,15 +65,15 @@ func (f *Files) SetPages(dirs map[string]string) {
 	for route, dir := range dirs {
 		f.pages = append(f.pages, Mount{Path: route, Dir: filepath.Join(dir, router.Public)})
 	}
-	f.lookLocked()
+	f.refreshLocked()
 }
 
 // Refresh tells of paths on disk that have changed, nil for any.
 func (f *Files) Refresh(paths []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if paths == nil || slices.ContainsFunc(paths, func(p string) bool { return f.ways[p] }) {
-		f.lookLocked()
+	if paths == nil || slices.ContainsFunc(paths, func(p string) bool { return f.watched[p] }) {
+		f.refreshLocked()
 	}
 }
 
@@ -82,67 +82,67 @@ func (f *Files) Close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.mounts, f.pages = nil, nil
-	f.lookLocked()
+	f.refreshLocked()
 }
 
-// lookLocked opens the folders that are there, and closes those that went or
+// refreshLocked opens the folders that are there, and closes those that went or
 // are not wanted any more.
-func (f *Files) lookLocked() {
-	before := f.open
-	f.open, f.ways = make(map[source]*folder), make(map[string]bool)
-	byPath := make(map[string]*place)
+func (f *Files) refreshLocked() {
+	before := f.folders
+	f.folders, f.watched = make(map[source]*folder), make(map[string]bool)
+	byPath := make(map[string]*openMount)
 	// Of two folders under one path the configuration's comes first.
-	f.placeLocked(byPath, before, f.pages, true)
-	f.placeLocked(byPath, before, f.mounts, false)
-	link(byPath)
+	f.openMountsLocked(byPath, before, f.pages, true)
+	f.openMountsLocked(byPath, before, f.mounts, false)
+	linkFallbacks(byPath)
 	f.table.Store(router.NewTable(byPath))
 	for from, dir := range before {
-		if f.open[from] != dir {
+		if f.folders[from] != dir {
 			dir.root.Close() // after the table that does without it: see Find
 		}
 	}
 }
 
-func (f *Files) placeLocked(byPath map[string]*place, before map[source]*folder, mounts []Mount, page bool) {
+func (f *Files) openMountsLocked(byPath map[string]*openMount, before map[source]*folder, mounts []Mount, page bool) {
 	for _, m := range mounts {
 		from := source{m.Dir, page}
-		for way := m.Dir; !f.ways[way]; way = filepath.Dir(way) {
-			f.ways[way] = true
+		for way := m.Dir; !f.watched[way]; way = filepath.Dir(way) {
+			f.watched[way] = true
 		}
-		if f.open[from] == nil {
-			f.open[from] = openFolder(from, before[from])
+		if f.folders[from] == nil {
+			f.folders[from] = openFolder(from, before[from])
 		}
-		if f.open[from] == nil {
-			delete(f.open, from)
+		if f.folders[from] == nil {
+			delete(f.folders, from)
 			continue
 		}
-		byPath[m.Path] = &place{prefix: strings.TrimSuffix(m.Path, "/"), folder: f.open[from], cacheControl: m.CacheControl, next: byPath[m.Path]}
+		byPath[m.Path] = &openMount{prefix: strings.TrimSuffix(m.Path, "/"), folder: f.folders[from], cacheControl: m.CacheControl, fallback: byPath[m.Path]}
 	}
 }
 
-// link makes the last place of each path lead to those of the longest path
+// linkFallbacks makes the last place of each path lead to those of the longest path
 // above it.
-func link(byPath map[string]*place) {
+func linkFallbacks(byPath map[string]*openMount) {
 	for path, last := range byPath {
-		for last.next != nil {
-			last = last.next
+		for last.fallback != nil {
+			last = last.fallback
 		}
-		for above := path; above != "/" && last.next == nil; {
+		for above := path; above != "/" && last.fallback == nil; {
 			above = above[:strings.LastIndexByte(above, '/')]
 			if above == "" {
 				above = "/"
 			}
-			last.next = byPath[above]
+			last.fallback = byPath[above]
 		}
 	}
 }
 
-// place is a folder under a path.
-type place struct {
+// openMount is a folder under a path.
+type openMount struct {
 	prefix       string // of the requests' paths, without a slash at its end
 	folder       *folder
 	cacheControl string
-	next         *place // where to look for what is not there, or nil
+	fallback     *openMount // where to look for what is not there, or nil
 }
 
 // Find opens the file that a request asks for. The handler answers with it and
@@ -151,7 +151,7 @@ type place struct {
 func (f *Files) Find(r *http.Request) (h http.Handler, found bool) {
 	for {
 		p, ok := f.table.Load().Match(r.URL.Path)
-		if !ok || !plain(r.URL) {
+		if !ok || !hasPlainSlashes(r.URL) {
 			return nil, false
 		}
 		a, err := p.find(r.URL.Path)
@@ -164,16 +164,16 @@ func (f *Files) Find(r *http.Request) (h http.Handler, found bool) {
 			a.file.Close()
 			return nil, true
 		}
-		a.encode(strings.Join(r.Header.Values("Accept-Encoding"), ","))
+		a.chooseEncoding(strings.Join(r.Header.Values("Accept-Encoding"), ","))
 		return a, true
 	}
 }
 
 // find opens a file at the place or the next that has it.
-func (p *place) find(path string) (*answer, error) {
-	for ; p != nil; p = p.next {
+func (p *openMount) find(path string) (*response, error) {
+	for ; p != nil; p = p.fallback {
 		name, ok := strings.CutPrefix(path[len(p.prefix):], "/")
-		if !ok || !servable(name) {
+		if !ok || !isServable(name) {
 			continue
 		}
 		file, info, err := p.folder.open(name)
@@ -181,20 +181,20 @@ func (p *place) find(path string) (*answer, error) {
 			return nil, err
 		}
 		if err == nil {
-			return &answer{place: p, name: name, file: file, info: info}, nil
+			return &response{mount: p, name: name, file: file, info: info}, nil
 		}
 	}
 	return nil, fs.ErrNotExist
 }
 
-// plain reports whether the segments of a path are those that the client sent.
-func plain(u *url.URL) bool {
+// hasPlainSlashes reports whether the segments of a path are those that the client sent.
+func hasPlainSlashes(u *url.URL) bool {
 	return !strings.Contains(u.RawPath, "%2F") && !strings.Contains(u.RawPath, "%2f")
 }
 
-// servable reports whether a file of this name may be served: every segment has
+// isServable reports whether a file of this name may be served: every segment has
 // a name, and none begins with a dot.
-func servable(name string) bool {
+func isServable(name string) bool {
 	return fs.ValidPath(name) && name[0] != '.' && !strings.Contains(name, "/.") && !strings.ContainsAny(name, "\x00\\")
 }
 

@@ -194,7 +194,7 @@ func TestFoldersComeAndGo(t *testing.T) {
 	os.RemoveAll(page)
 	f.Refresh(nil)
 	want("gone", "/blog/a", "")
-	if n := len(f.open); n != 0 {
+	if n := len(f.folders); n != 0 {
 		t.Errorf("%d folders are held open", n)
 	}
 

@@ -9,11 +9,11 @@ import (
 // own header in the response.
 const maxRanges = 64
 
-// rangesOf returns what the field Range asks for of so many bytes as
+// validRanges returns what the field Range asks for of so many bytes as
 // [http.ServeContent] reads it right: it takes bytes=-0 for nothing of a file and
 // sends that, refuses units that it does not know, and wants numbers of at most 63
 // bits (RFC 9110 section 14.1). The empty string is the whole file.
-func rangesOf(field string, size int64) string {
+func validRanges(field string, size int64) string {
 	unit, set, _ := strings.Cut(field, "=")
 	if !strings.EqualFold(unit, "bytes") || strings.Count(set, ",") >= maxRanges {
 		return "" // which is allowed, and must be done with an unknown unit (section 14.2)
@@ -30,8 +30,8 @@ func rangesOf(field string, size int64) string {
 		}
 		empty = false
 		first, last, ok := strings.Cut(part, "-")
-		from, isFrom := position(first)
-		to, isTo := position(last)
+		from, isFrom := parsePosition(first)
+		to, isTo := parsePosition(last)
 		switch {
 		case !ok, first != "" && !isFrom, last != "" && !isTo, first == "" && last == "", isFrom && isTo && to < from:
 			return none
@@ -40,7 +40,7 @@ func rangesOf(field string, size int64) string {
 		case isFrom && from >= size, !isFrom && to == 0:
 			continue
 		}
-		ranges = append(ranges, clean(from, isFrom)+"-"+clean(to, isTo))
+		ranges = append(ranges, formatPosition(from, isFrom)+"-"+formatPosition(to, isTo))
 	}
 	switch {
 	case empty:
@@ -51,22 +51,22 @@ func rangesOf(field string, size int64) string {
 	return "bytes=" + strings.Join(ranges, ",")
 }
 
-// farthest is beyond the end of every file.
-const farthest = 1<<62 - 1
+// maxPosition is beyond the end of every file.
+const maxPosition = 1<<62 - 1
 
-// position returns a number of digits alone.
-func position(s string) (n int64, ok bool) {
+// parsePosition returns a number of digits alone.
+func parsePosition(s string) (n int64, ok bool) {
 	if s == "" || strings.Trim(s, "0123456789") != "" {
 		return 0, false
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {
-		n = farthest
+		n = maxPosition
 	}
-	return min(n, farthest), true
+	return min(n, maxPosition), true
 }
 
-func clean(n int64, given bool) string {
+func formatPosition(n int64, given bool) string {
 	if !given {
 		return ""
 	}

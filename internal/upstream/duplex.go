@@ -11,7 +11,7 @@ type Duplex struct{ c *conn }
 var _ io.ReadWriteCloser = (*Duplex)(nil)
 
 // Read returns what the worker sends, beginning with what follows its answer.
-func (d *Duplex) Read(p []byte) (int, error) { return d.c.r.Read(p) }
+func (d *Duplex) Read(p []byte) (int, error) { return d.c.reader.Read(p) }
 
 // Write may be called while another goroutine reads.
 func (d *Duplex) Write(p []byte) (int, error) { return d.c.stream.Write(p) }

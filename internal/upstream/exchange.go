@@ -53,13 +53,13 @@ type Exchange struct {
 
 	Hooks
 
-	wrote, began bool
-	sending      sending
-	answer       body
+	wroteHeader, gotFirstByte bool
+	bodySend                  bodySender
+	respBody                  body
 
-	mu   sync.Mutex // guards all below
-	conn *conn      // on which it is under way, or nil
-	cut  bool
+	mu        sync.Mutex // guards all below
+	conn      *conn      // on which it is under way, or nil
+	cancelled bool
 }
 
 // Cancel ends the exchange, or makes it fail if it begins later: its connection is
@@ -67,29 +67,29 @@ type Exchange struct {
 func (x *Exchange) Cancel() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.cut = true
+	x.cancelled = true
 	if x.conn != nil {
 		x.conn.close()
 	}
 }
 
-// enter has the exchange under way on a connection.
-func (x *Exchange) enter(c *conn) {
+// attach has the exchange under way on a connection.
+func (x *Exchange) attach(c *conn) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.conn = c
-	if x.cut {
+	if x.cancelled {
 		c.close()
 	}
 }
 
-// leave has it under way on none, and reports whether the connection is as it was
+// detach has it under way on none, and reports whether the connection is as it was
 // left.
-func (x *Exchange) leave() bool {
+func (x *Exchange) detach() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.conn = nil
-	return !x.cut
+	return !x.cancelled
 }
 
 // Unread returns how much of what was sent the worker has not read yet, as its
@@ -100,22 +100,22 @@ func (x *Exchange) Unread() (bytes int, ok bool) {
 	if x.conn == nil {
 		return 0, false
 	}
-	err := x.conn.onto(func(fd uintptr) { bytes, ok = socket.Unread(fd) })
+	err := x.conn.control(func(fd uintptr) { bytes, ok = socket.Unread(fd) })
 	return bytes, ok && err == nil
 }
 
 // WroteHeader reports whether the whole header was sent: with less the worker cannot
 // have begun.
-func (x *Exchange) WroteHeader() bool { return x.wrote }
+func (x *Exchange) WroteHeader() bool { return x.wroteHeader }
 
 // GotFirstByte reports whether a byte of an answer came.
-func (x *Exchange) GotFirstByte() bool { return x.began }
+func (x *Exchange) GotFirstByte() bool { return x.gotFirstByte }
 
 // Wait returns when nothing reads the request's body any more. Whoever calls it
 // has seen to it that a read under way ends.
 func (x *Exchange) Wait() {
-	if x.sending.done != nil {
-		<-x.sending.done
+	if x.bodySend.done != nil {
+		<-x.bodySend.done
 	}
 }
 
@@ -127,7 +127,7 @@ func (x *Exchange) Wait() {
 // worker, and another attempt may be made with the same Exchange, if it has no
 // body or nothing was sent.
 func (p *Pool) RoundTrip(ctx context.Context, x *Exchange) (*http.Response, error) {
-	x.wrote, x.began = false, false
+	x.wroteHeader, x.gotFirstByte = false, false
 	for {
 		c, err := p.get(ctx)
 		if err != nil {
@@ -140,40 +140,40 @@ func (p *Pool) RoundTrip(ctx context.Context, x *Exchange) (*http.Response, erro
 }
 
 func (c *conn) roundTrip(x *Exchange) (*http.Response, error) {
-	x.enter(c)
-	resp, err := c.exchange(x)
+	x.attach(c)
+	resp, err := c.readResponse(x)
 	if err != nil {
-		x.leave()
+		x.detach()
 		c.close()
-		x.sending.ask(false)
-		if fault := x.sending.fault.Load(); fault != nil {
+		x.bodySend.setWanted(false)
+		if fault := x.bodySend.err.Load(); fault != nil {
 			err = *fault
 		}
 		return nil, err
 	}
-	x.sending.ask(false)
-	c.left, c.block = -1, x.Blocked
+	x.bodySend.setWanted(false)
+	c.headerLeft, c.beforeWait = -1, x.Blocked
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		resp.Body = &Duplex{c}
 		return resp, nil
 	}
-	x.answer = newBody(c, x, resp)
-	if x.answer.framing == noBody {
-		x.answer.end(true)
+	x.respBody = newBody(c, x, resp)
+	if x.respBody.framing == noBody {
+		x.respBody.finish(true)
 	}
-	resp.Body = &x.answer
+	resp.Body = &x.respBody
 	return resp, nil
 }
 
-func (c *conn) exchange(x *Exchange) (*http.Response, error) {
-	if err := c.ask(x); err != nil {
+func (c *conn) readResponse(x *Exchange) (*http.Response, error) {
+	if err := c.send(x); err != nil {
 		return nil, err
 	}
-	c.left, c.block, c.used = maxHeader, nil, true
-	if _, err := c.r.Peek(1); err != nil {
+	c.headerLeft, c.beforeWait, c.used = maxHeader, nil, true
+	if _, err := c.reader.Peek(1); err != nil {
 		return nil, err
 	}
-	x.began = true
+	x.gotFirstByte = true
 	for {
 		b, err := c.readHead()
 		if err != nil {
@@ -190,13 +190,13 @@ func (c *conn) exchange(x *Exchange) (*http.Response, error) {
 			x.Interim(resp.StatusCode, resp.Header)
 		}
 		if resp.StatusCode == http.StatusContinue { // told of before, or the first read of the body would say it again
-			x.sending.ask(true)
+			x.bodySend.setWanted(true)
 		}
 	}
 }
 
-// frames reports whether a field is one that Exchange.Fields does not decide on.
-func frames(name string) bool {
+// isFraming reports whether a field is one that Exchange.Fields does not decide on.
+func isFraming(name string) bool {
 	switch name {
 	case "Host", "Content-Length", "Transfer-Encoding", "Trailer":
 		return true
@@ -204,21 +204,21 @@ func frames(name string) bool {
 	return false
 }
 
-// sent notes that the header is on its way, which the body follows.
-func (x *Exchange) sent(c *conn) {
-	x.wrote = true
+// headerSent notes that the header is on its way, which the body follows.
+func (x *Exchange) headerSent(c *conn) {
+	x.wroteHeader = true
 	if x.Sent != nil {
 		x.Sent()
 	}
 	if x.Body != nil && x.Length != int64(len(x.BodyStart)) {
-		x.sending.begin(c, x)
+		x.bodySend.start(c, x)
 	}
 }
 
-// compose appends the header of a request, if all of it is sound, and what is at
+// appendRequest appends the header of a request, if all of it is sound, and what is at
 // hand of its body.
-func (c *conn) compose(x *Exchange, b []byte) ([]byte, error) {
-	if !sound(x.Method) || !sound(x.Target) || !sound(x.Host) || strings.Contains(x.Method, " ") || strings.Contains(x.Target, " ") {
+func (c *conn) appendRequest(x *Exchange, b []byte) ([]byte, error) {
+	if !isSingleLine(x.Method) || !isSingleLine(x.Target) || !isSingleLine(x.Host) || strings.Contains(x.Method, " ") || strings.Contains(x.Target, " ") {
 		return nil, errors.New("the first line of a request cannot be written")
 	}
 	b = append(b, x.Method...)
@@ -240,10 +240,10 @@ func (c *conn) compose(x *Exchange, b []byte) ([]byte, error) {
 		}
 	}
 	for _, f := range x.Fields {
-		if !sound(f.Name) || !sound(f.Value) {
+		if !isSingleLine(f.Name) || !isSingleLine(f.Value) {
 			return nil, fmt.Errorf("the field %q of a request cannot be written", f.Name)
 		}
-		if !frames(f.Name) {
+		if !isFraming(f.Name) {
 			b = appendField(b, f.Name, f.Value)
 		}
 	}
@@ -258,7 +258,7 @@ func appendField(b []byte, name, value string) []byte {
 	return append(b, "\r\n"...)
 }
 
-// sound reports whether text stays in its line.
-func sound(text string) bool {
+// isSingleLine reports whether text stays in its line.
+func isSingleLine(text string) bool {
 	return strings.IndexByte(text, '\n') < 0 && strings.IndexByte(text, '\r') < 0 && strings.IndexByte(text, 0) < 0
 }

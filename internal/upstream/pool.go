@@ -21,8 +21,8 @@ const (
 // Pool keeps the connections to one worker. It may be used by many goroutines,
 // and starts none.
 type Pool struct {
-	dial func(context.Context) (net.Conn, error)
-	keep time.Duration
+	dial        func(context.Context) (net.Conn, error)
+	idleTimeout time.Duration
 
 	mu     sync.Mutex // guards all below
 	idle   []*conn    // the one that waits longest first
@@ -34,13 +34,13 @@ type Pool struct {
 // must return TCP or Unix ones, and closed when nothing used them for as long as
 // keep.
 func NewPool(keep time.Duration, dial func(context.Context) (net.Conn, error)) *Pool {
-	return &Pool{dial: dial, keep: keep}
+	return &Pool{dial: dial, idleTimeout: keep}
 }
 
 // get returns a connection that nothing uses: the one that was used last, or a
 // new one. Of an error nothing was sent.
 func (p *Pool) get(ctx context.Context) (*conn, error) {
-	if c := p.take(); c != nil {
+	if c := p.popIdle(); c != nil {
 		return c, nil
 	}
 	sock, err := p.dial(ctx)
@@ -50,7 +50,7 @@ func (p *Pool) get(ctx context.Context) (*conn, error) {
 	return newConn(p, sock)
 }
 
-func (p *Pool) take() *conn {
+func (p *Pool) popIdle() *conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	last := len(p.idle) - 1
@@ -63,9 +63,9 @@ func (p *Pool) take() *conn {
 	return c
 }
 
-// put takes a connection back, or closes it.
-func (p *Pool) put(c *conn) {
-	c.since = time.Now()
+// release takes a connection back, or closes it.
+func (p *Pool) release(c *conn) {
+	c.idleSince = time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed || len(p.idle) >= maxIdle {
@@ -74,31 +74,31 @@ func (p *Pool) put(c *conn) {
 	}
 	p.idle = append(p.idle, c)
 	if len(p.idle) == 1 {
-		p.sweepAfterLocked(p.keep)
+		p.sweepAfterLocked(p.idleTimeout)
 	}
 }
 
 func (p *Pool) sweepAfterLocked(d time.Duration) {
 	if p.sweep == nil {
-		p.sweep = time.AfterFunc(d, p.closeOld)
+		p.sweep = time.AfterFunc(d, p.closeExpired)
 		return
 	}
 	p.sweep.Reset(d)
 }
 
-// closeOld closes what was not used for long.
-func (p *Pool) closeOld() {
+// closeExpired closes what was not used for long.
+func (p *Pool) closeExpired() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now, n := time.Now(), 0
-	for n < len(p.idle) && now.Sub(p.idle[n].since) >= p.keep {
+	for n < len(p.idle) && now.Sub(p.idle[n].idleSince) >= p.idleTimeout {
 		p.idle[n].close()
 		n++
 	}
 	p.idle = append(p.idle[:0], p.idle[n:]...)
 	clear(p.idle[len(p.idle):cap(p.idle)])
 	if len(p.idle) > 0 && !p.closed {
-		p.sweepAfterLocked(p.keep - now.Sub(p.idle[0].since))
+		p.sweepAfterLocked(p.idleTimeout - now.Sub(p.idle[0].idleSince))
 	}
 }
 
@@ -127,16 +127,16 @@ func newConn(p *Pool, sock net.Conn) (*conn, error) {
 	c := &conn{stream: sock.(stream), pool: p}
 	switch s := sock.(type) {
 	case *socket.Conn:
-		c.await, c.onto = s.Await, s.Control
+		c.await, c.control = s.Await, s.Control
 	case syscall.Conn:
 		raw, err := s.SyscallConn()
 		if err != nil {
 			sock.Close()
 			return nil, err
 		}
-		c.await, c.onto = raw.Read, raw.Control
+		c.await, c.control = raw.Read, raw.Control
 	}
-	c.receive, c.write = c.receiveFrom, c.writeTo
-	c.r = bufio.NewReaderSize(reader{c}, readBuffer)
+	c.readStep, c.writeStep = c.readNow, c.writeNow
+	c.reader = bufio.NewReaderSize(connReader{c}, readBuffer)
 	return c, nil
 }

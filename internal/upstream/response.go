@@ -24,25 +24,25 @@ func (c *conn) readHead() ([]byte, error) {
 	var large []byte // the beginning of one that does not fit the reader
 	seen := 0
 	for {
-		b, _ := c.r.Peek(c.r.Buffered())
+		b, _ := c.reader.Peek(c.reader.Buffered())
 		all := b
 		if len(large) > 0 {
 			all = append(large, b...)
 		}
 		if end := endOfHead(all, max(0, seen-len("\n\r"))); end > 0 {
-			c.r.Discard(end - len(large))
+			c.reader.Discard(end - len(large))
 			return all[:end], nil
 		}
 		seen = len(all)
 		switch {
 		case len(large) > 0:
 			large = all
-			c.r.Discard(len(b))
-		case len(b) == c.r.Size():
+			c.reader.Discard(len(b))
+		case len(b) == c.reader.Size():
 			large = bytes.Clone(b)
-			c.r.Discard(len(b))
+			c.reader.Discard(len(b))
 		}
-		if _, err := c.r.Peek(c.r.Buffered() + 1); err == io.EOF {
+		if _, err := c.reader.Peek(c.reader.Buffered() + 1); err == io.EOF {
 			return nil, io.ErrUnexpectedEOF
 		} else if err != nil {
 			return nil, err
@@ -94,7 +94,7 @@ func parseResponse(b []byte, method string) (*http.Response, error) {
 	for _, digit := range code {
 		resp.StatusCode = 10*resp.StatusCode + int(digit-'0')
 	}
-	return resp, frame(resp, method)
+	return resp, setFraming(resp, method)
 }
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
@@ -131,9 +131,9 @@ func unfold(line, rest []byte) ([]byte, []byte) {
 	return line, rest
 }
 
-// frame notes what a header says about the body (RFC 9112 sections 6.3 and 9.3),
+// setFraming notes what a header says about the body (RFC 9112 sections 6.3 and 9.3),
 // and removes what does not hold.
-func frame(resp *http.Response, method string) error {
+func setFraming(resp *http.Response, method string) error {
 	h := resp.Header
 	resp.Close = message.HasToken(h["Connection"], "close") || resp.ProtoMinor == 0 && !message.HasToken(h["Connection"], "keep-alive")
 	codings, coded := h["Transfer-Encoding"]
@@ -148,13 +148,13 @@ func frame(resp *http.Response, method string) error {
 		resp.TransferEncoding = []string{"chunked"}
 	}
 	var err error
-	if resp.ContentLength, err = lengthOf(h); err != nil {
+	if resp.ContentLength, err = parseContentLength(h); err != nil {
 		return err
 	}
-	if chunked(resp) {
+	if isChunked(resp) {
 		delete(h, "Content-Length")
 		resp.ContentLength = -1
-		if resp.Trailer, err = announced(h); err != nil {
+		if resp.Trailer, err = parseTrailerNames(h); err != nil {
 			return err
 		}
 	}
@@ -162,16 +162,16 @@ func frame(resp *http.Response, method string) error {
 	case method == http.MethodHead:
 	case bodiless:
 		resp.ContentLength = 0
-	case resp.ContentLength < 0 && !chunked(resp):
+	case resp.ContentLength < 0 && !isChunked(resp):
 		resp.Close = true
 	}
 	return nil
 }
 
-func chunked(resp *http.Response) bool { return resp.TransferEncoding != nil }
+func isChunked(resp *http.Response) bool { return resp.TransferEncoding != nil }
 
-// lengthOf returns the Content-Length, or -1. Several that are equal are one.
-func lengthOf(h http.Header) (int64, error) {
+// parseContentLength returns the Content-Length, or -1. Several that are equal are one.
+func parseContentLength(h http.Header) (int64, error) {
 	lines := h["Content-Length"]
 	if len(lines) == 0 {
 		return -1, nil
@@ -189,8 +189,8 @@ func lengthOf(h http.Header) (int64, error) {
 	return int64(n), nil
 }
 
-// announced takes the names of trailers out of a header.
-func announced(h http.Header) (http.Header, error) {
+// parseTrailerNames takes the names of trailers out of a header.
+func parseTrailerNames(h http.Header) (http.Header, error) {
 	var trailer http.Header
 	n := 0
 	for name := range message.Members(h["Trailer"]) {
@@ -216,9 +216,9 @@ type body struct {
 	x       *Exchange
 	resp    *http.Response // which gets the trailer
 	framing framing
-	left    int64 // that are to come, if it has a length
+	unread  int64 // that are to come, if it has a length
 	chunks  message.Chunks
-	ended   bool
+	done    bool
 }
 
 // framing is how a body ends.
@@ -232,10 +232,10 @@ const (
 )
 
 func newBody(c *conn, x *Exchange, resp *http.Response) body {
-	b := body{c: c, x: x, resp: resp, left: resp.ContentLength}
+	b := body{c: c, x: x, resp: resp, unread: resp.ContentLength}
 	switch {
 	case x.Method == http.MethodHead, resp.ContentLength == 0, resp.StatusCode == http.StatusNoContent, resp.StatusCode == http.StatusNotModified:
-	case chunked(resp):
+	case isChunked(resp):
 		b.framing, b.chunks = inChunks, message.Chunks{MaxTrailer: maxHeader, Lenient: true}
 	case resp.ContentLength > 0:
 		b.framing = sized
@@ -246,27 +246,27 @@ func newBody(c *conn, x *Exchange, resp *http.Response) body {
 }
 
 func (b *body) Read(p []byte) (int, error) {
-	if b.ended {
+	if b.done {
 		return 0, io.EOF
 	}
 	if len(p) == 0 {
 		return 0, nil
 	}
-	n, err := b.read(p)
+	n, err := b.readFramed(p)
 	if err != nil {
-		b.end(err == io.EOF)
+		b.finish(err == io.EOF)
 	}
 	return n, err
 }
 
-// read returns io.EOF where the body says that it ends.
-func (b *body) read(p []byte) (n int, err error) {
+// readFramed returns io.EOF where the body says that it ends.
+func (b *body) readFramed(p []byte) (n int, err error) {
 	switch b.framing {
 	case sized:
-		n, err = b.c.r.Read(p[:min(int64(len(p)), b.left)])
-		b.left -= int64(n)
+		n, err = b.c.reader.Read(p[:min(int64(len(p)), b.unread)])
+		b.unread -= int64(n)
 		switch {
-		case b.left == 0:
+		case b.unread == 0:
 			return n, io.EOF
 		case err == io.EOF:
 			err = io.ErrUnexpectedEOF
@@ -275,11 +275,11 @@ func (b *body) read(p []byte) (n int, err error) {
 	case inChunks:
 		return b.readChunks(p)
 	}
-	return b.c.r.Read(p)
+	return b.c.reader.Read(p)
 }
 
 func (b *body) readChunks(p []byte) (n int, err error) {
-	r := b.c.r
+	r := b.c.reader
 	for n == 0 {
 		if k := b.chunks.Payload(); k > 0 && r.Buffered() == 0 && len(p) >= r.Size() { // past the buffer
 			n, err = r.Read(p[:min(int64(len(p)), k)])
@@ -291,7 +291,7 @@ func (b *body) readChunks(p []byte) (n int, err error) {
 			r.Discard(read)
 		}
 		switch {
-		case b.chunks.Over():
+		case b.chunks.Done():
 			b.addTrailer()
 			return n, io.EOF
 		case err == io.EOF:
@@ -316,19 +316,19 @@ func (b *body) addTrailer() {
 
 // Close gives the connection up, unless the body was read to its end.
 func (b *body) Close() error {
-	b.end(false)
+	b.finish(false)
 	return nil
 }
 
-func (b *body) end(whole bool) {
-	if b.ended {
+func (b *body) finish(whole bool) {
+	if b.done {
 		return
 	}
-	b.ended = true
+	b.done = true
 	c := b.c
-	c.block = nil
-	if b.x.leave() && whole && !b.resp.Close && b.x.sending.over() && c.r.Buffered() == 0 {
-		c.pool.put(c)
+	c.beforeWait = nil
+	if b.x.detach() && whole && !b.resp.Close && b.x.bodySend.isComplete() && c.reader.Buffered() == 0 {
+		c.pool.release(c)
 	} else {
 		c.close()
 	}

@@ -383,7 +383,7 @@ func TestIdleConnectionsAreClosedInTime(t *testing.T) {
 		}
 		gone <- struct{}{}
 	})
-	w.keep = 50 * time.Millisecond
+	w.idleTimeout = 50 * time.Millisecond
 	began := time.Now()
 	if _, _, err := w.ask(t, request("GET", nil)); err != nil {
 		t.Fatal(err)
@@ -393,7 +393,7 @@ func TestIdleConnectionsAreClosedInTime(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("it stays open")
 	}
-	if took := time.Since(began); took < w.keep {
+	if took := time.Since(began); took < w.idleTimeout {
 		t.Errorf("closed after %v", took)
 	}
 	if _, _, err := w.ask(t, request("GET", nil)); err != nil || w.conns.Load() != 2 {

@@ -149,7 +149,7 @@ func (c *Conn) decode(dst, src []byte) (wrote, read int) {
 		c.bodyErr = refusal
 		c.refusal.Store(refusal)
 	}
-	if c.chunks.Over() {
+	if c.chunks.Done() {
 		c.requestEnded()
 	}
 	return wrote, read

@@ -22,28 +22,28 @@ import (
 // and closes the connection when one of them is too slow. So only the handler is
 // timed there.
 
-// takenWithin is the least time in which a client at the port must take something.
+// minWriteTimeout is the least time in which a client at the port must take something.
 // Its kernel takes much at once, and says nothing until the client has read most
 // of it.
-const takenWithin = 30 * time.Second
+const minWriteTimeout = 30 * time.Second
 
 // conn is a connection that moves its deadlines.
 type conn struct {
 	stream
-	local, remote net.Addr
-	silence       time.Duration // how long a handler may read and write nothing; 0 for ever
-	since         time.Time     // there is the connection
-	moved         atomic.Int64  // when a handler last did, in nanoseconds after that; 0 when none runs
-	in, out       deadline
+	local, remote  net.Addr
+	handlerTimeout time.Duration // how long a handler may read and write nothing; 0 for ever
+	start          time.Time     // there is the connection
+	lastActive     atomic.Int64  // when a handler last did, in nanoseconds after that; 0 when none runs
+	in, out        deadline
 }
 
 // newConn returns a connection with the timeouts that a Runtime has at its port.
 func newConn(c stream, local, remote net.Addr, r *Runtime) *conn {
 	read, write := time.Duration(r.ReadTimeout)*time.Second, time.Duration(r.WriteTimeout)*time.Second
-	n := &conn{stream: c, local: local, remote: remote, since: time.Now(), silence: write}
+	n := &conn{stream: c, local: local, remote: remote, start: time.Now(), handlerTimeout: write}
 	n.in.set, n.in.timeout = c.SetReadDeadline, read
 	if n.out.set = c.SetWriteDeadline; write > 0 {
-		n.out.timeout = max(write, takenWithin)
+		n.out.timeout = max(write, minWriteTimeout)
 	}
 	return n
 }
@@ -61,78 +61,78 @@ type stream interface {
 type deadline struct {
 	timeout time.Duration // 0 for none
 
-	mu     sync.Mutex // guards set too
-	set    func(time.Time) error
-	theirs bool // a handler has set it, or net/http: it stays
+	mu      sync.Mutex // guards set too
+	set     func(time.Time) error
+	userSet bool // a handler has set it, or net/http: it stays
 }
 
 // extend sets the deadline, and reports whether it is ours to set.
 func (d *deadline) extend(from time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.theirs || d.timeout <= 0 {
+	if d.userSet || d.timeout <= 0 {
 		return false
 	}
 	d.set(from.Add(d.timeout))
 	return true
 }
 
-func (d *deadline) setTheirs(t time.Time) error {
+func (d *deadline) setByUser(t time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.theirs = true
+	d.userSet = true
 	return d.set(t)
 }
 
-func (d *deadline) isTheirs() bool {
+func (d *deadline) isUserSet() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.theirs
+	return d.userSet
 }
 
-// release has a deadline be ours again.
-func (d *deadline) release() {
+// reset has a deadline be ours again.
+func (d *deadline) reset() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.theirs = false
+	d.userSet = false
 }
 
-// begin is called before a handler.
-func (c *conn) begin(r *http.Request) {
+// startRequest is called before a handler.
+func (c *conn) startRequest(r *http.Request) {
 	now := time.Now()
-	c.moved.Store(int64(now.Sub(c.since)))
-	c.in.release()
-	c.out.release()
+	c.lastActive.Store(int64(now.Sub(c.start)))
+	c.in.reset()
+	c.out.reset()
 	if r.Body != http.NoBody {
 		c.in.extend(now) // net/http reads what the handler leaves
 		r.Body = body{r.Body, c}
 	}
 }
 
-// end is called after a handler. One that was late is so for what net/http still
+// endRequest is called after a handler. One that was late is so for what net/http still
 // writes of its response.
-func (c *conn) end() {
-	if !c.late() {
-		c.moved.Store(0)
+func (c *conn) endRequest() {
+	if !c.isHandlerLate() {
+		c.lastActive.Store(0)
 	}
 }
 
-// late reports whether a handler has read and written nothing for too long.
-func (c *conn) late() bool {
-	moved, running := c.lastMove()
-	return running && c.silence > 0 && time.Since(moved) > c.silence && !c.out.isTheirs()
+// isHandlerLate reports whether a handler has read and written nothing for too long.
+func (c *conn) isHandlerLate() bool {
+	moved, running := c.lastActivity()
+	return running && c.handlerTimeout > 0 && time.Since(moved) > c.handlerTimeout && !c.out.isUserSet()
 }
 
-// moves notes that something moved.
-func (c *conn) moves() {
-	if _, running := c.lastMove(); running {
-		c.moved.Store(int64(time.Since(c.since)))
+// noteActivity notes that something moved.
+func (c *conn) noteActivity() {
+	if _, running := c.lastActivity(); running {
+		c.lastActive.Store(int64(time.Since(c.start)))
 	}
 }
 
-func (c *conn) lastMove() (at time.Time, running bool) {
-	moved := c.moved.Load()
-	return c.since.Add(time.Duration(moved)), moved != 0
+func (c *conn) lastActivity() (at time.Time, running bool) {
+	moved := c.lastActive.Load()
+	return c.start.Add(time.Duration(moved)), moved != 0
 }
 
 // Read is that of [net.Conn]. A body is waited for as long as the response moves.
@@ -142,7 +142,7 @@ func (c *conn) Read(p []byte) (int, error) {
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
-		moved, running := c.lastMove()
+		moved, running := c.lastActivity()
 		if !running || time.Since(moved) >= c.in.timeout || !c.in.extend(moved) {
 			return n, err
 		}
@@ -152,7 +152,7 @@ func (c *conn) Read(p []byte) (int, error) {
 // Write is that of [net.Conn]. It fails when nothing at all is taken in time, or
 // when the handler comes too late with it.
 func (c *conn) Write(p []byte) (n int, err error) {
-	err = c.send(func() (bool, error) {
+	err = c.writeInTime(func() (bool, error) {
 		k, err := c.stream.Write(p[n:])
 		n += k
 		return k > 0, err
@@ -160,16 +160,16 @@ func (c *conn) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-// send calls a function that writes, again and again while it is interrupted by a
+// writeInTime calls a function that writes, again and again while it is interrupted by a
 // deadline of ours and was able to write something.
-func (c *conn) send(write func() (some bool, err error)) error {
-	if c.late() {
+func (c *conn) writeInTime(write func() (some bool, err error)) error {
+	if c.isHandlerLate() {
 		return os.ErrDeadlineExceeded
 	}
 	for {
 		ours := c.out.extend(time.Now())
 		some, err := write()
-		c.moves()
+		c.noteActivity()
 		if !ours || !some || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
 		}
@@ -182,10 +182,10 @@ func (c *conn) SetDeadline(t time.Time) error {
 }
 
 // SetReadDeadline is that of [net.Conn].
-func (c *conn) SetReadDeadline(t time.Time) error { return c.in.setTheirs(t) }
+func (c *conn) SetReadDeadline(t time.Time) error { return c.in.setByUser(t) }
 
 // SetWriteDeadline is that of [net.Conn].
-func (c *conn) SetWriteDeadline(t time.Time) error { return c.out.setTheirs(t) }
+func (c *conn) SetWriteDeadline(t time.Time) error { return c.out.setByUser(t) }
 
 // LocalAddr is that of the port.
 func (c *conn) LocalAddr() net.Addr { return c.local }
@@ -205,7 +205,7 @@ func (c portConn) ReadFrom(r io.Reader) (n int64, err error) {
 	if _, ok := source.(*os.File); !ok {
 		return io.Copy(struct{ io.Writer }{c}, r)
 	}
-	err = c.send(func() (bool, error) {
+	err = c.writeInTime(func() (bool, error) {
 		k, err := c.stream.(io.ReaderFrom).ReadFrom(r) // goes on where it was
 		n += k
 		return k > 0, err
@@ -222,17 +222,17 @@ type body struct {
 func (b body) Read(p []byte) (int, error) {
 	b.c.in.extend(time.Now())
 	n, err := b.ReadCloser.Read(p)
-	b.c.moves()
+	b.c.noteActivity()
 	return n, err
 }
 
-// atPort is a listener at the port.
-type atPort struct {
+// portListener is a listener at the port.
+type portListener struct {
 	net.Listener
 	runtime *Runtime
 }
 
-func (l atPort) Accept() (net.Conn, error) {
+func (l portListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
@@ -240,15 +240,15 @@ func (l atPort) Accept() (net.Conn, error) {
 	return portConn{newConn(c.(stream), c.LocalAddr(), c.RemoteAddr(), l.runtime)}, nil
 }
 
-// atSocket is a listener on a Unix socket whose connections have the addresses
+// socketListener is a listener on a Unix socket whose connections have the addresses
 // that handlers expect.
-type atSocket struct {
+type socketListener struct {
 	net.Listener
 	runtime *Runtime
 	port    net.Addr
 }
 
-func (l atSocket) Accept() (net.Conn, error) {
+func (l socketListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
@@ -275,12 +275,12 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// timed returns a handler whose connection keeps its time.
-func timed(next http.Handler) http.Handler {
+// withTimeouts returns a handler whose connection keeps its time.
+func withTimeouts(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := r.Context().Value(connKey{}).(*conn)
-		c.begin(r)
-		defer c.end()
+		c.startRequest(r)
+		defer c.endRequest()
 		next.ServeHTTP(w, r)
 	})
 }

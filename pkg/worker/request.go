@@ -29,10 +29,10 @@ func requestOf(ctx context.Context) *requestContext {
 	return c
 }
 
-// name puts what the server calls a request into its context. It changes the
+// addRequestContext puts what the server calls a request into its context. It changes the
 // request in place, as net/http does not see the fields of a copy: it would
 // leave the files of a form behind.
-func name(r *http.Request) {
+func addRequestContext(r *http.Request) {
 	id, traceparent := r.Header.Get("X-Request-Id"), r.Header.Get("Traceparent")
 	if id == "" && traceparent == "" {
 		return

@@ -23,7 +23,7 @@ func served(t testing.TB, next http.HandlerFunc) http.Handler {
 	t.Helper()
 	s := newService(&Runtime{}, next)
 	t.Cleanup(s.close)
-	return s.handler(next)
+	return s.withRequests(next)
 }
 
 // This test is not parallel: it changes slog.Default.
@@ -141,13 +141,13 @@ func TestTheFilesOfAFormAreRemoved(t *testing.T) {
 
 func TestNamingARequestAllocatesOnce(t *testing.T) {
 	r := httptest.NewRequest("GET", "/", nil)
-	if n := testing.AllocsPerRun(100, func() { name(r) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { addRequestContext(r) }); n != 0 {
 		t.Errorf("%v allocations for a request without a name", n)
 	}
 	r.Header.Set("X-Request-Id", "mine")
 	r.Header.Set("Traceparent", traceparent)
 	plain := r.Context()
-	if n := testing.AllocsPerRun(100, func() { *r = *r.WithContext(plain); name(r) }); n > 1 {
+	if n := testing.AllocsPerRun(100, func() { *r = *r.WithContext(plain); addRequestContext(r) }); n > 1 {
 		t.Errorf("%v allocations for a request with one", n)
 	}
 }

@@ -211,10 +211,10 @@ func (r *Runtime) listen() ([]net.Listener, error) {
 	case err != nil:
 		return nil, err
 	}
-	listeners, said := []net.Listener{atPort{listener, r}}, "r"
+	listeners, said := []net.Listener{portListener{listener, r}}, "r"
 	if r.Socket != "" {
 		if l, err := net.Listen("unix", r.Socket); err == nil {
-			listeners, said = append(listeners, atSocket{l, r, listener.Addr()}), "s"
+			listeners, said = append(listeners, socketListener{l, r, listener.Addr()}), "s"
 		}
 	}
 	if r.ready == nil {

@@ -22,38 +22,38 @@ const orphanGrace = 500 * time.Millisecond
 //
 // The channels that belong to a later state are nil before it.
 type service struct {
-	runtime  *Runtime
-	http     *http.Server
-	running  sync.WaitGroup     // handlers under way, hijacked connections included
-	requests context.Context    // above that of every request
-	cancel   context.CancelFunc // of requests
-	closing  context.Context    // above requests: ends when connections are closed
-	closed   context.CancelFunc // of closing
-	tasks    sync.WaitGroup     // goroutines that close waits for
+	runtime       *Runtime
+	http          *http.Server
+	running       sync.WaitGroup     // handlers under way, hijacked connections included
+	requests      context.Context    // above that of every request
+	cancel        context.CancelFunc // of requests
+	closing       context.Context    // above requests: ends when connections are closed
+	cancelClosing context.CancelFunc // of closing
+	goroutines    sync.WaitGroup     // goroutines that close waits for
 
-	signals chan os.Signal
-	broken  chan os.Signal // nobody reads it
-	gone    chan struct{}  // closed when the server has gone
-	failed  chan error     // why no more connections are accepted
+	signals    chan os.Signal
+	brokenPipe chan os.Signal // nobody reads it
+	serverGone chan struct{}  // closed when the server has gone
+	failed     chan error     // why no more connections are accepted
 
-	idle   chan struct{}    // closed when no request is left; nil while serving
-	killed time.Time        // when the grace is over
-	cut    <-chan time.Time // requests under way are to be cancelled
-	end    <-chan time.Time // connections are to be closed
+	idle       chan struct{}    // closed when no request is left; nil while serving
+	killTime   time.Time        // when the grace is over
+	cancelTime <-chan time.Time // requests under way are to be cancelled
+	closeTime  <-chan time.Time // connections are to be closed
 }
 
 // newService returns a service that hears signals from now on.
 func newService(r *Runtime, handler http.Handler) *service {
 	s := &service{
-		runtime: r,
-		signals: make(chan os.Signal, 2),
-		broken:  make(chan os.Signal, 1),
-		gone:    make(chan struct{}),
+		runtime:    r,
+		signals:    make(chan os.Signal, 2),
+		brokenPipe: make(chan os.Signal, 1),
+		serverGone: make(chan struct{}),
 	}
-	s.closing, s.closed = context.WithCancel(context.Background())
+	s.closing, s.cancelClosing = context.WithCancel(context.Background())
 	s.requests, s.cancel = context.WithCancel(s.closing)
 	s.http = &http.Server{
-		Handler:           timed(s.handler(handler)),
+		Handler:           withTimeouts(s.withRequests(handler)),
 		ReadHeaderTimeout: time.Duration(r.ReadTimeout) * time.Second, // conn has the others
 		IdleTimeout:       time.Duration(r.IdleTimeout) * time.Second, // 0 for ever, as there is no ReadTimeout
 		BaseContext:       func(net.Listener) context.Context { return s.requests },
@@ -64,20 +64,20 @@ func newService(r *Runtime, handler http.Handler) *service {
 		// Stderr breaks with the server. A line written to it would kill the
 		// worker and its last requests, were SIGPIPE not asked for (package
 		// os/signal, "SIGPIPE").
-		signal.Notify(s.broken, syscall.SIGPIPE)
+		signal.Notify(s.brokenPipe, syscall.SIGPIPE)
 	}
 	return s
 }
 
-// handler returns next with what a Runtime promises around it.
-func (s *service) handler(next http.Handler) http.Handler {
+// withRequests returns next with what a Runtime promises around it.
+func (s *service) withRequests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.running.Add(1)
 		defer s.running.Done()
 		if r.URL.Path != "/health" {
 			s.runtime.count()
 		}
-		name(r)
+		addRequestContext(r)
 		next.ServeHTTP(w, r)
 	})
 }
@@ -86,10 +86,10 @@ func (s *service) handler(next http.Handler) http.Handler {
 func (s *service) run(listeners []net.Listener) error {
 	s.failed = make(chan error, len(listeners))
 	for _, l := range listeners {
-		s.tasks.Go(func() { s.failed <- s.http.Serve(l) }) // ends when s.http is shut down or closed
+		s.goroutines.Go(func() { s.failed <- s.http.Serve(l) }) // ends when s.http is shut down or closed
 	}
 	if s.runtime.alive != nil {
-		s.tasks.Go(s.watch)
+		s.goroutines.Go(s.watchServer)
 	}
 	for {
 		select {
@@ -101,13 +101,13 @@ func (s *service) run(listeners []net.Listener) error {
 			if s.idle != nil {
 				return nil
 			}
-			s.finish(s.grace())
-		case <-s.gone:
-			s.gone = nil
-			s.finish(min(s.grace(), orphanGrace))
-		case <-s.cut:
+			s.shutDown(s.grace())
+		case <-s.serverGone:
+			s.serverGone = nil
+			s.shutDown(min(s.grace(), orphanGrace))
+		case <-s.cancelTime:
 			s.cancel()
-		case <-s.end:
+		case <-s.closeTime:
 			return nil
 		case <-s.idle:
 			return nil
@@ -119,18 +119,18 @@ func (s *service) grace() time.Duration {
 	return time.Duration(s.runtime.ShutdownTimeout) * time.Millisecond
 }
 
-// watch closes gone when the server goes. It ends then, or when the pipe is
+// watchServer closes gone when the server goes. It ends then, or when the pipe is
 // closed.
-func (s *service) watch() {
-	gone := s.gone
+func (s *service) watchServer() {
+	gone := s.serverGone
 	if _, err := io.Copy(io.Discard, s.runtime.alive); err == nil {
 		close(gone)
 	}
 }
 
-// finish takes no more connections, and sees to it that those there are have
+// shutDown takes no more connections, and sees to it that those there are have
 // been closed before the grace is over. A later call can only shorten it.
-func (s *service) finish(grace time.Duration) {
+func (s *service) shutDown(grace time.Duration) {
 	killed := time.Now().Add(grace)
 	if s.idle == nil {
 		s.runtime.shutdownRequested.Store(true)
@@ -144,20 +144,20 @@ func (s *service) finish(grace time.Duration) {
 				close(idle)
 			}
 		}()
-	} else if killed.After(s.killed) {
+	} else if killed.After(s.killTime) {
 		return
 	}
-	s.killed = killed
-	s.cut = time.After(grace * 4 / 5)
-	s.end = time.After(grace * 9 / 10)
+	s.killTime = killed
+	s.cancelTime = time.After(grace * 4 / 5)
+	s.closeTime = time.After(grace * 9 / 10)
 }
 
 // close gives back what newService and run took.
 func (s *service) close() {
-	s.closed()
+	s.cancelClosing()
 	s.http.Close()
 	s.runtime.alive.Close()
-	s.tasks.Wait()
+	s.goroutines.Wait()
 	signal.Stop(s.signals)
-	signal.Stop(s.broken)
+	signal.Stop(s.brokenPipe)
 }

@@ -12,77 +12,77 @@ import (
 	"tqserver/internal/recovered"
 )
 
-// lastWrite is how long the last bytes of a request are awaited to be written
+// endWriteTimeout is how long the last bytes of a request are awaited to be written
 // when its answer has ended, so that its connection can be kept.
-const lastWrite = 50 * time.Millisecond
+const endWriteTimeout = 50 * time.Millisecond
 
 var errLength = errors.New("the request body does not have the announced length")
 
-// sending is a body on its way to the worker.
-type sending struct {
-	done  chan struct{} // closed when it has ended; nil if there is none
-	wants chan bool     // whether the worker asked for the body; nil if it is sent unasked
-	read  atomic.Bool   // all of it was read
-	fault atomic.Pointer[error]
-	whole bool // it was sent; written before done is closed
+// bodySender is a body on its way to the worker.
+type bodySender struct {
+	done      chan struct{} // closed when it has ended; nil if there is none
+	wantsBody chan bool     // whether the worker asked for the body; nil if it is sent unasked
+	allRead   atomic.Bool   // all of it was read
+	err       atomic.Pointer[error]
+	allSent   bool // it was sent; written before done is closed
 }
 
-// begin sends the body of a request whose header was sent.
-func (s *sending) begin(c *conn, x *Exchange) {
+// start sends the body of a request whose header was sent.
+func (s *bodySender) start(c *conn, x *Exchange) {
 	s.done = make(chan struct{})
 	if x.ContinueAfter > 0 {
-		s.wants = make(chan bool, 1)
+		s.wantsBody = make(chan bool, 1)
 	}
 	go func() { // ends with the body, or when a read of it or a write is made to fail
 		defer close(s.done)
-		if !s.wanted(x.ContinueAfter) {
+		if !s.awaitWanted(x.ContinueAfter) {
 			return
 		}
 		if err := recovered.Call(func() error { return s.send(c, x) }); err == nil {
-			s.whole = true
+			s.allSent = true
 		} else if !errors.As(err, new(*writeError)) { // of those the answer tells more
-			s.fault.Store(&err)
+			s.err.Store(&err)
 			c.close()
 		}
 	}()
 }
 
-// wanted waits until it is known whether the worker wants the body.
-func (s *sending) wanted(patience time.Duration) bool {
-	if s.wants == nil {
+// awaitWanted waits until it is known whether the worker wants the body.
+func (s *bodySender) awaitWanted(timeout time.Duration) bool {
+	if s.wantsBody == nil {
 		return true
 	}
-	t := time.NewTimer(patience)
+	t := time.NewTimer(timeout)
 	defer t.Stop()
 	select {
-	case wants := <-s.wants:
+	case wants := <-s.wantsBody:
 		return wants
 	case <-t.C:
 		return true
 	}
 }
 
-// ask notes whether the worker wants the body. Only the first counts.
-func (s *sending) ask(wants bool) {
+// setWanted notes whether the worker wants the body. Only the first counts.
+func (s *bodySender) setWanted(wants bool) {
 	select {
-	case s.wants <- wants:
+	case s.wantsBody <- wants:
 	default:
 	}
 }
 
-// over reports whether the whole of the body was sent.
-func (s *sending) over() bool {
+// isComplete reports whether the whole of the body was sent.
+func (s *bodySender) isComplete() bool {
 	switch {
 	case s.done == nil:
 		return true
-	case !s.read.Load():
+	case !s.allRead.Load():
 		return false
 	}
-	t := time.NewTimer(lastWrite)
+	t := time.NewTimer(endWriteTimeout)
 	defer t.Stop()
 	select {
 	case <-s.done:
-		return s.whole
+		return s.allSent
 	case <-t.C:
 		return false
 	}
@@ -91,7 +91,7 @@ func (s *sending) over() bool {
 var bufferPool = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
 // send writes the body, each piece as soon as it was read.
-func (s *sending) send(c *conn, x *Exchange) error {
+func (s *bodySender) send(c *conn, x *Exchange) error {
 	buf := bufferPool.Get().(*[32 << 10]byte)
 	defer bufferPool.Put(buf)
 	if x.Length < 0 {
@@ -100,7 +100,7 @@ func (s *sending) send(c *conn, x *Exchange) error {
 	for left := x.Length - int64(len(x.BodyStart)); ; {
 		n, err := x.Body.Read(buf[:])
 		left -= int64(n)
-		s.read.Store(err == io.EOF)
+		s.allRead.Store(err == io.EOF)
 		switch {
 		case left < 0, left > 0 && err == io.EOF:
 			return errLength
@@ -118,7 +118,7 @@ func (s *sending) send(c *conn, x *Exchange) error {
 	}
 }
 
-func (s *sending) sendChunks(c *conn, x *Exchange, buf []byte) error {
+func (s *bodySender) sendChunks(c *conn, x *Exchange, buf []byte) error {
 	w := bufio.NewWriter(c.stream)
 	chunks := httputil.NewChunkedWriter(w)
 	for {
@@ -128,7 +128,7 @@ func (s *sending) sendChunks(c *conn, x *Exchange, buf []byte) error {
 		}
 		chunks.Write(buf[:n]) // what is wrong stays with the writer below
 		if err == io.EOF {
-			s.read.Store(true)
+			s.allRead.Store(true)
 			break
 		}
 		if err := w.Flush(); err != nil {
@@ -138,7 +138,7 @@ func (s *sending) sendChunks(c *conn, x *Exchange, buf []byte) error {
 	chunks.Close()
 	for name, values := range x.Trailer {
 		for _, v := range values {
-			if !sound(name) || !sound(v) {
+			if !isSingleLine(name) || !isSingleLine(v) {
 				return errors.New("a field of the request's trailer cannot be written")
 			}
 			w.Write(appendField(w.AvailableBuffer(), name, v))

@@ -22,54 +22,54 @@ const (
 	shownTarget = 300 // bytes of a target
 )
 
-// share is what a page has left of the screen.
-type share struct {
+// lineBudget is what a page has left of the screen.
+type lineBudget struct {
 	left    float64
 	since   time.Time // left was true
 	skipped int
 }
 
-// grow adds what came in with the time.
-func (s *share) grow(now time.Time) {
+// refill adds what came in with the time.
+func (s *lineBudget) refill(now time.Time) {
 	s.left = min(shareBurst, s.left+now.Sub(s.since).Seconds()*shareRate)
 	s.since = now
 }
 
 // show has a request shown, if its page's share allows that.
 func (w *writer) show(r *Record, now time.Time) {
-	s := w.shares[r.Route]
+	s := w.budgets[r.Route]
 	if s == nil {
-		s = &share{left: shareBurst, since: now}
-		w.shares[r.Route] = s
+		s = &lineBudget{left: shareBurst, since: now}
+		w.budgets[r.Route] = s
 	}
-	s.grow(now)
+	s.refill(now)
 	if s.left < 1 || s.skipped > 0 {
 		s.skipped++
 		return
 	}
 	s.left--
-	w.line(state.Line{Time: r.Time.Add(r.Took), Page: r.Route, Access: true, Status: r.Status, Text: short(r)})
+	w.addLine(state.Line{Time: r.Time.Add(r.Took), Page: r.Route, Access: true, Status: r.Status, Text: summary(r)})
 }
 
-// tell tells how many lines were left out, once there is room for that, and
+// reportSkipped tells how many lines were left out, once there is room for that, and
 // forgets pages that had nothing to do.
-func (w *writer) tell(now time.Time, ended bool) {
-	for page, s := range w.shares {
-		s.grow(now)
+func (w *writer) reportSkipped(now time.Time, ended bool) {
+	for page, s := range w.budgets {
+		s.refill(now)
 		switch {
 		case s.skipped > 0 && (s.left >= shareRate || ended):
-			w.line(state.Line{Time: now, Page: page, Access: true, Text: fmt.Sprintf("… %d requests not shown", s.skipped)})
+			w.addLine(state.Line{Time: now, Page: page, Access: true, Text: fmt.Sprintf("… %d requests not shown", s.skipped)})
 			s.left--
 			s.skipped = 0
 		case s.left == shareBurst:
-			delete(w.shares, page)
+			delete(w.budgets, page)
 		}
 	}
 	w.flushLines()
 }
 
-// line adds a line to those of its page.
-func (w *writer) line(l state.Line) {
+// addLine adds a addLine to those of its page.
+func (w *writer) addLine(l state.Line) {
 	if len(w.lines) > 0 && w.lines[0].Page != l.Page {
 		w.flushLines()
 	}
@@ -84,8 +84,8 @@ func (w *writer) flushLines() {
 	}
 }
 
-// short is a request in a few words, none of which has a space in it.
-func short(r *Record) string {
+// summary is a request in a few words, none of which has a space in it.
+func summary(r *Record) string {
 	b := make([]byte, 0, 128)
 	b = appendShort(b, r.Method, shownMethod)
 	b = append(b, ' ')

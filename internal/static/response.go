@@ -10,39 +10,39 @@ import (
 	"syscall"
 )
 
-// answer is a file on its way to a client.
-type answer struct {
-	place    *place
-	name     string // below the folder
-	file     *os.File
-	info     fs.FileInfo // of file
-	encoding *encoding   // of file, or nil
-	varies   bool        // there is an encoded one
+// response is a file on its way to a client.
+type response struct {
+	mount      *openMount
+	name       string // below the folder
+	file       *os.File
+	info       fs.FileInfo // of file
+	encoding   *encoding   // of file, or nil
+	hasEncoded bool        // there is an encoded one
 }
 
 // ServeHTTP answers, and closes the file.
-func (a *answer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (a *response) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer a.file.Close()
 	h := w.Header()
 	h.Set("Content-Type", typeOf(a.name))
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-cache")
-	if a.place.cacheControl != "" {
-		h.Set("Cache-Control", a.place.cacheControl)
+	if a.mount.cacheControl != "" {
+		h.Set("Cache-Control", a.mount.cacheControl)
 	}
 	h.Set("Etag", a.etag())
-	if a.varies {
+	if a.hasEncoded {
 		h.Add("Vary", "Accept-Encoding")
 	}
 	if a.encoding != nil {
 		h.Set("Content-Encoding", a.encoding.token)
 		w = &encoded{w, a.info.Size()}
 	}
-	http.ServeContent(w, a.withRanges(r), "", a.info.ModTime(), content{a.file, a.info.Size()})
+	http.ServeContent(w, a.withValidRanges(r), "", a.info.ModTime(), content{a.file, a.info.Size()})
 }
 
-// withRanges returns a request with the ranges that count.
-func (a *answer) withRanges(r *http.Request) *http.Request {
+// withValidRanges returns a request with the ranges that count.
+func (a *response) withValidRanges(r *http.Request) *http.Request {
 	field := r.Header.Get("Range")
 	if field == "" {
 		return r
@@ -50,14 +50,14 @@ func (a *answer) withRanges(r *http.Request) *http.Request {
 	ranged := *r
 	ranged.Header = maps.Clone(r.Header)
 	ranged.Header.Del("Range")
-	if ranges := rangesOf(field, a.info.Size()); ranges != "" && r.Method == http.MethodGet { // RFC 9110 section 14.2
+	if ranges := validRanges(field, a.info.Size()); ranges != "" && r.Method == http.MethodGet { // RFC 9110 section 14.2
 		ranged.Header.Set("Range", ranges)
 	}
 	return &ranged
 }
 
 // etag is one of what is sent: the encoded file has its own.
-func (a *answer) etag() string {
+func (a *response) etag() string {
 	tag := strconv.AppendInt([]byte{'"'}, a.info.ModTime().UnixNano(), 36)
 	tag = strconv.AppendInt(append(tag, '-'), a.info.Size(), 36)
 	if a.encoding != nil {

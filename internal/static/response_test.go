@@ -361,7 +361,7 @@ func TestRangesAreReadAsTheyAreDefined(t *testing.T) {
 		"octets=0-1":                           "",
 		"bytes=" + strings.Repeat("0-0,", 100): "",
 	} {
-		if got := rangesOf(field, 10); got != want {
+		if got := validRanges(field, 10); got != want {
 			t.Errorf("%q is read as %q, want %q", field, got, want)
 		}
 	}
