@@ -40,7 +40,7 @@ var imports = []struct {
 	{"internal/editor", nil, "a plain function of the environment, which the screen and the browser share"},
 	{"internal/wire", []string{"internal/message", "internal/socket"}, "it reads what clients send and knows of no page"},
 	{"internal/message", nil, "plain functions of bytes"},
-	{"internal/socket", nil, "plain calls of the kernel, which every page links"},
+	{"internal/socket", nil, "plain calls of the kernel"},
 	{"internal/static", []string{"internal/router"}, "it serves files, whoever runs the pages"},
 	{"internal/router", []string{"internal/project"}, "plain functions of folders and paths"},
 	{"internal/recovered", nil, "it carries panics from one goroutine to another"},
@@ -55,7 +55,8 @@ var imports = []struct {
 	{"internal/tools/trial", nil, "it runs the program from outside"},
 	{"tui/calm", nil, "it must be ready before anything else is"},
 	{"tui", []string{"internal/project", "internal/state", "internal/editor", "tui/calm", "github.com/charmbracelet", "github.com/muesli/termenv", "golang.org/x/sys/unix"}, "a front end looks at state and asks, it never touches the engine"},
-	{"pkg/*", []string{"internal/socket"}, "every page links it again at every save: the standard library, and what speaks to the server"},
+	{"pkg/worker", nil, "its folder can be copied into another module, and every page links it again at every save"},
+	{"pkg/*", []string{"pkg/*"}, "a page links what it imports again at every save: the standard library and each other"},
 	{"pages/*", []string{"pkg/*"}, "a page is a user's program: it gets what users get"},
 }
 
