@@ -1,14 +1,14 @@
-// Package process keeps child processes: it starts them, hears when they are
-// ready, reads what they print, stops them and reaps them.
+// Package process runs child processes: it starts them, learns when they are ready,
+// reads their output, stops them and reaps them.
 //
-// Three things see to it that no child outlives the server, however the
-// server ends: a pipe whose end a worker of pkg/worker watches, the parent
-// death signal where the kernel has one, and a guardian, the same program
-// started again, which kills the process groups it was told of when its
-// standard input ends. The first ends a worker in order, the second needs
-// nothing of the worker, the third reaches the worker's own children too.
+// Three mechanisms end the children of a server that ends, however it ends: a
+// pipe that workers of pkg/worker watch, the parent death signal where the kernel
+// has one, and a guardian. The guardian is the same program, started again. When
+// its standard input ends, it kills the process groups that the server has named.
+// The pipe ends a worker in order, the signal needs no help of the worker, and the
+// guardian reaches the children of workers too.
 //
-// The guardian also puts the terminal of a server that died back in order.
+// If the server dies, the guardian also restores its terminal.
 //
 // Every goroutine belongs to a [Process] and has ended when its Done channel
 // is closed, or to the [Parent] and has ended when Close returns.

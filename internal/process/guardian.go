@@ -13,13 +13,13 @@ import (
 	"time"
 )
 
-// guardianName is what the guardian is started as. It is not the server's
-// name, so that pkill with that name leaves the guardian to do its work.
+// guardianName is the name of the guardian's process. It differs from the server's,
+// so that pkill with the server's name does not kill the guardian.
 const guardianName = "tq-guardian"
 
-// RunGuardian reports whether this process was started as a guardian. If so it has
-// done its work, which is to outlive the server by a moment, and has nothing
-// more to do. Call it first in main.
+// RunGuardian reports whether this process was started as a guardian. If so, the
+// server has ended, the guardian has done its work, and main should return. Call it
+// first in main.
 func RunGuardian() bool {
 	if os.Args[0] != guardianName {
 		return false
@@ -33,15 +33,15 @@ func RunGuardian() bool {
 	return true
 }
 
-// guarded is what a guardian was told of.
+// guarded is what a guardian takes care of.
 type guarded struct {
-	groups      map[int]bool
-	terminal    string
-	crashOutput []string // that the runtime wrote as the server crashed
+	groups      map[int]bool // process groups
+	terminal    string       // its state and path, or empty
+	crashOutput []string     // written by the runtime when the server crashed
 }
 
-// readGuarded reads "+PGID", "-PGID" and "terminal …" lines to their end, and the
-// last words of a crash.
+// readGuarded reads "+PGID", "-PGID" and "terminal …" lines until r ends. Other
+// lines are the output of a crash.
 func readGuarded(r io.Reader) guarded {
 	w := guarded{groups: make(map[int]bool)}
 	for in := bufio.NewScanner(r); in.Scan(); {
@@ -64,16 +64,16 @@ func readGuarded(r io.Reader) guarded {
 	return w
 }
 
-// guardian is the server's end of the guardian process. One that dies is
-// started again.
+// guardian is the server's side of the guardian process, which is started again if
+// it dies.
 type guardian struct {
-	start   func(func())  // runs a function on the thread that forks
-	done    chan struct{} // closed by close
-	running sync.WaitGroup
+	start   func(func())   // runs a function on the thread that forks
+	done    chan struct{}  // closed by close
+	running sync.WaitGroup // of respawn
 
 	mu       sync.Mutex // guards all below
 	groups   map[int]bool
-	terminal string // and its state, or empty
+	terminal string // its state and path, or empty
 	proc     *os.Process
 	in       *os.File
 	closed   bool
@@ -115,10 +115,10 @@ func (g *guardian) close() {
 	g.running.Wait()
 }
 
-// maxRespawnPause is before a guardian is started again whose like have ended at once.
+// maxRespawnPause is the longest pause before the guardian is started again.
 const maxRespawnPause = 30 * time.Second
 
-// respawn reaps the guardian and starts another until close.
+// respawn reaps the guardian and starts another, until close.
 func (g *guardian) respawn() {
 	for pause := time.Millisecond; ; pause = min(2*pause, maxRespawnPause) {
 		began := time.Now()
@@ -126,9 +126,9 @@ func (g *guardian) respawn() {
 		if time.Since(began) > maxRespawnPause {
 			pause = time.Millisecond
 		}
-		select { // one that cannot live is no reason to spin
+		select {
 		case <-time.After(pause):
-			g.spawn() // or the next time
+			g.spawn() // an error is tried again after the next pause
 		case <-g.done:
 			return
 		}

@@ -12,22 +12,22 @@ import (
 )
 
 // The first process of a container becomes the parent of all orphans in it, and
-// must reap them. A server cannot: to wait for just any child would take the ends
-// of workers and compilers from those who wait for them. So the first process is
-// a small parent that does nothing else, and the server is its child.
+// must reap them. The server cannot do that: if it waited for any child, it would
+// reap workers and compilers that other goroutines wait for. So the first process
+// is a small parent that does nothing else, and the server is its child.
 
-// reapLastFor is how long those are waited for that the server left; it is the
-// guardian that may have something to do, such as to put back a terminal.
+// reapLastFor is how long to wait for processes that the server left behind. The
+// guardian may still have to restore a terminal.
 const reapLastFor = time.Second
 
-// notForwarded are signals that are no message to the server: what the runtime and
-// the terminal send to this process for its own.
+// notForwarded are signals that the runtime and the terminal send to this process
+// itself.
 var notForwarded = []os.Signal{syscall.SIGCHLD, syscall.SIGURG, syscall.SIGPIPE, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGWINCH}
 
 // RunInit reports whether this is the first process of its system or container. If
-// so it has run the program again as its child, passed signals on to it, reaped
-// orphans until it ended, and code is what to exit with. Call it before anything
-// is started.
+// so, it has run the program as a child, forwarded signals and reaped orphans until
+// that child ended, and main should exit with code. Call it before main starts
+// anything.
 func RunInit() (code int, is bool) {
 	if os.Getpid() != 1 {
 		return 0, false
@@ -55,8 +55,8 @@ func RunInit() (code int, is bool) {
 	}
 }
 
-// startChild starts this program again, in a group of its own: what a terminal
-// sends to the group in its foreground must come once.
+// startChild starts this program again, in its own process group, so that it
+// receives the signals of a terminal only once.
 func startChild() (pid int, err error) {
 	self, err := selfPath()
 	if err != nil {
@@ -78,8 +78,9 @@ func forward(sig os.Signal, child int) {
 	syscall.Kill(child, sig.(syscall.Signal))
 }
 
-// reap reaps whoever has ended, and reports whether the child is among them, and
-// how it ended. A child that stops goes on at once: nobody else would tell it to.
+// reap reaps all processes that have ended. If child is among them, over is true and
+// code is its exit code. A child that stops is continued at once, because no shell
+// would do so.
 func reap(child int) (code int, over bool) {
 	for {
 		var status syscall.WaitStatus
@@ -98,8 +99,7 @@ func reap(child int) (code int, over bool) {
 	}
 }
 
-// reapLast waits for those that are left, which is the guardian where the server
-// died.
+// reapLast waits for the processes that are left: the guardian, if the server died.
 func reapLast(ended <-chan os.Signal) {
 	late := time.NewTimer(reapLastFor)
 	defer late.Stop()

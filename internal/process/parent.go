@@ -12,8 +12,8 @@ type Parent struct {
 	forks    chan func()
 	forking  sync.WaitGroup
 	guardian *guardian
-	alive    *os.File // read end of a pipe that ends when the server does
-	holds    *os.File // its write end, never written to
+	alive    *os.File // read end of a pipe that ends with the server
+	holds    *os.File // its write end; nothing is written to it
 }
 
 // NewParent returns a Parent with its guardian running.
@@ -53,8 +53,8 @@ func (p *Parent) close() {
 	p.holds.Close()
 }
 
-// Guard has the guardian see to a process group that somebody else started,
-// until release is called; that must be before the group's leader is reaped.
+// Guard adds a process group that another package started to those that the guardian
+// kills. Call release before the group's leader is reaped.
 func (p *Parent) Guard(pgid int) (release func()) {
 	p.guardian.add(pgid)
 	return func() { p.guardian.remove(pgid) }

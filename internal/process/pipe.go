@@ -9,32 +9,32 @@ import (
 	"time"
 )
 
-// maxLine is the longest piece of output that is handed on as one line.
+// maxLine is the length of the longest line that is passed on whole.
 const maxLine = 64 << 10
 
-// A process that prints without end is read at readPace bytes a second, in
-// bursts. It waits two milliseconds again and again, and the processors are left
-// to others.
+// A process that prints without end is read at maxRate bytes a second, in bursts of
+// burstSize, with pauses of about two milliseconds. That leaves the processors to
+// others.
 const (
 	maxRate   = 16 << 20
 	burstSize = 32 << 10
 )
 
-// partialAfter is how long a line may pause before what there is of it is handed on.
+// partialAfter is how long a line may pause before its beginning is passed on.
 const partialAfter = 200 * time.Millisecond
 
-// pipe is what a process prints to.
+// pipe is the read end of a process's stdout or stderr.
 type pipe struct {
 	file interface {
 		io.Reader
 		SetReadDeadline(time.Time) error
 	}
 
-	mu       sync.Mutex // guards end, and that no deadline is later
-	stopTime time.Time  // of reading, zero while the process runs
+	mu       sync.Mutex // guards stopTime, and keeps deadlines before it
+	stopTime time.Time  // when reading stops; zero while the process runs
 }
 
-// stopAt ends reading at a time, although something may come still.
+// stopAt stops reading at t, even if the pipe is still open then.
 func (p *pipe) stopAt(t time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -42,7 +42,7 @@ func (p *pipe) stopAt(t time.Time) {
 	p.file.SetReadDeadline(t)
 }
 
-// setTimeout ends a read that has waited so long; 0 is for ever.
+// setTimeout sets how long a read may wait; 0 is for ever.
 func (p *pipe) setTimeout(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -56,25 +56,26 @@ func (p *pipe) setTimeout(d time.Duration) {
 	p.file.SetReadDeadline(t)
 }
 
-// stopped reports whether the time of reading is over.
+// stopped reports whether reading is to stop.
 func (p *pipe) stopped() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return !p.stopTime.IsZero() && !time.Now().Before(p.stopTime)
 }
 
-// readLines hands on what comes, in whole lines where they are short enough.
-// What there is of a line that pauses is shown meanwhile.
-func (p *pipe) readLines(hand, show func([]byte)) {
+// readLines passes lines to output until the pipe ends or is stopped: whole lines, or
+// pieces of lines longer than maxLine. If a line pauses, its beginning goes to
+// partial first.
+func (p *pipe) readLines(output, partial func([]byte)) {
 	buf, n := make([]byte, 1<<10), 0
 	began, read := time.Now(), 0
-	timed := false // the next read wakes up by itself
+	timed := false // the next read has a timeout
 	for {
 		m, err := p.file.Read(buf[n : len(buf)-1])
 		n += m
 		if errors.Is(err, os.ErrDeadlineExceeded) && !p.stopped() {
 			if n > 0 {
-				show(buf[:n])
+				partial(buf[:n])
 			}
 			p.setTimeout(0)
 			timed = false
@@ -85,7 +86,7 @@ func (p *pipe) readLines(hand, show func([]byte)) {
 			began, read = time.Now(), 0
 		}
 		if end := bytes.LastIndexByte(buf[:n], '\n') + 1; end > 0 {
-			hand(buf[:end])
+			output(buf[:end])
 			n = copy(buf, buf[end:n])
 		}
 		switch full := n == len(buf)-1; {
@@ -93,7 +94,7 @@ func (p *pipe) readLines(hand, show func([]byte)) {
 			buf = append(buf, make([]byte, len(buf))...)
 		case full, err != nil && n > 0:
 			buf[n] = '\n'
-			hand(buf[:n+1])
+			output(buf[:n+1])
 			n = 0
 		}
 		if err != nil {

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// linger is how long output is read after a process ended: a child of its own
-// that left its process group may hold the pipe for ever
+// linger is how long output is read after a process has ended. A child of its own
+// that left the process group may hold the pipe open for ever
 // (golang.org/issue/23019).
 const linger = 200 * time.Millisecond
 
@@ -22,15 +22,15 @@ type Spec struct {
 	Dir  string
 	Env  []string
 
-	// Output gets what the process prints, in order for each of the two
-	// streams and from a goroutine each: whole lines that end in a newline,
-	// a line longer than 64 KiB in pieces of that size. The bytes are valid
-	// until it returns, and while it runs the stream is not read.
+	// Output receives the output of the process: whole lines that end in a
+	// newline, and lines longer than 64 KiB in pieces of that size. Each of the
+	// two streams calls it from its own goroutine, in order, and is not read
+	// meanwhile. The bytes are valid until it returns.
 	Output func(pid int, stderr bool, lines []byte)
 
-	// Partial gets what there is of a line that has not ended, without a
-	// newline, when the process has printed nothing for a while. When it ends,
-	// Output gets the whole line. It may be nil.
+	// Partial receives the beginning of a line, without a newline, if the process
+	// pauses before the line ends. Output receives the whole line when it does.
+	// Partial may be nil.
 	Partial func(pid int, stderr bool, line []byte)
 }
 
@@ -43,18 +43,17 @@ type Process struct {
 	done     chan struct{}
 	exit     Exit // complete once done is closed
 
-	mu     sync.Mutex // guards exited: no signal goes to a group that may be another's by now
+	mu     sync.Mutex // guards exited, so that no signal reaches a group that reuses the number
 	exited bool
 }
 
 // Exit is how a process ended.
 type Exit struct {
 	Status    string // such as "exit status 1"
-	PortTaken bool   // it said that its port belongs to another program
+	PortTaken bool   // it reported that another program uses its port
 }
 
-// Start starts a process. It can be waited for with Done, whatever becomes of
-// it.
+// Start starts a process. Done is closed when it has ended.
 func (p *Parent) Start(spec Spec) (*Process, error) {
 	var ends [6]*os.File
 	for i := 0; i < len(ends); i += 2 {
@@ -106,7 +105,7 @@ func (p *Parent) Start(spec Spec) (*Process, error) {
 		state := awaitExit(child, pidfd)
 		proc.mu.Lock()
 		proc.exited = true
-		syscall.Kill(-child.Pid, syscall.SIGKILL) // its children, while the number is still its own
+		syscall.Kill(-child.Pid, syscall.SIGKILL) // its children, before the number can be reused
 		proc.mu.Unlock()
 		p.guardian.remove(child.Pid)
 		if state == nil {
@@ -127,8 +126,8 @@ func (p *Parent) Start(spec Spec) (*Process, error) {
 	return proc, nil
 }
 
-// startFresh starts a binary that may have been written a moment ago: a fork
-// of another goroutine can still hold it open for writing
+// startFresh starts a binary that may just have been written. It tries again while
+// a child that another goroutine is forking holds the file open for writing
 // (golang.org/issue/22315).
 func (p *Parent) startFresh(path string, args []string, attr *os.ProcAttr) (child *os.Process, err error) {
 	for pause := time.Millisecond; ; pause *= 2 {
@@ -140,24 +139,24 @@ func (p *Parent) startFresh(path string, args []string, attr *os.ProcAttr) (chil
 	}
 }
 
-// Ready is closed when the process has said that it accepts connections. One
-// that does not know how never closes it.
+// Ready is closed when the process reports that it accepts connections. It stays
+// open if the process does not support that.
 func (p *Process) Ready() <-chan struct{} { return p.ready }
 
-// ListensOnSocket reports whether it said that it listens on TQ_SOCKET as well. That
-// is known once Ready is closed.
+// ListensOnSocket reports whether the process listens on TQ_SOCKET as well. It is
+// valid once Ready is closed.
 func (p *Process) ListensOnSocket() bool { return p.onSocket }
 
-// Done is closed when the process has ended, was reaped, and all it printed
-// was handed on.
+// Done is closed when the process has ended and is reaped, and all its output has
+// been passed on.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Exit says how the process ended. It is known once Done is closed.
+// Exit returns how the process ended. It is valid once Done is closed.
 func (p *Process) Exit() Exit { return p.exit }
 
-// Stop ends the process and its group: SIGTERM, and SIGKILL after grace or
-// when the context ends. It returns when the process was reaped. A grace of 0
-// kills at once.
+// Stop ends the process and its group: with SIGTERM, and with SIGKILL after grace or
+// when the context ends. With a grace of 0 it sends only SIGKILL. It returns when
+// the process is reaped.
 func (p *Process) Stop(ctx context.Context, grace time.Duration) {
 	if grace > 0 {
 		p.signal(syscall.SIGTERM)
@@ -182,16 +181,16 @@ func (p *Process) signal(sig syscall.Signal) {
 	}
 }
 
-// readReadiness waits for the byte by which a worker says that it listens, or that it
-// cannot.
+// readReadiness waits for the byte with which a worker reports that it listens, or
+// that another program uses its port.
 func (p *Process) readReadiness(r *os.File) {
-	var said [1]byte
-	if n, _ := r.Read(said[:]); n == 0 {
+	var report [1]byte
+	if n, _ := r.Read(report[:]); n == 0 {
 		return
 	}
-	switch said[0] {
+	switch report[0] {
 	case 'r', 's':
-		p.onSocket = said[0] == 's'
+		p.onSocket = report[0] == 's'
 		close(p.ready)
 	case 'x':
 		p.exit.PortTaken = true

@@ -12,7 +12,7 @@ func selfPath() (string, error) { return "/proc/self/exe", nil }
 
 const getTermios, setTermios = unix.TCGETS, unix.TCSETS
 
-// terminalPath names a terminal for a process that has not inherited it.
+// terminalPath returns the path of a terminal, for a process that did not inherit it.
 func terminalPath(f *os.File) (string, error) {
 	return os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
 }
@@ -21,8 +21,8 @@ func childAttr(pidfd *int) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, PidFD: pidfd}
 }
 
-// resetScheduling gives the thread, and what it starts, the ordinary scheduling policy
-// in place of the server's own: a worker is to answer at once.
+// resetScheduling gives this thread, and the processes that it starts, the ordinary
+// scheduling policy instead of the server's own, so that workers respond at once.
 func resetScheduling() {
 	if attr, err := unix.SchedGetAttr(0, 0); err == nil && attr.Policy == unix.SCHED_BATCH {
 		attr.Policy, attr.Runtime = unix.SCHED_NORMAL, 0
@@ -30,8 +30,8 @@ func resetScheduling() {
 	}
 }
 
-// awaitExit returns nil when the child has ended, and leaves it to be reaped.
-// With a descriptor of the process it waits in the poller, which costs no
+// awaitExit waits until the child has ended and returns nil; the caller must reap
+// it. With a descriptor of the process it waits in the poller, which needs no
 // thread.
 func awaitExit(child *os.Process, pidfd int) *os.ProcessState {
 	if pidfd >= 0 {

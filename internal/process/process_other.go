@@ -14,16 +14,16 @@ func selfPath() (string, error) { return os.Executable() }
 
 const getTermios, setTermios = unix.TIOCGETA, unix.TIOCSETA
 
-// terminalPath is not known here: there is no call for it but in libc.
+// terminalPath is not supported here: only libc has a call for it.
 func terminalPath(*os.File) (string, error) { return "", errors.ErrUnsupported }
 
 func childAttr(*int) *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
-// resetScheduling does nothing: the server has no policy of its own here.
+// resetScheduling does nothing: the server does not change its policy here.
 func resetScheduling() {}
 
-// awaitExit reaps the child: here its group is killed only afterwards, in the
-// moment before the number can be given to another.
+// awaitExit waits for the child and reaps it. Its group is killed only after that,
+// when the number could already be reused.
 func awaitExit(child *os.Process, _ int) *os.ProcessState {
 	state, _ := child.Wait()
 	return state

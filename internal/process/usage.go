@@ -2,8 +2,8 @@ package process
 
 import "time"
 
-// Usage is what a process takes.
+// Usage is the memory and processor time of a process.
 type Usage struct {
 	Memory int64         // bytes resident
-	CPU    time.Duration // on all CPUs since it was started, its own and the kernel's for it
+	CPU    time.Duration // since its start, on all CPUs, in user and kernel mode
 }

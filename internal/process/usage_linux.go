@@ -15,17 +15,16 @@ import (
 // (HZ in include/uapi/asm-generic/param.h), whatever the kernel's own HZ is.
 const tick = time.Second / 100
 
-// ReadUsage returns what a process takes at this moment, without its children. It
-// reads two files of /proc. The error is that of a missing file if there is no
-// such process.
+// ReadUsage returns the present usage of a process, without its children. If there is
+// no such process, the error is that of reading its files in /proc.
 func ReadUsage(pid int) (Usage, error) {
-	var room [2][1024]byte // a line of 52 numbers and a name of at most 64 bytes
+	var buf [2][1024]byte // a line of 52 numbers and a name of at most 64 bytes
 	proc := "/proc/" + strconv.Itoa(pid)
-	statm, err := readProcFile(proc+"/statm", room[0][:])
+	statm, err := readProcFile(proc+"/statm", buf[0][:])
 	if err != nil {
 		return Usage{}, err
 	}
-	stat, err := readProcFile(proc+"/stat", room[1][:])
+	stat, err := readProcFile(proc+"/stat", buf[1][:])
 	if err != nil {
 		return Usage{}, err
 	}
@@ -36,25 +35,24 @@ func ReadUsage(pid int) (Usage, error) {
 	return u, nil
 }
 
-// readProcFile reads a file of /proc, which comes whole in one read. It takes a third
-// of the system calls of [os.ReadFile], which would be most of what an idle
-// server does.
-func readProcFile(path string, room []byte) ([]byte, error) {
+// readProcFile reads a file of /proc with a single read into buf. It needs a third of
+// the system calls of [os.ReadFile], and an idle server does little else.
+func readProcFile(path string, buf []byte) ([]byte, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	defer unix.Close(fd)
-	n, err := unix.Read(fd, room)
+	n, err := unix.Read(fd, buf)
 	if err != nil {
 		return nil, &fs.PathError{Op: "read", Path: path, Err: err}
 	}
-	return room[:n], nil
+	return buf[:n], nil
 }
 
-// parseUsage reads the second number of statm, and the fields 14 and 15 of
-// stat (proc(5)). The second of those, the name, stands in brackets and may
-// hold anything, brackets and spaces included.
+// parseUsage parses the second number of statm, and fields 14 and 15 of stat
+// (proc(5)). Field 2 of stat, the name, is in brackets and may contain any
+// character, brackets and spaces included.
 func parseUsage(statm, stat []byte, pageSize int) (u Usage, ok bool) {
 	sizes := bytes.Fields(statm)
 	times := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:]) // from field 3 on

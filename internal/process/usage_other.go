@@ -4,5 +4,5 @@ package process
 
 import "errors"
 
-// ReadUsage is not known here; its error is [errors.ErrUnsupported].
+// ReadUsage is not supported here; its error is [errors.ErrUnsupported].
 func ReadUsage(pid int) (Usage, error) { return Usage{}, errors.ErrUnsupported }

@@ -1,8 +1,7 @@
 // Package router knows which folder answers under which route.
 //
-// Discover reads the pages directory; Table finds the route of a request. Both
-// are plain functions of what they are given: the package starts no goroutines
-// and keeps nothing.
+// Discover reads the pages directory; Table finds the route of a request. The package
+// starts no goroutines and keeps no state.
 package router
 
 import (
@@ -24,7 +23,7 @@ import (
 	"tqserver/internal/project"
 )
 
-// Public is the folder inside a page's whose files are served as they are.
+// Public is the folder inside a page's folder whose files are served as they are.
 const Public = "public"
 
 // A Page is a folder that answers under a route.
@@ -33,7 +32,7 @@ type Page struct {
 	Dir   string // absolute
 }
 
-// A Conflict is a route that more than one folder asks for.
+// A Conflict is a route that more than one folder defines.
 type Conflict struct {
 	Route string
 	Dirs  []string // sorted, absolute
@@ -43,8 +42,8 @@ type Conflict struct {
 type Discovery struct {
 	Pages     []Page     // by route, without those in conflict
 	Conflicts []Conflict // by route
-	// Unreadable holds the folders, absolute, whose content could not be read,
-	// and why. What lies below them is unknown, not gone.
+	// Unreadable holds the folders, absolute, that could not be read, and why.
+	// Pages below them may still exist.
 	Unreadable map[string]error
 }
 
@@ -55,14 +54,13 @@ type Discovery struct {
 // Nothing is a page below a folder that begins with a dot or an underscore or
 // is called internal, node_modules, testdata or vendor, nor in the [Public]
 // folder of a page. Links to folders are not followed, but root itself may be
-// one. What vanishes meanwhile is no error.
+// one. A file that vanishes meanwhile is no error.
 //
-// The context says which files a build takes (its tags, and whether it uses
-// cgo). A file that imports C counts without cgo too: the build says what it
-// lacks.
+// The context decides which files belong to a build, by its tags. A file that
+// imports C counts even without cgo; the build then reports what is missing.
 //
-// The error tells that root itself could not be read; it wraps fs.ErrNotExist
-// when there is none.
+// An error means that root itself could not be read; it wraps fs.ErrNotExist if
+// there is none.
 func Discover(root string, ctx build.Context) (Discovery, error) {
 	root, err := filepath.Abs(root)
 	if err != nil {
@@ -78,7 +76,7 @@ func Discover(root string, ctx build.Context) (Discovery, error) {
 	return w.discovery(), nil
 }
 
-// IsPage reports whether Discover would find a folder below root. An error tells
+// IsPage reports whether Discover would find dir, a folder below root. An error means
 // that it could not be read.
 func IsPage(root, dir string, ctx build.Context) (bool, error) {
 	w := walk{ctx: ctx}
@@ -101,7 +99,7 @@ func IsPage(root, dir string, ctx build.Context) (bool, error) {
 	return w.isPageFolder(dir)
 }
 
-// isPageFolder reports whether a folder's Go files make it a page.
+// isPageFolder reads a folder and reports whether its Go files make it a page.
 func (w *walk) isPageFolder(dir string) (bool, error) {
 	entries, err := os.ReadDir(dir)
 	if isGone(err) {
@@ -113,15 +111,15 @@ func (w *walk) isPageFolder(dir string) (bool, error) {
 	return w.isPage(dir, entries)
 }
 
-// A walk collects what Discover meets.
+// A walk collects what Discover finds.
 type walk struct {
 	ctx        build.Context
 	dirs       map[string][]string // by route
 	unreadable map[string]error
 }
 
-// descend visits the folders among the entries of dir, whose place below the
-// pages directory is place.
+// descend visits the folders among the entries of dir, which is place below the pages
+// directory.
 func (w *walk) descend(dir, place string, entries []fs.DirEntry) {
 	for _, e := range entries {
 		if e.IsDir() && !isSkipped(e.Name()) {
@@ -150,7 +148,7 @@ func (w *walk) visit(dir, place string) {
 		}
 		w.dirs[route] = append(w.dirs[route], dir)
 	}
-	if page || err != nil { // it may be one
+	if page || err != nil { // with an error it may be a page
 		entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return e.Name() == Public })
 	}
 	w.descend(dir, place, entries)
@@ -171,8 +169,8 @@ func (w *walk) discovery() Discovery {
 	return d
 }
 
-// isSkipped reports whether neither the folder called name nor anything below it
-// can be a page.
+// isSkipped reports whether a folder of this name, and everything below it, cannot be
+// a page.
 func isSkipped(name string) bool {
 	switch name {
 	case "internal", "node_modules", "testdata", "vendor":
@@ -181,18 +179,18 @@ func isSkipped(name string) bool {
 	return isHidden(name)
 }
 
-// isHidden reports whether the go command ignores name.
+// isHidden reports whether the go command ignores files and folders of this name.
 func isHidden(name string) bool {
 	return strings.HasPrefix(name, "_") || strings.HasPrefix(name, ".")
 }
 
-// isGone reports whether err says that what was to be read is there no more.
+// isGone reports whether err means that a file does not exist any more.
 func isGone(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
 // isPage reports whether the Go files among the entries of dir make it a page.
-// With an error it says what the files that could be read say, if that is clear.
+// An error means that a file cannot be read, and that no other makes it a page.
 func (w *walk) isPage(dir string, entries []fs.DirEntry) (bool, error) {
 	var broken, library bool
 	var unread error
@@ -207,8 +205,8 @@ func (w *walk) isPage(dir string, entries []fs.DirEntry) (bool, error) {
 			unread = err
 		case pkg == "":
 		case pkg == "main":
-			// Another package beside it is a mistake, and the build says so
-			// better than a page that is missing.
+			// If there is another package beside it, that is a mistake, and the
+			// build reports it better than a missing page would.
 			return true, nil
 		case pkg == brokenName:
 			broken = true
@@ -219,13 +217,13 @@ func (w *walk) isPage(dir string, entries []fs.DirEntry) (bool, error) {
 	return broken && !library && unread == nil, unread
 }
 
-// brokenName stands for a package clause that cannot be parsed. No package can
-// be called so.
+// brokenName stands for a package clause that cannot be parsed. No package has this
+// name.
 const brokenName = "?"
 
-// packageName returns the package that a Go file belongs to: brokenName if that
-// cannot be told, nothing if the file takes no part in a build. The error tells
-// that the file is there and cannot be read.
+// packageName returns the name of a Go file's package: brokenName if it cannot be
+// parsed, and nothing if the file does not belong to the build. An error means that
+// the file exists and cannot be read.
 func (w *walk) packageName(dir, name string) (string, error) {
 	file := filepath.Join(dir, name)
 	src, err := readRegular(file)
@@ -258,8 +256,8 @@ func (w *walk) packageName(dir, name string) (string, error) {
 	return f.Name.Name, nil
 }
 
-// readRegular returns the content of file. What is not a regular file, or a
-// link to one, is as good as missing: opening a FIFO would wait for its writer.
+// readRegular returns the content of file. If it is neither a regular file nor a link
+// to one, it counts as missing: opening a FIFO would wait for its writer.
 func readRegular(file string) ([]byte, error) {
 	info, err := os.Stat(file)
 	if err != nil {

@@ -7,9 +7,9 @@ import "strings"
 // the route / takes every path that no other takes.
 //
 // A Table never changes, so it may be shared freely. A request pays for the
-// segments that match and not for the number of routes or for the length of
-// its path, which is why this is a trie of segments and neither a sorted list
-// nor a map that is asked for one prefix after another.
+// segments that match, not for the number of routes or the length of its path.
+// That is why a Table is a trie of segments, and neither a sorted list nor a map in
+// which prefixes are looked up.
 type Table[T any] struct {
 	root node[T]
 }
@@ -37,7 +37,7 @@ func NewTable[T any](routes map[string]T) *Table[T] {
 	return t
 }
 
-// child returns the child of n for segment, and makes it when it is missing.
+// child returns the child of n for segment, and adds it if it is missing.
 func (n *node[T]) child(segment string) *node[T] {
 	c := n.children[segment]
 	if c == nil {
@@ -58,8 +58,7 @@ func (t *Table[T]) Match(path string) (T, bool) {
 	best := n
 	for n.children != nil && strings.HasPrefix(path, "/") {
 		path = path[1:]
-		// A segment longer than every child matches none of them, so nobody
-		// can make us read further than that.
+		// A segment longer than every key matches none, so it is not read further.
 		end := strings.IndexByte(path[:min(len(path), n.maxKey+1)], '/')
 		if end < 0 {
 			if len(path) > n.maxKey {

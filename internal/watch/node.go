@@ -8,27 +8,27 @@ import (
 	"strings"
 )
 
-// node is a path that matters: somebody asked for it, it lies in a tree that
-// somebody asked for, or it is on the way to one that does.
+// node is a path that matters: it was set, it lies in a tree that was set, or it is
+// on the way to such a path.
 type node struct {
 	path     string
 	parent   *node            // nil for the root
 	children map[string]*node // by name
 
-	trees, paths int    // how often it was asked for, and as what
-	real         string // what the kernel watches it as; empty if it does not
-	open         bool   // all that it holds matters
-	deep         bool   // and what that holds
-	entry        bool   // it is known because its parent is open
+	trees, paths int    // how many interests name it, as a tree and as a path
+	real         string // the path that the kernel watches; empty for none
+	open         bool   // its entries matter
+	deep         bool   // and everything below them
+	entry        bool   // it is an entry of an open folder
 
-	target *node   // what it leads to, if it is a link
-	links  []*node // that lead to it
+	target *node   // what the link points to; nil if it is no link
+	links  []*node // links that point here
 }
 
-// wanted reports whether somebody asked for the path by name.
+// wanted reports whether an interest names the path.
 func (n *node) wanted() bool { return n != nil && n.trees+n.paths > 0 }
 
-// nodeLocked returns the node of a path, which is new if there was none.
+// nodeLocked returns the node of a path, and adds it if there is none.
 func (w *Watcher) nodeLocked(path string) *node {
 	n := w.root
 	for name := range strings.SplitSeq(filepath.Clean(path), string(filepath.Separator)) {
@@ -48,8 +48,8 @@ func (w *Watcher) nodeLocked(path string) *node {
 	return n
 }
 
-// watchWayLocked watches each folder on the way to a path, from the top, as far as
-// there is anything.
+// watchWayLocked watches each folder on the way to a path, from the root, as far as
+// they exist.
 func (w *Watcher) watchWayLocked(n *node) {
 	if n.parent == nil {
 		return
@@ -59,7 +59,7 @@ func (w *Watcher) watchWayLocked(n *node) {
 	w.followLocked(n)
 }
 
-// followLocked watches the way to what a link leads to.
+// followLocked watches the way to the target of a link.
 func (w *Watcher) followLocked(n *node) {
 	if n.target != nil {
 		return
@@ -69,7 +69,7 @@ func (w *Watcher) followLocked(n *node) {
 		return
 	}
 	if !filepath.IsAbs(to) {
-		dir, err := filepath.EvalSymlinks(filepath.Dir(n.path)) // .. in the link is seen from there
+		dir, err := filepath.EvalSymlinks(filepath.Dir(n.path)) // a .. in the link counts from there
 		if err != nil {
 			return
 		}
@@ -80,14 +80,15 @@ func (w *Watcher) followLocked(n *node) {
 	w.watchWayLocked(n.target)
 }
 
-// openLocked watches what a wanted path holds, if that is a folder, and reports
-// it.
+// openLocked watches the entries of a wanted path, if it is a folder, and adds them
+// to the report.
 func (w *Watcher) openLocked(n *node, r *report) {
 	w.openFolderLocked(n, n.inTree(), r)
 }
 
-// openFolderLocked watches a folder before it looks at what it holds. Of a deep
-// one all folders below are watched; links to folders are not followed.
+// openFolderLocked watches a folder and then reads it, in this order, so that it
+// misses no entry. If deep, it watches all folders below too. It does not walk into
+// folders behind links.
 func (w *Watcher) openFolderLocked(n *node, deep bool, r *report) {
 	if n.open && (n.deep || !deep) {
 		return
@@ -95,7 +96,7 @@ func (w *Watcher) openFolderLocked(n *node, deep bool, r *report) {
 	w.watchLocked(n)
 	entries, err := os.ReadDir(n.path)
 	if err != nil {
-		return // it is a file, is not there or cannot be read
+		return // it is a file, missing or unreadable
 	}
 	n.open, n.deep = true, deep
 	w.checkRemoteLocked(n)
@@ -105,7 +106,8 @@ func (w *Watcher) openFolderLocked(n *node, deep bool, r *report) {
 	}
 }
 
-// entryLocked watches what an open folder holds, as far as it must be.
+// entryLocked watches an entry of an open folder, if it is a link, or a folder in a
+// tree.
 func (w *Watcher) entryLocked(dir *node, d fs.DirEntry, r *report) {
 	link := d.Type()&fs.ModeSymlink != 0
 	if !link && (!d.IsDir() || !dir.deep || isSkipped(d.Name())) {
@@ -120,8 +122,8 @@ func (w *Watcher) entryLocked(dir *node, d fs.DirEntry, r *report) {
 	}
 }
 
-// releaseLocked stops watching what is not wanted any more of a path and all
-// below it.
+// releaseLocked stops watching what no interest needs any more, of a path and
+// everything below it.
 func (w *Watcher) releaseLocked(path string) {
 	n := w.nodeLocked(path)
 	deep := n.inTree()
@@ -146,13 +148,13 @@ func (w *Watcher) releaseLocked(path string) {
 	}
 }
 
-// inTree reports whether a path is the top of a tree, or lies in one.
+// inTree reports whether a path is the root of a tree, or lies in one.
 func (n *node) inTree() bool {
 	return n.trees > 0 || n.parent != nil && n.parent.deep && !isSkipped(filepath.Base(n.path))
 }
 
-// refreshLocked looks anew at what has a name in a folder, n if it is known, and at
-// all that was watched by way of it.
+// refreshLocked reads a path in a folder anew, and everything that was watched by way
+// of it. n is the node of the path, or nil.
 func (w *Watcher) refreshLocked(r *report, dir, n *node, path string) {
 	if n == nil {
 		w.addEntryLocked(dir, path, r)
@@ -165,8 +167,8 @@ func (w *Watcher) refreshLocked(r *report, dir, n *node, path string) {
 	w.restoreLocked(r, affected)
 }
 
-// affectedLocked returns a node and all below it, those that links lead there
-// from with all below them, and so on; each after those above it.
+// affectedLocked returns a node, all nodes below it, the links that point to any of
+// them, all nodes below those, and so on. Each comes after those above it.
 func (n *node) affectedLocked() (all []*node) {
 	seen := make(map[*node]bool)
 	for queue := []*node{n}; len(queue) > 0; queue = queue[1:] {
@@ -185,7 +187,7 @@ func (n *node) affectedLocked() (all []*node) {
 	return all
 }
 
-// belowLocked appends a node and all below it, from the top.
+// belowLocked appends a node and all nodes below it, from the top.
 func (n *node) belowLocked(all []*node) []*node {
 	all = append(all, n)
 	for _, child := range n.children {
@@ -194,8 +196,8 @@ func (n *node) belowLocked(all []*node) []*node {
 	return all
 }
 
-// linkedLocked returns the links that lead to a node, directly or not, and
-// matter themselves.
+// linkedLocked returns the links that lead to a node, directly or by other links, and
+// are wanted or entries themselves.
 func (n *node) linkedLocked() (all []*node) {
 	for queue := slices.Clone(n.links); len(queue) > 0; queue = queue[1:] {
 		if link := queue[0]; link != n && !slices.Contains(all, link) {
@@ -206,7 +208,7 @@ func (n *node) linkedLocked() (all []*node) {
 	return slices.DeleteFunc(all, func(link *node) bool { return !link.wanted() && !link.entry })
 }
 
-// forgetLocked forgets what there was at a path, but not that it was asked for.
+// forgetLocked forgets what was at a path, but not the interests in it.
 func (w *Watcher) forgetLocked(n *node) {
 	w.unwatchLocked(n)
 	n.open, n.deep = false, false
@@ -218,8 +220,8 @@ func (w *Watcher) forgetLocked(n *node) {
 	}
 }
 
-// restoreLocked watches what is there now at paths that were forgotten, and
-// reports it, with what it holds.
+// restoreLocked watches what is at forgotten paths now, and adds it to the report
+// with its entries.
 func (w *Watcher) restoreLocked(r *report, forgotten []*node) {
 	for _, n := range forgotten {
 		n.entry = false
@@ -238,24 +240,24 @@ func (w *Watcher) restoreLocked(r *report, forgotten []*node) {
 	}
 }
 
-// addEntryLocked looks at one path of those that an open folder holds.
+// addEntryLocked adds a path as an entry of an open folder, if it exists.
 func (w *Watcher) addEntryLocked(dir *node, path string, r *report) {
 	if info, err := os.Lstat(path); err == nil {
 		w.entryLocked(dir, fs.FileInfoToDirEntry(info), r)
 	}
 }
 
-// pruneLocked drops a node that has no reason to be known, and then those above
-// it.
+// pruneLocked drops a node that nothing needs, and then those above it.
 func (w *Watcher) pruneLocked(n *node) {
 	for ; n.parent != nil && !n.wanted() && !n.entry && len(n.children)+len(n.links) == 0; n = n.parent {
 		if n.parent.children[filepath.Base(n.path)] != n {
-			return // it is dropped already
+			return // dropped already
 		}
 		delete(n.parent.children, filepath.Base(n.path))
 		w.forgetLocked(n)
 	}
 }
 
-// isSkipped are folders in which nothing a page is made of can lie.
+// isSkipped reports whether a folder of this name cannot hold anything that a page is
+// built from.
 func isSkipped(name string) bool { return name[0] == '.' || name == "node_modules" }

@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// stamp tells one state of a file from another.
+// stamp identifies one state of a file.
 type stamp struct {
-	changed time.Time
-	size    int64
-	mode    fs.FileMode
+	modified time.Time
+	size     int64
+	mode     fs.FileMode
 }
 
-// changedPaths returns what differs from the last time.
+// changedPaths returns the paths whose stamps differ from those of the last call.
 func (w *Watcher) changedPaths() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -37,29 +37,28 @@ func (w *Watcher) changedPaths() []string {
 }
 
 func (w *Watcher) stampsLocked() map[string]stamp {
-	states := make(map[string]stamp)
-	for _, asked := range w.interests {
-		asked.addStamps(states)
+	stamps := make(map[string]stamp)
+	for _, i := range w.interests {
+		i.addStamps(stamps)
 	}
-	return states
+	return stamps
 }
 
-// addStamps adds the states of all that is watched for somebody, unless they are
-// known.
-func (asked interest) addStamps(states map[string]stamp) {
-	for _, root := range asked.trees {
-		addTreeStamps(states, root)
+// addStamps adds the stamps of all files and folders of an interest.
+func (i interest) addStamps(stamps map[string]stamp) {
+	for _, root := range i.trees {
+		addTreeStamps(stamps, root)
 	}
-	for _, path := range asked.paths {
-		addStamp(states, path)
+	for _, path := range i.paths {
+		addStamp(stamps, path)
 		entries, _ := os.ReadDir(path)
 		for _, d := range entries {
-			addStamp(states, filepath.Join(path, d.Name()))
+			addStamp(stamps, filepath.Join(path, d.Name()))
 		}
 	}
 }
 
-func addTreeStamps(states map[string]stamp, root string) {
+func addTreeStamps(stamps map[string]stamp, root string) {
 	fs.WalkDir(os.DirFS(root), ".", func(rel string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return nil
@@ -67,14 +66,14 @@ func addTreeStamps(states map[string]stamp, root string) {
 		if d.IsDir() && rel != "." && isSkipped(d.Name()) {
 			return fs.SkipDir
 		}
-		addStamp(states, filepath.Join(root, rel))
+		addStamp(stamps, filepath.Join(root, rel))
 		return nil
 	})
 }
 
-// addStamp adds the state of what a path leads to.
-func addStamp(states map[string]stamp, path string) {
-	if _, known := states[path]; known {
+// addStamp adds the stamp of a path, with links followed, unless there is one.
+func addStamp(stamps map[string]stamp, path string) {
+	if _, known := stamps[path]; known {
 		return
 	}
 	info, err := os.Stat(path)
@@ -85,7 +84,7 @@ func addStamp(states map[string]stamp, path string) {
 	}
 	s := stamp{mode: info.Mode()}
 	if !info.IsDir() {
-		s.changed, s.size = info.ModTime(), info.Size()
+		s.modified, s.size = info.ModTime(), info.Size()
 	}
-	states[path] = s
+	stamps[path] = s
 }

@@ -2,9 +2,9 @@ package watch
 
 import "syscall"
 
-// remotes are the file systems that others change too, on another machine or in
-// another process, of which inotify tells nothing (inotify(7), "Limitations and
-// caveats"), by their numbers (statfs(2)).
+// remotes are the file systems whose files another machine or process may change
+// without inotify reporting it (inotify(7), "Limitations and caveats"), by their
+// magic numbers (statfs(2)).
 var remotes = map[uint32]string{
 	0x6969:     "NFS",
 	0x517b:     "SMB",
@@ -17,8 +17,8 @@ var remotes = map[uint32]string{
 	0x786f4256: "a VirtualBox share",
 }
 
-// remote returns what a folder lies on, if that is a file system whose changes
-// the kernel does not know all of.
+// remote returns the name of a folder's file system if that is one of remotes, or
+// nothing.
 func remote(dir string) string {
 	var fs syscall.Statfs_t
 	if syscall.Statfs(dir, &fs) != nil {

@@ -1,23 +1,22 @@
-// Package watch tells which files may have changed.
+// Package watch reports which files may have changed.
 //
-// It is a thin layer over fsnotify, which knows neither folder trees nor what
-// to do when the kernel gives up. The alternatives were looked at: polling
-// everything finds a save late or costs a core, fanotify needs privileges,
-// and a recursive watcher exists for no kernel that matters here. So folders
-// are watched, not files, one watcher for the whole server; a new folder is
-// watched before it is read, and what it already holds is reported; an
-// overflow is reported as "anything"; and where the kernel cannot watch, or
-// sees only a part, as on a network mount, the folders are compared with what
-// they were, twice a second.
+// It is a thin layer over fsnotify, which supports neither folder trees nor
+// kernels that give up. The alternatives are worse: polling everything finds a
+// save late or costs a core, fanotify needs privileges, and no kernel that matters
+// here has a recursive watcher. So one watcher for the whole server watches
+// folders, not files. It watches a new folder before it reads it, and reports what
+// the folder already holds. It reports an overflow as "anything". Where the kernel
+// cannot watch, or sees only a part of the changes, as on a network mount, it
+// compares the folders twice a second.
 //
-// A path means whatever it leads to at the moment. Each folder on the way to
-// it is watched too, and those on the way to what links on it lead to, but of
-// these only the names that the way goes through matter: nothing else that
-// happens there leaves this package. All of that is a tree of nodes by path
-// (node.go), so that an event costs what it touches, however much is watched.
+// A path means whatever it leads to at the moment. Each folder on the way to it is
+// watched too, and those on the way to the targets of links. Of these only the names
+// on the way matter: no other change in them leaves this package. Paths are kept as
+// a tree of nodes (node.go), so an event costs what it touches, however much is
+// watched.
 //
-// Events are handed on as they come: what belongs to one save is for the
-// reader to decide, because waiting would make every save late.
+// Events are passed on as they come. The reader decides which of them belong to one
+// save, because waiting would make every save late.
 package watch
 
 import (
@@ -49,18 +48,18 @@ type Watcher struct {
 	mu             sync.Mutex // guards all below
 	interests      map[string]interest
 	root           *node              // of all paths that matter
-	names          map[string][]*node // folders as notify knows them, without links: one may have several names
-	unreadable     map[string]bool    // files that could not be read
-	polling        bool               // the kernel cannot watch all of it: poll
-	stamps         map[string]stamp
-	pollingStarted chan struct{} // there is something to poll
+	names          map[string][]*node // by path without links; a folder may have several names
+	unreadable     map[string]bool    // files to report when they become readable
+	polling        bool               // the kernel cannot watch everything
+	stamps         map[string]stamp   // of the last comparison
+	pollingStarted chan struct{}      // holds one: polling is true now
 }
 
-// interest is what is watched for somebody.
+// interest is what Set has set for one name.
 type interest struct{ trees, paths []string }
 
-// New returns a Watcher that watches nothing yet. If the kernel cannot watch,
-// warn is told, once, and folders are polled.
+// New returns a Watcher that watches nothing yet. If the kernel cannot watch
+// something, the Watcher calls warn once, and polls.
 func New(warn func(error)) *Watcher {
 	w := &Watcher{
 		remote: remote, warn: warn, interests: make(map[string]interest), root: &node{path: string(filepath.Separator)},
@@ -73,20 +72,20 @@ func New(warn func(error)) *Watcher {
 	return w
 }
 
-// Set sets what is watched for somebody, in place of what was before: trees are
-// folders with all below them, paths are files, and folders with what they hold.
-// All are absolute. They need not exist: what is missing is noticed when it
-// comes. What nobody wants any more is not watched.
-func (w *Watcher) Set(who string, trees, paths []string) {
+// Set sets what is watched under a name, instead of what was set before: trees are
+// folders with everything below them, paths are files, and folders with their
+// entries. All are absolute. A path that does not exist is reported when it
+// appears.
+func (w *Watcher) Set(name string, trees, paths []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	before, now := w.interests[who], interest{slices.Clone(trees), slices.Clone(paths)}
+	before, now := w.interests[name], interest{slices.Clone(trees), slices.Clone(paths)}
 	if slices.Equal(before.trees, now.trees) && slices.Equal(before.paths, now.paths) {
 		return
 	}
-	w.interests[who] = now
+	w.interests[name] = now
 	if len(trees)+len(paths) == 0 {
-		delete(w.interests, who)
+		delete(w.interests, name)
 	}
 	for _, path := range trees {
 		n := w.nodeLocked(path)
@@ -100,7 +99,7 @@ func (w *Watcher) Set(who string, trees, paths []string) {
 		w.watchWayLocked(n)
 		w.openLocked(n, nil)
 	}
-	if w.polling { // what is there already is no news
+	if w.polling { // existing files are no changes
 		now.addStamps(w.stamps)
 	}
 	for _, path := range before.trees {
@@ -113,8 +112,8 @@ func (w *Watcher) Set(who string, trees, paths []string) {
 	}
 }
 
-// AwaitReadable has files reported when they can be read, which they could not: of all
-// others a change of their mode means nothing. They are below what is watched.
+// AwaitReadable reports files that cannot be read now as soon as they can. Otherwise
+// a change of mode is no change. The files must lie below watched folders.
 func (w *Watcher) AwaitReadable(files []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -123,8 +122,8 @@ func (w *Watcher) AwaitReadable(files []string) {
 	}
 }
 
-// reportReadableLocked reports the files that were awaited and can be read now, if it is
-// the mode of path that changed.
+// reportReadableLocked reports the awaited files at or below path, whose mode has
+// changed, that can be read now.
 func (w *Watcher) reportReadableLocked(r *report, path string) {
 	for file := range w.unreadable {
 		if project.Contains(path, file) && syscall.Access(file, readable) == nil {
@@ -136,9 +135,8 @@ func (w *Watcher) reportReadableLocked(r *report, path string) {
 
 const readable = 4 // R_OK of access(2)
 
-// Run hands on what may have changed until the context ends: absolute paths,
-// or nil if that can be anything. A folder that came is followed by what it
-// holds.
+// Run calls changed with absolute paths that may have changed, or nil for any path,
+// until the context ends. A new folder is followed by its entries.
 func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
 	var events chan fsnotify.Event
 	var failures chan error
@@ -176,7 +174,8 @@ func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
 	}
 }
 
-// batch takes all events that are there already.
+// batch handles an event and all others that have already come, and returns the
+// paths.
 func (w *Watcher) batch(e fsnotify.Event) []string {
 	var r report
 	for {
@@ -216,14 +215,14 @@ func (w *Watcher) handle(r *report, e fsnotify.Event) {
 	for _, n := range slices.Clone(w.names[dir]) {
 		w.handleLocked(r, n, name, e.Op)
 	}
-	for _, n := range slices.Clone(w.names[e.Name]) { // who holds it may be watched under another name, or by nobody
+	for _, n := range slices.Clone(w.names[e.Name]) { // its parent may be watched under another name, or not at all
 		if n.parent != nil {
 			w.handleLocked(r, n.parent, filepath.Base(n.path), e.Op)
 		}
 	}
 }
 
-// handleLocked notes that something happened to a name in a folder.
+// handleLocked handles an event of a name in a folder.
 func (w *Watcher) handleLocked(r *report, dir *node, name string, op fsnotify.Op) {
 	n := dir.children[name]
 	path := filepath.Join(dir.path, name)
@@ -231,22 +230,22 @@ func (w *Watcher) handleLocked(r *report, dir *node, name string, op fsnotify.Op
 		w.reportReadableLocked(r, path)
 	}
 	if n == nil && !dir.open {
-		return // the folder is only on the way to something else
+		return // the folder is only on the way to another path
 	}
 	if op == fsnotify.Chmod {
 		info, err := os.Stat(path)
 		if err != nil || !info.IsDir() || n != nil && n.real != "" && !isUnreadableDir(path) {
 			return
 		}
-		op = fsnotify.Create // a folder that can be read at last, or not any more
+		op = fsnotify.Create // a folder became readable, or unreadable
 	}
 	if dir.open || n.wanted() {
 		r.add(path)
 	}
 	switch {
 	case op.Has(fsnotify.Create) || op.Has(fsnotify.Remove) || op.Has(fsnotify.Rename):
-		// What has this name now need not be what had it when the event was made,
-		// nor what is watched under it.
+		// The file of this name may have been replaced since the event, and need not
+		// be the one that is watched under it.
 		w.refreshLocked(r, dir, n, path)
 	case n != nil:
 		for _, link := range n.linkedLocked() {
@@ -255,7 +254,7 @@ func (w *Watcher) handleLocked(r *report, dir *node, name string, op fsnotify.Op
 	}
 }
 
-// isUnreadableDir reports whether a folder may not be read.
+// isUnreadableDir reports whether the permission to read a folder is missing.
 func isUnreadableDir(path string) bool {
 	dir, err := os.Open(path)
 	if err != nil {
@@ -265,8 +264,8 @@ func isUnreadableDir(path string) bool {
 	return false
 }
 
-// rescan watches all of it anew: of what is watched nobody knows, after events
-// were lost, whether it is what bears the name.
+// rescan watches everything anew. After events were lost, any watched file may have
+// been replaced.
 func (w *Watcher) rescan() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -277,7 +276,7 @@ func (w *Watcher) rescan() {
 	w.restoreLocked(nil, all)
 }
 
-// startPollingLocked begins to poll.
+// startPollingLocked starts to poll, because of err.
 func (w *Watcher) startPollingLocked(err error) {
 	if w.polling {
 		return
@@ -288,7 +287,7 @@ func (w *Watcher) startPollingLocked(err error) {
 	w.pollingStarted <- struct{}{}
 }
 
-// watchLocked has the kernel watch a folder.
+// watchLocked asks the kernel to watch a folder.
 func (w *Watcher) watchLocked(n *node) {
 	if w.notify == nil || n.real != "" {
 		return
@@ -315,8 +314,7 @@ func (w *Watcher) watchLocked(n *node) {
 	}
 }
 
-// unwatchLocked has the kernel watch a folder no more, unless that has another
-// name.
+// unwatchLocked stops watching a folder, unless it is watched under another name.
 func (w *Watcher) unwatchLocked(n *node) {
 	if n.real == "" {
 		return
@@ -329,7 +327,7 @@ func (w *Watcher) unwatchLocked(n *node) {
 	n.real = ""
 }
 
-// checkRemoteLocked polls if others change a folder too.
+// checkRemoteLocked starts to poll if another machine may change a folder.
 func (w *Watcher) checkRemoteLocked(n *node) {
 	if on := w.remote(n.path); on != "" {
 		w.startPollingLocked(fmt.Errorf("%s is on %s, where the kernel does not report what other machines change", n.path, on))
