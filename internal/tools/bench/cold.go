@@ -67,8 +67,8 @@ func (b *bench) cold(ctx context.Context) error {
 		without = append(without, took)
 		served.Stop()
 	}
-	b.add(noSlower(3, "20 pages never built before, from start until all respond", "one `go build`", middle(started), middle(compiled), 1.2))
-	b.add(within(4, "these stopped as soon as all had responded, started again, until all respond", middle(again), 600*time.Millisecond))
-	b.add(within(4, "the same without a `go` command in PATH", middle(without), 600*time.Millisecond))
+	b.add(noSlower(3, "20 pages never built before, from start until all respond", "one `go build`", median(started), median(compiled), 1.2))
+	b.add(within(4, "these stopped as soon as all had responded, started again, until all respond", median(again), 600*time.Millisecond))
+	b.add(within(4, "the same without a `go` command in PATH", median(without), 600*time.Millisecond))
 	return nil
 }

@@ -207,8 +207,8 @@ func (b *bench) sides(ctx context.Context) (tq *project, all map[string]*side, s
 }
 
 var (
-	wrkRate  = regexp.MustCompile(`Requests/sec:\s+([0-9.]+)`)
-	wrkWrong = regexp.MustCompile(`(?m)^\s*(Non-2xx.*|Socket errors:.*)$`)
+	wrkRate   = regexp.MustCompile(`Requests/sec:\s+([0-9.]+)`)
+	wrkFailed = regexp.MustCompile(`(?m)^\s*(Non-2xx.*|Socket errors:.*)$`)
 )
 
 const postScript = `wrk.method = "POST"
@@ -230,12 +230,22 @@ func (b *bench) wrk(ctx context.Context, address, path string, clients int, seco
 	if err != nil {
 		return 0, err
 	}
-	if wrong := wrkWrong.FindString(out); wrong != "" {
-		return 0, fmt.Errorf("wrk %s%s: %s", address, path, strings.TrimSpace(wrong))
+	rate, err := parseWrk(out)
+	if err != nil {
+		return 0, fmt.Errorf("wrk %s%s: %w", address, path, err)
+	}
+	return rate, nil
+}
+
+// parseWrk returns the requests a second that wrk reports. An error says which of
+// them failed.
+func parseWrk(out string) (float64, error) {
+	if failed := wrkFailed.FindString(out); failed != "" {
+		return 0, errors.New(strings.TrimSpace(failed))
 	}
 	m := wrkRate.FindStringSubmatch(out)
 	if m == nil {
-		return 0, errors.New("wrk says no rate:\n" + out)
+		return 0, errors.New("no rate in:\n" + out)
 	}
 	return strconv.ParseFloat(m[1], 64)
 }
@@ -270,7 +280,7 @@ func against(bar int, work string, ours, other *side, limit float64) result {
 	if name == "ReverseProxy" {
 		name = "`httputil.ReverseProxy`"
 	}
-	return noLess(bar, work, name, middle(ours.got), middle(other.got), middle(ratios), limit, "/s")
+	return noLess(bar, work, name, median(ours.got), median(other.got), median(ratios), limit, "/s")
 }
 
 // forward measures bars 6, 7 and 8, what bar 10 says of load, and how what a
@@ -294,7 +304,7 @@ func (b *bench) forward(ctx context.Context) error {
 	b.add(against(6, small, ours, all["ReverseProxy"], 2))
 	b.add(against(6, small, ours, nginx, 0.8))
 	b.add(against(6, small, ours, all["Caddy"], 2.5))
-	capacity := middle(ours.got)
+	capacity := median(ours.got)
 	memory, err := tq.Memory("VmHWM")
 	if err != nil {
 		return err

@@ -41,7 +41,7 @@ func (b *bench) latency(ctx context.Context, rate float64, ours, nginx, worker *
 		for i := range of[s] {
 			all = append(all, of[s][i]-of[worker][i])
 		}
-		return max(middle(all), time.Microsecond)
+		return max(median(all), time.Microsecond)
 	}
 	what := fmt.Sprintf("latency added at %.0f requests a second, ", rate)
 	b.add(noSlower(8, what+"median", "nginx", added(half, ours), added(half, nginx), 1.3))

@@ -102,7 +102,7 @@ func (b *bench) pages(ctx context.Context) error {
 			started, compiled = append(started, took), append(compiled, other)
 		}
 	}
-	b.add(noSlower(3, "20 pages, each changed, from start until all respond", "one `go build`", middle(started[1:]), middle(compiled[1:]), 1.25))
+	b.add(noSlower(3, "20 pages, each changed, from start until all respond", "one `go build`", median(started[1:]), median(compiled[1:]), 1.25))
 	b.add(noSlower(3, "the same, when they were built only once before", "one `go build`", started[0], compiled[0], 1.25))
 
 	again := func(p *project, paths []string, text string) (time.Duration, error) {
@@ -122,7 +122,7 @@ func (b *bench) pages(ctx context.Context) error {
 			}
 			all = append(all, took)
 		}
-		return middle(all), nil
+		return median(all), nil
 	}
 	took, err := again(served, paths, "<")
 	if err != nil {
@@ -163,7 +163,7 @@ func (b *bench) pages(ctx context.Context) error {
 		}
 	}
 	served.Stop()
-	b.add(noSlower(5, "a package that 10 of 20 pages import is saved, until all ten respond", "one `go build` of the ten", middle(saved), middle(compiled), 1.25))
+	b.add(noSlower(5, "a package that 10 of 20 pages import is saved, until all ten respond", "one `go build` of the ten", median(saved), median(compiled), 1.25))
 
 	for _, n := range []int{1, 100} {
 		p, paths, err := b.manyPages(fmt.Sprintf("idle%d", n), n, false, "")

@@ -131,8 +131,8 @@ func (b *bench) reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.add(noSlower(1, "save → new response, sample page, median of 40", "`go build`", middle(saved), middle(compiled), 1.15))
-	b.add(noSlower(1, "the same median, as no go command is run", "`go build`", middle(saved), middle(compiled), 0.9))
+	b.add(noSlower(1, "save → new response, sample page, median of 40", "`go build`", median(saved), median(compiled), 1.15))
+	b.add(noSlower(1, "the same median, as no go command is run", "`go build`", median(saved), median(compiled), 0.9))
 	b.add(noSlower(1, "the same, 95th percentile", "`go build`", quantile(saved, 0.95), quantile(compiled, 0.95), 1.35))
 
 	end := served.load(ctx, 8)
@@ -141,7 +141,7 @@ func (b *bench) reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.add(noSlower(2, "the same while 8 clients ask for the page without a pause, median of 20", "`go build` beside them", middle(saved), middle(compiled), 1.5))
+	b.add(noSlower(2, "the same while 8 clients ask for the page without a pause, median of 20", "`go build` beside them", median(saved), median(compiled), 1.5))
 	r := atMost(2, "requests of the 8 clients that failed", float64(failed), "", 0)
 	r.Measured = fmt.Sprintf("of %d", asked)
 	b.add(r)

@@ -42,7 +42,7 @@ func (r result) Verdict() string {
 
 // atMost is a figure with a limit.
 func atMost(bar int, work string, got float64, unit string, limit float64) result {
-	return result{Bar: bar, Work: work, Value: with(got, unit), Bound: "≤ " + with(limit, unit), Reached: got <= limit}
+	return result{Bar: bar, Work: work, Value: withUnit(got, unit), Bound: "≤ " + withUnit(limit, unit), Reached: got <= limit}
 }
 
 // noSlower is a time against another.
@@ -56,12 +56,12 @@ func noSlower(bar int, work, other string, ours, theirs time.Duration, limit flo
 // rates, which may be of different minutes.
 func noLess(bar int, work, other string, ours, theirs, ratio, limit float64, unit string) result {
 	return result{
-		Bar: bar, Work: work, Measured: fmt.Sprintf("%s, %s %s", with(ours, unit), other, with(theirs, unit)),
-		Value: with(ratio, "×"), Bound: "≥ " + with(limit, "×"), Reached: ratio >= limit,
+		Bar: bar, Work: work, Measured: fmt.Sprintf("%s, %s %s", withUnit(ours, unit), other, withUnit(theirs, unit)),
+		Value: withUnit(ratio, "×"), Bound: "≥ " + withUnit(limit, "×"), Reached: ratio >= limit,
 	}
 }
 
-func with(v float64, unit string) string {
+func withUnit(v float64, unit string) string {
 	text := fmt.Sprintf("%.2f", v)
 	if v >= 20 || v == float64(int(v)) && unit != "×" {
 		text = fmt.Sprintf("%.0f", v)
@@ -140,8 +140,8 @@ func (b *bench) machine(ctx context.Context) string {
 		line("/proc/cpuinfo", "model name"), runtime.NumCPU(), kilobytes>>20, strings.TrimSpace(string(kernel)), runtime.Version(), strings.TrimPrefix(strings.TrimSpace(nginx), "nginx version: "), caddy)
 }
 
-// middle returns the median.
-func middle[T time.Duration | float64](all []T) T { return quantile(all, 0.5) }
+// median returns the median.
+func median[T time.Duration | float64](all []T) T { return quantile(all, 0.5) }
 
 // quantile returns the value that a part q of all does not exceed.
 func quantile[T time.Duration | float64](all []T, q float64) T {

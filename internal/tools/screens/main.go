@@ -84,7 +84,7 @@ func (s *shop) scenes() []scene {
 		{"", press("k"), `(?s)^>  /api .*swapped .*build=2.*worker stopped`},
 		{"well", s.begin, `(?s)rss \d+M.*/ +● up .* [45]\.\d .*\d+M +\d+% .*/search +● up .* \d+M +\d+% .*(WARN slow.*){2}`},
 
-		{"help", press("?"), `Help .*scroll`},
+		{"", press("?"), `Help .*scroll`},
 		{"", press("q"), `\[1\] Routes`},
 		{"palette", press(":", "r", "e"), `: re`},
 		{"", press("Escape"), `\[1\] Routes`},

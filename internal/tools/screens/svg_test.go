@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestADrawingHasEveryWordInItsPlaceAndColour(t *testing.T) {
@@ -45,5 +47,51 @@ func TestADrawingOfAnUnknownColourIsRefused(t *testing.T) {
 		if _, err := drawing(line, "t"); err == nil {
 			t.Errorf("%q is drawn", line)
 		}
+	}
+}
+
+func TestStylesFollowTheirCodes(t *testing.T) {
+	t.Parallel()
+	plain := style{fg: -1, bg: -1}
+	for codes, want := range map[string]style{
+		"":                {fg: -1, bg: -1},
+		"0":               {fg: -1, bg: -1},
+		"1;2;7;31;44":     {fg: 1, bg: 4, bold: true, faint: true, reverse: true},
+		"1;31;22;39":      {fg: -1, bg: -1},
+		"97;107;7;27":     {fg: 15, bg: 15},
+		"41;49;90;2":      {fg: 8, bg: -1, faint: true},
+		"1;31;44;2;7;0;1": {fg: -1, bg: -1, bold: true},
+	} {
+		cells, after, err := cellsOf("\x1b["+codes+"mx", plain)
+		if err != nil || after != want || len(cells) != 1 || cells[0].style != want {
+			t.Errorf("%s: %+v, %v; want %+v", codes, after, err, want)
+		}
+	}
+}
+
+func TestWideCharactersTakeTwoCells(t *testing.T) {
+	t.Parallel()
+	cells, _, err := cellsOf("a世é👍🏽", style{fg: -1, bg: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var texts []string
+	for _, c := range cells {
+		texts = append(texts, c.text)
+	}
+	if diff := cmp.Diff([]string{"a", "世", "", "é", "👍🏽", ""}, texts); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestFaintColoursLieBetweenLetterAndPaper(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ from, to, want string }{{"#000000", "#000000", "#000000"}, {"#ffffff", "#000000", "#9e9e9e"}, {"#ff0000", "#0000ff", "#9e0060"}} {
+		if got := between(c.from, c.to); got != c.want {
+			t.Errorf("between %s and %s is %s, not %s", c.from, c.to, got, c.want)
+		}
+	}
+	if fg, bg := (style{fg: 1, bg: -1, reverse: true}).colours(); fg != paper || bg != sixteen[1] {
+		t.Errorf("reversed, letters are %s on %s", fg, bg)
 	}
 }
