@@ -9,20 +9,25 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 )
 
 // A test binary that is run with this variable is a program that prints its
-// arguments to a file of that name, and waits for a signal.
+// arguments to a file of that name, and waits for SIGTERM.
 const fakeServer = "TRIAL_FAKE_SERVER"
 
 func TestMain(m *testing.M) {
 	if file := os.Getenv(fakeServer); file != "" {
+		ended := make(chan os.Signal, 1)
+		signal.Notify(ended, syscall.SIGTERM)
 		os.WriteFile(file, []byte(strings.Join(os.Args[1:], " ")), 0o600)
-		select {}
+		<-ended
+		os.Exit(7)
 	}
 	os.Exit(m.Run())
 }
@@ -90,8 +95,8 @@ func TestAServerIsStartedAndEnded(t *testing.T) {
 	if _, err := p.Ended(ctx); err == nil {
 		t.Error("it has ended before it was told to")
 	}
-	p.Signal(os.Kill)
-	if code, err := p.Ended(t.Context()); code != -1 || err != nil {
+	p.Signal(syscall.SIGTERM)
+	if code, err := p.Ended(t.Context()); code != 7 || err != nil {
 		t.Errorf("it ended with %d, %v", code, err)
 	}
 	p.Stop()
