@@ -20,9 +20,10 @@ func TestMain(m *testing.M) {
 func sample() Record {
 	return Record{
 		Time: time.Date(2026, 11, 24, 12, 3, 11, 204_000_000, time.UTC), Took: 1234567 * time.Nanosecond,
-		Client: "192.0.2.7", Method: "GET", Target: "/api/users?q=a%20b&token=hush", Path: "/api/users", Proto: "HTTP/1.1", Host: "example.org",
+		Client: "192.0.2.7", Method: "GET", Target: "/api/users?q=a%20b&token=hush", Proto: "HTTP/1.1", Host: "example.org",
 		Referer: "https://me:hush@example.org/from?key=hush#hush", UserAgent: `curl/8 "x" \ ` + "\x1b[2J\n\x80é",
 		Route: "/api", Upstream: "127.0.0.1:9001", RequestID: "id-1", TraceID: "4bf9", Status: 200, Bytes: 3400,
+		Settings: &Settings{Format: "json"},
 	}
 }
 

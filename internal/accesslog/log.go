@@ -3,8 +3,8 @@
 //
 // Who answers a request hands in a [Record] when it has ended, and goes on at
 // once: records go to a bounded queue, and one goroutine, [Log.Run], which its
-// caller starts and waits for, looks up where they belong, formats them and
-// writes them, many at a time. What finds the queue full is lost, counted, and
+// caller starts and waits for, formats them and writes them where their settings
+// say, many at a time. What finds the queue full is lost, counted, and
 // reported once a minute. Nothing that a client sends can make more than one
 // line of a request, or have a control byte written; what is known to be a
 // secret is not written at all.
@@ -52,20 +52,20 @@ type Record struct {
 	Client             string        // address, without a port
 	Method             string
 	Target             string // of the request line, masked when it is written
-	Path               string // that settings are looked up by
 	Proto              string
 	Host               string
 	Referer, UserAgent string
 	Route              string // the page, empty for none
 	Upstream           string // address of the worker that answered, empty for none
 	RequestID, TraceID string
-	Status             int   // 0 if the client left before there was one
-	Bytes              int64 // of the answer's body
+	Status             int       // 0 if the client left before there was one
+	Bytes              int64     // of the answer's body
+	Settings           *Settings // say what becomes of it
 }
 
 // size is what a record keeps alive.
 func (r *Record) size() int {
-	return int(unsafe.Sizeof(*r)) + len(r.Client) + len(r.Method) + len(r.Target) + len(r.Path) + len(r.Proto) + len(r.Host) +
+	return int(unsafe.Sizeof(*r)) + len(r.Client) + len(r.Method) + len(r.Target) + len(r.Proto) + len(r.Host) +
 		len(r.Referer) + len(r.UserAgent) + len(r.Route) + len(r.Upstream) + len(r.RequestID) + len(r.TraceID)
 }
 
@@ -78,16 +78,15 @@ type Settings struct {
 // Options is what a Log needs. All functions are called by the goroutine of
 // Run, but for Warn, which files may call from theirs.
 type Options struct {
-	Settings func(path string) Settings
-	Show     func(batch []state.Line)     // of one page
-	Warn     func(lost uint64, err error) // at most once a minute for each file, and for the queue
+	Show func(batch []state.Line)     // of one page
+	Warn func(lost uint64, err error) // at most once a minute for each file, and for the queue
 }
 
 // Log is the access log.
 type Log struct {
-	opts     Options
-	settings atomic.Pointer[func(path string) Settings]
-	wake     chan struct{} // holds one
+	opts  Options
+	named atomic.Pointer[map[logfile.Template]bool] // files; the map is not changed
+	wake  chan struct{}                             // holds one
 
 	mu    sync.Mutex // guards all below
 	queue []Record
@@ -100,14 +99,21 @@ type Log struct {
 // New returns a log that keeps records until Run writes them.
 func New(opts Options) *Log {
 	l := &Log{opts: opts, wake: make(chan struct{}, 1)}
-	l.settings.Store(&opts.Settings)
+	l.named.Store(new(map[logfile.Template]bool))
 	l.out = writer{opts: opts, files: make(map[logfile.Template]*file), budgets: make(map[string]*lineBudget)}
 	return l
 }
 
-// Configure changes the settings. Files that they name no more are closed.
-func (l *Log) Configure(settings func(path string) Settings) {
-	l.settings.Store(&settings)
+// Configure says which settings are in force. Files that none of them names are
+// closed when what was recorded for them is written.
+func (l *Log) Configure(inForce []Settings) {
+	named := make(map[logfile.Template]bool)
+	for _, s := range inForce {
+		if s.Format != "off" {
+			named[s.File] = true
+		}
+	}
+	l.named.Store(&named)
 	l.wakeUp()
 }
 
@@ -159,7 +165,7 @@ func (l *Log) Run(ctx context.Context) {
 		batch, bytes, more := l.take(spare)
 		lost += more
 		now := time.Now()
-		unwritable, err := l.out.write(batch, l.settings.Load(), now)
+		unwritable, err := l.out.write(batch, *l.named.Load(), now)
 		lost, why = lost+unwritable, cmp.Or(err, why)
 		if l.out.reportSkipped(now, ended); lost > 0 && (ended || warned.IsZero() || now.Sub(warned) >= warnEvery) {
 			l.opts.Warn(lost, cmp.Or(why, errBehind))
@@ -200,7 +206,6 @@ func (l *Log) releaseBytes(bytes int) {
 // file is an open file and what is to be written to it.
 type file struct {
 	*logfile.File
-	path   string // of a request that belongs there
 	buffer []byte
 	day    time.Time // of the lines in the buffer
 }
@@ -226,34 +231,34 @@ func (f *file) flush() {
 
 // writer is what only the goroutine of Run needs to know.
 type writer struct {
-	opts     Options
-	settings *func(path string) Settings // as they were at the last batch
-	files    map[logfile.Template]*file  // by the setting that names them
-	budgets  map[string]*lineBudget      // of the screen, by page
-	lines    []state.Line                // of one page, for the screen
+	opts    Options
+	files   map[logfile.Template]*file // by the setting that names them
+	budgets map[string]*lineBudget     // of the screen, by page
+	lines   []state.Line               // of one page, for the screen
 }
 
-// write writes a batch, and returns how many of it could not be written and why.
-func (w *writer) write(batch []Record, settings *func(path string) Settings, now time.Time) (unwritable uint64, why error) {
-	if w.settings != settings {
-		w.settings = settings
-		w.closeUnused()
-	}
+// write writes a batch, closes files that are not named, and returns how many of
+// the batch could not be written and why.
+func (w *writer) write(batch []Record, named map[logfile.Template]bool, now time.Time) (unwritable uint64, why error) {
 	for i := range batch {
 		// What a client sent must not end the server.
 		if err := recovered.Call(func() error { w.writeOne(&batch[i], now); return nil }); err != nil {
 			unwritable, why = unwritable+1, err
 		}
 	}
-	for _, f := range w.files {
+	for name, f := range w.files {
 		f.flush()
+		if !named[name] {
+			f.Close()
+			delete(w.files, name)
+		}
 	}
 	w.flushLines()
 	return unwritable, why
 }
 
 func (w *writer) writeOne(r *Record, now time.Time) {
-	s := (*w.settings)(r.Path)
+	s := r.Settings
 	if s.Format == "off" {
 		return
 	}
@@ -261,30 +266,19 @@ func (w *writer) writeOne(r *Record, now time.Time) {
 		r.Status = statusClientClosed
 	}
 	if s.File.Name != "" {
-		w.file(s.File, r.Path).add(r, s.Format)
+		w.file(s.File).add(r, s.Format)
 	}
 	w.show(r, now)
 }
 
 // file returns an open file.
-func (w *writer) file(name logfile.Template, path string) *file {
+func (w *writer) file(name logfile.Template) *file {
 	f := w.files[name]
 	if f == nil {
-		f = &file{File: logfile.Open(name, w.opts.Warn), path: path}
+		f = &file{File: logfile.Open(name, w.opts.Warn)}
 		w.files[name] = f
 	}
 	return f
-}
-
-// closeUnused closes files that the settings do not name any more. If it is another
-// path that names one now, it is opened again when that is asked for.
-func (w *writer) closeUnused() {
-	for name, f := range w.files {
-		if s := (*w.settings)(f.path); s.File != name || s.Format == "off" {
-			f.Close()
-			delete(w.files, name)
-		}
-	}
 }
 
 func (w *writer) close() {

@@ -25,11 +25,10 @@ type running struct {
 	end   func()
 }
 
-func run(t *testing.T, settings func(string) Settings) *running {
+func run(t *testing.T, inForce ...Settings) *running {
 	t.Helper()
 	r := new(running)
 	r.Log = New(Options{
-		Settings: settings,
 		Show: func(batch []state.Line) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
@@ -41,6 +40,7 @@ func run(t *testing.T, settings func(string) Settings) *running {
 			r.lost = append(r.lost, lost)
 		},
 	})
+	r.Configure(inForce)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { r.Run(ctx); close(ended) }() // ends with ctx
@@ -49,7 +49,13 @@ func run(t *testing.T, settings func(string) Settings) *running {
 	return r
 }
 
-func only(s Settings) func(string) Settings { return func(string) Settings { return s } }
+// record records requests of which settings say what becomes of them.
+func (r *running) record(s Settings, requests ...Record) {
+	for _, request := range requests {
+		request.Settings = &s
+		r.Record(request)
+	}
+}
 
 func content(t *testing.T, file string) string {
 	t.Helper()
@@ -62,9 +68,10 @@ func content(t *testing.T, file string) string {
 
 func TestWhatWasRecordedIsWrittenBeforeTheEnd(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "logs", "access.log")
-	l := run(t, only(Settings{logfile.Template{Name: file}, "combined"}))
+	s := Settings{logfile.Template{Name: file}, "combined"}
+	l := run(t, s)
 	for range 1000 {
-		l.Record(sample())
+		l.record(s, sample())
 	}
 	l.end()
 	if n := strings.Count(content(t, file), "\n"); n != 1000 {
@@ -74,21 +81,16 @@ func TestWhatWasRecordedIsWrittenBeforeTheEnd(t *testing.T) {
 
 func TestEveryPathHasItsOwnSettings(t *testing.T) {
 	dir := t.TempDir()
-	l := run(t, func(path string) Settings {
-		switch path {
-		case "/off":
-			return Settings{logfile.Template{Name: filepath.Join(dir, "off")}, "off"}
-		case "/json":
-			return Settings{logfile.Template{Name: filepath.Join(dir, "json")}, "json"}
-		case "/none":
-			return Settings{logfile.Template{Name: ""}, "json"}
-		}
-		return Settings{logfile.Template{Name: filepath.Join(dir, "rest")}, "common"}
-	})
-	for _, path := range []string{"/", "/off", "/json", "/none", "/x"} {
+	rest := Settings{logfile.Template{Name: filepath.Join(dir, "rest")}, "common"}
+	all := []Settings{
+		rest, {logfile.Template{Name: filepath.Join(dir, "off")}, "off"}, {logfile.Template{Name: filepath.Join(dir, "json")}, "json"},
+		{logfile.Template{Name: ""}, "json"}, rest,
+	}
+	l := run(t, all...)
+	for _, s := range all {
 		r := sample()
-		r.Path, r.Status = path, 0
-		l.Record(r)
+		r.Status = 0
+		l.record(s, r)
 	}
 	l.end()
 	if got := content(t, filepath.Join(dir, "json")); !strings.HasPrefix(got, "{") || !strings.Contains(got, `"status":499`) {
@@ -107,12 +109,13 @@ func TestEveryPathHasItsOwnSettings(t *testing.T) {
 
 func TestARequestIsWrittenToTheFileOfTheDayOnWhichItCame(t *testing.T) {
 	dir := t.TempDir()
-	l := run(t, only(Settings{logfile.Template{Root: dir, Name: "{date}.log"}, "common"}))
+	s := Settings{logfile.Template{Root: dir, Name: "{date}.log"}, "common"}
+	l := run(t, s)
 	midnight := time.Date(2026, 1, 1, 0, 0, 0, 0, time.Local) // of which the last request of a year waits beyond
 	for _, at := range []time.Duration{-time.Hour, -time.Second, 0, -time.Millisecond, time.Hour} {
 		r := sample()
 		r.Time = midnight.Add(at)
-		l.Record(r)
+		l.record(s, r)
 	}
 	l.end()
 	old, young := content(t, filepath.Join(dir, "2025-12-31.log")), content(t, filepath.Join(dir, "2026-01-01.log"))
@@ -125,26 +128,33 @@ func TestAFileThatNoSettingsNameIsClosed(t *testing.T) {
 	dir := t.TempDir()
 	first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
 	synctest.Test(t, func(t *testing.T) {
-		l := run(t, only(Settings{logfile.Template{Name: first}, "common"}))
-		l.Record(sample())
+		old, now := Settings{logfile.Template{Name: first}, "common"}, Settings{logfile.Template{Name: second}, "json"}
+		l := run(t, old)
+		l.record(old, sample())
 		synctest.Wait()
-		l.Configure(only(Settings{logfile.Template{Name: second}, "json"}))
-		time.Sleep(time.Second)
-		synctest.Wait()
-		if open := l.out.files[logfile.Template{Name: first}]; open != nil {
-			t.Error("it is open")
+		if l.out.files[old.File] == nil {
+			t.Error("it is closed while settings name it")
 		}
-		l.Record(sample())
+		l.Configure([]Settings{now})
+		for range 2 { // the second time for a request that began before
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if open := l.out.files[old.File]; open != nil {
+				t.Error("it is open")
+			}
+			l.record(old, sample())
+		}
+		l.record(now, sample())
 		l.end()
 	})
-	if a, b := content(t, first), content(t, second); strings.Count(a, "\n") != 1 || !strings.HasPrefix(b, "{") {
+	if a, b := content(t, first), content(t, second); strings.Count(a, "\n") != 3 || !strings.HasPrefix(b, "{") {
 		t.Errorf("first %q, second %q", a, b)
 	}
 }
 
 func TestWhatFindsTheQueueFullIsCountedAndToldOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := run(t, only(Settings{Format: "json"}))
+		l := run(t)
 		flood := func() {
 			l.Record(sample())
 			synctest.Wait()
@@ -184,7 +194,7 @@ func TestWhatIsKeptIsBoundedInBytes(t *testing.T) {
 		if kinds.Field(i).Type.Kind() != reflect.String {
 			continue
 		}
-		l := New(Options{Settings: only(Settings{Format: "json"})})
+		l := New(Options{})
 		r := sample()
 		reflect.ValueOf(&r).Elem().Field(i).SetString(strings.Repeat("x", long))
 		for range queueBytes/long + 10 {
@@ -199,7 +209,7 @@ func TestWhatIsKeptIsBoundedInBytes(t *testing.T) {
 // What is being written is kept too.
 func TestABatchCountsUntilItIsWritten(t *testing.T) {
 	t.Parallel()
-	l := New(Options{Settings: only(Settings{Format: "json"})})
+	l := New(Options{})
 	r := sample()
 	r.UserAgent = strings.Repeat("x", 60<<10)
 	fill := func() (n int) {
@@ -221,7 +231,7 @@ func TestABatchCountsUntilItIsWritten(t *testing.T) {
 
 func TestTheScreenGetsASampleOfABusyPageAndAllOfAQuietOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := run(t, only(Settings{Format: "json"}))
+		l := run(t)
 		for range 100 {
 			for range 400 {
 				l.Record(sample())
@@ -256,17 +266,11 @@ func TestTheScreenGetsASampleOfABusyPageAndAllOfAQuietOne(t *testing.T) {
 func TestARequestThatCannotBeWrittenDownIsCounted(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "access.log")
-	l := run(t, func(path string) Settings {
-		if path == "/bad" {
-			panic("boom")
-		}
-		return Settings{File: logfile.Template{Name: file}, Format: "json"}
-	})
-	good, bad := sample(), sample()
-	bad.Path = "/bad"
-	l.Record(good)
-	l.Record(bad)
-	l.Record(good)
+	s := Settings{File: logfile.Template{Name: file}, Format: "json"}
+	l := run(t, s)
+	l.record(s, sample())
+	l.Record(Record{}) // which has no settings: it panics
+	l.record(s, sample())
 	l.end()
 	if n := strings.Count(content(t, file), "\n"); n != 2 || len(l.lost) != 1 || l.lost[0] != 1 {
 		t.Errorf("%d lines are written, and told of %v", n, l.lost)

@@ -8,9 +8,11 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"tqserver/internal/project"
@@ -243,6 +245,9 @@ func (c *Config) Path(path string) PathSettings {
 	}
 	return c.standard
 }
+
+// Paths returns the keys of paths, in order.
+func (c *Config) Paths() []string { return slices.Sorted(maps.Keys(c.paths)) }
 
 // CommonFiles returns the files and folders whose content any page may show:
 // the project's templates, those of dev.watch, and those that are served

@@ -79,7 +79,7 @@ func (s *scale) request(status int, after time.Duration) {
 	entry.Hold()
 	time.AfterFunc(after, func() { entry.Refuse(policy.Refusal{Status: status}) })
 	p := proxy.New(proxy.Settings{HoldTimeout: time.Hour, MaxHeld: 1})
-	p.Match(func(string) (*proxy.Route, bool) { return entry, true })
+	p.SetRoutes(map[string]*proxy.Route{"/": entry})
 	p.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
 }
 

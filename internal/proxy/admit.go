@@ -11,40 +11,50 @@ import (
 	"tqserver/internal/wire"
 )
 
-// methods are those of which it is known that pages may answer them.
-const methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE"
+// allowMethods names the methods that pages may answer. It is not modified.
+var allowMethods = http.Header{"Allow": {"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE"}}
 
-// admit has a request in the form in which everything else decides on it and
-// the worker sees it, or answers it, and reports whether it may go on.
-func (x *exchange) admit() bool {
-	r, w := x.request, x.w
+// admit has a request in the form in which everything else decides on it and the
+// worker sees it, or returns why it must not go on.
+func (x *exchange) admit() *policy.Refusal {
+	r := x.view.Request
 	if bad := wire.RefusalOf(r); bad != nil {
-		r.Method, r.RequestURI, r.Proto, r.Host = bad.Method, bad.Target, bad.Proto, ""
-		if bad.Accept != "" {
-			r.Header.Set("Accept", bad.Accept)
-		}
-		if bad.Status == http.StatusMethodNotAllowed {
-			w.Header().Set("Allow", methods)
-		}
-		closeConnection(w.Header())
-		x.fail(&refusalError{&policy.Refusal{Status: bad.Status, Title: http.StatusText(bad.Status), Detail: bad.Reason}})
-		return false
+		return refuseMalformed(r, bad)
 	}
 	if r.RequestURI == "*" {
-		w.Header().Set("Allow", methods)
-		x.fail(&refusalError{&policy.Refusal{Status: http.StatusOK, Title: "This is tqserver"}})
-		return false
+		return &policy.Refusal{Status: http.StatusOK, Title: "This is tqserver", Header: allowMethods}
 	}
 	if (r.Method == http.MethodOptions || r.Method == http.MethodTrace) && isLastHop(r.Header) {
-		refusal := policy.Refusal{Status: http.StatusOK, Title: "This is tqserver"}
 		if r.Method == http.MethodTrace {
-			refusal = policy.Refusal{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "This server does not support TRACE."}
+			return &policy.Refusal{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "This server does not support TRACE.", Header: allowMethods}
 		}
-		w.Header().Set("Allow", methods)
-		x.fail(&refusalError{&refusal})
-		return false
+		return &policy.Refusal{Status: http.StatusOK, Title: "This is tqserver", Header: allowMethods}
 	}
 	dropUnderscores(r.Header)
+	if refusal := normalise(r); refusal != nil {
+		return refusal
+	}
+	x.view.Document = isForDocument(r.Header)
+	return nil
+}
+
+// refuseMalformed returns what answers a request that was not let through, and has
+// r, which stands for it, say what is known of it.
+func refuseMalformed(r *http.Request, bad *wire.Refusal) *policy.Refusal {
+	r.Method, r.RequestURI, r.Proto, r.Host = bad.Method, bad.Target, bad.Proto, ""
+	if bad.Accept != "" {
+		r.Header.Set("Accept", bad.Accept)
+	}
+	header := http.Header{"Connection": {"close"}}
+	if bad.Status == http.StatusMethodNotAllowed {
+		header["Allow"] = allowMethods["Allow"]
+	}
+	return &policy.Refusal{Status: bad.Status, Title: http.StatusText(bad.Status), Detail: bad.Reason, Header: header}
+}
+
+// normalise returns nil if the path of a request has no dot segments, and otherwise
+// what sends the client to the path without them, or refuses it.
+func normalise(r *http.Request) *policy.Refusal {
 	if r.URL.Path == "" { // http://host
 		r.URL.Path = "/"
 	}
@@ -54,17 +64,14 @@ func (x *exchange) admit() bool {
 	}
 	switch resolved, ok := removeDots(path); {
 	case ok && resolved == path:
-		return true
+		return nil
 	case ok && !strings.HasPrefix(resolved, "//") && (r.Method == http.MethodGet || r.Method == http.MethodHead):
 		if r.URL.RawQuery != "" || r.URL.ForceQuery {
 			resolved += "?" + r.URL.RawQuery
 		}
-		w.Header().Set("Location", ascii(resolved))
-		x.fail(&refusalError{&policy.Refusal{Status: http.StatusPermanentRedirect, Title: "Permanent redirect", Detail: resolved}})
-	default:
-		x.fail(&refusalError{&policy.Refusal{Status: http.StatusBadRequest, Title: "Bad request", Detail: "The path contains . or .. as a segment."}})
+		return &policy.Refusal{Status: http.StatusPermanentRedirect, Title: "Permanent redirect", Detail: resolved, Header: http.Header{"Location": {ascii(resolved)}}}
 	}
-	return false
+	return &policy.Refusal{Status: http.StatusBadRequest, Title: "Bad request", Detail: "The path contains . or .. as a segment."}
 }
 
 // isLastHop takes one from Max-Forwards, and reports whether nothing was left of

@@ -21,7 +21,6 @@ var errOver = errors.New("read of a body after the end of its request")
 type requestBody struct {
 	io.Reader
 	x      *exchange
-	limit  int64         // of its bytes, or 0
 	bytes  int64         // so far
 	rate   bodyRate      // guarded by x.mu
 	of     *http.Request // which gets the trailer
@@ -35,9 +34,6 @@ type requestBody struct {
 
 func newRequestBody(x *exchange, r *http.Request) *requestBody {
 	b := &requestBody{Reader: r.Body, x: x, of: r, rate: bodyRate{min: x.settings.MinBodyRate, grace: cmp.Or(x.settings.bodyGrace, bodyGrace)}}
-	if x.settings.MaxBody != nil {
-		b.limit = x.settings.MaxBody(r.URL.Path)
-	}
 	if len(r.TransferEncoding) > 0 {
 		b.sent = make(http.Header)
 		for name := range r.Trailer {
@@ -80,7 +76,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	n, err := b.Reader.Read(p)
 	b.bytes += int64(n)
 	switch {
-	case b.limit > 0 && b.bytes > b.limit:
+	case b.x.view.MaxBody > 0 && b.bytes > b.x.view.MaxBody:
 		n, err = 0, errTooLarge
 		b.x.cut(err)
 	case err == io.EOF:
@@ -149,11 +145,6 @@ func (b *requestBody) readTimeoutLocked(idle time.Duration) time.Duration {
 		return left
 	}
 	return min(idle, left)
-}
-
-// tooLarge reports whether the body is known to be larger than it may be.
-func (b *requestBody) tooLarge() bool {
-	return b != nil && b.limit > 0 && b.of.ContentLength > b.limit
 }
 
 // close ends a read under way, and has later ones fail.

@@ -19,9 +19,8 @@ const expecting = "Expect: 100-continue\r\n"
 // end of such a body.
 func TestABodyAboveTheLimitIsA413(t *testing.T) {
 	t.Parallel()
-	s := generous
-	s.MaxBody = func(path string) int64 { return map[string]int64{"/four": 4}[path] }
-	f := newFront(t, s)
+	f := newFront(t, generous)
+	f.limitBodies(t, "/four", 4)
 	var ran, whole atomic.Int64
 	b := newWorker(t, func(w http.ResponseWriter, r *http.Request) {
 		ran.Add(1)
@@ -72,9 +71,8 @@ func TestABodyAboveTheLimitIsA413(t *testing.T) {
 
 func TestABodyAboveTheLimitIsRefusedThoughNobodyServes(t *testing.T) {
 	t.Parallel()
-	s := generous
-	s.MaxBody = func(string) int64 { return 4 }
-	f := newFront(t, s)
+	f := newFront(t, generous)
+	f.limitBodies(t, "/", 4)
 	resp, _ := exchangeRaw(t, f.addr(), "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
 	mustStatus(t, resp, http.StatusRequestEntityTooLarge)
 	resp, _ = exchangeRaw(t, f.addr(), "POST /nobody HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
@@ -83,9 +81,8 @@ func TestABodyAboveTheLimitIsRefusedThoughNobodyServes(t *testing.T) {
 
 func TestABodyThatGrowsAboveTheLimitCutsAnAnswerThatBegan(t *testing.T) {
 	t.Parallel()
-	s := generous
-	s.MaxBody = func(string) int64 { return 4 }
-	f := newFront(t, s)
+	f := newFront(t, generous)
+	f.limitBodies(t, "/", 4)
 	got := make(chan error, 1)
 	f.route.Serve(newWorker(t, func(w http.ResponseWriter, r *http.Request) {
 		rc := http.NewResponseController(w)

@@ -26,15 +26,15 @@ func TestWhatCameOfACutAnswerReachesTheClient(t *testing.T) {
 			for _, dressed := range []bool{false, true} {
 				f := newFront(t, generous)
 				if dressed {
-					f.proxy.SetDevelopment(&Development{Dress: func(w http.ResponseWriter, _ *http.Request, _ string) (http.ResponseWriter, func(bool)) {
+					f.setPolicies(t, "", func(w http.ResponseWriter, _ *http.Request, _ string) (http.ResponseWriter, func(bool)) {
 						return unflushed{w}, func(bool) {}
-					}})
+					})
 				}
 				f.route.Serve(newRawWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {
 					readHead(r)
 					io.WriteString(c, answer.sends)
 				}))
-				_, r := dial(t, f.addr(), method+" / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+				_, r := dial(t, f.addr(), method+" / HTTP/1.1\r\nHost: x\r\nSec-Fetch-Mode: navigate\r\nContent-Length: 0\r\n\r\n")
 				head := readHead(r)
 				body, err := io.ReadAll(r)
 				if !strings.HasPrefix(head, answer.status) || string(body) != answer.body || err != nil {

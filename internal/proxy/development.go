@@ -19,12 +19,6 @@ type Development struct {
 	Reserved     http.Handler
 	ReservedPath string
 
-	// Dress may change the request for a document, and the answer on its way to
-	// the client: it returns what the answer is written to, and end, which is
-	// called when it was written, or was cut short, and after which w is not used.
-	// The route is empty if there is none.
-	Dress func(w http.ResponseWriter, r *http.Request, route string) (dressed http.ResponseWriter, end func(whole bool))
-
 	// Explain writes the body of an answer that is given in a page's place, or
 	// leaves it to the proxy. It may tell what only a developer should know. It may
 	// wait for that, until the context ends.
@@ -69,7 +63,7 @@ func (x *exchange) holdTimeout() time.Duration {
 
 // isNavigation reports whether a tab waits for its new content, in development.
 func (x *exchange) isNavigation() bool {
-	return x.develop != nil && isForDocument(x.request.Header)
+	return x.develop != nil && x.view.Document
 }
 
 // documentFields are what isForDocument decides by.
@@ -131,18 +125,11 @@ func (x *exchange) setOrigin(h http.Header) {
 
 // vary keeps caches from giving a tab the HTML that a script fetched.
 func (x *exchange) vary(h http.Header) {
-	if x.develop != nil && x.develop.Dress != nil && strings.HasPrefix(h.Get("Content-Type"), "text/html") {
+	if x.develop != nil && strings.HasPrefix(h.Get("Content-Type"), "text/html") {
 		h.Add("Vary", documentFields)
 	}
 }
 
 func milliseconds(d time.Duration) string {
 	return fmt.Sprintf("%.1f", float64(d)/float64(time.Millisecond))
-}
-
-func (x *exchange) routeName() string {
-	if x.route == nil {
-		return ""
-	}
-	return x.route.Name
 }

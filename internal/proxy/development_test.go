@@ -152,10 +152,10 @@ func TestAnAnswerIsDressedAndItsEndIsTold(t *testing.T) {
 	ended := make(chan bool, 1)
 	f.proxy.SetDevelopment(&Development{
 		Reserved: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "reserved "+r.URL.Path) }), ReservedPath: "/_tqserver/",
-		Dress: func(w http.ResponseWriter, r *http.Request, route string) (http.ResponseWriter, func(bool)) {
-			w.Header().Set("Dressed", "yes")
-			return w, func(whole bool) { ended <- whole }
-		},
+	})
+	f.setPolicies(t, "", func(w http.ResponseWriter, r *http.Request, route string) (http.ResponseWriter, func(bool)) {
+		w.Header().Set("Dressed", "yes")
+		return w, func(whole bool) { ended <- whole }
 	})
 	f.route.Serve(newWorker(t, func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, "page")
@@ -186,11 +186,9 @@ func TestAnAnswerIsDressedAndItsEndIsTold(t *testing.T) {
 func TestWhatATabWillShowIsKnown(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
-	f.proxy.SetDevelopment(&Development{
-		Dress: func(w http.ResponseWriter, r *http.Request, route string) (http.ResponseWriter, func(bool)) {
-			w.Header().Set("Dressed", "yes")
-			return w, func(bool) {}
-		},
+	f.setPolicies(t, "", func(w http.ResponseWriter, r *http.Request, route string) (http.ResponseWriter, func(bool)) {
+		w.Header().Set("Dressed", "yes")
+		return w, func(bool) {}
 	})
 	f.route.Serve(version(t, "1"))
 	const html = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
@@ -235,18 +233,16 @@ func TestCachesTellDocumentsFromWhatIsFetched(t *testing.T) {
 			w.WriteHeader(http.StatusOK)
 		}), r.URL.Path == "/file"
 	})
-	dress := &Development{Dress: func(w http.ResponseWriter, r *http.Request, route string) (http.ResponseWriter, func(bool)) {
-		return w, func(bool) {}
-	}}
+	on := new(Development)
 	both := "Cookie, " + documentFields
 	for _, c := range []struct {
 		develop    *Development
 		kind, want string
 		header     []string
 	}{
-		{dress, "text/html;charset=utf-8", both, navigates},
-		{dress, "text/html;charset=utf-8", both, nil},
-		{dress, "application/json", "Cookie", nil},
+		{on, "text/html;charset=utf-8", both, navigates},
+		{on, "text/html;charset=utf-8", both, nil},
+		{on, "application/json", "Cookie", nil},
 		{nil, "text/html;charset=utf-8", "Cookie", navigates},
 	} {
 		f.proxy.SetDevelopment(c.develop)

@@ -48,9 +48,10 @@ type requestState struct {
 	develop    *Development // nil outside development
 	identity                // does not change
 	client     http.ResponseController
-	http10     bool          // the client speaks HTTP/1.0
-	expects    bool          // the client waits for a 100
-	request    *http.Request // as it came, or as admit has it
+	http10     bool            // the client speaks HTTP/1.0
+	expects    bool            // the client waits for a 100
+	view       policy.Exchange // what the policy sees
+	policy     *policy.Policy
 	written    countedWriter
 	w          http.ResponseWriter // what the answer is written to: &answer, or what dresses it
 	disconnect context.Context     // ends when the client leaves
@@ -85,7 +86,7 @@ func newExchange() *exchange {
 
 // start begins a request.
 func (x *exchange) start(w http.ResponseWriter, r *http.Request, p *Proxy) {
-	x.started, x.request, x.disconnect = time.Now(), r, r.Context()
+	x.started, x.view.Request, x.disconnect = time.Now(), r, r.Context()
 	x.settings, x.develop = p.settings.Load(), p.develop.Load()
 	x.client = *http.NewResponseController(w)
 	x.identity = identify(r, x.settings.TrustedProxies)
@@ -105,10 +106,10 @@ func (x *exchange) start(w http.ResponseWriter, r *http.Request, p *Proxy) {
 // that nobody acts on it any more: expire, which may be about to run, finds it over,
 // or looks again.
 func (x *exchange) recycle() {
-	if x.upgraded != nil || wire.ConnOf(x.request) == nil { // which may be told late that the client left
+	if x.upgraded != nil || wire.ConnOf(x.view.Request) == nil { // which may be told late that the client left
 		return
 	}
-	wire.OnDisconnect(x.request, nil)
+	wire.OnDisconnect(x.view.Request, nil)
 	x.requestState = requestState{}
 	clear(x.fieldBuf)
 	if cap(x.fieldBuf) > maxFieldBuf {
@@ -304,7 +305,7 @@ func (x *exchange) expire() {
 func (x *exchange) checkProgressLocked() {
 	now := time.Now()
 	moved := x.workerReadsLocked()
-	if client := wire.ConnOf(x.request); client != nil && x.responding.Load() {
+	if client := wire.ConnOf(x.view.Request); client != nil && x.responding.Load() {
 		if bytes, more, ok := client.Acked(); ok {
 			moved = x.sent.update(bytes, now) || moved
 			if more && x.sent.until.After(x.expiresAt) {

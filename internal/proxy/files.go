@@ -8,7 +8,7 @@ import (
 	"tqserver/internal/policy"
 )
 
-var notForFiles = policy.Refusal{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "This is a file. Use GET or HEAD."}
+var notForFiles = policy.Refusal{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "This is a file. Use GET or HEAD.", Header: http.Header{"Allow": {"GET, HEAD"}}}
 
 // SetFiles changes how files are found that are served whatever the page does,
 // from the next request on. A handler that find returns is called, once. Found
@@ -17,12 +17,11 @@ func (p *Proxy) SetFiles(find func(*http.Request) (h http.Handler, found bool)) 
 
 // serveFile answers by a file if there is one.
 func (p *Proxy) serveFile(x *exchange) bool {
-	file, found := (*p.files.Load())(x.request)
+	file, found := (*p.files.Load())(x.view.Request)
 	if !found {
 		return false
 	}
 	if file == nil {
-		x.w.Header().Set("Allow", "GET, HEAD")
 		x.fail(&refusalError{&notForFiles})
 		return true
 	}
@@ -32,7 +31,7 @@ func (p *Proxy) serveFile(x *exchange) bool {
 	}
 	x.watch(true)
 	w := &fileWriter{ResponseWriter: x.w, x: x}
-	file.ServeHTTP(w, x.request)
+	file.ServeHTTP(w, x.view.Request)
 	if w.refused != 0 {
 		h := x.w.Header()
 		maps.DeleteFunc(h, func(name string, _ []string) bool { return name != "Content-Range" && name != "Vary" })

@@ -17,7 +17,7 @@ import (
 // forward sends a request to the backend that it has, and hands on the answer.
 func (x *exchange) forward() {
 	x.prepare()
-	wire.OnDisconnect(x.request, x.cutNow)
+	wire.OnDisconnect(x.view.Request, x.cutNow)
 	resp, err := x.send()
 	if err != nil {
 		recovered.Rethrow(err) // it came while the body was sent
@@ -58,7 +58,7 @@ func (x *exchange) send() (*http.Response, error) {
 
 // prepare makes the request that the worker sees.
 func (x *exchange) prepare() {
-	in, out := x.request, &x.attempt
+	in, out := x.view.Request, &x.attempt
 	if x.protocols = upgradeOf(in.Header); x.http10 || includesHTTP2(x.protocols) {
 		x.protocols = nil
 	}
@@ -80,7 +80,7 @@ func (x *exchange) prepare() {
 // the request but not of the connection, and what only we know. They are sorted,
 // so that the same request is the same bytes.
 func (x *exchange) fields() []upstream.Field {
-	in := x.request.Header
+	in := x.view.Request.Header
 	fields := x.fieldBuf[:0]
 	named := message.NamedByConnection(in)
 	for name, values := range in {
@@ -110,7 +110,7 @@ func (x *exchange) fields() []upstream.Field {
 	if connection != "" {
 		fields = append(fields, upstream.Field{Name: "Connection", Value: connection})
 	}
-	fields = x.appendFields(x.request, fields)
+	fields = x.appendFields(x.view.Request, fields)
 	slices.SortStableFunc(fields, func(a, b upstream.Field) int { return strings.Compare(a.Name, b.Name) })
 	x.fieldBuf = fields
 	return fields
@@ -139,7 +139,7 @@ func (x *exchange) writeResponse(resp *http.Response) error {
 	if h["Content-Type"] == nil {
 		h["Content-Type"] = nil // none is guessed then
 	}
-	if resp.ContentLength < 0 && x.request.Method != http.MethodHead {
+	if resp.ContentLength < 0 && x.view.Request.Method != http.MethodHead {
 		h["Transfer-Encoding"] = []string{"chunked"} // or a short body would be given a length
 	}
 	x.w.WriteHeader(resp.StatusCode)

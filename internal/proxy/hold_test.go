@@ -183,7 +183,7 @@ func TestARequestWaitsNoLongerThanTheHoldTimeout(t *testing.T) {
 	for _, timeout := range []time.Duration{0, 30 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
 			p, r := New(Settings{HoldTimeout: timeout, MaxHeld: 1}), new(Route)
-			p.Match(func(string) (*Route, bool) { return r, true })
+			p.SetRoutes(map[string]*Route{"/": r})
 			time.AfterFunc(timeout/2, r.Hold) // does not begin it anew
 			w, took := answerAt(p)
 			if w.Code != 503 || took != timeout || w.Header().Get("Retry-After") != "1" {
@@ -209,7 +209,7 @@ func TestARefusalIsWaitedOutIfItEndsSoon(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			p, r := New(generous), new(Route)
-			p.Match(func(string) (*Route, bool) { return r, true })
+			p.SetRoutes(map[string]*Route{"/": r})
 			r.Refuse(policy.Refusal{Status: 503, Title: "Crashed", RetryAt: time.Now().Add(tt.until)})
 			time.AfterFunc(time.Second, func() { r.Refuse(policy.Refusal{Status: 410, Title: "Next"}) })
 			w, took := answerAt(p)

@@ -18,6 +18,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"tqserver/internal/config"
+	"tqserver/internal/policy"
 	"tqserver/internal/wire"
 )
 
@@ -52,8 +54,8 @@ func newFront(t testing.TB, s Settings) *front {
 // newFrontThatTells returns a front that tells of panics.
 func newFrontThatTells(t testing.TB, s Settings, panicked func(error)) *front {
 	t.Helper()
-	f := &front{proxy: New(s), route: new(Route), client: &http.Client{Transport: new(http.Transport), Timeout: testTimeout}}
-	f.proxy.Match(func(path string) (*Route, bool) { return f.route, path != "/nobody" })
+	f := &front{proxy: New(s), route: &Route{Name: "/"}, client: &http.Client{Transport: new(http.Transport), Timeout: testTimeout}}
+	f.proxy.SetRoutes(map[string]*Route{"/": f.route, "/nobody": nil})
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -68,6 +70,22 @@ func newFrontThatTells(t testing.TB, s Settings, panicked func(error)) *front {
 		serving.Wait()
 	})
 	return f
+}
+
+// limitBodies limits the bodies of requests below a path.
+func (f *front) limitBodies(t testing.TB, path string, limit int) {
+	t.Helper()
+	f.setPolicies(t, fmt.Sprintf("paths: {%s: {max_body_bytes: %d}}", path, limit), nil)
+}
+
+// setPolicies sets the policies of a configuration.
+func (f *front) setPolicies(t testing.TB, configuration string, dress policy.Dress) {
+	t.Helper()
+	cfg, err := config.Parse("server.yaml", []byte(configuration))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.proxy.SetPolicies(policy.Compile(cfg, nil, dress))
 }
 
 // Client is one whose connections are closed with the front.

@@ -6,12 +6,14 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"tqserver/internal/accesslog"
 	"tqserver/internal/message"
 	"tqserver/internal/policy"
+	"tqserver/internal/router"
 	"tqserver/internal/upstream"
 )
 
@@ -26,27 +28,34 @@ type Settings struct {
 	TrustedProxies []netip.Prefix // whose X-Forwarded-* counts
 	MinBodyRate    int            // bytes a second of a request body, after a grace of 10 s; 0 for any
 
-	// MaxBody is how many bytes the body of a request for a path may have; 0, or
-	// no function, is no limit.
-	MaxBody func(path string) int64
-
 	bodyGrace time.Duration // of tests; 0 for the usual one
 }
 
 // Proxy is the handler of all pages.
 type Proxy struct {
 	settings atomic.Pointer[Settings]
-	match    atomic.Pointer[func(path string) (*Route, bool)]
+	paths    atomic.Pointer[router.Table[pathEntry]]
 	files    atomic.Pointer[func(*http.Request) (http.Handler, bool)]
 	record   atomic.Pointer[func(accesslog.Record)]
 	develop  atomic.Pointer[Development]
+
+	mu       sync.Mutex // guards what paths is made of
+	policies *policy.Table
+	routes   map[string]*Route
+}
+
+// pathEntry is what holds for the requests of a path, and where they go: nowhere if
+// the route is nil.
+type pathEntry struct {
+	policy *policy.Policy
+	route  *Route
 }
 
 // New returns a Proxy that knows no route.
 func New(s Settings) *Proxy {
-	p := new(Proxy)
+	p := &Proxy{policies: new(policy.Table)}
 	p.Configure(s)
-	p.Match(func(string) (*Route, bool) { return nil, false })
+	p.setPathsLocked()
 	p.SetFiles(func(*http.Request) (http.Handler, bool) { return nil, false })
 	p.SetRecord(func(accesslog.Record) {})
 	return p
@@ -55,19 +64,54 @@ func New(s Settings) *Proxy {
 // Configure changes the settings, from the next request on.
 func (p *Proxy) Configure(s Settings) { p.settings.Store(&s) }
 
-// Match changes how the route of a path is found, from the next request on.
-func (p *Proxy) Match(match func(path string) (*Route, bool)) { p.match.Store(&match) }
+// SetRoutes changes where requests go, from the next request on: to the route of the
+// longest path that theirs lies under, on whole segments. The map is not to be
+// modified after that.
+func (p *Proxy) SetRoutes(routes map[string]*Route) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.routes = routes
+	p.setPathsLocked()
+}
+
+// SetPolicies changes what holds for requests, from the next request on.
+func (p *Proxy) SetPolicies(policies *policy.Table) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.policies = policies
+	p.setPathsLocked()
+}
+
+// setPathsLocked joins routes and policies, so that a request looks up its path once.
+func (p *Proxy) setPathsLocked() {
+	routes := router.NewTable(p.routes)
+	entries := make(map[string]pathEntry)
+	add := func(path string) {
+		route, _ := routes.Match(path)
+		entries[path] = pathEntry{p.policies.Find(path), route}
+	}
+	add("/")
+	for path := range p.routes {
+		add(path)
+	}
+	for _, path := range p.policies.Paths() {
+		add(path)
+	}
+	p.paths.Store(router.NewTable(entries))
+}
 
 // SetRecord changes who is told of every exchange when it has ended, from the next
 // one that ends on. It is called by the goroutine of the request.
 func (p *Proxy) SetRecord(record func(accesslog.Record)) { p.record.Store(&record) }
 
-// ServeHTTP answers a request by the page whose route it falls under.
+// ServeHTTP answers a request: its policy may refuse it, a file may be there for it,
+// or the page whose route it falls under answers.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := exchanges.Get().(*exchange)
 	x.start(w, r, p)
 	defer p.finish(x)
-	if !x.admit() {
+	if refusal := x.admit(); refusal != nil {
+		x.fail(&refusalError{refusal})
 		return
 	}
 	if x.develop.reserves(r.URL.Path) {
@@ -75,37 +119,44 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.develop.Reserved.ServeHTTP(x.w, r)
 		return
 	}
-	if route, ok := (*p.match.Load())(r.URL.Path); ok {
-		x.route = route
-	}
-	if x.isNavigation() && x.develop.Dress != nil {
-		dressed, end := x.develop.Dress(x.w, r, x.routeName())
-		x.w = dressed
-		whole, ended := false, false
-		defer func() {
-			if !ended {
-				x.flushCut()
-			}
-		}()
-		defer func() { end(whole); ended = whole }()
+	x.find(p)
+	wrapped, end := x.policy.Wrap(&x.view, x.w)
+	if end == nil {
 		p.serve(x)
-		whole = true
 		return
 	}
+	x.w = wrapped
+	whole, ended := false, false
+	defer func() {
+		if !ended {
+			x.flushCut()
+		}
+	}()
+	defer func() { end(whole); ended = whole }()
 	p.serve(x)
+	whole = true
 }
 
-// serve answers a request whose route, if there is one, is known.
+// find looks up what holds for the path of the request, and where it goes.
+func (x *exchange) find(p *Proxy) {
+	entry, _ := p.paths.Load().Match(x.view.Request.URL.Path)
+	x.policy, x.route = entry.policy, entry.route
+	if x.route != nil {
+		x.view.Route = x.route.Name
+	}
+}
+
+// serve answers a request whose policy and route are known.
 func (p *Proxy) serve(x *exchange) {
+	if refusal := x.policy.Check(&x.view); refusal != nil {
+		x.fail(&refusalError{refusal})
+		return
+	}
 	if p.serveFile(x) {
 		return
 	}
 	if x.route == nil {
 		x.fail(&refusalError{&notFound})
-		return
-	}
-	if x.body.tooLarge() {
-		x.fail(errTooLarge)
 		return
 	}
 	x.holdForNewer()
@@ -121,6 +172,9 @@ var notFound = policy.Refusal{Status: http.StatusNotFound, Title: "Not found", D
 
 // finish ends an exchange and has it recorded.
 func (p *Proxy) finish(x *exchange) {
+	if x.policy == nil { // it was refused, or answered, before
+		x.find(p)
+	}
 	r := x.accessRecord() // the backend is given back in a moment
 	x.finish(r.Took)
 	(*p.record.Load())(r)
@@ -204,7 +258,7 @@ func (x *exchange) failure(err error) policy.Refusal {
 	case cause == errSlowClient:
 		return policy.Refusal{Status: http.StatusRequestTimeout, Title: "Request timeout", Detail: "The client stopped sending the request body, or sent it too slowly."}
 	case err == errTooLarge, cause == errTooLarge:
-		return policy.Refusal{Status: http.StatusRequestEntityTooLarge, Title: "Content too large", Detail: "The request body is larger than this page accepts."}
+		return policy.BodyTooLarge
 	case cause == errSlowWorker:
 		return policy.Refusal{Status: http.StatusGatewayTimeout, Title: "Gateway timeout", Detail: "The page did not respond in time."}
 	case cause != nil, x.body.broken() && errors.Is(err, io.ErrUnexpectedEOF):

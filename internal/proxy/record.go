@@ -13,17 +13,17 @@ import (
 
 // accessRecord is what is written down of an exchange that has ended.
 func (x *exchange) accessRecord() accesslog.Record {
-	r := x.request
+	r := x.view.Request
 	rec := accesslog.Record{
 		Time: x.started, Took: time.Since(x.started),
-		Method: r.Method, Target: r.RequestURI, Path: r.URL.Path, Proto: r.Proto, Host: r.Host,
+		Method: r.Method, Target: r.RequestURI, Proto: r.Proto, Host: r.Host,
 		Referer: r.Header.Get("Referer"), UserAgent: r.Header.Get("User-Agent"),
 		RequestID: x.id, TraceID: traceOf(x.traceparent), Status: x.written.status, Bytes: x.written.sent.Load(),
+		Route: x.view.Route, Settings: &x.policy.AccessLog,
 	}
 	if x.clientAddr.IsValid() {
 		rec.Client = x.clientAddr.String()
 	}
-	rec.Route = x.routeName()
 	if x.backend != nil {
 		rec.Upstream = x.backend.Addr
 	}

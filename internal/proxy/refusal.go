@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"maps"
 	"math"
 	"net/http"
 	"strconv"
@@ -23,10 +24,11 @@ func (x *exchange) writeRefusal(refusal policy.Refusal) {
 	if !refusal.RetryAt.IsZero() {
 		h.Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(time.Until(refusal.RetryAt).Seconds())))))
 	}
-	form := preferredForm(strings.Join(x.request.Header.Values("Accept"), ","))
+	maps.Copy(h, refusal.Header)
+	form := preferredForm(strings.Join(x.view.Request.Header.Values("Accept"), ","))
 	body, explained := "", false
 	if x.develop != nil && x.develop.Explain != nil {
-		refused := Refused{Route: x.routeName(), Status: refusal.Status, Form: form, RequestID: h.Get("X-Request-Id"), Began: x.started}
+		refused := Refused{Route: x.view.Route, Status: refusal.Status, Form: form, RequestID: h.Get("X-Request-Id"), Began: x.started}
 		if x.backend != nil {
 			refused.Worker = x.backend.pid
 		}
@@ -41,7 +43,7 @@ func (x *exchange) writeRefusal(refusal policy.Refusal) {
 	h.Set("Content-Type", form)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	x.w.WriteHeader(refusal.Status)
-	if x.request.Method != http.MethodHead {
+	if x.view.Request.Method != http.MethodHead {
 		io.WriteString(x.w, body)
 	}
 }

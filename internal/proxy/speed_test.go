@@ -8,13 +8,11 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"tqserver/internal/router"
 )
 
-// manyRoutes returns a table of n routes, each with a backend, and a path for
-// one of them that has depth segments.
-func manyRoutes(n, depth int) (*router.Table[*Route], string) {
+// manyRoutes returns a proxy with n routes, each with a backend, and a path for one of
+// them that has depth segments.
+func manyRoutes(n, depth int) (p *Proxy, path string) {
 	routes := make(map[string]*Route, n)
 	name := func(i int) string {
 		return fmt.Sprintf("%s/page%d", strings.Repeat("/part", depth-1), i)
@@ -24,15 +22,17 @@ func manyRoutes(n, depth int) (*router.Table[*Route], string) {
 		r.Serve(NewBackend("127.0.0.1:0", BackendOptions{}))
 		routes[r.Name] = r
 	}
-	return router.NewTable(routes), name(n / 2)
+	p = New(Settings{})
+	p.SetRoutes(routes)
+	return p, name(n / 2)
 }
 
-func matchAndClaim(tb testing.TB, table *router.Table[*Route], path string) {
-	r, ok := table.Match(path)
-	if !ok {
+func matchAndClaim(tb testing.TB, p *Proxy, path string) {
+	entry, ok := p.paths.Load().Match(path)
+	if !ok || entry.route == nil {
 		tb.Fatal("no route")
 	}
-	b, _, _ := r.claim()
+	b, _, _ := entry.route.claim()
 	if b == nil {
 		tb.Fatal("no backend")
 	}
@@ -42,8 +42,8 @@ func matchAndClaim(tb testing.TB, table *router.Table[*Route], path string) {
 func TestToMatchAndToClaimAllocateNothing(t *testing.T) {
 	for _, n := range []int{1, 100, 10_000} {
 		for _, depth := range []int{1, 8} {
-			table, path := manyRoutes(n, depth)
-			if allocated := testing.AllocsPerRun(1000, func() { matchAndClaim(t, table, path) }); allocated > 0 {
+			p, path := manyRoutes(n, depth)
+			if allocated := testing.AllocsPerRun(1000, func() { matchAndClaim(t, p, path) }); allocated > 0 {
 				t.Errorf("%d routes of %d segments: %v allocations", n, depth, allocated)
 			}
 		}
@@ -53,11 +53,11 @@ func TestToMatchAndToClaimAllocateNothing(t *testing.T) {
 func BenchmarkMatchAndClaim(b *testing.B) {
 	for _, n := range []int{1, 100, 10_000} {
 		for _, depth := range []int{1, 2, 4, 8} {
-			table, path := manyRoutes(n, depth)
+			p, path := manyRoutes(n, depth)
 			b.Run(fmt.Sprintf("routes=%d/depth=%d", n, depth), func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					matchAndClaim(b, table, path)
+					matchAndClaim(b, p, path)
 				}
 			})
 		}

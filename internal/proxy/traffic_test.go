@@ -164,7 +164,7 @@ func TestEveryAnswerIsCountedOnce(t *testing.T) {
 		{"/nobody", (*Route).Hold, counted{}},
 	} {
 		route := new(Route)
-		f.proxy.Match(func(path string) (*Route, bool) { return route, path != "/nobody" })
+		f.proxy.SetRoutes(map[string]*Route{"/": route, "/nobody": nil})
 		tt.state(route)
 		do(t, f.Client(), "GET", f.URL+tt.path, "")
 		wantCounted(t, tt.path, route, tt.want)
@@ -246,7 +246,7 @@ func TestTheTimeThatARequestIsHeldCounts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p, r := New(generous), new(Route)
-		p.Match(func(string) (*Route, bool) { return r, true })
+		p.SetRoutes(map[string]*Route{"/": r})
 		time.AfterFunc(3*time.Second, func() { r.Refuse(policy.Refusal{Status: 503}) })
 		answerAt(p)
 		if got := r.Durations().Quantile(1); got != middle(bucketOf(3*time.Second)) {

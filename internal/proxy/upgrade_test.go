@@ -379,9 +379,9 @@ func TestAPanicBehindAnUpgradeIsThatOfItsRequest(t *testing.T) {
 	t.Parallel()
 	told := make(chan error, 1)
 	f := newFrontThatTells(t, generous, func(err error) { told <- err })
-	f.proxy.SetDevelopment(&Development{Dress: func(w http.ResponseWriter, _ *http.Request, _ string) (http.ResponseWriter, func(bool)) {
+	f.setPolicies(t, "", func(w http.ResponseWriter, _ *http.Request, _ string) (http.ResponseWriter, func(bool)) {
 		return panicsBehindUpgrade{w}, func(bool) {}
-	}})
+	})
 	b := newRawWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {
 		readHead(r)
 		io.WriteString(c, switching("x")+"hello")

@@ -142,10 +142,10 @@ func (r *reloader) apply(ctx context.Context) error {
 	s.proxy.Configure(proxySettings(cfg))
 	s.http.configure(cfg.Server)
 	s.log.Configure(logfile.Template(cfg.Server.LogFile), cfg.Server.LogFormat)
-	s.access.Configure(accessSettings(cfg))
 	s.setWatched(cfg)
 	s.mountStatic(cfg)
 	s.setDevelopment(cfg)
+	s.setPolicies(cfg)
 	dev := s.development(cfg)
 	s.store.ChangeServer(state.Event{Message: "✅ Configuration reloaded successfully"}, func(srv *state.Server) {
 		srv.ConfigError, srv.Development = "", dev

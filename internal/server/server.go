@@ -13,6 +13,7 @@ import (
 	"tqserver/internal/config"
 	"tqserver/internal/live"
 	"tqserver/internal/logfile"
+	"tqserver/internal/policy"
 	"tqserver/internal/proxy"
 	"tqserver/internal/sinks"
 	"tqserver/internal/state"
@@ -48,6 +49,7 @@ type Server struct {
 	http       *httpServer
 	log        *sinks.EventLog
 	access     *accesslog.Log
+	policies   *policy.Table // in force; set by Run, and then by the reloader
 	lock       *projectLock
 	reloads    *reloader
 	cfg        atomic.Pointer[config.Config] // in force
@@ -79,7 +81,7 @@ func New(cfg *config.Config, opts Options) (*Server, error) {
 	s.files = static.New()
 	s.proxy.SetFiles(s.files.Find)
 	s.access = accesslog.New(accesslog.Options{
-		Settings: accessSettings(cfg), Show: s.store.Append,
+		Show: s.store.Append,
 		Warn: func(lost uint64, err error) {
 			s.publishEvent(state.LevelWarn, "log lines were lost", state.Int("lines", lost), state.String("err", err.Error()))
 		},
@@ -144,6 +146,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.setWatched(cfg)
 	s.mountStatic(cfg)
 	s.setDevelopment(cfg)
+	s.setPolicies(cfg)
 	running.Go(func() { // ends with watching
 		s.watcher.Run(watching, func(paths []string) {
 			s.files.Refresh(paths)
@@ -231,9 +234,19 @@ func (s *Server) setDevelopment(cfg *config.Config) {
 	s.proxy.SetDevelopment(&proxy.Development{
 		HoldNavigations: cfg.Dev.HoldNavigations,
 		Reserved:        s.live, ReservedPath: live.Reserved,
-		Dress:   s.live.Dress,
 		Explain: func(ctx context.Context, r proxy.Refused) (string, bool) { return s.live.Explain(ctx, live.Refused(r)) },
 	})
+}
+
+// setPolicies puts in force what the configuration says of requests by their path.
+func (s *Server) setPolicies(cfg *config.Config) {
+	var dress policy.Dress
+	if s.development(cfg) {
+		dress = s.live.Dress
+	}
+	s.policies = policy.Compile(cfg, s.policies, dress)
+	s.proxy.SetPolicies(s.policies)
+	s.access.Configure(s.policies.AccessLogs())
 }
 
 // setWatched watches the pages, and in development what their answers may show
@@ -279,15 +292,6 @@ func proxySettings(cfg *config.Config) proxy.Settings {
 		HoldTimeout: cfg.Proxy.HoldTimeout, MaxHeld: cfg.Proxy.MaxHeld,
 		TrustedProxies: cfg.Server.TrustedProxies,
 		MinBodyRate:    cfg.Server.MinBodyRate,
-		MaxBody:        func(path string) int64 { return int64(cfg.Path(path).MaxBodyBytes) },
-	}
-}
-
-// accessSettings is where the requests of a path are written down.
-func accessSettings(cfg *config.Config) func(path string) accesslog.Settings {
-	return func(path string) accesslog.Settings {
-		s := cfg.Path(path).AccessLog
-		return accesslog.Settings{File: logfile.Template(s.File), Format: s.Format}
 	}
 }
 

@@ -146,6 +146,6 @@ func (s *Supervisor) updateRoutes() {
 		}
 	}
 	s.setPages(dirs)
-	s.proxy.Match(router.NewTable(routes).Match)
+	s.proxy.SetRoutes(routes)
 	s.sampler.SetRoutes(routes)
 }

@@ -420,7 +420,7 @@ func (s *harness) allWorkers() []*fakeWorker {
 // request has the page asked for something by a client who leaves at once.
 func (s *harness) request() {
 	front := proxy.New(proxy.Settings{})
-	front.Match(func(string) (*proxy.Route, bool) { return s.page.entry, true })
+	front.SetRoutes(map[string]*proxy.Route{"/": s.page.entry})
 	ctx, leave := context.WithCancel(s.t.Context())
 	leave()
 	defer func() { recover() }() // the proxy tells net/http that the client left
@@ -431,7 +431,7 @@ func (s *harness) request() {
 // called.
 func (s *harness) waitingRequest() (leave func()) {
 	front := proxy.New(proxy.Settings{HoldTimeout: time.Hour, MaxHeld: 1})
-	front.Match(func(string) (*proxy.Route, bool) { return s.page.entry, true })
+	front.SetRoutes(map[string]*proxy.Route{"/": s.page.entry})
 	ctx, cancel := context.WithCancel(s.t.Context())
 	left := make(chan struct{})
 	go func() { // ends with ctx
