@@ -16,7 +16,7 @@ import (
 	"tqserver/internal/wire"
 )
 
-// httpServer is the server that clients meet.
+// httpServer is the server for clients.
 type httpServer struct {
 	*wire.Server
 	handler http.Handler
@@ -36,7 +36,7 @@ func listen(cfg config.Server, handler http.Handler, store *state.Store) (*httpS
 
 func newHTTPServer(l net.Listener, cfg config.Server, handler http.Handler, store *state.Store) *httpServer {
 	return &httpServer{
-		Server: wire.Listen(l, wireSettings(cfg), func(err error, n int) { // out of descriptors: some come back
+		Server: wire.Listen(l, wireSettings(cfg), func(err error, n int) { // such as: out of descriptors
 			store.Publish(state.Event{Level: state.LevelWarn, Message: "cannot accept connections", Attrs: []state.Attr{state.Int("times", n), state.String("err", err.Error())}})
 		}),
 		handler: handler, store: store,
@@ -56,22 +56,23 @@ func (f *httpServer) url() string {
 
 func (f *httpServer) port() int { return f.Addr().(*net.TCPAddr).Port }
 
-// configure puts settings in force, for the connections that there are too.
+// configure changes the settings, for open connections too.
 func (f *httpServer) configure(cfg config.Server) { f.Configure(wireSettings(cfg)) }
 
-// run answers clients until the end.
+// run serves clients until Shutdown or Close.
 func (f *httpServer) run(ctx context.Context) error {
 	return f.Serve(ctx, f.handler, func(err error) {
 		f.store.Publish(state.Event{Level: state.LevelError, Message: "internal error while serving a request: please report it", Attrs: []state.Attr{state.String("err", err.Error())}})
 	})
 }
 
-// firstByteGrace is how long after the end began the first byte of a request may
-// still come. A browser opens connections that it may never use.
+// firstByteGrace is how long after the start of a shutdown the first byte of a request
+// may still arrive on a new connection. Browsers open connections that they may never
+// use.
 const firstByteGrace = 250 * time.Millisecond
 
-// shutdown accepts nothing further and returns when no request is under way,
-// or cuts them when the context ends.
+// shutdown accepts no more connections and returns when no request is under way. When
+// the context ends, it cuts those that are.
 func (f *httpServer) shutdown(ctx context.Context) {
 	silent := time.AfterFunc(firstByteGrace, f.CloseUnused)
 	defer silent.Stop()

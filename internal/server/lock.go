@@ -11,16 +11,16 @@ import (
 	"tqserver/internal/state"
 )
 
-// projectLock is the folder that this server serves, by its path: whatever folder
-// that leads to is the project, a new release of it too.
+// projectLock is the lock on the project's folder. The folder is found by its path, so
+// a new release that replaces it is the project then.
 type projectLock struct {
 	root string
-	dir  *os.File // the folder that was there last; it has the lock
+	dir  *os.File // the locked folder
 }
 
-// lockProject makes sure that no other server runs on the project. The lock
-// is on the folder itself: it leaves nothing behind, and the kernel gives it
-// back however the server ends.
+// lockProject makes sure that no other server runs on the project. It locks the folder
+// itself: no file is left behind, and the kernel releases the lock however the server
+// ends.
 func lockProject(root string) (*projectLock, error) {
 	dir, err := os.Open(root)
 	if err != nil {
@@ -35,38 +35,38 @@ func lockProject(root string) (*projectLock, error) {
 		}
 		return nil, fmt.Errorf("%s already runs on %s: stop it first", who, root)
 	}
-	return &projectLock{root, dir}, nil // a file system without locks is no reason not to start
+	return &projectLock{root, dir}, nil // a file system without locks must not keep the server from starting
 }
 
 func (p *projectLock) Close() error { return p.dir.Close() }
 
-// followRoot reports whether the path leads to another folder than before. It takes
-// the lock of that, and works there if it worked in the one before.
-func (p *projectLock) followRoot(tell func(state.Level, string, ...state.Attr)) (moved bool) {
+// followRoot reports whether the path leads to another folder than before. If so, it
+// locks that folder, and moves the working directory there if it was in the old one.
+func (p *projectLock) followRoot(publish func(state.Level, string, ...state.Attr)) (moved bool) {
 	before, err := p.dir.Stat()
 	if err != nil {
 		return false
 	}
 	now, err := os.Stat(p.root)
 	if err != nil || os.SameFile(before, now) {
-		return false // while there is none, nothing can be taken
+		return false // no folder, or the same
 	}
 	next, err := lockProject(p.root)
 	if err != nil {
-		tell(state.LevelError, "the project's folder was replaced, and the new one cannot be used", state.String("dir", p.root), state.String("err", err.Error()))
+		publish(state.LevelError, "the project's folder was replaced, and the new one cannot be used", state.String("dir", p.root), state.String("err", err.Error()))
 		return false
 	}
 	if here, err := os.Stat("."); err == nil && os.SameFile(here, before) {
-		os.Chdir(p.root) // it is there, or was until this moment
+		os.Chdir(p.root) // an error means that it has just vanished again
 	}
 	p.dir.Close()
 	p.dir = next.dir
-	tell(state.LevelInfo, "the project's folder was replaced: building its pages and restarting all workers", state.String("dir", p.root))
+	publish(state.LevelInfo, "the project's folder was replaced: building its pages and restarting all workers", state.String("dir", p.root))
 	return true
 }
 
-// lockHolder returns who holds the lock, where the kernel tells (proc(5),
-// /proc/locks).
+// lockHolder returns the process that holds the lock, or nothing if the kernel does not
+// say (proc(5), /proc/locks).
 func lockHolder(dir *os.File) (pid string) {
 	info, err := dir.Stat()
 	if err != nil {

@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// A process of which nobody asks anything collects no garbage for two minutes,
-// and gives back what it freed bit by bit over minutes more. So that a crowd of
-// clients does not leave a large server behind, it is told to once when most of
-// them have left.
+// An idle process collects no garbage for two minutes, and returns freed memory to
+// the kernel over several minutes more. So that a crowd of clients does not leave a
+// large server behind, the server releases memory when most of them have left.
 
 // crowdInterval is how often connections are counted.
 const crowdInterval = 5 * time.Second
 
-// releaseMemory gives memory back after crowds, until the context ends.
+// releaseMemory returns memory to the kernel after crowds of clients, until the
+// context ends.
 func (f *httpServer) releaseMemory(ctx context.Context) {
 	tick := time.NewTicker(crowdInterval)
 	defer tick.Stop()
@@ -23,7 +23,7 @@ func (f *httpServer) releaseMemory(ctx context.Context) {
 		select {
 		case <-tick.C:
 			if c.hasLeft(f.Connections()) {
-				runtime.GC() // pools give up at the second what was read and written through (sync.Pool)
+				runtime.GC() // a sync.Pool drops its buffers only at the second collection
 				debug.FreeOSMemory()
 			}
 		case <-ctx.Done():
@@ -32,14 +32,14 @@ func (f *httpServer) releaseMemory(ctx context.Context) {
 	}
 }
 
-// manyClients is how many must have left for their memory to be worth a
-// collection: they had some 20 MiB.
+// manyClients is how many clients must have left to make a collection worthwhile:
+// they used about 20 MiB.
 const manyClients = 1000
 
-// crowd is the most connections that there were since memory was given back.
+// crowd holds the largest number of connections since memory was released.
 type crowd struct{ most int }
 
-// hasLeft reports whether of a crowd less than half is there.
+// hasLeft reports whether more than half of a crowd has left, and resets it then.
 func (c *crowd) hasLeft(connections int) bool {
 	c.most = max(c.most, connections)
 	if c.most-connections < manyClients || connections > c.most/2 {

@@ -15,13 +15,13 @@ import (
 	"tqserver/internal/state"
 )
 
-// reloader reads the configuration again when it was saved.
+// reloader reloads the configuration when its file is saved.
 type reloader struct {
 	server   *Server
 	wake     chan struct{}   // holds one: the file may have changed
-	requests chan chan error // reload whether it changed or not
+	requests chan chan error // reload even if the file has not changed
 
-	text []byte // of the file as it was read last; belongs to run
+	text []byte // of the file when it was last read; belongs to run
 }
 
 func newReloader(s *Server) *reloader {
@@ -32,11 +32,11 @@ func newReloader(s *Server) *reloader {
 	if now, err := cfg.Reparse(text); err == nil && reflect.DeepEqual(now, cfg) {
 		r.text = text
 	}
-	r.wake <- struct{}{} // it may be saved before saves are heard of, or was since it was put in force
+	r.wake <- struct{}{} // the file may have changed since it was loaded, before it was watched
 	return r
 }
 
-// notifyChanged tells of paths that have changed, nil for any. It never waits.
+// notifyChanged says that paths have changed, nil for any. It never waits.
 func (r *reloader) notifyChanged(paths []string) {
 	if paths == nil || slices.Contains(paths, r.server.cfg.Load().File) {
 		select {
@@ -46,7 +46,7 @@ func (r *reloader) notifyChanged(paths []string) {
 	}
 }
 
-// request reloads and returns what is wrong with the file.
+// request reloads the file and returns its error.
 func (r *reloader) request(ctx context.Context) error {
 	reply := make(chan error, 1)
 	select {
@@ -62,15 +62,15 @@ func (r *reloader) request(ctx context.Context) error {
 	}
 }
 
-// maxSettle is when a save is acted on though there is more and more.
+// maxSettle is how long steady saves can delay a reload.
 const maxSettle = time.Second
 
-// run reloads until the context ends. A save is acted on when nothing more
-// came for file_watcher.debounce_ms.
+// run reloads until the context ends. It waits after a save until there has been none
+// for file_watcher.debounce_ms.
 func (r *reloader) run(ctx context.Context) {
 	settle := time.NewTimer(time.Hour)
 	settle.Stop()
-	var first time.Time // of the saves that were not acted on
+	var first time.Time // of the first save since the last reload
 	for {
 		select {
 		case <-r.wake:
@@ -90,9 +90,9 @@ func (r *reloader) run(ctx context.Context) {
 	}
 }
 
-// reloadIfChanged reloads if the content of the file changed, or the project's folder is
-// another. A file that is gone is waited for: it may be in the middle of being
-// replaced.
+// reloadIfChanged reloads if the content of the file has changed, and restarts workers
+// if the project's folder was replaced. If there is no file, it does nothing: an
+// editor may just be replacing it.
 func (r *reloader) reloadIfChanged(ctx context.Context) {
 	moved := r.server.lock.followRoot(r.server.publishEvent)
 	file := r.server.cfg.Load().File
@@ -108,7 +108,7 @@ func (r *reloader) reloadIfChanged(ctx context.Context) {
 	}
 }
 
-// apply puts the file in force, or says what is wrong with it.
+// apply puts the file in force, or returns its error.
 func (r *reloader) apply(ctx context.Context) error {
 	s := r.server
 	moved := s.lock.followRoot(s.publishEvent)
@@ -153,8 +153,8 @@ func (r *reloader) apply(ctx context.Context) error {
 	return s.supervise(ctx)
 }
 
-// supervise has the supervisor take over the configuration in force, and the
-// folder that is the project now.
+// supervise gives the supervisor the configuration in force, and the present folder of
+// the project.
 func (s *Server) supervise(ctx context.Context) error {
 	cfg := s.cfg.Load()
 	return s.supervisor.Configure(ctx, cfg, s.development(cfg), func(workers int) {

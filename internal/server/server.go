@@ -22,22 +22,23 @@ import (
 	"tqserver/internal/watch"
 )
 
-// cutAfter is how long after the drain requests are cut that did not end.
+// cutAfter is how long after the drain timeout a shutdown cuts requests that are still
+// under way.
 const cutAfter = 5 * time.Second
 
-// consoleFlush is how long the end waits for a console to take its last lines.
+// consoleFlush is how long a shutdown waits for the console to write its last lines.
 const consoleFlush = time.Second
 
-// Options is how a server was started.
+// Options says how the server was started.
 type Options struct {
-	ConfigFile string    // as it was named
+	ConfigFile string    // as the user named it
 	Version    string    // of the program
-	Console    io.Writer // gets plain lines; nil for none
+	Console    io.Writer // for plain lines; nil for none
 	Dev        bool      // -dev was given
-	Terminal   bool      // somebody watches: development by default
+	Terminal   bool      // there is a screen, so development is the default
 }
 
-// Server is the engine and its front door.
+// Server is the engine with its listener.
 type Server struct {
 	opts       Options
 	store      *state.Store
@@ -58,16 +59,16 @@ type Server struct {
 }
 
 // RunGuardian reports whether this process was started to guard the workers of
-// another, and has done so. Call it first in main.
+// another, and has done its work. Call it first in main.
 func RunGuardian() bool { return supervisor.RunGuardian() }
 
-// RunInit reports whether this is the first process of a container, and has run the
-// program as its child; code is what to exit with. Call it before anything is
-// started.
+// RunInit reports whether this is the first process of a container. If so, it has run
+// the program as its child, and main should exit with code. Call it before main
+// starts anything.
 func RunInit() (code int, is bool) { return supervisor.RunInit() }
 
-// New prepares a server. It takes the project and the port: that it has both
-// is sure when New returns. Call Run, which gives them back.
+// New returns a server that has locked the project and listens on its port. Call Run,
+// which releases both.
 func New(cfg *config.Config, opts Options) (*Server, error) {
 	s := &Server{opts: opts, stopped: make(chan struct{})}
 	lock, err := lockProject(cfg.Root)
@@ -111,22 +112,22 @@ func New(cfg *config.Config, opts Options) (*Server, error) {
 	return s, nil
 }
 
-// Source is the server as front ends see it.
+// Source returns the server as front ends see it.
 func (s *Server) Source() state.Source { return source{s.store, s} }
 
-// KeepTerminal has a terminal put back into the state it is in now, should this
-// process die before release is called. Call it before Run has ended.
+// KeepTerminal restores the present state of a terminal if this process dies before
+// release is called. Call it before Run has returned.
 func (s *Server) KeepTerminal(f *os.File) (release func(), err error) {
 	return s.supervisor.KeepTerminal(f)
 }
 
-// LibraryLog takes lines that libraries log, and makes events of them. It is for
-// the standard logger, whose lines would go across the screen, or break a
-// silence that was asked for.
+// LibraryLog returns a writer that publishes each line as an event. It is meant for
+// the standard logger, which libraries use: its lines must neither spoil the screen
+// nor appear with -quiet.
 func (s *Server) LibraryLog() io.Writer { return libraryLog{s.store} }
 
-// Run serves until the context ends or a front end asks for the end, and
-// returns nil when everything ended in order.
+// Run serves until the context ends or a front end sends the command to shut down. It
+// returns nil if everything ended in order.
 func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -135,13 +136,13 @@ func (s *Server) Run(ctx context.Context) error {
 	defer s.lock.Close()
 	defer s.files.Close()
 
-	life := context.WithoutCancel(ctx)
-	flushSinks := s.startSinks(life)
+	detached := context.WithoutCancel(ctx) // for what ends after requests have
+	flushSinks := s.startSinks(detached)
 	defer flushSinks()
 	cfg := s.cfg.Load()
 	s.publishEvent(state.LevelInfo, "tqserver starts", state.String("version", s.opts.Version), state.Int("pid", os.Getpid()), state.String("dir", cfg.Root))
 
-	watching, endWatching := context.WithCancel(life)
+	watching, endWatching := context.WithCancel(detached)
 	var running sync.WaitGroup
 	s.setWatched(cfg)
 	s.mountStatic(cfg)
@@ -162,10 +163,10 @@ func (s *Server) Run(ctx context.Context) error {
 		defer close(supervised)
 		s.supervisor.Run(ctx)
 	})
-	<-s.supervisor.Routed() // or the first requests would find no page
+	<-s.supervisor.Routed() // otherwise the first requests would find no page
 
 	failed := make(chan error, 1)
-	running.Go(func() { failed <- s.http.run(life) }) // ends with front
+	running.Go(func() { failed <- s.http.run(detached) }) // ends with s.http
 	addr := s.http.url()
 	s.store.ChangeServer(state.Event{Message: "listening", Attrs: []state.Attr{state.String("url", addr)}}, func(srv *state.Server) { srv.URL = addr })
 
@@ -177,19 +178,18 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	stopBy := time.Now().Add(s.cfg.Load().LongestDrain() + cutAfter)
 	s.store.ChangeServer(state.Event{Message: "shutting down: waiting for requests under way"}, func(srv *state.Server) { srv.Stopping, srv.StopBy = true, stopBy })
-	shutdownCtx, cancelShutdown := context.WithDeadline(life, stopBy)
+	shutdownCtx, cancelShutdown := context.WithDeadline(detached, stopBy)
 	defer cancelShutdown()
 	s.http.shutdown(shutdownCtx)
 	<-supervised
-	s.http.Close() // the clients of streams that have ended
+	s.http.Close() // connections of streams that have ended
 	endWatching()
 	running.Wait()
 	s.publishEvent(state.LevelInfo, "stopped", state.Duration("up", time.Since(s.store.Server().Started).Round(time.Second)))
 	return err
 }
 
-// startSinks begins to write down what happens. The function it returns ends
-// that when the last of it is written.
+// startSinks starts the sinks. flush stops them when they have written everything.
 func (s *Server) startSinks(ctx context.Context) (flush func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var files sync.WaitGroup
@@ -209,7 +209,7 @@ func (s *Server) startSinks(ctx context.Context) (flush func()) {
 	}()
 	return func() {
 		endRequests()
-		<-recorded // what it has to say is for the others
+		<-recorded // it may publish an event, which the other sinks write
 		cancel()
 		files.Wait()
 		s.log.Close()
@@ -225,7 +225,7 @@ func (s *Server) development(cfg *config.Config) bool {
 	return s.opts.Dev || cfg.Dev.Mode == "on" || cfg.Dev.Mode == "auto" && s.opts.Terminal
 }
 
-// setDevelopment switches what browsers get in development on or off.
+// setDevelopment switches the development aids for browsers on or off.
 func (s *Server) setDevelopment(cfg *config.Config) {
 	if !s.development(cfg) {
 		s.proxy.SetDevelopment(nil)
@@ -238,7 +238,7 @@ func (s *Server) setDevelopment(cfg *config.Config) {
 	})
 }
 
-// setPolicies puts in force what the configuration says of requests by their path.
+// setPolicies puts the configuration's policies for requests in force.
 func (s *Server) setPolicies(cfg *config.Config) {
 	var dress policy.Dress
 	if s.development(cfg) {
@@ -249,8 +249,7 @@ func (s *Server) setPolicies(cfg *config.Config) {
 	s.access.Configure(s.policies.AccessLogs())
 }
 
-// setWatched watches the pages, and in development what their answers may show
-// besides.
+// setWatched watches the pages, and in development other files that they may show.
 func (s *Server) setWatched(cfg *config.Config) {
 	s.watcher.Set("pages", []string{cfg.Pages.Directory}, nil)
 	if s.development(cfg) {
@@ -260,20 +259,20 @@ func (s *Server) setWatched(cfg *config.Config) {
 	}
 }
 
-// openLog opens a file for a page's output.
+// openLog opens the log file for the output of a page's workers.
 func (s *Server) openLog(name config.LogFile, page string) supervisor.Log {
 	return logfile.Open(logfile.Template(name), func(lost uint64, err error) {
 		s.publishEvent(state.LevelWarn, "log lines were lost", state.String("page", page), state.Int("lines", lost), state.String("err", err.Error()))
 	})
 }
 
-// mountStatic serves the folders of files that the configuration names.
+// mountStatic serves the folders that the configuration names.
 func (s *Server) mountStatic(cfg *config.Config) {
 	mounts, dirs := make([]static.Mount, len(cfg.Static)), make([]string, len(cfg.Static))
 	for i, c := range cfg.Static {
 		mounts[i], dirs[i] = static.Mount{Path: c.Path, Dir: c.Dir, CacheControl: c.CacheControl}, c.Dir
 	}
-	s.watcher.Set("static", nil, dirs) // before they are looked for
+	s.watcher.Set("static", nil, dirs) // before os.Stat, so that no change is missed
 	for _, c := range cfg.Static {
 		if info, err := os.Stat(c.Dir); err != nil || !info.IsDir() {
 			s.publishEvent(state.LevelWarn, "static folder not found: its files will be served when it exists", state.String("dir", c.Dir))
@@ -295,13 +294,13 @@ func proxySettings(cfg *config.Config) proxy.Settings {
 	}
 }
 
-// source adds commands to the store.
+// source is the store with commands.
 type source struct {
 	*state.Store
 	server *Server
 }
 
-// Do has a command carried out; see [state.Source].
+// Do carries out a command; see [state.Source].
 func (s source) Do(ctx context.Context, cmd state.Command) error {
 	select {
 	case <-s.server.stopped:
