@@ -153,7 +153,7 @@ func (s *Supervisor) Routed() <-chan struct{} { return s.routed }
 
 // Run keeps the pages until the context ends, and returns when every request
 // has been seen to and every process is gone. Call it once.
-func (s *Supervisor) Run(ctx context.Context) error {
+func (s *Supervisor) Run(ctx context.Context) {
 	defer close(s.done)
 	defer s.build.Close()
 	defer s.parent.Close()
@@ -178,7 +178,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		case <-sweep.C:
 			s.sweep()
 		case <-ctx.Done():
-			return ctx.Err()
+			return
 		}
 	}
 }

@@ -137,7 +137,7 @@ const readable = 4 // R_OK of access(2)
 
 // Run calls changed with absolute paths that may have changed, or nil for any path,
 // until the context ends. A new folder is followed by its entries.
-func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
+func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) {
 	var events chan fsnotify.Event
 	var failures chan error
 	if w.notify != nil {
@@ -149,12 +149,19 @@ func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
 		select {
 		case e, ok := <-events:
 			if !ok {
-				return errors.New("the watcher was closed")
+				events, failures = nil, nil
+				w.startPolling(errors.New("the kernel has stopped reporting changes"))
+				changed(nil)
+				continue
 			}
 			if paths := w.batch(e); len(paths) > 0 {
 				changed(paths)
 			}
-		case err := <-failures:
+		case err, ok := <-failures:
+			if !ok {
+				failures = nil // events is closed too
+				continue
+			}
 			if !errors.Is(err, fsnotify.ErrEventOverflow) {
 				w.warn(err)
 			}
@@ -169,7 +176,7 @@ func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
 				changed(paths)
 			}
 		case <-ctx.Done():
-			return ctx.Err()
+			return
 		}
 	}
 }
@@ -180,9 +187,12 @@ func (w *Watcher) batch(e fsnotify.Event) []string {
 	var r report
 	for {
 		w.handle(&r, e)
+		var ok bool
 		select {
-		case e = <-w.notify.Events:
+		case e, ok = <-w.notify.Events:
 		default:
+		}
+		if !ok {
 			return r.paths
 		}
 	}
@@ -274,6 +284,12 @@ func (w *Watcher) rescan() {
 		w.forgetLocked(n)
 	}
 	w.restoreLocked(nil, all)
+}
+
+func (w *Watcher) startPolling(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.startPollingLocked(err)
 }
 
 // startPollingLocked starts to poll, because of err.
