@@ -8,45 +8,51 @@ import (
 // minAssetDelay is how long files must be quiet at least before they count.
 const minAssetDelay = 10 * time.Millisecond
 
-// assetsChanged notes that files changed which need no build, nil for any. They count
-// when they are quiet and no newer version is on its way, which counts for both:
-// files of one save need not come in any order.
-func (p *page) assetsChanged(files []string) {
-	if p.closing {
+// assets are changed files that need no build.
+type assets struct {
+	pending []string  // that do not count yet; an empty one can be any
+	at      time.Time // when they may
+	changes int       // how often some did
+	files   []string  // the last of them, shown; empty if it can be any
+}
+
+// happen notes that files changed which need no build. They count when they are
+// quiet and no newer version is on its way, which counts for both: files of one
+// save need not come in any order.
+func (e assetsChanged) happen(d *decision) {
+	if d.goal == closing {
 		return
 	}
+	files := e.files
 	if files == nil {
 		files = []string{""}
 	}
-	p.changedAssets = append(p.changedAssets, files...)
-	p.assetTimer.Reset(max(p.cfg.debounce, minAssetDelay))
+	d.assets.pending = append(slices.Clip(d.assets.pending), files...)
+	d.assets.at = d.in(max(d.cfg.debounce, minAssetDelay))
 }
 
-// publishAssets tells of touched files, or tries again later.
-func (p *page) publishAssets() {
-	switch {
-	case p.building != nil, p.pendingStart() != nil:
-		p.assetTimer.Reset(max(p.cfg.debounce, minAssetDelay))
-	case p.applyAssets():
-		p.publish()
+// publishAssets has changed assets count, or tries again later.
+func (d *decision) publishAssets() {
+	if d.building.id != 0 || d.coming() {
+		d.assets.at = d.in(max(d.cfg.debounce, minAssetDelay))
+		return
 	}
+	d.applyAssets()
 }
 
-// applyAssets has touched files count, and reports whether there were any.
-func (p *page) applyAssets() bool {
-	if len(p.changedAssets) == 0 {
-		return false
+// applyAssets has changed assets count.
+func (d *decision) applyAssets() {
+	t := &d.assets
+	if len(t.pending) == 0 {
+		return
 	}
-	p.assetTimer.Stop()
-	p.assetChanges++
-	p.assetFiles = nil
-	if !slices.Contains(p.changedAssets, "") {
-		for _, file := range p.changedAssets {
-			p.assetFiles = append(p.assetFiles, p.show(file))
+	var files []string
+	if !slices.Contains(t.pending, "") {
+		for _, file := range t.pending {
+			files = append(files, d.show(file))
 		}
-		slices.Sort(p.assetFiles)
-		p.assetFiles = slices.Compact(p.assetFiles)
+		slices.Sort(files)
+		files = slices.Compact(files)
 	}
-	p.changedAssets = nil
-	return true
+	*t = assets{changes: t.changes + 1, files: files}
 }

@@ -9,7 +9,7 @@ import (
 	"tqserver/internal/state"
 )
 
-func (s *harness) changeAssets(files ...string) { s.page.call(func() { s.page.assetsChanged(files) }) }
+func (s *harness) changeAssets(files ...string) { s.page.send(assetsChanged{files}) }
 
 // shown is the page as front ends see it.
 func (s *harness) shown() state.Page {

@@ -1,7 +1,8 @@
 package supervisor
 
 import (
-	"math/rand/v2"
+	"hash/fnv"
+	"strconv"
 	"time"
 )
 
@@ -9,17 +10,15 @@ const (
 	firstPause  = 100 * time.Millisecond
 	longPause   = 30 * time.Second
 	resetAfter  = time.Minute
-	burstAfter  = time.Second
-	steadyGap   = time.Second
 	devStreams  = time.Second
 	closeStream = 500 * time.Millisecond
 	portRecheck = time.Second
 )
 
 // pauseBefore is how long to wait before the next start after so many crashes
-// in a row: not at all, then 100 ms doubling to 30 s, give or take a tenth so
-// that pages which fell together do not rise together.
-func pauseBefore(crashes int) time.Duration {
+// in a row: not at all, then 100 ms doubling to 30 s, give or take a tenth, which
+// depends on who crashed, so that those which fell together do not rise together.
+func pauseBefore(crashes int, who string) time.Duration {
 	if crashes <= 1 {
 		return 0
 	}
@@ -27,32 +26,33 @@ func pauseBefore(crashes int) time.Duration {
 	if n := crashes - 2; n < 9 {
 		pause = min(pause, firstPause<<n)
 	}
-	return pause - pause/10 + rand.N(pause/5)
+	h := fnv.New32a()
+	h.Write([]byte(who + strconv.Itoa(crashes)))
+	return pause - pause/10 + time.Duration(h.Sum32())%(pause/5)
 }
 
-// resetBackoff forgets crashes: somebody did something about them.
-func (p *page) resetBackoff() {
-	p.crashes, p.overMemory, p.buildErrors, p.missingBinaries, p.shortages, p.takenPorts, p.staleBuilds = 0, 0, 0, 0, 0, 0, 0
-	p.nextStart = time.Time{}
-	p.retryTimer.Stop()
+// pause is how long a seat waits after so many failures in a row.
+func (d *decision) pause(seat, failures int) time.Duration {
+	return pauseBefore(failures, d.route+" "+strconv.Itoa(seat)+" ")
 }
 
-// startAfter plans a start.
-func (p *page) startAfter(pause time.Duration, why reason, v version) {
-	p.retryAfter(pause, func() { p.replace(why, v) })
-}
+// reason is why a worker is started. It is also what the log says.
+type reason string
 
-// retryAfter plans what is to be tried again.
-func (p *page) retryAfter(pause time.Duration, retrying func()) {
-	p.nextStart = time.Now().Add(pause)
-	p.retryTimer.Reset(pause)
-	p.retryFunc = retrying
-}
+const (
+	newBuild      reason = "new build"
+	configuration reason = "configuration"
+	maxRequests   reason = "max_requests"
+	lostHealth    reason = "unhealthy"
+	manualRestart reason = "restart"
+	crash         reason = "crash"
+	maxMemory     reason = "max_memory"
+	rolledBack    reason = "rollback"
+	onDemand      reason = "on_demand"
+	moreInstances reason = "instances"
+)
 
-// retry is the end of a pause.
-func (p *page) retry() {
-	p.nextStart = time.Time{}
-	if !p.stopped && !p.closing && p.building == nil && p.starting == nil && p.waitingForPort == nil {
-		p.retryFunc()
-	}
-}
+// insists reports whether a start that failed beside a serving worker is
+// tried again by itself. The program is known to start then; a version that
+// does not is tried once.
+func (r reason) insists() bool { return r == maxRequests || r == maxMemory || r == lostHealth }

@@ -72,7 +72,7 @@ func (s *Supervisor) dispatch(ctx context.Context) {
 func (s *Supervisor) dispatchAssets(saved changes, building map[string]string) {
 	if saved.all {
 		for _, p := range s.pages {
-			p.call(func() { p.assetsChanged(nil) })
+			p.send(assetsChanged{})
 		}
 		return
 	}
@@ -94,7 +94,7 @@ func (s *Supervisor) dispatchAssets(saved changes, building map[string]string) {
 	}
 	for _, p := range s.pages {
 		if files := append(own[p], common...); len(files) > 0 {
-			p.call(func() { p.assetsChanged(files) })
+			p.send(assetsChanged{files})
 		}
 	}
 }

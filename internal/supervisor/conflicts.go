@@ -21,7 +21,7 @@ func (s *Supervisor) setConflicts(found []router.Conflict) (changed bool) {
 		}
 		problem := s.conflictText(c)
 		if p := s.pages[c.Route]; p != nil {
-			p.call(func() { p.conflict = problem; p.publish() })
+			p.send(conflicted{problem})
 		}
 		page := state.Page{Route: c.Route, Phase: state.Failed, Problem: problem}
 		e := state.Event{Level: state.LevelError, Message: "two folders for one route", Attrs: []state.Attr{state.String("page", c.Route), state.String("err", problem)}}
@@ -37,7 +37,7 @@ func (s *Supervisor) setConflicts(found []router.Conflict) (changed bool) {
 		}
 		changed = true
 		if p := s.pages[route]; p != nil {
-			p.call(func() { p.conflict = ""; p.publish() })
+			p.send(conflicted{})
 		} else {
 			s.store.Publish(state.Event{Page: &state.Page{Route: route}, Removed: true})
 		}

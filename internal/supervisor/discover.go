@@ -46,7 +46,7 @@ func (s *Supervisor) discover(ctx context.Context) {
 			s.build.Track(dir)
 			p.folder = dir
 			cfg := s.settingsOf(route, dir)
-			p.call(func() { p.move(dir, cfg) })
+			p.send(moved{dir, cfg})
 			changed = true
 		case s.removeAt[route].IsZero():
 			s.removeAt[route] = now.Add(s.cfg.FileWatcher.Debounce)
@@ -111,7 +111,7 @@ func (s *Supervisor) inUnreadable(folder string) bool {
 
 func (s *Supervisor) addPage(ctx context.Context, route, dir string) {
 	ctx, cancel := context.WithCancel(ctx)
-	p := &pageActor{page: newPage(s.deps, route, dir, s.settingsOf(route, dir)), cancel: cancel, folder: dir}
+	p := &pageActor{actor: newActor(s.deps, route, dir, s.settingsOf(route, dir)), cancel: cancel, folder: dir}
 	s.pages[route] = p
 	s.publishEvent(state.LevelInfo, "page found", state.String("page", route), state.String("dir", project.Show(s.root, dir)))
 	s.actors.Go(func() { // ends with ctx
@@ -124,7 +124,7 @@ func (s *Supervisor) removePage(route string) {
 	p := s.pages[route]
 	delete(s.pages, route)
 	delete(s.removeAt, route)
-	p.call(p.remove)
+	p.send(removed{})
 	p.cancel()
 	s.build.Forget(p.folder)
 }

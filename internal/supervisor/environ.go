@@ -8,31 +8,28 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"tqserver/internal/process"
 )
 
-// processSpec says how the worker is run.
-func (p *page) processSpec(a *startAttempt) process.Spec {
-	w := p.cfg.worker
-	procs := w.GoMaxProcs
+// environ returns the environment of a worker.
+func (a *actor) environ(w worker, socket string) []string {
+	procs := w.settings.GoMaxProcs
 	if procs == 0 {
 		procs = runtime.NumCPU()
 	}
 	own := map[string]string{
-		"TQ_PORT":                     strconv.Itoa(a.port),
-		"TQ_SOCKET":                   a.socket,
-		"TQ_MAX_REQUESTS":             strconv.Itoa(w.MaxRequests),
-		"TQ_READ_TIMEOUT_SECONDS":     seconds(w.ReadTimeout),
-		"TQ_WRITE_TIMEOUT_SECONDS":    seconds(w.WriteTimeout),
-		"TQ_IDLE_TIMEOUT_SECONDS":     seconds(w.IdleTimeout),
-		"TQ_SHUTDOWN_GRACE_PERIOD_MS": strconv.FormatInt(w.ShutdownGracePeriod.Milliseconds(), 10),
-		"TQ_LOG_FILE":                 p.out.path(),
-		"TQ_ROUTE":                    p.route,
-		"TQ_BUILD":                    strconv.Itoa(a.build),
-		"PWD":                         p.root, // as the project is called, links and all
+		"TQ_PORT":                     strconv.Itoa(w.port),
+		"TQ_SOCKET":                   socket,
+		"TQ_MAX_REQUESTS":             strconv.Itoa(w.settings.MaxRequests),
+		"TQ_READ_TIMEOUT_SECONDS":     seconds(w.settings.ReadTimeout),
+		"TQ_WRITE_TIMEOUT_SECONDS":    seconds(w.settings.WriteTimeout),
+		"TQ_IDLE_TIMEOUT_SECONDS":     seconds(w.settings.IdleTimeout),
+		"TQ_SHUTDOWN_GRACE_PERIOD_MS": strconv.FormatInt(w.settings.ShutdownGracePeriod.Milliseconds(), 10),
+		"TQ_LOG_FILE":                 a.out.path(),
+		"TQ_ROUTE":                    a.page.route,
+		"TQ_BUILD":                    strconv.Itoa(w.build),
+		"PWD":                         a.root, // as the project is called, links and all
 		"GOMAXPROCS":                  strconv.Itoa(procs),
-		"GOMEMLIMIT":                  w.GoMemLimit,
+		"GOMEMLIMIT":                  w.settings.GoMemLimit,
 	}
 	env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
 		key, _, _ := strings.Cut(kv, "=")
@@ -42,7 +39,7 @@ func (p *page) processSpec(a *startAttempt) process.Spec {
 	for key, value := range own {
 		env = append(env, key+"="+value)
 	}
-	return process.Spec{Path: a.binary, Dir: p.root, Env: env}
+	return env
 }
 
 // newSocketName returns a name that nobody else can know. It is one of Linux, which

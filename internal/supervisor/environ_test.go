@@ -57,10 +57,9 @@ func yamlOf(key string, n int64) []byte {
 // runtimeOf is what a worker makes of the environment that it gets.
 func runtimeOf(t *testing.T, cfg *config.Config) (*pkg.Runtime, error) {
 	h := &deps{root: cfg.Root, store: state.NewStore(state.Server{}), openLog: func(config.LogFile, string) Log { return discardLog{} }}
-	p := newPage(h, "/", cfg.Root, settings{worker: cfg.Worker("/")})
-	a := new(startAttempt)
-	a.port = 9000
-	for _, kv := range p.processSpec(a).Env {
+	p := newActor(h, "/", cfg.Root, settings{worker: cfg.Worker("/")})
+	w := worker{port: 9000, settings: cfg.Worker("/")}
+	for _, kv := range p.prepare(w, settings{worker: w.settings}).spec.Env {
 		if key, value, _ := strings.Cut(kv, "="); strings.HasPrefix(key, "TQ_") {
 			t.Setenv(key, value)
 		}

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 // the test, and time is the bubble's.
 type harness struct {
 	t      *testing.T
-	page   *page
+	page   *actor
 	cancel context.CancelFunc
 	ended  chan struct{}
 
@@ -154,7 +154,7 @@ func withPage(t *testing.T, prepare func(*harness), test func(*harness)) {
 			portTaken: func(port int) bool { s.mu.Lock(); defer s.mu.Unlock(); return s.takenPorts[port] },
 		}
 		h.ports.taken = func(int) bool { s.mu.Lock(); defer s.mu.Unlock(); return s.noFreePort }
-		s.page = newPage(h, "/", root, settings{worker: worker, debounce: cfg.FileWatcher.Debounce})
+		s.page = newActor(h, "/", root, settings{worker: worker, debounce: cfg.FileWatcher.Debounce})
 		ctx, cancel := context.WithCancel(t.Context())
 		s.cancel = cancel
 		go func() { defer close(s.ended); s.page.run(ctx) }() // ends with ctx
@@ -458,12 +458,12 @@ func (s *harness) buildCount() int {
 }
 
 func (s *harness) crashes() (n int) {
-	s.page.call(func() { n = s.page.crashes })
+	s.page.call(func() { n = s.page.page.crashes() })
 	return n
 }
 
 func (s *harness) settings() (cfg settings) {
-	s.page.call(func() { cfg = s.page.cfg })
+	s.page.call(func() { cfg = s.page.page.cfg })
 	return cfg
 }
 

@@ -12,60 +12,93 @@ import (
 	"tqserver/internal/state"
 )
 
-// checkHealth asks the serving worker how it is.
-func (p *page) checkHealth() {
-	w := p.serving
-	if w == nil || p.closing {
+const (
+	mebibyte = 1 << 20
+
+	// memoryInterval is how often the memory of a worker is measured, if max_memory
+	// limits it.
+	memoryInterval = 500 * time.Millisecond
+)
+
+// checkHealth has the worker of a seat checked.
+func (d *decision) checkHealth(i int) {
+	w := &d.seats[i].serving
+	if w.id == 0 {
 		return
 	}
-	p.healthTimer.Reset(p.cfg.worker.HealthInterval)
-	if p.probing {
-		return
+	d.seats[i].healthAt = d.in(d.cfg.worker.HealthInterval)
+	if !w.probing {
+		w.probing = true
+		d.do(probe{w.id, w.port})
 	}
-	p.probing = true
-	ctx, cancel := context.WithCancel(p.backgroundCtx)
-	p.background(func() func() {
-		answered := make(chan error, 1)
-		go func() { answered <- p.probe(ctx, w.port) }() // ends with ctx
-		select {
-		case err := <-answered:
-			cancel()
-			return func() { p.healthChecked(w, err) }
-		case <-w.Done():
-			cancel()
-			<-answered
-			return func() { p.probing = false }
-		}
-	})
 }
 
-// healthChecked is the end of a health check.
-func (p *page) healthChecked(w *worker, err error) {
-	p.probing = false
-	if p.serving != w {
+// happen is the end of a health check.
+func (e probed) happen(d *decision) {
+	i := d.servingIn(e.worker)
+	if i < 0 {
 		return
 	}
+	s := &d.seats[i]
+	w := &s.serving
+	w.probing = false
 	switch {
-	case isShortage(err): // that is not the worker's
+	case e.err == nil:
+		w.failedChecks = 0
 		return
-	case err == nil:
-		if w.failedChecks > 0 {
-			w.failedChecks = 0
-			p.publish()
+	case isShortage(e.err): // that is not the worker's
+		return
+	}
+	w.failedChecks = min(w.failedChecks+1, d.cfg.worker.HealthFailures)
+	s.calmAt = d.in(resetAfter)
+	if w.failedChecks < d.cfg.worker.HealthFailures || d.building.id != 0 || !d.settled(i) || d.now.time.Sub(w.ready) < d.pause(i, s.crashes+1) {
+		return
+	}
+	s.crashes++
+	d.publishEvent(state.LevelError, "the worker is unhealthy: starting a replacement", state.Int("pid", w.pid), state.Int("port", w.port), state.String("err", e.err.Error()))
+	d.begin(i, w.version, lostHealth)
+}
+
+// checkMemory has the memory measured of the worker of a seat, if that is limited.
+func (d *decision) checkMemory(i int) {
+	s := &d.seats[i]
+	w := &s.serving
+	s.memoryAt = time.Time{}
+	if w.id == 0 || d.cfg.worker.MaxMemory == 0 {
+		return
+	}
+	s.memoryAt = d.in(memoryInterval)
+	if !w.measuring {
+		w.measuring = true
+		d.do(measureMemory{w.id, w.pid})
+	}
+}
+
+// happen has a worker replaced that takes more memory than it may. Should the
+// limit be too low for the page, so that workers exceed it with and without
+// requests, the pauses between replacements grow.
+func (e memoryMeasured) happen(d *decision) {
+	i := d.servingIn(e.worker)
+	if i < 0 {
+		return
+	}
+	s := &d.seats[i]
+	w := &s.serving
+	w.measuring = false
+	if e.err != nil || !d.canReplace(i) || d.now.time.Sub(w.ready) < d.pause(i, s.overMemory) {
+		return // or it has just ended, or this system does not tell
+	}
+	limit := d.cfg.worker.MaxMemory
+	if limit == 0 || e.memory <= limit {
+		if d.now.time.Sub(w.ready) >= resetAfter || d.now.requests > w.requests {
+			s.overMemory = 0
 		}
 		return
 	}
-	w.failedChecks++
-	p.healthyTimer.Reset(resetAfter)
-	if w.failedChecks < p.cfg.worker.HealthFailures {
-		p.publish()
-		return
-	}
-	if p.starting == nil && p.waitingForPort == nil && p.building == nil && p.nextStart.IsZero() && time.Since(w.readyAt) >= pauseBefore(p.crashes+1) {
-		p.crashes++
-		p.publishEvent(state.LevelError, "the worker is unhealthy: starting a replacement", state.Int("pid", w.pid), state.Int("port", w.port), state.String("err", err.Error()))
-		p.replace(lostHealth, w.version)
-	}
+	s.overMemory++
+	d.publishEvent(state.LevelWarn, "the worker uses more memory than max_memory: starting a replacement",
+		state.Int("pid", w.pid), state.Int("mib", e.memory/mebibyte), state.Int("max_mib", limit/mebibyte))
+	d.begin(i, w.version, maxMemory)
 }
 
 // prober asks workers how they are.

@@ -97,7 +97,7 @@ func (m *model) check(s *harness, after string) {
 	}
 	s.page.call(func() {
 		serving := 0
-		for _, w := range s.page.state().Workers {
+		for _, w := range s.page.page.view("").Workers {
 			if w.Role == state.RoleServing {
 				serving++
 			}
@@ -105,8 +105,8 @@ func (m *model) check(s *harness, after string) {
 		if serving > 1 {
 			s.t.Errorf("after %q %d workers serve", after, serving)
 		}
-		for w := range s.page.draining {
-			if w == s.page.serving {
+		for _, w := range s.page.page.draining {
+			if s.page.page.servingIn(w.id) >= 0 {
 				s.t.Errorf("after %q the worker that drains serves", after)
 			}
 		}
@@ -114,7 +114,11 @@ func (m *model) check(s *harness, after string) {
 			s.t.Errorf("after %q %d workers live on %d ports", after, alive, used)
 		}
 		retreat := s.countMessages(putBackSaid) + s.countMessages("the new worker did not start: starting the old build again")
-		if w := s.page.serving; w != nil {
+		for _, seat := range s.page.page.seats {
+			w := seat.serving
+			if w.id == 0 {
+				continue
+			}
 			if w.build < m.newest && retreat == m.retreat {
 				s.t.Errorf("after %q build %d serves after build %d", after, w.build, m.newest)
 			}

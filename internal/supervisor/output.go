@@ -13,52 +13,68 @@ import (
 )
 
 // output takes what all the workers of a page print to the page's file and to
-// the store. Its methods may be called from any goroutine.
+// the store. Its methods may be called from any goroutine, but for setFile, which
+// the actor calls.
 type output struct {
 	deps  *deps
 	route string
+	name  config.LogFile
+	log   atomic.Pointer[openLog]
 
 	panicked atomic.Pointer[string] // what was published of the last panic of a handler
-
-	mu   sync.RWMutex // guards all below; held to read while lines are written, so that the file is not closed before
-	name config.LogFile
-	log  Log
 }
 
-func newOutput(h *deps, route string, name config.LogFile) *output {
-	return &output{deps: h, route: route, name: name, log: h.openLog(name, route)}
+// openLog is a log file that may be closed while others want to write to it.
+type openLog struct {
+	Log
+	mu     sync.RWMutex // held to read while lines are written, so that the file is not closed before
+	closed bool
 }
 
-// setFile changes the file.
-func (o *output) setFile(name config.LogFile) {
-	o.mu.Lock()
+func (l *openLog) close() {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	l.Close()
+}
+
+func newOutput(d *deps, route string, name config.LogFile) *output {
+	o := &output{deps: d, route: route, name: name}
+	o.log.Store(&openLog{Log: d.openLog(name, route)})
+	return o
+}
+
+// setFile changes the file. It returns the one before, which is to be closed, or
+// nil if they are the same.
+func (o *output) setFile(name config.LogFile) (old *openLog) {
 	if name == o.name {
-		o.mu.Unlock()
-		return
+		return nil
 	}
-	old := o.log
-	o.name, o.log = name, o.deps.openLog(name, o.route)
-	o.mu.Unlock()
-	old.Close()
+	o.name = name
+	return o.log.Swap(&openLog{Log: o.deps.openLog(name, o.route)})
 }
 
-func (o *output) close() {
-	o.mu.Lock()
-	log := o.log
-	o.mu.Unlock()
-	log.Close()
-}
+// close closes the file. No worker may be left.
+func (o *output) close() { o.log.Load().Close() }
 
-func (o *output) path() string {
-	o.mu.RLock()
-	defer o.mu.RUnlock()
-	return o.log.Path()
+func (o *output) path() string { return o.log.Load().Path() }
+
+// writeLog writes to the file that is open now.
+func (o *output) writeLog(b []byte) {
+	for {
+		l := o.log.Load()
+		l.mu.RLock()
+		if !l.closed {
+			l.Write(b)
+			l.mu.RUnlock()
+			return
+		}
+		l.mu.RUnlock() // another took its place before
+	}
 }
 
 func (o *output) write(pid int, stderr bool, b []byte) {
-	o.mu.RLock()
-	o.log.Write(b)
-	o.mu.RUnlock()
+	o.writeLog(b)
 	now, text := time.Now(), string(b)
 	batch := make([]state.Line, 0, strings.Count(text, "\n"))
 	for line := range strings.Lines(text) {
@@ -130,9 +146,9 @@ func lastLines(lines []string) string {
 }
 
 // exitCause says in one line why a process ended: how, and what it said of that.
-func (p *page) exitCause(how string, lines []string) string {
+func exitCause(how string, lines []string, root, dir string) string {
 	if crash := state.ParseCrash(lines); crash.Message != "" && !crash.Handler {
-		return how + ": " + crashSummary(crash, p.root, p.dir)
+		return how + ": " + crashSummary(crash, root, dir)
 	}
 	if strings.Contains(how, "exit status") && len(lines) > 0 {
 		return how + ": " + lines[len(lines)-1]

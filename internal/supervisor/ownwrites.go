@@ -8,8 +8,8 @@ import (
 )
 
 // A page that writes a file that it is built from, whenever it starts, would be
-// built and replaced for ever. A save says nothing of who made it, so what tells
-// is when it comes:
+// built and replaced for ever. A save does not say who made it, but when it comes
+// does. The page's own saves come
 //
 //   - shortly after a worker was started, start after start,
 //   - before anybody could see that worker serve, and so wait for it to save,
@@ -20,11 +20,11 @@ const (
 	followWithin = 2 * time.Second // of its start a worker's own writes come
 	fewRounds    = 3
 	quietTime    = time.Second // after that, in which somebody who saves often would
-	manyRounds   = 20          // until it is looked again at who was found to be somebody
+	manyRounds   = 20          // until somebody who saves often is suspected again
 	forgetAfter  = 10 * longPause
 )
 
-// ownWrites is what tells whether a page writes what it is built from.
+// ownWrites tells whether a page writes what it is built from.
 type ownWrites struct {
 	startedAt time.Time     // the newest start
 	followed  bool          // by a save
@@ -46,46 +46,45 @@ type ownWrites struct {
 }
 
 // recordStart notes a start. If somebody may be waiting for workers to save again,
-// the next is not shown until one who writes as it starts would have done so.
-func (p *page) recordStart(a *startAttempt) {
-	o := &p.ownWrites
-	if !o.followed && a.startedAt.Sub(o.startedAt) > followWithin {
+// the next is hidden until one who writes as it starts would have done so.
+func (d *decision) recordStart(s *start) {
+	o := &d.ownWrites
+	if !o.followed && s.startedAt.Sub(o.startedAt) > followWithin {
 		*o = ownWrites{rounds: min(o.rounds, 0)}
 	}
-	o.startedAt, o.followed, o.span = a.startedAt, false, 0
-	if a.ownWriteSeen = nil; o.rounds >= fewRounds || o.confirmed {
-		a.ownWriteSeen = make(chan struct{})
-		a.hideFor = o.lag + o.lag/2 + 100*time.Millisecond
+	o.startedAt, o.followed, o.span = s.startedAt, false, 0
+	if o.rounds >= fewRounds || o.confirmed {
+		s.hidden = o.lag + o.lag/2 + 100*time.Millisecond
 	}
 }
 
 // recordSwap notes that a worker begins to serve.
-func (p *page) recordSwap(a *startAttempt) {
+func (d *decision) recordSwap(s start) {
 	switch {
-	case a.ownWriteSeen == nil, p.ownWrites.followed:
-	case p.ownWrites.confirmed:
-		p.ownWrites = ownWrites{startedAt: a.startedAt} // not any more
+	case s.hidden == 0, d.ownWrites.followed:
+	case d.ownWrites.confirmed:
+		d.ownWrites = ownWrites{startedAt: s.startedAt} // not any more
 	default:
-		p.ownWrites = ownWrites{startedAt: a.startedAt, rounds: -manyRounds, cleared: p.ownWrites.cleared} // who saved had seen the workers
+		d.ownWrites = ownWrites{startedAt: s.startedAt, rounds: -manyRounds, cleared: d.ownWrites.cleared} // who saved had seen the workers
 	}
-	p.ownWrites.servingAt = time.Now()
+	d.ownWrites.servingAt = d.now.time
 }
 
 // isOwnWrite notes a save and reports whether it is one that the page made
 // itself, and is not to be built, or not yet.
-func (p *page) isOwnWrite(c change) bool {
-	if p.stopped || p.closing {
+func (d *decision) isOwnWrite(c change) bool {
+	if d.goal == stopped || d.goal == closing {
 		return false
 	}
-	o := &p.ownWrites
+	o := &d.ownWrites
 	follows := !o.startedAt.IsZero() && !c.at.Before(o.startedAt) && c.at.Sub(o.startedAt) <= followWithin
 	repeated := follows && o.followed
 	if follows {
-		p.recordWrite(c)
+		d.recordWrite(c)
 	}
 	switch {
 	case o.stopped:
-		return !p.resumeBuilding(c, follows)
+		return !d.resumeBuilding(c, follows)
 	case o.waiting && c.at.Sub(o.startedAt) > o.writesFor:
 		*o = ownWrites{startedAt: o.startedAt, followed: true, rounds: -manyRounds, cleared: o.cleared + 1}
 	case o.waiting:
@@ -97,24 +96,23 @@ func (p *page) isOwnWrite(c change) bool {
 		}
 	case repeated:
 	case o.confirmed, o.waited && o.unseen >= fewRounds:
-		p.stopBuilding(c)
+		d.stopBuilding(c)
 		return true
 	case o.rounds >= fewRounds && o.unseen >= fewRounds-1:
-		p.cancelBuild()
+		d.cancelBuild()
 		o.waiting = true
 		o.writesFor = min((2*o.span+300*time.Millisecond)<<o.cleared, followWithin)
-		p.buildAfter(time.Until(o.startedAt.Add(o.writesFor+quietTime)), c)
-		p.publish()
+		d.lastSave, d.rebuildAt = c, o.startedAt.Add(o.writesFor+quietTime)
 		return true
 	}
 	return false
 }
 
 // recordWrite notes a save that follows a start.
-func (p *page) recordWrite(c change) {
-	o := &p.ownWrites
+func (d *decision) recordWrite(c change) {
+	o := &d.ownWrites
 	if !o.stopped && !slices.Contains(o.files, c.file) {
-		o.files = append(o.files, c.file)
+		o.files = append(slices.Clip(o.files), c.file)
 	}
 	if !o.waiting {
 		o.span = c.at.Sub(o.startedAt)
@@ -125,29 +123,36 @@ func (p *page) recordWrite(c change) {
 	o.followed = true
 	o.rounds++
 	o.unseen++
-	switch a := p.starting; {
-	case a == nil || a.startedAt != o.startedAt:
+	unseen := false
+	for _, s := range d.seats {
+		if s.start.launched() && s.start.startedAt.Equal(o.startedAt) {
+			unseen = true
+			if s.start.hidden != 0 {
+				d.do(reveal{s.start.id})
+			}
+		}
+	}
+	if !unseen {
 		o.unseen, o.lag = 0, max(o.lag, min(c.at.Sub(o.servingAt), followWithin))
-	case a.ownWriteSeen != nil:
-		close(a.ownWriteSeen)
 	}
 }
 
 // stopBuilding leaves the page as it is.
-func (p *page) stopBuilding(c change) {
-	p.cancelBuild()
-	p.ownWrites.confirmed, p.ownWrites.stopped = true, true
+func (d *decision) stopBuilding(c change) {
+	d.cancelBuild()
+	d.ownWrites.confirmed, d.ownWrites.stopped = true, true
 	const message = "the page seems to write this file whenever it starts, and the file is part of its build: it will not be rebuilt until you save another file or rebuild it yourself. Write the file to a folder that is not part of the build, and read it at run time"
-	p.buildNumber++
-	p.failure = p.show(c.file) + ": " + message
-	p.lastBuild = state.Build{Number: p.buildNumber, Trigger: p.show(c.file), Started: c.at, Problems: []state.Problem{{File: p.show(c.file), Message: message}}}
-	p.publishEvent(state.LevelWarn, "the page writes a file of its own build", state.String("file", p.show(c.file)), state.String("err", message))
+	d.buildNumber++
+	d.failure = d.show(c.file) + ": " + message
+	d.lastBuild = state.Build{Number: d.buildNumber, Trigger: d.show(c.file), Started: c.at, Problems: []state.Problem{{File: d.show(c.file), Message: message}}}
+	d.publishEvent(state.LevelWarn, "the page writes a file of its own build", state.String("file", d.show(c.file)), state.String("err", message))
 }
 
-// resumeBuilding has a page built that writes its own files, if a save is of another, or
-// does not come with a start, and reports whether it is an ordinary one.
-func (p *page) resumeBuilding(c change, follows bool) bool {
-	o := &p.ownWrites
+// resumeBuilding has a page built that writes its own files, if a save is of
+// another, or does not come with a start, and reports whether it is an ordinary
+// one.
+func (d *decision) resumeBuilding(c change, follows bool) bool {
+	o := &d.ownWrites
 	own := slices.Contains(o.files, c.file)
 	switch {
 	case follows && own:
@@ -159,10 +164,10 @@ func (p *page) resumeBuilding(c change, follows bool) bool {
 	}
 	o.lastResumed = c.at
 	o.resumed++
-	if pause := pauseBefore(o.resumed); pause > 0 { // files that have another name each time
-		p.buildAfter(pause, c)
+	if pause := d.pause(0, o.resumed); pause > 0 { // files that have another name each time
+		d.buildIn(pause, c)
 	} else {
-		p.buildOrQueue(c)
+		d.buildOrQueue(c)
 	}
 	return false
 }

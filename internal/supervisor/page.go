@@ -1,285 +1,310 @@
 package supervisor
 
 import (
-	"context"
-	"net/http"
+	"reflect"
+	"slices"
 	"time"
 
-	"tqserver/internal/policy"
 	"tqserver/internal/proxy"
 	"tqserver/internal/state"
 )
 
-// page is the actor of one page.
-//
-//	save ──► building ──► starting ──► serving ──► draining ──► gone
-//	            │            │            │
-//	            ▼            ▼            ▼ crash, again after a pause
-//	          failed       failed      starting
-//
-// On demand a page whose build is good sleeps before it starts, until it is
-// asked for, and again when nobody has asked for long (sleep.go).
-//
-// All fields below the channels belong to the actor's goroutine. What takes
-// time runs in goroutines of its own (aside), whose results are functions that
-// the actor calls; a result of something that was superseded finds that it is
-// not the present attempt any more and only cleans up.
+// page is all that is decided about a page. It is a value: [next] returns another
+// one. The actor tells next what happened and carries out the effects.
 type page struct {
-	*deps
 	route string
-	entry *proxy.Route
-	out   *output
+	dir   string
+	root  string // of the project
+	cfg   settings
 
-	changed chan change   // holds one: a hundred saves are one
-	waiting chan struct{} // holds one: requests have begun to wait
-	calls   chan func()   // what the supervisor asks
-	results chan func()   // what came of what runs aside
-	done    chan struct{}
+	goal     goal
+	removed  bool   // from disk: the route may be another page's by now
+	conflict string // why the route is contested
 
-	backgroundCtx  context.Context // of what runs aside: it ends with its work, not with the actor's context
-	closeRequested <-chan struct{} // closed when the page is to end
-	dir            string
-	cfg            settings
-	pendingResults int // results still to come
-	stopped        bool
-	dirty          bool // saved while stopped
-	closing        bool
-	removed        bool // from disk: the route may be another page's by now
-	conflict       string
+	pipeline
+	seats     []seat
+	rollout   rollout // a row of workers on its way; the zero value is none
+	dormant   version // what the next request starts, while asleep
+	retry     retry   // of a rollout or a build that could not start
+	draining  []drainingWorker
+	abandoned int // starts given up whose ports are not free yet
+	lastID    id
 
-	buildNumber int           // of the newest build that counts
-	lastBuild   state.Build   // the newest attempt
-	lastSave    change        // what the newest build is about
-	building    *buildAttempt // nil if none runs
-	nextChange  *change       // build once more after this one
-	cancelLearn context.CancelFunc
-	burst       burst
-	failure     string // why the newest version cannot serve
-	crashCause  string // why none does, as far as crashes counts
-	lastExit    state.Exit
-	lastOutput  lastOutput
-
-	newestGood      version // the newest good build
-	lastServed      version // that serves, or served last
-	previous        version // that served before it, unless it was put back for it
-	probation       probation
-	starting        *startAttempt
-	retryReason     reason        // of a start whose binary was gone
-	waitingForPort  *startAttempt // waits for a port
-	asleep          *startAttempt // waits until it is asked for
-	portFreed       <-chan struct{}
-	reservedPort    int // a port kept for the next worker
-	abandonedStarts int // workers that were given up before they served; their ports come back
-
-	serving  *worker
-	draining map[*worker]bool
-
-	crashes         int // in a row, of workers that end or lose their health
-	overMemory      int // replacements in a row for max_memory, of workers that nobody asked for anything
+	failure         string // why the newest version cannot serve
+	crashCause      string // why none serves, as far as crashes say
+	lastExit        state.Exit
+	lastOutput      lastOutput
+	restarts        int
 	missingBinaries int // starts in a row whose binary was gone
 	shortages       int // starts in a row that the system had no means for
-	takenPorts      int // starts in a row whose port was taken
-	staleBuilds     int // builds in a row that had missed a save
-	ownWrites       ownWrites
-	restarts        int
-	nextStart       time.Time
-	retryTimer      *time.Timer // next start
-	retryFunc       func()
-	buildErrors     int         // builds in a row that could not be made
-	buildTimer      *time.Timer // next of them; only while none runs
-	healthyTimer    *time.Timer // a minute of health
-	portTimer       *time.Timer // of ports
-	assetTimer      *time.Timer // until touched files count
-	healthTimer     *time.Timer
-	probing         bool
-	memoryTimer     *time.Timer // until it is looked what memory the worker takes
-	idleTimer       *time.Timer // until it is looked whether anybody asks; on demand only
-	idle            idlePeriod
 
-	changedAssets []string // files that need no build and were not told of yet
-	assetChanges  int      // how often there were some
-	assetFiles    []string // the last of them
+	probation probation
+	idle      idle
+	assets    assets
+	recheckAt time.Time // whether another program gave a port back
 
-	onSettled []func(replaced bool) // who waits for a configuration to be in force
+	waiting   []id // for the configuration to be in force
+	traffic   routing
+	published state.Page
 }
 
-// lastOutput are the last of a worker that did not start.
+// id names a worker, a build, or who waits for something. 0 is none.
+type id int
+
+// goal is what a page is to do.
+type goal int
+
+const (
+	run    goal = iota
+	asleep      // until the next request
+	stopped
+	closing // and never anything else again
+)
+
+// version is a binary and the number of the build it came of.
+type version struct {
+	binary string
+	build  int
+}
+
+// lastOutput is what a worker that did not start, or crashed, printed last.
 type lastOutput struct {
 	version
 	text string
 }
 
-func newPage(h *deps, route, dir string, cfg settings) *page {
-	p := &page{
-		deps: h, route: route, dir: dir, cfg: cfg,
-		changed:    make(chan change, 1),
-		waiting:    make(chan struct{}, 1),
-		calls:      make(chan func()),
-		results:    make(chan func()),
-		done:       make(chan struct{}),
-		draining:   make(map[*worker]bool),
-		retryTimer: stoppedTimer(), buildTimer: stoppedTimer(), healthyTimer: stoppedTimer(), portTimer: stoppedTimer(), healthTimer: stoppedTimer(), memoryTimer: stoppedTimer(), assetTimer: stoppedTimer(), idleTimer: stoppedTimer(),
-	}
-	p.entry = &proxy.Route{Name: route, Demand: p.waiting}
-	p.out = newOutput(h, route, cfg.logFile)
-	return p
+// retry is what is tried again after a pause.
+type retry struct {
+	at      time.Time // zero for nothing
+	reason  reason
+	version version
+	row     rollout // rather than a single worker
+	rebuild bool    // rather than starting the version, which has no binary
 }
 
-// call has f called by the actor, waits for that, and reports whether there
-// still is one.
-func (p *page) call(f func()) bool {
-	done := make(chan struct{})
-	select {
-	case p.calls <- func() { defer close(done); f() }:
-		<-done
-		return true
-	case <-p.done:
-		return false
-	}
+// situation is what next knows of the world when an event arrives.
+type situation struct {
+	time        time.Time
+	development bool
+	paused      bool   // saves are to wait
+	log         string // the file that workers' output goes to
+	firstPort   int    // of the range that ports are taken from
+	lastPort    int
+	held        int    // requests that wait for the page
+	inFlight    int    // requests under way
+	requests    uint64 // requests that have ended
 }
 
-// run is the actor. It ends when ctx has and everything is cleaned up.
-func (p *page) run(ctx context.Context) {
-	defer close(p.done)
-	defer p.out.close()
-	p.backgroundCtx, p.closeRequested = context.WithoutCancel(ctx), ctx.Done()
-	p.startBuild(change{at: time.Now()}, false)
-	ended := p.closeRequested
-	for !p.closing || p.pendingResults > 0 {
-		select {
-		case c := <-p.changed:
-			if !p.isOwnWrite(c) {
-				p.handleChange(c)
+// decision is a page in the middle of next.
+type decision struct {
+	page
+	now      situation
+	effects  []effect
+	replaced bool // a worker began to serve
+}
+
+// next returns what becomes of a page when an event happens, and what is to be
+// done about it, in this order. It has no other effects, and the same result for
+// the same arguments.
+func next(p page, e event, now situation) (page, []effect) {
+	d := &decision{page: p, now: now}
+	d.seats, d.draining = slices.Clone(p.seats), slices.Clone(p.draining)
+	e.happen(d)
+	d.finish()
+	return d.page, d.effects
+}
+
+// finish does what follows from the state of the page, whatever happened.
+func (d *decision) finish() {
+	if !d.rowComes() {
+		d.rollout = rollout{}
+	}
+	d.replaceSpent()
+	d.fillSeats()
+	if d.goal == asleep && d.building.id == 0 && d.now.held > 0 {
+		d.wake()
+	}
+	if d.building.id == 0 || d.replaced {
+		if !d.coming() {
+			for _, who := range d.waiting {
+				d.do(settle{who, d.replaced})
 			}
-		case f := <-p.calls:
-			f()
-		case f := <-p.results:
-			p.pendingResults--
-			f()
-		case <-p.exited():
-			p.workerExited()
-		case <-p.spent():
-			p.replace(maxRequests, p.serving.version)
-		case <-p.portFreed:
-			p.retryPort()
-		case <-p.portTimer.C:
-			p.retryPort()
-		case <-p.retryTimer.C:
-			p.retry()
-		case <-p.buildTimer.C:
-			p.buildUnlessPaused(p.lastSave)
-		case <-p.healthyTimer.C:
-			p.crashes = 0
-		case <-p.healthTimer.C:
-			p.checkHealth()
-		case <-p.memoryTimer.C:
-			p.checkMemory()
-		case <-p.assetTimer.C:
-			p.publishAssets()
-		case <-p.buildAwaited():
-			p.prioritizeBuild()
-		case <-p.wokenUp():
-			p.start(p.asleep)
-		case <-p.idleTimer.C:
-			p.checkIdle()
-		case <-ended:
-			ended = nil
-			p.close(shuttingDown)
+			d.waiting = nil
+		}
+	}
+	if to := d.routing(); !reflect.DeepEqual(to, d.traffic) {
+		d.effects = slices.Insert(d.effects, 0, effect(route{to}))
+		d.traffic = to
+	}
+	d.publish()
+}
+
+// do adds an effect.
+func (d *decision) do(e effect) { d.effects = append(d.effects, e) }
+
+// wakeAt is when next is to be called with a tick, zero for never.
+func (p *page) wakeAt() (at time.Time) {
+	sooner := func(t time.Time) {
+		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
+			at = t
+		}
+	}
+	for _, t := range []time.Time{p.retry.at, p.rebuildAt, p.recheckAt, p.idle.at, p.assets.at} {
+		sooner(t)
+	}
+	for _, s := range p.seats {
+		for _, t := range []time.Time{s.retry.at, s.calmAt, s.healthAt, s.memoryAt} {
+			sooner(t)
+		}
+	}
+	return at
+}
+
+// happen is the time for what was put off.
+func (tick) happen(d *decision) {
+	if d.due(&d.retry.at) {
+		d.tryAgain()
+	}
+	if d.due(&d.rebuildAt) {
+		d.buildUnlessPaused(d.lastSave)
+	}
+	if d.due(&d.recheckAt) {
+		d.claimPorts()
+	}
+	if d.due(&d.assets.at) {
+		d.publishAssets()
+	}
+	if d.due(&d.idle.at) {
+		d.checkIdle()
+	}
+	for i := range d.seats {
+		s := &d.seats[i]
+		if d.due(&s.retry.at) {
+			d.tryAgainIn(i)
+		}
+		if d.due(&s.calmAt) {
+			s.crashes = 0
+		}
+		if d.due(&s.healthAt) {
+			d.checkHealth(i)
+		}
+		if d.due(&s.memoryAt) {
+			d.checkMemory(i)
 		}
 	}
 }
 
-// background runs work beside the actor, and what it returns in it.
-func (p *page) background(work func() (result func())) {
-	p.pendingResults++
-	go func() { // ends with work: the actor takes every result
-		p.results <- work()
-	}()
-}
-
-// exited fires when the serving worker has ended.
-func (p *page) exited() <-chan struct{} {
-	if p.serving == nil {
-		return nil
+// due reports whether a time has come, and forgets it then.
+func (d *decision) due(at *time.Time) bool {
+	if at.IsZero() || d.now.time.Before(*at) {
+		return false
 	}
-	return p.serving.Done()
+	*at = time.Time{}
+	return true
 }
 
-// spent fires when the serving worker has had its number of requests.
-func (p *page) spent() <-chan struct{} {
-	if !p.canReplace() {
-		return nil
+// in is the time after a pause.
+func (d *decision) in(pause time.Duration) time.Time { return d.now.time.Add(pause) }
+
+// serves reports whether a worker serves.
+func (p *page) serves() bool {
+	return slices.ContainsFunc(p.seats, func(s seat) bool { return s.serving.id != 0 })
+}
+
+// coming reports whether a worker is on its way.
+func (p *page) coming() bool {
+	return slices.ContainsFunc(p.seats, func(s seat) bool { return s.start.id != 0 })
+}
+
+// comingVersion is the version of the worker that is on its way, of a row before
+// others. The zero value is none.
+func (p *page) comingVersion() version {
+	if p.rollout.reason != "" {
+		return p.rollout.version
 	}
-	return p.serving.backend.Spent()
+	for _, s := range p.seats {
+		if s.start.id != 0 {
+			return s.start.version
+		}
+	}
+	return version{}
 }
 
-// maxDraining bounds how many workers of a page still have requests under way
-// when one is replaced for its age: with long streams and a small max_requests
-// they would become hundreds.
-const maxDraining = 8
-
-// canReplace reports whether a worker serves, no other is on its way or planned, and
-// not too many are on their way out.
-func (p *page) canReplace() bool {
-	return p.serving != nil && p.pendingStart() == nil && p.retryReason == "" && p.nextStart.IsZero() && len(p.draining) < maxDraining
+// servingVersion is the version that serves, or would if there was a request.
+func (p *page) servingVersion() version {
+	switch {
+	case p.serves():
+		return p.lastServed
+	case p.goal == asleep:
+		return p.dormant
+	}
+	return version{}
 }
 
-// move has the page built from another folder.
-func (p *page) move(dir string, cfg settings) {
-	p.dir, p.cfg = dir, cfg
-	p.out.setFile(cfg.logFile)
-	p.handleChange(change{at: time.Now()})
+// current is the version that serves or is about to.
+func (p *page) current() version {
+	if v := p.comingVersion(); v.binary != "" {
+		return v
+	}
+	if p.serves() {
+		return p.lastServed
+	}
+	return p.newestGood
 }
 
-var (
-	shuttingDown = policy.Refusal{Status: http.StatusServiceUnavailable, Title: "The server is shutting down", Detail: "Try again in a moment."}
-	wasRemoved   = policy.Refusal{Status: http.StatusNotFound, Title: "Not found", Detail: "There is no page here any more."}
-)
+// nextTry is when something is tried again, zero for never.
+func (p *page) nextTry() (at time.Time) {
+	at = p.retry.at
+	for _, s := range p.seats {
+		if t := s.retry.at; !t.IsZero() && (at.IsZero() || t.Before(at)) {
+			at = t
+		}
+	}
+	return at
+}
 
-// remove ends the page because it is not on disk any more. Nothing that is
-// still to come of it is taken for the state of its route.
-func (p *page) remove() {
-	p.close(wasRemoved)
-	s := p.state()
-	p.store.Publish(state.Event{Message: "page removed", Attrs: []state.Attr{state.String("page", p.route)}, Page: &s, Removed: true})
-	p.removed = true
+// resetBackoff forgets failures: somebody did something about them.
+func (d *decision) resetBackoff() {
+	d.missingBinaries, d.shortages, d.buildErrors, d.staleBuilds = 0, 0, 0, 0
+	d.retry = retry{}
+	for i := range d.seats {
+		s := &d.seats[i]
+		s.crashes, s.overMemory, s.takenPorts = 0, 0, 0
+		s.retry = retry{}
+	}
 }
 
 // close ends the page for good.
-func (p *page) close(refusal policy.Refusal) {
-	if p.closing {
+func (d *decision) close() {
+	if d.goal == closing {
 		return
 	}
-	p.closing = true
-	p.cancelPending()
-	p.entry.Refuse(refusal)
-	if w := p.serving; w != nil {
-		p.serving = nil
-		p.retire(w, proxy.GoingAway, false)
-	}
-	p.settle(false)
+	d.quit(closing)
 }
 
-// cancelPending gives up whatever is under way but for drains.
-func (p *page) cancelPending() {
-	p.resetBackoff()
-	p.cancelBuild()
-	if p.cancelLearn != nil {
-		p.cancelLearn()
-	}
-	p.cancelStart()
-	p.asleep = nil
-	if p.reservedPort != 0 {
-		p.ports.release(p.reservedPort)
-		p.reservedPort = 0
-	}
-	for _, t := range []*time.Timer{p.buildTimer, p.healthyTimer, p.portTimer, p.healthTimer, p.memoryTimer, p.assetTimer, p.idleTimer} {
-		t.Stop()
+// quit gives up whatever is under way but for drains, and lets workers finish.
+func (d *decision) quit(to goal) {
+	d.goal = to
+	d.resetBackoff()
+	d.cancelBuild()
+	d.cancelLearning()
+	d.dropStarts()
+	d.rebuildAt, d.assets.at, d.idle = time.Time{}, time.Time{}, idle{}
+	for i := range d.seats {
+		d.retire(i, proxy.GoingAway, false)
 	}
 }
 
-func stoppedTimer() *time.Timer {
-	t := time.NewTimer(time.Hour)
-	t.Stop()
-	return t
+func (shutDown) happen(d *decision) { d.close() }
+
+// happen ends the page because it is not on disk any more. Nothing that is still
+// to come of it is taken for the state of its route.
+func (removed) happen(d *decision) {
+	d.removed = true
+	d.close()
+	d.tellRemoved()
 }
+
+func (e conflicted) happen(d *decision) { d.conflict = e.why }
+
+func (e noted) happen(d *decision) { d.publishEvent(e.level, e.message, e.attrs...) }

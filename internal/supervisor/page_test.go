@@ -619,7 +619,7 @@ func TestAWorkerOutsideTheRangeServesUntilThereIsAPort(t *testing.T) {
 			port, _ := s.page.ports.acquire()
 			taken = append(taken, port)
 		}
-		s.page.call(func() { s.page.configure(s.page.cfg, false, func(bool) {}) })
+		s.page.call(func() { s.page.configure(s.page.page.cfg, false, func(bool) {}) })
 		s.after(time.Minute)
 		if s.wantServing("v1") != old || old.stopCount() > 0 {
 			t.Error("it gave up a port that is of no use to it")
@@ -702,8 +702,8 @@ func TestSettingsDuringAStartAreTheOnesThatServe(t *testing.T) {
 		s.after(time.Second)
 		s.wantServing("v1")
 		s.page.call(func() {
-			if s.page.serving.settings != cfg.worker || !told {
-				t.Errorf("it serves with %+v, told %v", s.page.serving.settings, told)
+			if s.page.page.seats[0].serving.settings != cfg.worker || !told {
+				t.Errorf("it serves with %+v, told %v", s.page.page.seats[0].serving.settings, told)
 			}
 		})
 	})
@@ -787,7 +787,7 @@ func TestABinaryThatIsDamagedIsBuiltAgain(t *testing.T) {
 func TestARemovedPageIsNotPublishedAgain(t *testing.T) {
 	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
-		s.page.call(s.page.remove)
+		s.page.send(removed{})
 		s.cancel()
 		<-s.ended
 		if _, ok := s.page.store.Page("/"); ok {
@@ -840,7 +840,7 @@ func TestMaxRequestsAddOnlySoManyWorkersToThoseThatDrain(t *testing.T) {
 		})
 		s.after(time.Second)
 		draining := func() (n int) {
-			s.page.call(func() { n = len(s.page.draining) })
+			s.page.call(func() { n = len(s.page.page.draining) })
 			return n
 		}
 		s.set(func() { s.ignoresTERM = true })

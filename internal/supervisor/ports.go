@@ -40,11 +40,11 @@ func (p *ports) setRange(first, last int) {
 	p.wakeLocked()
 }
 
-// contains reports whether a port lies in the range.
-func (p *ports) contains(port int) bool {
+// bounds returns the first and the last port of the range.
+func (p *ports) bounds() (first, last int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.first <= port && port <= p.last
+	return p.first, p.last
 }
 
 // acquire takes a port that no program listens on. If there is none, freed is

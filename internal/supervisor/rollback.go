@@ -8,8 +8,9 @@ import (
 )
 
 // Outside development a new version is on probation when it begins to serve:
-// one that ends twice within that time makes way for the version before it.
-// In development nobody but its author sees it, who wants to see it fail.
+// one whose worker ends twice within that time, in the same seat, makes way for
+// the version before it. In development nobody but its author sees it, who wants
+// to see it fail.
 const (
 	probationTime = 10 * time.Second
 	probationEnds = 2
@@ -19,77 +20,72 @@ const (
 type probation struct {
 	version
 	since time.Time
-	ends  int // of its workers, by themselves
 }
 
 // recordServing notes which version serves from now on.
-func (p *page) recordServing(v version, why reason) {
-	if v == p.lastServed {
+func (d *decision) recordServing(v version, why reason) {
+	if v == d.lastServed {
 		return
 	}
-	p.previous, p.lastServed = p.lastServed, v
-	if why == rollback {
-		p.previous = version{} // that one is no better
+	d.previous, d.lastServed = d.lastServed, v
+	if why == rolledBack {
+		d.previous = version{} // that one is no better
 	}
-	p.probation = probation{version: v, since: time.Now()}
+	d.probation = probation{version: v, since: d.now.time}
+	for i := range d.seats {
+		d.seats[i].ends = 0
+	}
 }
 
-// failsProbation notes that a version ended by itself, and reports whether it
-// did so once too often.
-func (p *page) failsProbation(v version) bool {
-	if v != p.probation.version || time.Since(p.probation.since) > probationTime {
+// failsProbation notes that a worker ended by itself, and reports whether one of
+// its version did so once too often.
+func (d *decision) failsProbation(i int, v version) bool {
+	if v != d.probation.version || d.now.time.Sub(d.probation.since) > probationTime {
 		return false
 	}
-	p.probation.ends++
-	return p.probation.ends >= probationEnds && p.previous.binary != "" && !p.development()
+	seat := &d.seats[i]
+	seat.ends++
+	return seat.ends >= probationEnds && d.previous.binary != "" && !d.now.development
 }
 
 // rollBack has the version serve again that did before.
-func (p *page) rollBack(bad version, attrs []state.Attr) {
-	p.failure = fmt.Sprintf("build %d crashed %d times in its first %d s: rolled back to build %d", bad.build, p.probation.ends, int(probationTime.Seconds()), p.previous.build)
-	if p.lastOutput.text != "" {
-		attrs = append(attrs, state.String("output", p.lastOutput.text))
+func (d *decision) rollBack(bad version, attrs []state.Attr) {
+	d.failure = fmt.Sprintf("build %d crashed %d times in its first %d s: rolled back to build %d", bad.build, probationEnds, int(probationTime.Seconds()), d.previous.build)
+	if d.lastOutput.text != "" {
+		attrs = append(attrs, state.String("output", d.lastOutput.text))
 	}
-	p.publishEvent(state.LevelError, "the new build keeps crashing: rolling back to the previous build", append(attrs, state.Int("previous", p.previous.build))...)
-	dir, good := p.dir, p.previous.binary
-	p.background(func() func() {
-		err := p.builder.RecordRollback(dir, bad.binary, good)
-		return func() {
-			if err != nil {
-				p.publishEvent(state.LevelWarn, "cannot record that a build was rolled back", state.Int("build", bad.build), state.String("err", err.Error()))
-			}
-		}
-	})
-	p.replace(rollback, p.previous)
+	d.publishEvent(state.LevelError, "the new build keeps crashing: rolling back to the previous build", append(attrs, state.Int("previous", d.previous.build))...)
+	d.do(recordRollback{dir: d.dir, bad: bad, good: d.previous.binary})
+	d.replace(rolledBack, d.previous)
 }
 
 // keepRolledBack leaves a version alone that was put back when it was last run, by this
 // server or one before it, and has another serve if none does.
-func (p *page) keepRolledBack(binary, other string, attempt state.Build) {
-	idle := p.serving == nil && p.asleep == nil && p.pendingStart() == nil && p.nextStart.IsZero()
-	back := version{other, p.buildNumber + 1}
+func (d *decision) keepRolledBack(binary, other string, newest state.Build) {
+	idle := !d.serves() && d.goal != asleep && !d.coming() && d.nextTry().IsZero()
+	back := version{other, d.buildNumber + 1}
 	if idle {
-		p.buildNumber = back.build
+		d.buildNumber = back.build
 	}
-	if binary != p.newestGood.binary {
-		p.buildNumber++
-		p.newestGood = version{binary, p.buildNumber}
+	if binary != d.newestGood.binary {
+		d.buildNumber++
+		d.newestGood = version{binary, d.buildNumber}
 	}
-	p.lastBuild = attempt
-	p.lastBuild.Number = p.newestGood.build
-	if p.failure == "" || idle {
-		p.failure = fmt.Sprintf("build %d kept crashing when it last ran and was rolled back: save a change, or rebuild, to try it again", p.newestGood.build)
+	d.lastBuild = newest
+	d.lastBuild.Number = d.newestGood.build
+	if d.failure == "" || idle {
+		d.failure = fmt.Sprintf("build %d kept crashing when it last ran and was rolled back: save a change, or rebuild, to try it again", d.newestGood.build)
 	}
-	attrs := []state.Attr{state.Int("build", p.newestGood.build), state.Duration("took", attempt.Took)}
-	if attempt.Trigger != "" {
-		attrs = append(attrs, state.String("file", attempt.Trigger))
+	attrs := []state.Attr{state.Int("build", d.newestGood.build), state.Duration("took", newest.Took)}
+	if newest.Trigger != "" {
+		attrs = append(attrs, state.String("file", newest.Trigger))
 	}
-	p.publishEvent(state.LevelWarn, "the newest build was rolled back before: starting the previous build", attrs...)
-	switch start := (&startAttempt{worker: worker{version: back}, reason: rollback}); {
+	d.publishEvent(state.LevelWarn, "the newest build was rolled back before: starting the previous build", attrs...)
+	switch next := (rollout{version: back, reason: rolledBack}); {
 	case !idle:
-	case p.cfg.worker.OnDemand():
-		p.sleep(start)
+	case d.cfg.worker.OnDemand():
+		d.sleep(next)
 	default:
-		p.start(start)
+		d.roll(next)
 	}
 }

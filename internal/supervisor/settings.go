@@ -18,7 +18,8 @@ type settings struct {
 	project folderID // in which workers run; zero if it is not known
 	logFile config.LogFile
 
-	debounce time.Duration // changes that follow one another faster belong together
+	instances int
+	debounce  time.Duration // changes that follow one another faster belong together
 }
 
 func (s *Supervisor) settingsOf(route, dir string) settings {
@@ -82,65 +83,4 @@ func (s *Supervisor) Configure(ctx context.Context, cfg *config.Config, developm
 			s.removalTimer.Reset(0)
 		}
 	})
-}
-
-// configure puts settings in force, and calls done when they are.
-func (p *page) configure(cfg settings, rebuild bool, done func(replaced bool)) {
-	old := p.cfg
-	p.cfg = cfg
-	p.out.setFile(cfg.logFile)
-	if p.closing || p.stopped {
-		done(false)
-		return
-	}
-	p.applySettings(old.worker.SupervisionSettings)
-	outdated := func(w *worker) bool {
-		return p.isOutdated(w) || w.port != 0 && !p.ports.contains(w.port)
-	}
-	switch {
-	case rebuild:
-		p.onSettled = append(p.onSettled, done)
-		p.handleChange(change{at: time.Now()})
-	case p.asleep != nil && p.building == nil && !cfg.worker.OnDemand():
-		p.onSettled = append(p.onSettled, done)
-		p.start(p.asleep)
-	case p.starting != nil && outdated(&p.starting.worker), p.starting == nil && p.serving != nil && outdated(p.serving):
-		p.onSettled = append(p.onSettled, done)
-		p.replace(configuration, p.currentVersion())
-	case p.serving == nil && p.starting == nil && p.building == nil && p.newestGood.binary != "" && !p.nextStart.IsZero():
-		p.onSettled = append(p.onSettled, done)
-		p.resetBackoff()
-		p.replace(configuration, p.currentVersion()) // it may be what was wrong
-	default:
-		done(false)
-	}
-}
-
-// applySettings has what the server enforces apply to the worker that serves.
-func (p *page) applySettings(old config.SupervisionSettings) {
-	if p.serving != nil {
-		p.serving.backend.LimitRequests(p.serving.requestLimit(p.cfg.worker.MaxRequests))
-		if p.cfg.worker.HealthInterval != old.HealthInterval {
-			p.healthTimer.Reset(p.cfg.worker.HealthInterval)
-		}
-	}
-	p.checkIdle()
-	p.checkMemory()
-}
-
-// isOutdated reports whether a worker was started with other settings than those
-// in force, or in a folder that is not the project any more.
-func (p *page) isOutdated(w *worker) bool {
-	return w.settings.ProcessSettings != p.cfg.worker.ProcessSettings || p.cfg.project != (folderID{}) && w.project != p.cfg.project
-}
-
-// settle tells who waits that what serves now stays.
-func (p *page) settle(replaced bool) {
-	if p.building != nil && !replaced || p.pendingStart() != nil {
-		return
-	}
-	for _, done := range p.onSettled {
-		done(replaced)
-	}
-	p.onSettled = nil
 }

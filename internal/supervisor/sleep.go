@@ -7,72 +7,52 @@ import (
 	"tqserver/internal/state"
 )
 
-// idlePeriod is a time in which nobody asked for the page.
-type idlePeriod struct {
+// idle is a time without requests.
+type idle struct {
 	since    time.Time
-	requests uint64 // that had ended then
+	requests uint64    // that had ended then
+	at       time.Time // of the next check
 }
 
-// idleChecks is how often, in the time after which a worker is stopped, it is looked
-// whether anybody asks.
+// idleChecks is how often, in the time after which idle workers are stopped, the
+// page is checked for requests.
 const idleChecks = 4
 
-// sleep has a start wait until the page is asked for, which it may be already.
+// sleep has a row start with the next request, or at once if there is one.
 // Nothing serves and nothing is on its way.
-func (p *page) sleep(a *startAttempt, attrs ...state.Attr) {
-	select {
-	case <-p.waiting: // who did is held, or has gone
-	default:
-	}
-	p.entry.Hold()
-	if p.entry.Held() > 0 {
-		p.start(a)
+func (d *decision) sleep(next rollout, attrs ...state.Attr) {
+	if d.now.held > 0 {
+		d.roll(next)
 		return
 	}
-	p.asleep = &startAttempt{worker: worker{version: a.version}, reason: onDemand, replaces: p.lastServed}
-	p.retryReason = ""
-	p.publishEvent(state.LevelInfo, "asleep until the next request", append([]state.Attr{state.Int("build", a.build)}, attrs...)...)
+	d.goal, d.dormant = asleep, next.version
+	d.retryReason = ""
+	d.publishEvent(state.LevelInfo, "asleep until the next request", append([]state.Attr{state.Int("build", next.version.build)}, attrs...)...)
 }
 
-// wokenUp fires when a page that sleeps is asked for. Who asks while it is built
-// waits for that.
-func (p *page) wokenUp() <-chan struct{} {
-	if p.asleep == nil || p.building != nil {
-		return nil
-	}
-	return p.waiting
+// wake starts a page that sleeps.
+func (d *decision) wake() {
+	d.roll(rollout{version: d.dormant, reason: onDemand, before: d.lastServed})
 }
 
-// buildAwaited fires when people begin to wait for a page that is being built.
-func (p *page) buildAwaited() <-chan struct{} {
-	if p.building == nil {
-		return nil
-	}
-	return p.waiting
-}
-
-// checkIdle has the page sleep if nobody has asked for it long enough, and looks
+// checkIdle has the page sleep if there was no request long enough, and checks
 // again later if it may have to.
-func (p *page) checkIdle() {
-	p.idleTimer.Stop()
-	w, limit := p.serving, p.cfg.worker.IdleStop
-	if w == nil || !p.cfg.worker.OnDemand() || limit == 0 {
-		p.idle = idlePeriod{}
+func (d *decision) checkIdle() {
+	limit := d.cfg.worker.IdleStop
+	if !d.serves() || !d.cfg.worker.OnDemand() || limit == 0 {
+		d.idle = idle{}
 		return
 	}
-	now, t := time.Now(), p.entry.Traffic()
-	if p.idle.since.IsZero() || t.InFlight > 0 || t.Requests != p.idle.requests {
-		p.idle = idlePeriod{since: now, requests: t.Requests}
+	if d.idle.since.IsZero() || d.now.inFlight > 0 || d.now.requests != d.idle.requests {
+		d.idle = idle{since: d.now.time, requests: d.now.requests}
 	}
-	if now.Sub(p.idle.since) < limit || p.building != nil || p.pendingStart() != nil {
-		p.idleTimer.Reset(limit / idleChecks)
+	if d.now.time.Sub(d.idle.since) < limit || d.building.id != 0 || d.coming() {
+		d.idle.at = d.in(limit / idleChecks)
 		return
 	}
-	p.idle = idlePeriod{}
-	p.serving = nil
-	p.healthyTimer.Stop()
-	p.healthTimer.Stop()
-	p.memoryTimer.Stop()
-	p.sleep(&startAttempt{worker: worker{version: w.version}, reason: onDemand}, state.Duration("idle", limit))
-	p.retire(w, proxy.ServiceRestart, false)
+	d.idle = idle{}
+	for i := range d.seats {
+		d.retire(i, proxy.ServiceRestart, false)
+	}
+	d.sleep(rollout{version: d.lastServed, reason: onDemand}, state.Duration("idle", limit))
 }

@@ -77,7 +77,7 @@ type Supervisor struct {
 
 // pageActor is a page with the end of its actor.
 type pageActor struct {
-	*page
+	*actor
 	cancel context.CancelFunc
 	folder string // where it is built, as far as was told
 }

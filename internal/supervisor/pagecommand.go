@@ -1,0 +1,157 @@
+package supervisor
+
+import (
+	"fmt"
+
+	"tqserver/internal/proxy"
+	"tqserver/internal/state"
+)
+
+// happen puts settings in force, and says so when they are.
+func (e configured) happen(d *decision) {
+	old := d.cfg
+	d.cfg = e.cfg
+	d.do(setLog{e.cfg.logFile})
+	if d.goal == closing || d.goal == stopped {
+		d.do(settle{e.who, false})
+		return
+	}
+	d.resize()
+	for i := range d.seats {
+		s := &d.seats[i]
+		if s.serving.id == 0 {
+			continue
+		}
+		d.limitRequests(s.serving)
+		d.checkMemory(i)
+		if d.cfg.worker.HealthInterval != old.worker.HealthInterval {
+			s.healthAt = d.in(d.cfg.worker.HealthInterval)
+		}
+	}
+	d.checkIdle()
+	starting, serving := d.outOfForce()
+	switch {
+	case e.rebuild:
+		d.save(change{at: d.now.time})
+	case d.goal == asleep && d.building.id == 0 && !d.cfg.worker.OnDemand():
+		d.wake()
+	case starting, !d.launching() && serving:
+		d.replace(configuration, d.current())
+	case !d.serves() && !d.launching() && d.building.id == 0 && d.newestGood.binary != "" && !d.nextTry().IsZero():
+		d.resetBackoff()
+		d.replace(configuration, d.current()) // it may be what was wrong
+	default:
+		d.do(settle{e.who, false})
+		return
+	}
+	d.waiting = append(d.waiting[:len(d.waiting):len(d.waiting)], e.who)
+}
+
+// outOfForce reports whether a worker that starts, or one that serves, has other
+// settings than those in force.
+func (d *decision) outOfForce() (starting, serving bool) {
+	outdated := func(w worker) bool { return d.outdated(w) || w.port != 0 && !d.inRange(w.port) }
+	for _, s := range d.seats {
+		starting = starting || s.start.launched() && outdated(s.start.worker)
+		serving = serving || s.serving.id != 0 && outdated(s.serving)
+	}
+	return starting, serving
+}
+
+// resize makes as many seats as there are instances. Those that are too many make
+// their workers finish.
+func (d *decision) resize() {
+	n := max(1, d.cfg.instances)
+	for i := n; i < len(d.seats); i++ {
+		d.drop(i)
+		d.retire(i, proxy.ServiceRestart, false)
+	}
+	for len(d.seats) < n {
+		d.seats = append(d.seats, seat{})
+		if i := len(d.seats) - 1; d.rollout.reason != "" {
+			d.begin(i, d.rollout.version, d.rollout.reason)
+		}
+	}
+	d.seats = d.seats[:n]
+}
+
+// happen carries out a command, or says why not.
+func (e commanded) happen(d *decision) { d.do(reply{d.command(e.verb)}) }
+
+func (d *decision) command(verb state.Verb) error {
+	if d.goal == closing {
+		return fmt.Errorf("%s is being removed", d.route)
+	}
+	switch verb {
+	case state.Start:
+		return d.startAgain()
+	case state.Kill:
+		for _, w := range d.draining {
+			d.do(cutDrain{w.id})
+		}
+		if d.goal == stopped && len(d.draining) > 0 {
+			return nil
+		}
+		return d.stop(true)
+	case state.Stop:
+		return d.stop(false)
+	}
+	if d.goal == stopped {
+		return fmt.Errorf("%s is stopped: start it first", d.route)
+	}
+	d.resetBackoff()
+	switch verb {
+	case state.Restart:
+		if d.newestGood.binary == "" {
+			return fmt.Errorf("%s has no working build to start", d.route)
+		}
+		d.replace(manualRestart, d.newestGood)
+	case state.Rebuild:
+		c := change{at: d.now.time}
+		if d.building.id == 0 {
+			d.build(c, true)
+		} else {
+			d.again = &c
+			d.building.force = true
+			d.do(cancelBuild{})
+		}
+	default:
+		return fmt.Errorf("a page cannot %s", verb)
+	}
+	return nil
+}
+
+// startAgain starts a page that does not run.
+func (d *decision) startAgain() error {
+	c := change{at: d.now.time}
+	switch {
+	case d.goal == stopped:
+		d.goal = run
+		if d.again = &c; d.building.id == 0 { // or else it has been cancelled, and is not over yet
+			d.build(c, false)
+		}
+	case d.goal == asleep && d.building.id == 0:
+		d.wake()
+	case !d.serves() && !d.launching() && d.building.id == 0:
+		d.resetBackoff()
+		d.build(c, false)
+	default:
+		return fmt.Errorf("%s is already started", d.route)
+	}
+	return nil
+}
+
+// stop takes the page out of service until it is started again.
+func (d *decision) stop(atOnce bool) error {
+	if d.goal == stopped {
+		return fmt.Errorf("%s is already stopped", d.route)
+	}
+	d.quit(stopped)
+	if atOnce {
+		for _, w := range d.draining {
+			d.do(cutDrain{w.id})
+		}
+	}
+	d.publishEvent(state.LevelInfo, "stopped")
+	return nil
+}
