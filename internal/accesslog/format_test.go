@@ -3,6 +3,8 @@ package accesslog
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"go.uber.org/goleak"
+
+	"tqserver/internal/config"
 )
 
 func TestMain(m *testing.M) {
@@ -30,16 +34,37 @@ func sample() Record {
 func TestFormats(t *testing.T) {
 	r := sample()
 	start := `192.0.2.7 - - [24/Nov/2026:14:03:11 +0200] "GET /api/users?q=a%20b&token=*** HTTP/1.1" 200 3400`
-	for format, want := range map[string]string{
+	lines := map[string]string{
 		"common":   start,
 		"combined": start + ` "https://example.org/from?key=***" "curl/8 \"x\" \\ \x1b[2J\n\x80\xc3\xa9"`,
 		"json": `{"time":"2026-11-24T14:03:11.204+02:00","client":"192.0.2.7","method":"GET","target":"/api/users?q=a%20b&token=***","proto":"HTTP/1.1","host":"example.org",` +
 			`"status":200,"bytes":3400,"took_ms":1.234,"route":"/api","upstream":"127.0.0.1:9001","request_id":"id-1","trace_id":"4bf9",` +
 			`"referer":"https://example.org/from?key=***","user_agent":"curl/8 \"x\" \\ \u001b[2J\u000a` + "\uFFFD" + `é"}`,
-	} {
+	}
+	for format := range formats {
+		want, ok := lines[format]
+		if !ok {
+			t.Errorf("%s has no line here", format)
+			continue
+		}
 		if got := string(appendLine(nil, &r, format)); got != want+"\n" {
 			t.Errorf("%s:\n got %s\nwant %s", format, got, want)
 		}
+	}
+}
+
+func TestTheConfigurationKnowsTheFormats(t *testing.T) {
+	_, err := config.Parse("server.yaml", []byte("access_log: {format: no such format}"))
+	if err == nil {
+		t.Fatal("it accepts any format")
+	}
+	_, names, _ := strings.Cut(err.Error(), "must be one of ")
+	names, _, _ = strings.Cut(names, ", not")
+	got, want := strings.Split(names, ", "), append(slices.Collect(maps.Keys(formats)), "off")
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("access_log.format may be %q, want %q", got, want)
 	}
 }
 
@@ -84,7 +109,7 @@ func FuzzLine(f *testing.F) {
 	f.Fuzz(func(t *testing.T, method, target, proto, host, referer, agent string) {
 		r := sample()
 		r.Method, r.Target, r.Proto, r.Host, r.Referer, r.UserAgent = method, target, proto, host, referer, agent
-		for _, format := range []string{"common", "combined", "json"} {
+		for format := range formats {
 			line := string(appendLine(nil, &r, format))
 			text, ok := strings.CutSuffix(line, "\n")
 			if !ok || !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool {
