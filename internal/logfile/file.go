@@ -1,54 +1,48 @@
 // Package logfile writes log lines to files that are named after the day.
 //
-// A File never makes its writer wait for the disk: lines go to a bounded queue,
-// and one goroutine, started by the first Write and ended by Close, takes them
-// to the disk. Whatever the disk does, Write returns soon and without an error;
-// lines that could not be kept are counted, and reported once a minute.
+// A File never makes its caller wait for the disk. Lines go to a bounded queue. One
+// goroutine, which the first Write starts and Close ends, writes them to the disk.
+// Whatever the disk does, Write returns soon and without an error. Lines that could
+// not be written are counted, and reported once a minute.
 package logfile
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
-
-	"tqserver/internal/project"
 )
 
 const (
 	queueSize    = 4 << 20               // bytes that may wait for the disk
-	spareSize    = 64 << 10              // the largest buffer that is used again
-	writeTimeout = 50 * time.Millisecond // how long a Write waits for room
-	checkEvery   = 2 * time.Second       // how often we look whether the file is still there
-	checkIdle    = 5 * time.Second       // the same for a file to which nothing was written lately
-	retryAfter   = time.Second           // how long a disk that refused is left alone
-	warnEvery    = time.Minute           // how often we complain
+	spareSize    = 64 << 10              // the largest buffer that is reused
+	writeTimeout = 50 * time.Millisecond // how long a Write waits for space
+	checkEvery   = 2 * time.Second       // how often the file is checked to be still there
+	checkIdle    = 5 * time.Second       // the same for a file without recent lines
+	retryAfter   = time.Second           // how long a disk is left alone after an error
+	warnEvery    = time.Minute           // how often lost lines are reported
 	closeAfter   = 2 * time.Second       // how long Close waits for the disk
 )
 
-// errBehind is the reason given for lines that found the queue full.
+// errBehind is the reason for lines that found the queue full.
 var errBehind = errors.New("the disk is too slow")
 
-// errRootMissing is the reason while the folder that the file lies in is not there.
+// errRootMissing is the reason while the template's root does not exist.
 var errRootMissing = errors.New("the project's folder is gone")
 
 // A Template names a log file for each day. It is comparable.
 type Template struct {
-	Root string // the folder that Name is seen from; empty if Name is absolute
-	Name string // may hold {path} and {date}; empty for no file
-	Page string // what {path} stands for
+	Root string // the folder that Name is relative to; empty if Name is absolute
+	Name string // may contain {path} and {date}; empty means no file
+	Page string // replaces {path}
 }
 
-// PathOn returns the path of a day, or nothing for no file. Only placeholders of
-// Name are replaced: Root and Page are names of people's folders.
+// PathOn returns the path for a day, or an empty string for no file. It replaces
+// placeholders in Name only, because Root and Page are folders that users name.
 func (t Template) PathOn(day time.Time) string {
 	if t.Name == "" {
 		return ""
@@ -66,56 +60,38 @@ type File struct {
 
 	mu      sync.Mutex // guards the fields below
 	closed  bool
-	queue   []batch       // that nobody has taken yet
-	waiting int           // bytes in the queue or on their way to the disk
-	stalled bool          // a Write has waited in vain since the disk last took something
-	space   chan struct{} // closed when there may be room again; nil if nobody waits
+	queue   []batch       // not taken by run yet
+	waiting int           // bytes in the queue or being written
+	stalled bool          // a Write has timed out since the disk last accepted something
+	space   chan struct{} // closed when there may be space again; nil if nobody waits
 	lost    uint64        // lines lost since the last warning
-	cause   error         // why the last of them was lost
+	cause   error         // the reason for the last of them
 	wake    chan struct{} // tells run that there is something to do; nil before the first line
 	done    chan struct{} // closed when run has returned
 
 	disk disk // owned by run
 }
 
-// A batch is whole lines of one day.
+// A batch holds complete lines of one day.
 type batch struct {
-	day   time.Time // any time of it
+	day   time.Time // any time of the day
 	lines []byte
 }
 
-// sameDay reports whether two times are of one local day.
+// sameDay reports whether two times are on the same local day.
 func sameDay(a, b time.Time) bool {
 	return a.Local().YearDay() == b.Local().YearDay() && a.Local().Year() == b.Local().Year()
 }
 
-// A disk is what only the goroutine that writes needs to know.
-type disk struct {
-	file     handle // nil if none is open
-	path     string // of file
-	info     fs.FileInfo
-	checked  time.Time // when path was last known to lead to file
-	err      error     // what the disk answered when it was last asked, at refused
-	failedAt time.Time
-	warned   time.Time
-}
-
-// A handle is an open file: an *os.File, or a disk that misbehaves in a test.
-type handle interface {
-	io.WriteCloser
-	Stat() (fs.FileInfo, error)
-	Fd() uintptr
-}
-
-// Open returns a File that writes each line to the path of its local day. It
-// touches nothing: folders and files are made, and trouble is met, when lines
-// are written. While the template's root is not there nothing is made: the
-// folder was renamed, and lines go to the file that was open, wherever it is by
-// now. A template without a name gives a File that discards.
+// Open returns a File that writes each line to the path of its local day. It does
+// not touch the disk: folders and files are made when lines are written, and errors
+// occur then. While the template's root does not exist nothing is made: it was
+// renamed, and lines go to the file that was open, wherever it is. A template
+// without a name gives a File that discards lines.
 //
-// Lines that were lost are reported to warn, from the File's own goroutine and
-// at most once a minute, with their number since the last report and the reason
-// for the newest loss. Warn may be nil, and may write to the File.
+// Lost lines are reported to warn, by the File's goroutine and at most once a
+// minute, with their number since the last report and the reason for the latest
+// loss. Warn may be nil, and may write to the File.
 func Open(template Template, warn func(lost uint64, err error)) *File {
 	if warn == nil {
 		warn = func(uint64, error) {}
@@ -123,26 +99,18 @@ func Open(template Template, warn func(lost uint64, err error)) *File {
 	return &File{template: template, warn: warn, open: openFile}
 }
 
-func openFile(path string) (handle, error) {
-	// A typed nil must not become a handle.
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	return file, nil
-}
-
-// Path returns the path that a line written now goes to, or nothing if lines
-// are discarded.
+// Path returns the path for a line written now, or an empty string if lines are
+// discarded.
 func (f *File) Path() string { return f.template.PathOn(time.Now()) }
 
-// Write is WriteLines for lines of this moment.
+// Write calls WriteLines with the current time.
 func (f *File) Write(p []byte) (int, error) { return f.WriteLines(time.Now(), p) }
 
-// WriteLines queues p, which must be whole lines, each with its newline, for the
-// file of the day on which they were made. It never returns an error. If the queue is full it waits for at most 50 ms, and if the
-// disk has taken nothing since somebody waited in vain it does not wait at all;
-// then the lines count as lost. After Close they are discarded.
+// WriteLines queues p for the file of the day on which the lines were made. P must
+// consist of complete lines, each with its newline. WriteLines never returns an
+// error. If the queue is full it waits for at most 50 ms, and not at all if a wait
+// has failed since the disk last accepted something; then the lines are lost. After
+// Close lines are discarded.
 func (f *File) WriteLines(made time.Time, p []byte) (int, error) {
 	if f.template.Name == "" || len(p) == 0 {
 		return len(p), nil
@@ -169,13 +137,13 @@ func (f *File) WriteLines(made time.Time, p []byte) (int, error) {
 	return len(p), nil
 }
 
-// fullLocked reports whether n more bytes must wait. An empty queue takes
-// everything, because more room than that there will never be.
+// fullLocked reports whether n more bytes must wait. An empty queue accepts
+// everything, because there will never be more space.
 func (f *File) fullLocked(n int) bool {
 	return !f.closed && f.waiting > 0 && f.waiting+n > queueSize
 }
 
-// waitLocked waits for room for n bytes and reports whether it came in time.
+// waitLocked waits for space for n bytes and reports whether it came in time.
 func (f *File) waitLocked(n int) bool {
 	late := time.NewTimer(writeTimeout)
 	defer late.Stop()
@@ -201,7 +169,7 @@ func (f *File) loseLocked(lines []byte, err error) {
 	f.cause = err
 }
 
-// wakeLocked makes run look at the queue, and starts it for the first line.
+// wakeLocked makes run look at the queue. It starts run for the first line.
 func (f *File) wakeLocked() {
 	if f.wake == nil {
 		f.wake = make(chan struct{}, 1)
@@ -214,7 +182,7 @@ func (f *File) wakeLocked() {
 	}
 }
 
-// signalSpaceLocked wakes the writers that wait for room.
+// signalSpaceLocked wakes the writers that wait for space.
 func (f *File) signalSpaceLocked() {
 	if f.space != nil {
 		close(f.space)
@@ -222,9 +190,9 @@ func (f *File) signalSpaceLocked() {
 	}
 }
 
-// Close writes what is queued, closes the file and returns when the File's
-// goroutine has ended, or with an error after 2 s if the disk hangs. A second
-// Close does the same.
+// Close writes what is queued and closes the file. It returns when the File's
+// goroutine has ended, or with an error after 2 s if the disk hangs. A second Close
+// does the same.
 func (f *File) Close() error {
 	f.mu.Lock()
 	f.closed = true
@@ -248,9 +216,9 @@ func (f *File) Close() error {
 	}
 }
 
-// run takes lines from the queue to the disk until the File is closed. It looks
-// after the file, the buffers and the warnings once more after the last lines
-// came, and then only after the file until there are new ones.
+// run writes queued lines until the File is closed. After the last lines it checks
+// the file, the buffers and the lost lines once more, and then only the file, until
+// new lines arrive.
 func (f *File) run() {
 	defer close(f.done)
 	defer f.closeFile()
@@ -293,7 +261,7 @@ func (f *File) run() {
 }
 
 // take returns what is queued, leaves the empty buffer spare in its place, and
-// tells whether nothing can follow.
+// reports whether nothing can follow.
 func (f *File) take(spare []byte) (batches []batch, closed bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -304,7 +272,7 @@ func (f *File) take(spare []byte) (batches []batch, closed bool) {
 	return batches, f.closed
 }
 
-// releaseBytes makes room for as many bytes as have left the queue for good.
+// releaseBytes makes space for n bytes that were written or lost.
 func (f *File) releaseBytes(n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -313,136 +281,12 @@ func (f *File) releaseBytes(n int) {
 	f.signalSpaceLocked()
 }
 
-// write takes lines to the disk, or counts them as lost.
-func (f *File) write(b batch, now time.Time) {
-	lines := b.lines
-	err := f.openFor(f.template.PathOn(b.day), now)
-	if err == nil {
-		var n int
-		n, err = f.disk.file.Write(lines)
-		if err == nil {
-			return
-		}
-		lines = lines[n:]
-		f.noteError(err, now)
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.loseLocked(lines, err)
-}
-
-// openFor sees to it that the right file is open.
-func (f *File) openFor(path string, now time.Time) error {
-	d := &f.disk
-	if d.err != nil && now.Sub(d.failedAt) < retryAfter {
-		return d.err
-	}
-	if d.file != nil && path == d.path && now.Sub(d.checked) < checkEvery {
-		return nil
-	}
-	if d.file != nil && (path != d.path || !d.isSameFile(now)) {
-		if f.isRootMissing() && d.hasName() {
-			d.checked = now
-			return nil
-		}
-		f.closeFile()
-	}
-	if d.file != nil {
-		return nil
-	}
-	err := f.openFile(path, now)
-	if err != nil {
-		f.noteError(err, now)
-		return err
-	}
-	d.err = nil
-	return nil
-}
-
-// restore makes the open file again if it has been deleted or moved away.
-func (f *File) restore(now time.Time) {
-	d := &f.disk
-	if d.err == errRootMissing && !f.isRootMissing() {
-		d.err = nil // what was lost can be told
-	}
-	if d.file == nil || d.isSameFile(now) || f.isRootMissing() {
-		return
-	}
-	f.closeFile()
-	if err := f.openFile(d.path, now); err != nil {
-		f.noteError(err, now)
-	}
-}
-
-// isRootMissing reports whether the folder is away in which the file is to lie.
-func (f *File) isRootMissing() bool {
-	if f.template.Root == "" {
-		return false
-	}
-	_, err := os.Stat(f.template.Root)
-	return errors.Is(err, fs.ErrNotExist)
-}
-
-// noteError notes that the disk answered with an error. The file is closed, so
-// that the next attempt finds out how its last line ended.
-func (f *File) noteError(err error, now time.Time) {
-	f.closeFile()
-	f.disk.err, f.disk.failedAt = err, now
-}
-
-func (f *File) openFile(path string, now time.Time) error {
-	if f.isRootMissing() {
-		return errRootMissing
-	}
-	if err := makeFolder(f.template.Root, filepath.Dir(path)); err != nil {
-		return err
-	}
-	file, err := f.open(path)
-	if err != nil {
-		return err
-	}
-	info, err := endHalfLine(file, path)
-	if err != nil {
-		file.Close()
-		return err
-	}
-	d := &f.disk
-	d.file, d.path, d.info, d.checked = file, path, info, now
-	return nil
-}
-
-// makeFolder makes a folder with those above it, but never root itself: it may
-// be renamed this moment.
-func makeFolder(root, dir string) error {
-	rel, ok := project.Rel(root, dir)
-	if !ok {
-		return os.MkdirAll(dir, 0o755)
-	}
-	for name := range strings.SplitSeq(rel, string(filepath.Separator)) {
-		root = filepath.Join(root, name)
-		if info, err := os.Stat(root); err == nil && info.IsDir() {
-			continue
-		}
-		if err := os.Mkdir(root, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-	}
-	return nil
-}
-
-func (f *File) closeFile() {
-	if f.disk.file != nil {
-		f.disk.file.Close() // every line was handed over with its own error
-		f.disk.file = nil
-	}
-}
-
-// report warns about lost lines if it is time to, and tells whether there are
-// some left to warn about.
+// report reports lost lines if it is time to, and returns whether some are left to
+// report.
 func (f *File) report(now time.Time) (unreported bool) {
 	f.mu.Lock()
 	lost, cause := f.lost, f.cause
-	// That the project is gone is said for all its files, by others.
+	// Others report that the project is gone, once for all its files.
 	due := f.disk.err != errRootMissing && (f.disk.warned.IsZero() || now.Sub(f.disk.warned) >= warnEvery)
 	if lost > 0 && due {
 		f.lost = 0
@@ -452,57 +296,6 @@ func (f *File) report(now time.Time) (unreported bool) {
 		return lost > 0
 	}
 	f.disk.warned = now
-	f.warn(lost, cause) // not under the lock: it may write to f
+	f.warn(lost, cause) // without the lock, because it may write to f
 	return false
-}
-
-// isSameFile reports whether the path still leads to the open file.
-func (d *disk) isSameFile(now time.Time) bool {
-	info, err := os.Stat(d.path)
-	if err != nil || !os.SameFile(info, d.info) {
-		return false
-	}
-	d.checked = now
-	return true
-}
-
-// hasName reports whether the open file has a name somewhere.
-func (d *disk) hasName() bool {
-	info, err := d.file.Stat()
-	if err != nil {
-		return false
-	}
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	return !ok || stat.Nlink > 0
-}
-
-// endHalfLine ends the last line of the file, unless somebody else has the file
-// open for lines: what looks like half of one may then be on its way. They tell
-// each other by a lock, which the kernel takes back when the file is closed. Nobody
-// waits for it: another program may have it for as long as it likes.
-func endHalfLine(file handle, path string) (fs.FileInfo, error) {
-	fd := int(file.Fd())
-	shared := errors.Is(syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB), syscall.EWOULDBLOCK)
-	info, err := file.Stat()
-	if err == nil && !shared && endsInHalfLine(path, info) {
-		_, err = file.Write([]byte{'\n'})
-	}
-	syscall.Flock(fd, syscall.LOCK_SH|syscall.LOCK_NB) // where there are no locks there is nobody to tell
-	return info, err
-}
-
-// endsInHalfLine reports whether a full disk or a crash cut the last line of the
-// file short. Where that cannot be told it is taken to be whole.
-func endsInHalfLine(path string, info fs.FileInfo) bool {
-	if !info.Mode().IsRegular() || info.Size() == 0 {
-		return false
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return false
-	}
-	defer file.Close()
-	var last [1]byte
-	_, err = file.ReadAt(last[:], info.Size()-1)
-	return err == nil && last[0] != '\n'
 }
