@@ -18,7 +18,7 @@ func appendCommon(b []byte, r *Record) []byte {
 		b = appendEscaped(b, r.Method)
 		b = append(b, ' ')
 		b = appendEscaped(b, secret.URL(r.Target))
-		if r.Proto != "" { // there was none before HTTP/1.0
+		if r.Proto != "" { // HTTP/0.9 had none
 			b = append(b, ' ')
 			b = appendEscaped(b, r.Proto)
 		}
@@ -34,7 +34,7 @@ func appendCommon(b []byte, r *Record) []byte {
 	return b
 }
 
-// appendCombined appends a request in Apache's Combined Log Format.
+// appendField appends a value without quotes.
 func appendCombined(b []byte, r *Record) []byte {
 	b = appendCommon(b, r)
 	b = append(b, ` "`...)
@@ -44,7 +44,7 @@ func appendCombined(b []byte, r *Record) []byte {
 	return append(b, '"')
 }
 
-// appendField appends what stands without quotes.
+// appendQuoted appends a value that is in quotes.
 func appendField(b []byte, s string) []byte {
 	if s == "" {
 		return append(b, '-')
@@ -52,7 +52,7 @@ func appendField(b []byte, s string) []byte {
 	return appendWord(b, s)
 }
 
-// appendQuoted appends what stands in quotes.
+// cEscapes are the bytes that Apache writes as C does (ap_escape_logitem).
 func appendQuoted(b []byte, s string) []byte {
 	if s == "" {
 		return append(b, '-')
@@ -60,11 +60,11 @@ func appendQuoted(b []byte, s string) []byte {
 	return appendEscaped(b, s)
 }
 
-// cEscapes are the bytes that Apache writes as C does (ap_escape_logitem).
+// appendEscaped escapes text as Apache does: byte by byte, what is not printable
+// ASCII.
 var cEscapes = [256]byte{'\b': 'b', '\n': 'n', '\r': 'r', '\t': 't', '\v': 'v', '\\': '\\', '"': '"'}
 
-// appendEscaped appends text as Apache does: what is not printable ASCII is
-// escaped, byte by byte.
+// appendWord is like appendEscaped and also escapes spaces.
 func appendEscaped(b []byte, s string) []byte {
 	from := 0
 	for i := range len(s) {

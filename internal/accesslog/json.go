@@ -10,7 +10,7 @@ import (
 	"tqserver/internal/secret"
 )
 
-// appendJSON appends a request as an object. Texts that are empty are left out.
+// appendJSON appends a request as an object without empty texts.
 func appendJSON(b []byte, r *Record) []byte {
 	b = append(b, `{"time":"`...)
 	b = r.Time.Local().AppendFormat(b, time.RFC3339Nano)
@@ -46,9 +46,9 @@ func appendMember(b []byte, name, value string) []byte {
 	return append(b, '"')
 }
 
-// appendJSONText appends the inside of a JSON string (RFC 8259 section 7).
-// What a terminal obeys is escaped too, and bytes that are no UTF-8 become
-// U+FFFD, because JSON cannot hold them.
+// appendJSONText appends the content of a JSON string (RFC 8259 section 7). It also
+// escapes what a terminal would interpret, and replaces bytes that are not UTF-8,
+// which JSON cannot hold, by U+FFFD.
 func appendJSONText(b []byte, s string) []byte {
 	for i := 0; i < len(s); {
 		r, n := utf8.DecodeRuneInString(s[i:])

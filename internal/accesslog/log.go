@@ -1,13 +1,15 @@
-// Package accesslog writes a line for each request: to a file, in a form that
-// programs know, and in a shorter one to the screen.
+// Package accesslog writes a line for each request: to a file, in a format that
+// other programs know, and a shorter one to the screen.
 //
-// Who answers a request hands in a [Record] when it has ended, and goes on at
-// once: records go to a bounded queue, and one goroutine, [Log.Run], which its
-// caller starts and waits for, formats them and writes them where their settings
-// say, many at a time. What finds the queue full is lost, counted, and
-// reported once a minute. Nothing that a client sends can make more than one
-// line of a request, or have a control byte written; what is known to be a
-// secret is not written at all.
+// Whoever responds to a request passes a [Record] to [Log.Record] when the request
+// has ended, which never waits. Records go to a bounded queue. One goroutine,
+// [Log.Run], which the caller starts and waits for, formats and writes them as
+// their settings say, many at a time. Records that find the queue full are lost,
+// counted, and reported once a minute.
+//
+// Nothing that a client sends can make more than one line of a request or put a
+// control byte into it, and what is known to be a secret is masked. The formats are
+// listed in format.go.
 package accesslog
 
 import (
@@ -23,73 +25,73 @@ import (
 	"tqserver/internal/state"
 )
 
-// The queue is a slice under a mutex, which the writer exchanges for an empty
-// one. A channel of records would be locked once more for each of them, on the
-// writer's side, and takes its full size from the start; a ring without locks
-// is no faster at two million records a second, and much harder to believe.
+// The queue is a slice under a mutex, and the writer exchanges it for an empty one.
+// A channel of records would cost the writer another lock for each record and needs
+// its full size from the start. A lock-free ring is no faster at two million
+// records a second, and much harder to verify.
 
 const (
 	queueLen      = 8192
-	queueBytes    = 16 << 20              // that are kept of requests, those of a batch that is being written too
-	spareLen      = 1024                  // the largest queue that is used again
-	batchInterval = 20 * time.Millisecond // between two batches
-	flushAt       = 256 << 10             // bytes that are formatted before they are written
+	queueBytes    = 16 << 20              // of the queued records and of the batch that is being written
+	spareLen      = 1024                  // the largest queue that is reused
+	batchInterval = 20 * time.Millisecond // the least time between two batches
+	flushAt       = 256 << 10             // formatted bytes that are written at once
 	tickEvery     = time.Second
 	warnEvery     = time.Minute
 )
 
-// statusClientClosed is the status of a request whose client left before the answer, as nginx
-// has it.
+// statusClientClosed is the status of a request whose client disconnected before
+// the response. nginx uses the same.
 const statusClientClosed = 499
 
 var errBehind = errors.New("requests end faster than the access log can be written")
 
-// Record is a request that has ended. Its strings are as they came.
+// Record describes a request that has ended. Its strings are not masked.
 type Record struct {
-	Time               time.Time     // it came
-	Took               time.Duration // until the last byte of the answer
-	Client             string        // address, without a port
+	Time               time.Time     // when it arrived
+	Took               time.Duration // until the last byte of the response
+	Client             string        // address without a port
 	Method             string
-	Target             string // of the request line, masked when it is written
+	Target             string // of the request line
 	Proto              string
 	Host               string
 	Referer, UserAgent string
-	Route              string // the page, empty for none
-	Upstream           string // address of the worker that answered, empty for none
+	Route              string // of the page; empty for none
+	Upstream           string // address of the worker that responded; empty for none
 	RequestID, TraceID string
-	Status             int       // 0 if the client left before there was one
-	Bytes              int64     // of the answer's body
-	Settings           *Settings // say what becomes of it
+	Status             int       // 0 if the client disconnected before the response
+	Bytes              int64     // of the response's body
+	Settings           *Settings // for its path
 }
 
-// size is what a record keeps alive.
+// size returns how many bytes of memory a record keeps in use.
 func (r *Record) size() int {
 	return int(unsafe.Sizeof(*r)) + len(r.Client) + len(r.Method) + len(r.Target) + len(r.Proto) + len(r.Host) +
 		len(r.Referer) + len(r.UserAgent) + len(r.Route) + len(r.Upstream) + len(r.RequestID) + len(r.TraceID)
 }
 
-// Settings say what becomes of the requests of a path.
+// Settings are the settings for the requests of a path.
 type Settings struct {
 	File   logfile.Template
-	Format string // "common", "combined", "json", or "off": not even the screen
+	Format string // a key of formats, or "off": not even the screen
 }
 
-// Options is what a Log needs. All functions are called by the goroutine of
-// Run, but for Warn, which files may call from theirs.
+// Options configure a Log. Run's goroutine calls both functions, but the goroutines
+// of files may call Warn too.
 type Options struct {
-	Show func(batch []state.Line)     // of one page
-	Warn func(lost uint64, err error) // at most once a minute for each file, and for the queue
+	Show func(batch []state.Line)     // all of one page
+	Warn func(lost uint64, err error) // at most once a minute for each file and for the queue
 }
 
 // Log is the access log.
 type Log struct {
 	opts  Options
-	named atomic.Pointer[map[logfile.Template]bool] // files; the map is not changed
-	wake  chan struct{}                             // holds one
+	named atomic.Pointer[map[logfile.Template]bool] // the files in use; the map does not change
+	wake  chan struct{}                             // of capacity 1
 
-	mu    sync.Mutex // guards all below
+	mu    sync.Mutex // guards the fields below
 	queue []Record
-	bytes int // that the queue keeps alive, and the batch under way
+	bytes int // of memory that the queue and the current batch use
 	lost  uint64
 
 	out writer // owned by Run
@@ -103,11 +105,11 @@ func New(opts Options) *Log {
 	return l
 }
 
-// Configure says which settings are in force. Files that none of them names are
-// closed when what was recorded for them is written.
-func (l *Log) Configure(inForce []Settings) {
+// Configure sets which settings are in use. Files that none of them names are
+// closed when the records for them are written.
+func (l *Log) Configure(inUse []Settings) {
 	named := make(map[logfile.Template]bool)
-	for _, s := range inForce {
+	for _, s := range inUse {
 		if s.Format != "off" {
 			named[s.File] = true
 		}
@@ -116,9 +118,9 @@ func (l *Log) Configure(inForce []Settings) {
 	l.wakeUp()
 }
 
-// Record has a request written down. It never waits: if the queue is full the
-// request is counted as lost. Records that come after the context of Run ended
-// may be discarded.
+// Record queues a record. It never waits: if the queue is full, the record is lost
+// and counted. Records that arrive after the context of Run has ended may be
+// discarded.
 func (l *Log) Record(r Record) {
 	size := r.size()
 	l.mu.Lock()
@@ -142,13 +144,13 @@ func (l *Log) wakeUp() {
 	}
 }
 
-// Run writes until the context ends, and returns when all that was recorded
-// before is written and the files are closed.
+// Run writes records until the context ends. It returns when all earlier records
+// are written and the files are closed.
 func (l *Log) Run(ctx context.Context) {
 	defer l.out.close()
 	var spare []Record
 	var lost uint64
-	var why error // nil if nothing but the queue was full
+	var why error // nil if only the queue was full
 	var warned time.Time
 	for ended := false; !ended; {
 		var tick <-chan time.Time
@@ -185,8 +187,8 @@ func (l *Log) Run(ctx context.Context) {
 	}
 }
 
-// take returns what is queued, with the bytes that are kept, and leaves an empty
-// queue in its place.
+// take returns the queued records, their bytes and the number of lost ones. Spare
+// becomes the new queue.
 func (l *Log) take(spare []Record) (batch []Record, bytes int, lost uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -195,7 +197,7 @@ func (l *Log) take(spare []Record) (batch []Record, bytes int, lost uint64) {
 	return batch, bytes, lost
 }
 
-// releaseBytes notes that a batch is not kept any more.
+// releaseBytes notes that a batch is not kept in memory any more.
 func (l *Log) releaseBytes(bytes int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

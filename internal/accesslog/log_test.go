@@ -25,7 +25,7 @@ type running struct {
 	end   func()
 }
 
-func run(t *testing.T, inForce ...Settings) *running {
+func run(t *testing.T, inUse ...Settings) *running {
 	t.Helper()
 	r := new(running)
 	r.Log = New(Options{
@@ -40,7 +40,7 @@ func run(t *testing.T, inForce ...Settings) *running {
 			r.lost = append(r.lost, lost)
 		},
 	})
-	r.Configure(inForce)
+	r.Configure(inUse)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { r.Run(ctx); close(ended) }() // ends with ctx
@@ -254,7 +254,7 @@ func TestTheScreenGetsASampleOfABusyPageAndAllOfAQuietOne(t *testing.T) {
 				t.Fatalf("%+v", line)
 			}
 		}
-		if most := shareBurst + 11*shareRate; shown["/api"] > most || shown["/api"] < shareBurst || shown["/quiet"] != 100 {
+		if most := budgetBurst + 11*budgetRate; shown["/api"] > most || shown["/api"] < budgetBurst || shown["/quiet"] != 100 {
 			t.Errorf("shown: %v", shown)
 		}
 		if last := l.lines[len(l.lines)-1].Text; !strings.HasPrefix(last, "… ") || !strings.HasSuffix(last, " requests not shown") {
@@ -280,7 +280,7 @@ func TestARequestThatCannotBeWrittenDownIsCounted(t *testing.T) {
 func TestTheShortFormIsShort(t *testing.T) {
 	t.Parallel()
 	long := Record{Method: strings.Repeat("M", 60<<10), Target: strings.Repeat("/t", 30<<10), Status: 200}
-	want := strings.Repeat("M", shownMethod) + "… " + strings.Repeat("/t", shownTarget/2) + "… 200 0.0 ms 0 B"
+	want := strings.Repeat("M", maxMethod) + "… " + strings.Repeat("/t", maxTarget/2) + "… 200 0.0 ms 0 B"
 	if got := summary(&long); got != want {
 		t.Errorf("%d bytes are shown", len(got))
 	}

@@ -9,37 +9,37 @@ import (
 	"tqserver/internal/state"
 )
 
-// What the screen gets is a sample: nobody reads more than a few lines a
-// second, and ten thousand a second would push everything else out of what the
-// screen keeps. Each page has its share, so that a busy one takes nothing from
-// the others; what is left out is counted in a line of its own.
+// The screen shows a sample: nobody reads more than a few lines a second, and ten
+// thousand would push everything else out of the lines that it keeps. Each page has
+// a budget, so that a busy page takes nothing from others. An extra line counts
+// what was left out.
 
 const (
-	shareBurst = 200 // lines of a page that may come at once
-	shareRate  = 20  // a second after that
+	budgetBurst = 200 // lines of a page at once
+	budgetRate  = 20  // lines a second after that
 
-	shownMethod = 20  // bytes of a method
-	shownTarget = 300 // bytes of a target
+	maxMethod = 20  // bytes
+	maxTarget = 300 // bytes
 )
 
-// lineBudget is what a page has left of the screen.
+// lineBudget is what a page may still show.
 type lineBudget struct {
 	left    float64
-	since   time.Time // left was true
+	since   time.Time // when left was updated
 	skipped int
 }
 
-// refill adds what came in with the time.
+// refill adds what has become available since the last call.
 func (s *lineBudget) refill(now time.Time) {
-	s.left = min(shareBurst, s.left+now.Sub(s.since).Seconds()*shareRate)
+	s.left = min(budgetBurst, s.left+now.Sub(s.since).Seconds()*budgetRate)
 	s.since = now
 }
 
-// show has a request shown, if its page's share allows that.
+// show adds the line of a request if the budget of its page allows it.
 func (w *writer) show(r *Record, now time.Time) {
 	s := w.budgets[r.Route]
 	if s == nil {
-		s = &lineBudget{left: shareBurst, since: now}
+		s = &lineBudget{left: budgetBurst, since: now}
 		w.budgets[r.Route] = s
 	}
 	s.refill(now)
@@ -51,24 +51,24 @@ func (w *writer) show(r *Record, now time.Time) {
 	w.addLine(state.Line{Time: r.Time.Add(r.Took), Page: r.Route, Access: true, Status: r.Status, Text: summary(r)})
 }
 
-// reportSkipped tells how many lines were left out, once there is room for that, and
-// forgets pages that had nothing to do.
+// reportSkipped adds a line with the number of requests left out when the budget
+// allows it, and forgets pages without requests.
 func (w *writer) reportSkipped(now time.Time, ended bool) {
 	for page, s := range w.budgets {
 		s.refill(now)
 		switch {
-		case s.skipped > 0 && (s.left >= shareRate || ended):
+		case s.skipped > 0 && (s.left >= budgetRate || ended):
 			w.addLine(state.Line{Time: now, Page: page, Access: true, Text: fmt.Sprintf("… %d requests not shown", s.skipped)})
 			s.left--
 			s.skipped = 0
-		case s.left == shareBurst:
+		case s.left == budgetBurst:
 			delete(w.budgets, page)
 		}
 	}
 	w.flushLines()
 }
 
-// addLine adds a addLine to those of its page.
+// addLine adds a line to those of its page.
 func (w *writer) addLine(l state.Line) {
 	if len(w.lines) > 0 && w.lines[0].Page != l.Page {
 		w.flushLines()
@@ -84,12 +84,12 @@ func (w *writer) flushLines() {
 	}
 }
 
-// summary is a request in a few words, none of which has a space in it.
+// summary returns a request in a few words without spaces in them.
 func summary(r *Record) string {
 	b := make([]byte, 0, 128)
-	b = appendShort(b, r.Method, shownMethod)
+	b = appendShort(b, r.Method, maxMethod)
 	b = append(b, ' ')
-	b = appendShort(b, secret.URL(r.Target), shownTarget)
+	b = appendShort(b, secret.URL(r.Target), maxTarget)
 	b = append(b, ' ')
 	b = strconv.AppendInt(b, int64(r.Status), 10)
 	b = append(b, ' ')
@@ -98,7 +98,7 @@ func summary(r *Record) string {
 	return string(append(b, size(r.Bytes)...))
 }
 
-// appendShort appends so many bytes of a word at most.
+// appendShort appends at most so many bytes of a word.
 func appendShort(b []byte, s string, most int) []byte {
 	b = appendWord(b, s[:min(len(s), most)])
 	if len(s) > most {
@@ -109,7 +109,7 @@ func appendShort(b []byte, s string, most int) []byte {
 
 func duration(d time.Duration) string {
 	switch {
-	case d < 9950*time.Microsecond: // or it would round to 10.0
+	case d < 9950*time.Microsecond: // else it would be rounded to 10.0
 		return fmt.Sprintf("%.1f ms", float64(d)/1e6)
 	case d < time.Second:
 		return fmt.Sprintf("%d ms", d/time.Millisecond)

@@ -8,14 +8,14 @@ import (
 	"tqserver/internal/state"
 )
 
-// file is an open file and what is to be written to it.
+// file is an open file with the lines that wait to be written.
 type file struct {
 	*logfile.File
 	buffer []byte
-	day    time.Time // of the lines in the buffer
+	day    time.Time // of the lines in buffer
 }
 
-// add puts a request's line into the buffer, which is for one day.
+// add appends the line of a request to the buffer, which holds lines of one day.
 func (f *file) add(r *Record, format string) {
 	if at := r.Time.Local(); at.YearDay() != f.day.YearDay() || at.Year() != f.day.Year() {
 		f.flush()
@@ -34,19 +34,19 @@ func (f *file) flush() {
 	}
 }
 
-// writer is what only the goroutine of Run needs to know.
+// writer writes batches. Only Run's goroutine uses it.
 type writer struct {
 	opts    Options
 	files   map[logfile.Template]*file // by the setting that names them
-	budgets map[string]*lineBudget     // of the screen, by page
-	lines   []state.Line               // of one page, for the screen
+	budgets map[string]*lineBudget     // by page
+	lines   []state.Line               // for the screen, all of one page
 }
 
-// write writes a batch, closes files that are not named, and returns how many of
-// the batch could not be written and why.
+// write writes a batch, then closes files that are not in use. It returns how many
+// records it could not write, and why.
 func (w *writer) write(batch []Record, named map[logfile.Template]bool, now time.Time) (unwritable uint64, why error) {
 	for i := range batch {
-		// What a client sent must not end the server.
+		// A request must not be able to end the server.
 		if err := recovered.Call(func() error { w.writeOne(&batch[i], now); return nil }); err != nil {
 			unwritable, why = unwritable+1, err
 		}
@@ -76,7 +76,7 @@ func (w *writer) writeOne(r *Record, now time.Time) {
 	w.show(r, now)
 }
 
-// file returns an open file.
+// file returns the file with a name, and opens it if necessary.
 func (w *writer) file(name logfile.Template) *file {
 	f := w.files[name]
 	if f == nil {

@@ -2,18 +2,18 @@ package message
 
 import "net/http"
 
-// Chunks reads a body in chunks (RFC 9112 section 7.1). Every line must end in
-// CRLF: what others take for the end of a line is where requests are smuggled.
-// The zero value is at the beginning of a body.
+// Chunks decodes a chunked body (RFC 9112 section 7.1). Every line must end in
+// CRLF, because what programs take for the end of a line differs, which allows
+// request smuggling. The zero value is at the beginning of a body.
 type Chunks struct {
-	MaxTrailer int  // bytes of it
-	Lenient    bool // spaces behind a size are taken, and extensions whatever they hold
+	MaxTrailer int  // bytes of the trailer
+	Lenient    bool // accept spaces after a size, and any extension
 
 	part      chunkPart
-	size      int64  // that is left of the chunk, or read of its size
-	count     int    // bytes of the line
+	size      int64  // of the chunk: what is left, or what was read of the number
+	count     int    // bytes of the current line
 	lines     []byte // of the trailer
-	lineStart int    // where the last of them does
+	lineStart int    // where the last line of lines starts
 	fields    int
 }
 
@@ -32,16 +32,16 @@ const (
 	chunksDone
 )
 
-// maxExtension bounds what follows the size of a chunk, which nobody reads;
-// maxLenient where little is minded.
+// Limits of a chunk extension, which nobody uses: maxExtension, and maxLenient with
+// Lenient.
 const (
 	maxExtension = 256
 	maxLenient   = 4 << 10
 )
 
-// Decode reads src, and copies what is of the body to dst, which src may begin
-// with. It ends with either of them, with the body, or at what is wrong, a
-// [Malformed], and returns how many bytes it wrote and read.
+// Decode reads src and copies the body in it to dst, which may overlap the
+// beginning of src. It stops at the end of src, of dst, or of the body, or at an
+// error, which is a [Malformed]. It returns how many bytes it wrote and read.
 func (c *Chunks) Decode(dst, src []byte) (wrote, read int, err error) {
 	for read < len(src) && c.part != chunksDone {
 		if c.part != payload {
@@ -61,11 +61,11 @@ func (c *Chunks) Decode(dst, src []byte) (wrote, read int, err error) {
 	return wrote, read, nil
 }
 
-// Done reports whether the body has ended, its trailer included.
+// Done reports whether the body has ended, including its trailer.
 func (c *Chunks) Done() bool { return c.part == chunksDone }
 
-// Payload is how many of the bytes that come next are of the body, at least: as
-// many may be taken as they are, and told to Skip.
+// Payload returns how many of the next bytes certainly belong to the body. The
+// caller may take them directly and report them to Skip.
 func (c *Chunks) Payload() int64 {
 	if c.part != payload {
 		return 0
@@ -73,14 +73,14 @@ func (c *Chunks) Payload() int64 {
 	return c.size
 }
 
-// Skip notes that n bytes of the body were read.
+// Skip notes that the caller took n bytes of the body.
 func (c *Chunks) Skip(n int) {
 	if c.size -= int64(n); c.size == 0 {
 		c.part = payloadCR
 	}
 }
 
-// Trailer returns the fields behind the body when that is over, or nil.
+// Trailer returns the trailer of a body that has ended, or nil.
 func (c *Chunks) Trailer() http.Header {
 	if c.fields == 0 {
 		return nil
@@ -98,7 +98,7 @@ var (
 	errTrailer  error = Malformed("The trailer of the body is too large.")
 )
 
-// step takes one byte of the framing.
+// step reads one byte of the framing.
 func (c *Chunks) step(b byte) error {
 	switch c.part {
 	case sizeStart:
@@ -173,7 +173,8 @@ func (c *Chunks) addDigit(b byte) error {
 	return nil
 }
 
-// addTrailerByte collects the lines of the addTrailerByte and checks them as those of a header.
+// addTrailerByte collects the lines of the trailer and checks them like those of a
+// header.
 func (c *Chunks) addTrailerByte(b byte) error {
 	if c.lines = append(c.lines, b); len(c.lines) > c.MaxTrailer {
 		return errTrailer

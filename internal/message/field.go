@@ -6,26 +6,26 @@ import (
 	"strings"
 )
 
-// MaxFields is how many fields a header or a trailer may have. Programs send some
-// ten to fifty; each costs memory beside its bytes.
+// MaxFields is how many fields a header or a trailer may have. Programs send ten to
+// fifty. Each field costs memory in addition to its bytes.
 const MaxFields = 256
 
-// Malformed is what is wrong with a message: a sentence for people.
+// Malformed says what is wrong with a message, in a sentence for users.
 type Malformed string
 
 func (m Malformed) Error() string { return string(m) }
 
-// TooManyFields is wrong with a header of more than [MaxFields].
+// TooManyFields is the error of a header with more than [MaxFields].
 const TooManyFields = Malformed("The header has too many fields.")
 
-// CutLine returns what stands before the first CRLF, and what after it.
+// CutLine returns the first line of b, without its CRLF, and the rest.
 func CutLine(b []byte) (line, rest []byte) {
 	i := bytes.IndexByte(b, '\n')
 	return b[:i-1], b[i+1:]
 }
 
-// SplitField returns the name and the value in a line of a header or a trailer,
-// or a [Malformed] (RFC 9110 section 5, RFC 9112 section 5).
+// SplitField returns the name and the value of a field line, or a [Malformed] (RFC
+// 9110 section 5, RFC 9112 section 5).
 func SplitField(line []byte) (name, value []byte, err error) {
 	colon := bytes.IndexByte(line, ':')
 	switch {
@@ -41,8 +41,8 @@ func SplitField(line []byte) (name, value []byte, err error) {
 	return name, value, nil
 }
 
-// ParseHeader returns the fields of a header whose lines were checked, n of them, as
-// net/http has them: names in canonical form, values as they came.
+// ParseHeader returns the n fields of a header whose lines were checked, in
+// net/http's form: names are canonical, values unchanged.
 func ParseHeader(lines []byte, n int) http.Header {
 	fields := NewFields(n)
 	for range n {
@@ -54,13 +54,13 @@ func ParseHeader(lines []byte, n int) http.Header {
 	return fields.Header
 }
 
-// Fields collects those of a header.
+// Fields collects the fields of a header.
 type Fields struct {
 	http.Header
-	values []string // for those that come once, which most do
+	values []string // space for the fields that occur once, as most do
 }
 
-// NewFields returns one for about n fields.
+// NewFields returns Fields for about n fields.
 func NewFields(n int) Fields { return Fields{make(http.Header, n), make([]string, n)} }
 
 // Add adds a field that was checked.
@@ -83,7 +83,8 @@ func CanonicalName(b []byte) string {
 	return http.CanonicalHeaderKey(string(b))
 }
 
-// canonicalNames are the forms in which usual canonicalNames come, so that these cost no memory.
+// canonicalNames maps the common forms of common names, so that these need no
+// allocation.
 var canonicalNames = func() map[string]string {
 	forms := make(map[string]string)
 	for name := range strings.FieldsSeq(`
@@ -102,7 +103,7 @@ var canonicalNames = func() map[string]string {
 	return forms
 }()
 
-// The classes of bytes.
+// Classes of bytes.
 const (
 	tokenByte = 1 << iota // RFC 9110 section 5.6.2
 	valueByte             // RFC 9110 section 5.5
@@ -121,7 +122,7 @@ var byteClasses = func() (t [256]byte) {
 	return t
 }()
 
-// IsToken reports whether text is one, such as the name of a field.
+// IsToken reports whether text is a token, such as a field name.
 func IsToken[T string | []byte](text T) bool {
 	for i := range len(text) {
 		if byteClasses[text[i]]&tokenByte == 0 {
@@ -131,7 +132,7 @@ func IsToken[T string | []byte](text T) bool {
 	return len(text) > 0
 }
 
-// IsValue reports whether text may be the value of a field.
+// IsValue reports whether text is a valid field value.
 func IsValue(text []byte) bool {
 	for _, c := range text {
 		if byteClasses[c]&valueByte == 0 {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Members returns those of a field that is a list, in one line or several,
-// without empty ones (RFC 9110 section 5.6.1).
+// Members returns the members of a list field in one or several lines, without
+// empty ones (RFC 9110 section 5.6.1).
 func Members(lines []string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, line := range lines {
@@ -20,7 +20,7 @@ func Members(lines []string) iter.Seq[string] {
 	}
 }
 
-// HasToken reports whether a list has a member, whatever its case.
+// HasToken reports whether a list contains a token, in any case.
 func HasToken(lines []string, token string) bool {
 	for member := range Members(lines) {
 		if strings.EqualFold(member, token) {
@@ -30,7 +30,7 @@ func HasToken(lines []string, token string) bool {
 	return false
 }
 
-// IsHopByHop reports whether a field, by its canonical name, is always of one
+// IsHopByHop reports whether a field with this canonical name always belongs to one
 // connection (RFC 9110 section 7.6.1).
 func IsHopByHop(name string) bool {
 	switch name {
@@ -40,14 +40,14 @@ func IsHopByHop(name string) bool {
 	return false
 }
 
-// NamedByConnection returns the fields of a header that its Connection names, which are of
-// one connection too, but for those that always are. It may be nil.
+// NamedByConnection returns the fields of a header that its Connection field names,
+// without those for which IsHopByHop is true. It may be nil.
 func NamedByConnection(h http.Header) map[string]bool {
 	var named map[string]bool
 	var array [64]byte
 	for member := range Members(h["Connection"]) {
 		if strings.EqualFold(member, "close") || strings.EqualFold(member, "keep-alive") {
-			continue // what most say
+			continue // what most messages say
 		}
 		name := append(array[:0], member...)
 		capitalize(name)
@@ -62,7 +62,7 @@ func NamedByConnection(h http.Header) map[string]bool {
 	return named
 }
 
-// capitalize gives a name canonical form, in its place.
+// capitalize brings a name into canonical form in place.
 func capitalize(name []byte) {
 	upper := true
 	for i, c := range name {
@@ -76,7 +76,7 @@ func capitalize(name []byte) {
 	}
 }
 
-// RemoveHopByHop removes the fields that are of one connection.
+// RemoveHopByHop removes the fields that belong to one connection.
 func RemoveHopByHop(h http.Header) {
 	for name := range NamedByConnection(h) {
 		delete(h, name)

@@ -1,6 +1,6 @@
 // Package recovered carries a panic from a goroutine to the one that waits for it.
-// What comes from outside may make a decoder or a parser panic; that is to end its
-// request and not the server. The package starts no goroutines.
+// Input from outside may make a decoder or a parser panic; that must end its
+// request, not the server. The package starts no goroutines.
 package recovered
 
 import (
@@ -9,7 +9,7 @@ import (
 	"runtime/debug"
 )
 
-// Panic is the error of a function that panicked.
+// Panic is the error that Call returns for a panic.
 type Panic struct {
 	Value any
 	Stack []byte // of the goroutine that panicked
@@ -17,7 +17,7 @@ type Panic struct {
 
 func (p *Panic) Error() string { return fmt.Sprintf("panic: %v\n%s", p.Value, p.Stack) }
 
-// Call calls a function. If it panics the error is a [Panic].
+// Call calls f. If f panics, it returns a [Panic].
 func Call(f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -27,7 +27,7 @@ func Call(f func() error) (err error) {
 	return f()
 }
 
-// Rethrow panics with an error that is a [Panic].
+// Rethrow panics if err is a [Panic].
 func Rethrow(err error) {
 	if p, ok := errors.AsType[*Panic](err); ok {
 		panic(p)

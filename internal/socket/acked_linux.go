@@ -18,8 +18,9 @@ type tcpInfo struct {
 	_       uint32
 }
 
-// Unread returns how much of what was written the other end has not taken: of a Unix
-// socket what it has not read, with what keeping that costs.
+// Unread returns how many of the written bytes the other end has not received. For
+// a Unix socket these are the bytes that it has not read, and the kernel's cost of
+// keeping them.
 func Unread(fd uintptr) (bytes int, ok bool) {
 	var n int32
 	_, _, err := syscall.RawSyscall(syscall.SYS_IOCTL, fd, syscall.TIOCOUTQ, uintptr(unsafe.Pointer(&n)))
@@ -27,13 +28,13 @@ func Unread(fd uintptr) (bytes int, ok bool) {
 }
 
 // Acked returns how many bytes the other end of a TCP connection has acknowledged,
-// and whether it has more to acknowledge of what was written.
+// and whether it has more to acknowledge.
 func Acked(fd uintptr) (bytes uint64, more, ok bool) {
 	var info tcpInfo
 	size := uint32(unsafe.Sizeof(info))
 	_, _, err := syscall.RawSyscall6(syscall.SYS_GETSOCKOPT, fd, syscall.IPPROTO_TCP, syscall.TCP_INFO,
 		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
-	if err != 0 || uintptr(size) < unsafe.Sizeof(info) { // Linux before 4.6
+	if err != 0 || uintptr(size) < unsafe.Sizeof(info) { // before Linux 4.6
 		return 0, false, false
 	}
 	return info.acked, info.unacked > 0 || info.unsent > 0, true

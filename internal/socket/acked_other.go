@@ -2,8 +2,8 @@
 
 package socket
 
-// Acked reports that nothing is known.
+// Acked always returns false: the kernel cannot tell.
 func Acked(uintptr) (bytes uint64, more, ok bool) { return 0, false, false }
 
-// Unread reports that nothing is known.
+// Unread always returns false: the kernel cannot tell.
 func Unread(uintptr) (bytes int, ok bool) { return 0, false }

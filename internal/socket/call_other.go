@@ -1,7 +1,7 @@
 //go:build !linux || 386 || s390x || race
 
-// With the race detector too: only package syscall tells it that what one end
-// reads comes after what the other has written.
+// The race detector uses these calls too: only package syscall tells it that a read
+// comes after the write at the other end.
 
 package socket
 

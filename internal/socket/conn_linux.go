@@ -10,40 +10,40 @@ import (
 	"time"
 )
 
-// Conn is a connection over a Unix socket that the runtime's poller does not
-// know. That would wait for room to write all the time, and the kernel tells of
-// room whenever the other end has read: each message would wake its sender once
-// more, just when the receiver has something to do. A Conn is watched by epoll
-// instances of its own, and the poller waits for those.
+// Conn is a connection over a Unix socket that the runtime's poller does not know.
+// The poller would always wait for buffer space too, and the kernel reports space
+// whenever the other end has read, so each message would wake its sender once more,
+// just when the receiver is busy. A Conn has its own epoll instances, and the
+// poller waits for these.
 type Conn struct {
 	socket        uintptr
 	in, out       direction
 	local, remote net.Addr
 }
 
-// direction is one in which bytes go, by one call after the other.
+// direction is one direction of a Conn. It does one call at a time.
 type direction struct {
 	socket uintptr
-	epoll  *os.File // is ready to be read when the socket is, and is watched
+	epoll  *os.File // readable when the socket is ready
 	raw    syscall.RawConn
 
-	mu   sync.Mutex // guards all below
-	step func(fd uintptr) (done bool)
-	p    []byte
-	n    int // bytes of it that are done
-	err  error
-	full bool // room is waited for, and the socket is watched for that
+	mu      sync.Mutex // guards the fields below
+	step    func(fd uintptr) (done bool)
+	p       []byte
+	n       int // bytes of p that are done
+	err     error
+	watched bool // the socket is watched for buffer space
 
-	// Bound once, so that nothing is allocated: to call step with the socket, and
-	// what reads or writes.
+	// Bound once, so that a call does not allocate: call calls step with the
+	// socket, move is receive or send.
 	call, move func(fd uintptr) (done bool)
 }
 
-// edges is EPOLLET, which package syscall has as a negative number.
-const edges = 1 << 31
+// edgeTriggered is EPOLLET, which package syscall has as a negative number.
+const edgeTriggered = 1 << 31
 
-// NewConn takes over from a connection, which must not be used any more. After an
-// error, mostly for want of descriptors, that is as it was.
+// NewConn returns a connection that replaces from, which it closes. After an error,
+// mostly because descriptors ran out, from is unchanged.
 func NewConn(from *net.UnixConn) (*Conn, error) {
 	raw, err := from.SyscallConn()
 	if err != nil {
@@ -82,15 +82,15 @@ func (d *direction) open(socket uintptr) error {
 	if err != nil {
 		return os.NewSyscallError("epoll_create1", err)
 	}
-	syscall.SetNonblock(fd, true) // or the poller would not take it
+	syscall.SetNonblock(fd, true) // else the poller would not accept it
 	d.epoll = os.NewFile(uintptr(fd), "epoll")
 	d.raw, err = d.epoll.SyscallConn()
 	return err
 }
 
-// watch begins or ends to watch the socket.
+// watch adds the socket to the epoll instance, or removes it.
 func (d *direction) watch(op int, events uint32) error {
-	event := syscall.EpollEvent{Events: events | edges}
+	event := syscall.EpollEvent{Events: events | edgeTriggered}
 	var failed error
 	err := d.raw.Control(func(fd uintptr) {
 		failed = os.NewSyscallError("epoll_ctl", syscall.EpollCtl(int(fd), op, int(d.socket), &event))
@@ -98,8 +98,8 @@ func (d *direction) watch(op int, events uint32) error {
 	return errors.Join(err, failed)
 }
 
-// Await calls a function with the socket until it is done: at once, and whenever
-// something came. It is a read, and has the deadline of one.
+// Await calls step with the socket until step reports that it is done: at once, and
+// whenever something arrives. It is a read and has the deadline of one.
 func (c *Conn) Await(step func(fd uintptr) (done bool)) error {
 	c.in.mu.Lock()
 	defer c.in.mu.Unlock()
@@ -115,10 +115,10 @@ func (d *direction) awaitLocked(step func(fd uintptr) (done bool)) error {
 	return err
 }
 
-// Read is that of [net.Conn].
+// Read implements [net.Conn].
 func (c *Conn) Read(p []byte) (int, error) { return c.in.transfer("read", p) }
 
-// Write is that of [net.Conn].
+// Write implements [net.Conn].
 func (c *Conn) Write(p []byte) (int, error) { return c.out.transfer("write", p) }
 
 func (d *direction) transfer(op string, p []byte) (int, error) {
@@ -127,8 +127,8 @@ func (d *direction) transfer(op string, p []byte) (int, error) {
 	d.p, d.n, d.err = p, 0, nil
 	err := d.awaitLocked(d.move)
 	d.p = nil
-	if d.full {
-		d.full = false
+	if d.watched {
+		d.watched = false
 		d.watch(syscall.EPOLL_CTL_DEL, 0)
 	}
 	if err == nil {
@@ -148,29 +148,29 @@ func (d *direction) receive(fd uintptr) (done bool) {
 func (d *direction) send(fd uintptr) (done bool) {
 	n, err := Write(fd, d.p[d.n:])
 	d.n, d.err = d.n+n, err
-	if err == syscall.EAGAIN && !d.full {
-		d.full = true
-		d.err = d.watch(syscall.EPOLL_CTL_ADD, syscall.EPOLLOUT) // says so too if there is room by now
+	if err == syscall.EAGAIN && !d.watched {
+		d.watched = true
+		d.err = d.watch(syscall.EPOLL_CTL_ADD, syscall.EPOLLOUT) // reports existing space too
 		return d.err != nil
 	}
 	return err != syscall.EAGAIN
 }
 
-// Control calls a function with the socket. It may be called from any goroutine.
+// Control calls f with the socket. It may be called from any goroutine.
 func (c *Conn) Control(f func(fd uintptr)) error {
 	return c.in.raw.Control(func(uintptr) { f(c.socket) })
 }
 
-// Close may be called from any goroutine, and again.
+// Close may be called from any goroutine, and more than once.
 func (c *Conn) Close() error {
-	if err := c.in.epoll.Close(); err != nil { // it waits for a read to end, as the next for a write
+	if err := c.in.epoll.Close(); err != nil { // waits until no read uses the socket; the next Close, for writes
 		return net.ErrClosed
 	}
 	c.out.epoll.Close()
 	return os.NewSyscallError("close", syscall.Close(int(c.socket)))
 }
 
-// CloseWrite says that nothing more will be sent.
+// CloseWrite tells the other end that nothing more will be sent.
 func (c *Conn) CloseWrite() error {
 	err := net.ErrClosed
 	c.in.raw.Control(func(uintptr) {
@@ -179,19 +179,19 @@ func (c *Conn) CloseWrite() error {
 	return err
 }
 
-// LocalAddr is that of the connection that this one took over from.
+// LocalAddr returns the address of the connection that this one replaces.
 func (c *Conn) LocalAddr() net.Addr { return c.local }
 
-// RemoteAddr is that of the connection that this one took over from.
+// RemoteAddr returns the address of the connection that this one replaces.
 func (c *Conn) RemoteAddr() net.Addr { return c.remote }
 
-// SetDeadline is that of [net.Conn].
+// SetDeadline implements [net.Conn].
 func (c *Conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
-// SetReadDeadline is that of [net.Conn].
+// SetReadDeadline implements [net.Conn].
 func (c *Conn) SetReadDeadline(t time.Time) error { return c.in.epoll.SetReadDeadline(t) }
 
-// SetWriteDeadline is that of [net.Conn].
+// SetWriteDeadline implements [net.Conn].
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.out.epoll.SetReadDeadline(t) }

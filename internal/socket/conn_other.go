@@ -13,8 +13,8 @@ type Conn struct {
 	raw syscall.RawConn
 }
 
-// NewConn takes over from a connection, which must not be used any more. After an
-// error that is as it was.
+// NewConn returns a connection that replaces from. After an error from is
+// unchanged.
 func NewConn(from *net.UnixConn) (*Conn, error) {
 	raw, err := from.SyscallConn()
 	if err != nil {
@@ -23,9 +23,9 @@ func NewConn(from *net.UnixConn) (*Conn, error) {
 	return &Conn{from, raw}, nil
 }
 
-// Await calls a function with the socket until it is done: at once, and whenever
-// something came. It is a read, and has the deadline of one.
+// Await calls step with the socket until step reports that it is done: at once, and
+// whenever something arrives. It is a read and has the deadline of one.
 func (c *Conn) Await(step func(fd uintptr) (done bool)) error { return c.raw.Read(step) }
 
-// Control calls a function with the socket. It may be called from any goroutine.
+// Control calls f with the socket. It may be called from any goroutine.
 func (c *Conn) Control(f func(fd uintptr)) error { return c.raw.Control(f) }

@@ -1,7 +1,7 @@
-// Package socket asks the kernel about sockets, and reads and writes them, in ways
-// that package net does not. What it calls does not wait, so the scheduler is not
-// told of it: told, it would give the processor to another thread whenever a call
-// takes some microseconds, and two threads would be woken and one put to sleep.
+// Package socket makes system calls for sockets that package net does not offer, or
+// makes them differently. They do not wait, and the scheduler does not learn of
+// them. If it did, it would give the processor to another thread whenever a call
+// takes some microseconds; that wakes one thread and puts another to sleep.
 package socket
 
 import (
@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// Read reads what there is. Its error is [syscall.EAGAIN] if there is nothing, and
-// [io.EOF] if nothing will come.
+// Read reads what has arrived. Its error is [syscall.EAGAIN] if there is nothing,
+// and [io.EOF] if nothing will arrive.
 func Read(fd uintptr, p []byte) (int, error) {
 	for {
 		n, err := read(fd, p)
@@ -29,8 +29,8 @@ func Read(fd uintptr, p []byte) (int, error) {
 	}
 }
 
-// Write writes as much as the kernel takes. Its error is [syscall.EAGAIN] if that
-// is not all.
+// Write writes as much as the kernel accepts. Its error is [syscall.EAGAIN] if that
+// is not everything.
 func Write(fd uintptr, p []byte) (n int, _ error) {
 	for n < len(p) {
 		k, err := write(fd, p[n:])
@@ -47,14 +47,14 @@ func Write(fd uintptr, p []byte) (n int, _ error) {
 	return n, nil
 }
 
-// IsIdle reports whether a connection is open and nothing came on it.
+// IsIdle reports whether a connection is open and has no input.
 func IsIdle(fd uintptr) bool {
 	var b [1]byte
 	_, err := peek(fd, b[:])
 	return err == syscall.EAGAIN
 }
 
-// HasInput reports whether something came on a connection that was not read.
+// HasInput reports whether a connection has input that was not read.
 func HasInput(fd uintptr) bool {
 	var b [1]byte
 	n, err := peek(fd, b[:])

@@ -8,16 +8,16 @@ const (
 	tcpCloseWait = 8
 )
 
-// Bytes that the kernel takes before they can be sent (tcp(7), the option's
-// number is in include/uapi/linux/tcp.h).
+// Bytes that the kernel accepts before it can send them (tcp(7); the number of the
+// option is in include/uapi/linux/tcp.h).
 const (
 	tcpNotSentLowat = 25
 	unsent          = 128 << 10
 )
 
-// LimitUnsent has the kernel take little more than it can send. It would take
-// megabytes and then nothing for as long as a slow reader needs for a third of
-// them: time in which nobody sees that something moves.
+// LimitUnsent makes the kernel accept little more than it can send. Otherwise it
+// accepts megabytes, and then nothing until a slow reader has read a third of them,
+// so nobody would see progress meanwhile.
 func LimitUnsent(c syscall.Conn) {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -28,8 +28,8 @@ func LimitUnsent(c syscall.Conn) {
 	})
 }
 
-// Disconnected reports whether the other end closed the connection, of which nothing
-// need have been read. The state is the first byte of TCP_INFO (tcp(7)).
+// Disconnected reports whether the other end has closed the connection, even if
+// input was not read. The state is the first byte of TCP_INFO (tcp(7)).
 func Disconnected(fd uintptr) bool {
 	info, err := syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_INFO)
 	state := info & 0xff

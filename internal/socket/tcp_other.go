@@ -4,11 +4,11 @@ package socket
 
 import "syscall"
 
-// LimitUnsent does nothing where the kernel cannot be told.
+// LimitUnsent does nothing: the kernel has no such option.
 func LimitUnsent(syscall.Conn) {}
 
-// Disconnected reports whether the other end closed the connection. It is not seen as
-// long as something that it sent before was not read.
+// Disconnected reports whether the other end has closed the connection. It cannot
+// tell while there is input that was not read.
 func Disconnected(fd uintptr) bool {
 	var b [1]byte
 	n, err := peek(fd, b[:])

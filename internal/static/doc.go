@@ -1,12 +1,12 @@
-// Package static serves files in the pages' place: what lies in the public
-// folder of a page, under the page's route, and what the configuration names.
+// Package static serves files: the public folder of each page, below the page's
+// route, and the folders that the configuration names.
 //
-// Find opens what a request asks for, or says that there is no such file, and
-// then somebody else answers. A folder is held open as an [os.Root], so that no
-// name and no link leads out of it, and a file is judged by its descriptor, not
-// by its name. Folders that are not there cost a request nothing: whether one
-// came or went is looked at when Changed tells of it.
+// Find opens the file of a request, or reports that there is none, so that the page
+// can respond. A folder is kept open as an [os.Root], so that no name and no link
+// leads out of it, and a file is checked by its descriptor, not by its name. A
+// folder that does not exist costs a request nothing: Refresh looks for it when
+// something has changed.
 //
-// The package starts no goroutines. A folder that is not asked for any more is
-// closed at once; requests that opened a file in it keep the file.
+// The package starts no goroutines. A folder that is not needed any more is closed
+// at once; a request that has opened a file in it keeps the file.
 package static

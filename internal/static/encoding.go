@@ -6,18 +6,17 @@ import (
 	"strings"
 )
 
-// encoding is a way in which a file may lie beside the original.
+// encoding is an encoding in which a file may exist beside the original.
 type encoding struct {
 	token  string // in Content-Encoding
-	suffix string // of the file's name
+	suffix string // of the file name
 }
 
-// encodings are those that are looked for, the one first that is preferred
-// among equals.
+// encodings lists the known encodings. Among equals the first is preferred.
 var encodings = []encoding{{"br", ".br"}, {"gzip", ".gz"}}
 
-// chooseEncoding changes to an encoded file if there is one that the client wants. One
-// that is older than the original is of something else.
+// chooseEncoding switches to an encoded file if the client prefers it. A file older
+// than the original does not count.
 func (a *response) chooseEncoding(accept string) {
 	original := a.info.ModTime()
 	fits := func(info fs.FileInfo, err error) bool {
@@ -40,7 +39,7 @@ func (a *response) chooseEncoding(accept string) {
 	file, info, err := a.mount.folder.open(a.name + best.suffix)
 	switch {
 	case err != nil:
-	case !fits(info, nil): // another since
+	case !fits(info, nil): // it was replaced meanwhile
 		file.Close()
 	default:
 		a.file.Close()
@@ -48,9 +47,9 @@ func (a *response) chooseEncoding(accept string) {
 	}
 }
 
-// acceptWeight returns how much a client wants an encoding, by its Accept-Encoding
-// (RFC 9110 section 12.5.3). It takes a file as it is where it names nothing
-// better.
+// acceptWeight returns how much a client prefers an encoding, by its
+// Accept-Encoding (RFC 9110 section 12.5.3). The original is accepted if nothing
+// better is.
 func acceptWeight(accept, token string) float64 {
 	named, others := -1.0, -1.0
 	for part := range strings.SplitSeq(accept, ",") {
@@ -71,8 +70,8 @@ func acceptWeight(accept, token string) float64 {
 	return max(0, others)
 }
 
-// quality returns the weight among the parameters of an encoding: 1 if there is
-// none, 0 if it is no weight.
+// quality returns the weight among the parameters of an encoding: 1 without one, 0
+// for an invalid one.
 func quality(params string) float64 {
 	for param := range strings.SplitSeq(params, ";") {
 		name, value, ok := strings.Cut(strings.TrimSpace(param), "=")

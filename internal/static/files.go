@@ -15,26 +15,25 @@ import (
 	"tqserver/internal/router"
 )
 
-// Mount is a folder whose files are served under a path.
+// Mount is a folder whose files are served below a path.
 type Mount struct {
-	Path         string // begins with a slash and, but for / itself, ends with none
+	Path         string // begins with a slash and, except for /, does not end with one
 	Dir          string // absolute
-	CacheControl string // no-cache if empty
+	CacheControl string // empty means no-cache
 }
 
-// Files knows which files are served. Its methods may be called from any
-// goroutine.
+// Files finds the files to serve. Any goroutine may call its methods.
 type Files struct {
 	table atomic.Pointer[router.Table[*openMount]]
 
-	mu      sync.Mutex // guards all below
+	mu      sync.Mutex // guards the fields below
 	mounts  []Mount
 	pages   []Mount
 	folders map[source]*folder
-	watched map[string]bool // the folders wanted and all above them
+	watched map[string]bool // all needed folders and those above them
 }
 
-// source is where a folder is looked for. That of a page must be no link.
+// source says where to look for a folder. That of a page must not be a link.
 type source struct {
 	dir  string
 	page bool
@@ -47,8 +46,8 @@ func New() *Files {
 	return f
 }
 
-// SetMounts sets the folders to serve besides those of pages, from the next request
-// on. Folders need not exist.
+// SetMounts sets the folders that are served besides those of pages, from the next
+// request on. They need not exist.
 func (f *Files) SetMounts(mounts []Mount) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -56,8 +55,8 @@ func (f *Files) SetMounts(mounts []Mount) {
 	f.refreshLocked()
 }
 
-// SetPages sets the folders of pages, by route. What lies in their public folders
-// is served from the next request on.
+// SetPages sets the folders of pages by route. Their public folders are served from
+// the next request on.
 func (f *Files) SetPages(dirs map[string]string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -68,7 +67,8 @@ func (f *Files) SetPages(dirs map[string]string) {
 	f.refreshLocked()
 }
 
-// Refresh tells of paths on disk that have changed, nil for any.
+// Refresh reopens folders after paths on disk have changed. Nil means that any may
+// have changed.
 func (f *Files) Refresh(paths []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -77,7 +77,7 @@ func (f *Files) Refresh(paths []string) {
 	}
 }
 
-// Close closes all folders. Nothing is served after it.
+// Close closes all folders. Nothing is served after that.
 func (f *Files) Close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -85,20 +85,20 @@ func (f *Files) Close() {
 	f.refreshLocked()
 }
 
-// refreshLocked opens the folders that are there, and closes those that went or
-// are not wanted any more.
+// refreshLocked opens the folders that exist, and closes those that have
+// disappeared or are not needed any more.
 func (f *Files) refreshLocked() {
 	before := f.folders
 	f.folders, f.watched = make(map[source]*folder), make(map[string]bool)
 	byPath := make(map[string]*openMount)
-	// Of two folders under one path the configuration's comes first.
+	// For the same path a folder of the configuration comes before that of a page.
 	f.openMountsLocked(byPath, before, f.pages, true)
 	f.openMountsLocked(byPath, before, f.mounts, false)
 	linkFallbacks(byPath)
 	f.table.Store(router.NewTable(byPath))
 	for from, dir := range before {
 		if f.folders[from] != dir {
-			dir.root.Close() // after the table that does without it: see Find
+			dir.root.Close() // after the new table was stored; see Find
 		}
 	}
 }
@@ -120,8 +120,8 @@ func (f *Files) openMountsLocked(byPath map[string]*openMount, before map[source
 	}
 }
 
-// linkFallbacks makes the last place of each path lead to those of the longest path
-// above it.
+// linkFallbacks sets the last fallback of each path to the folders of the longest
+// path above it.
 func linkFallbacks(byPath map[string]*openMount) {
 	for path, last := range byPath {
 		for last.fallback != nil {
@@ -137,17 +137,17 @@ func linkFallbacks(byPath map[string]*openMount) {
 	}
 }
 
-// openMount is a folder under a path.
+// openMount is an open folder below a path.
 type openMount struct {
-	prefix       string // of the requests' paths, without a slash at its end
+	prefix       string // of request paths, without a slash at its end
 	folder       *folder
 	cacheControl string
-	fallback     *openMount // where to look for what is not there, or nil
+	fallback     *openMount // where to look for files that this folder does not have, or nil
 }
 
-// Find opens the file that a request asks for. The handler answers with it and
-// closes it; it must be called, once. Found without a handler means that the
-// file is there and the request's method is none for files.
+// Find opens the file of a request. The handler sends the file and closes it; the
+// caller must call it once. Found without a handler means that the file exists, but
+// the request's method is not allowed for files.
 func (f *Files) Find(r *http.Request) (h http.Handler, found bool) {
 	for {
 		p, ok := f.table.Load().Match(r.URL.Path)
@@ -157,7 +157,7 @@ func (f *Files) Find(r *http.Request) (h http.Handler, found bool) {
 		a, err := p.find(r.URL.Path)
 		switch {
 		case errors.Is(err, fs.ErrClosed):
-			continue // the folder is not served any more: there is another table
+			continue // the folder was closed: there is a new table
 		case err != nil:
 			return nil, false
 		case r.Method != http.MethodGet && r.Method != http.MethodHead:
@@ -169,7 +169,7 @@ func (f *Files) Find(r *http.Request) (h http.Handler, found bool) {
 	}
 }
 
-// find opens a file at the place or the next that has it.
+// find opens the file in this folder or the next fallback that has it.
 func (p *openMount) find(path string) (*response, error) {
 	for ; p != nil; p = p.fallback {
 		name, ok := strings.CutPrefix(path[len(p.prefix):], "/")
@@ -187,24 +187,24 @@ func (p *openMount) find(path string) (*response, error) {
 	return nil, fs.ErrNotExist
 }
 
-// hasPlainSlashes reports whether the segments of a path are those that the client sent.
+// hasPlainSlashes reports whether no slash of the path was percent-encoded.
 func hasPlainSlashes(u *url.URL) bool {
 	return !strings.Contains(u.RawPath, "%2F") && !strings.Contains(u.RawPath, "%2f")
 }
 
-// isServable reports whether a file of this name may be served: every segment has
-// a name, and none begins with a dot.
+// isServable reports whether a file with this name may be served: no segment is
+// empty or begins with a dot.
 func isServable(name string) bool {
 	return fs.ValidPath(name) && name[0] != '.' && !strings.Contains(name, "/.") && !strings.ContainsAny(name, "\x00\\")
 }
 
-// folder is a folder that is open.
+// folder is an open folder.
 type folder struct {
 	root *os.Root
 	info fs.FileInfo
 }
 
-// openFolder opens a folder unless it is the one that was open last. It returns
+// openFolder opens a folder. It returns last if that is still the same folder, and
 // nil if there is none.
 func openFolder(from source, last *folder) *folder {
 	stat := os.Stat
@@ -215,7 +215,7 @@ func openFolder(from source, last *folder) *folder {
 	if err != nil || !info.IsDir() {
 		return nil
 	}
-	if last != nil && os.SameFile(info, last.info) { // its number is not given to another while it is open
+	if last != nil && os.SameFile(info, last.info) { // while last is open its inode number is not reused
 		return last
 	}
 	root, err := os.OpenRoot(from.dir)
@@ -223,7 +223,7 @@ func openFolder(from source, last *folder) *folder {
 		return nil
 	}
 	opened, err := root.Stat(".")
-	if err != nil || !os.SameFile(info, opened) { // it was replaced this moment, and that will be told
+	if err != nil || !os.SameFile(info, opened) { // the folder was just replaced, and Refresh will be called
 		root.Close()
 		return nil
 	}

@@ -5,23 +5,23 @@ import (
 	"strings"
 )
 
-// maxRanges is how many parts of a file may be asked for at once. Each costs its
-// own header in the response.
+// maxRanges is how many parts of a file a request may ask for. Each costs a header
+// in the response.
 const maxRanges = 64
 
-// validRanges returns what the field Range asks for of so many bytes as
-// [http.ServeContent] reads it right: it takes bytes=-0 for nothing of a file and
-// sends that, refuses units that it does not know, and wants numbers of at most 63
-// bits (RFC 9110 section 14.1). The empty string is the whole file.
+// validRanges returns the ranges of a Range field for a file of a size, in a form
+// that [http.ServeContent] handles correctly: it treats bytes=-0 as a range,
+// refuses unknown units, and wants numbers of at most 63 bits (RFC 9110 section
+// 14.1). An empty string means the whole file.
 func validRanges(field string, size int64) string {
 	unit, set, _ := strings.Cut(field, "=")
 	if !strings.EqualFold(unit, "bytes") || strings.Count(set, ",") >= maxRanges {
-		return "" // which is allowed, and must be done with an unknown unit (section 14.2)
+		return "" // allowed, and required for unknown units (section 14.2)
 	}
 	var ranges []string
-	empty, none := true, "bytes="+strconv.FormatInt(size, 10)+"-" // which cannot be satisfied
+	empty, none := true, "bytes="+strconv.FormatInt(size, 10)+"-" // cannot be satisfied
 	if size == 0 {
-		none = "bytes=-" // it could
+		none = "bytes=-" // the other one could be satisfied
 	}
 	for part := range strings.SplitSeq(set, ",") {
 		part = strings.Trim(part, " \t")
@@ -35,7 +35,7 @@ func validRanges(field string, size int64) string {
 		switch {
 		case !ok, first != "" && !isFrom, last != "" && !isTo, first == "" && last == "", isFrom && isTo && to < from:
 			return none
-		case size == 0 && (isFrom || to > 0): // many ask for a range of everything
+		case size == 0 && (isFrom || to > 0): // many clients ask for a range of everything
 			return ""
 		case isFrom && from >= size, !isFrom && to == 0:
 			continue
@@ -54,7 +54,7 @@ func validRanges(field string, size int64) string {
 // maxPosition is beyond the end of every file.
 const maxPosition = 1<<62 - 1
 
-// parsePosition returns a number of digits alone.
+// parsePosition parses a number that consists of digits only.
 func parsePosition(s string) (n int64, ok bool) {
 	if s == "" || strings.Trim(s, "0123456789") != "" {
 		return 0, false

@@ -10,17 +10,17 @@ import (
 	"syscall"
 )
 
-// response is a file on its way to a client.
+// response is the response to a request for a file.
 type response struct {
 	mount      *openMount
-	name       string // below the folder
+	name       string // relative to the folder
 	file       *os.File
 	info       fs.FileInfo // of file
-	encoding   *encoding   // of file, or nil
-	hasEncoded bool        // there is an encoded one
+	encoding   *encoding   // of file; nil for none
+	hasEncoded bool        // another encoding of the file exists
 }
 
-// ServeHTTP answers, and closes the file.
+// ServeHTTP sends the file and closes it.
 func (a *response) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer a.file.Close()
 	h := w.Header()
@@ -41,7 +41,7 @@ func (a *response) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, a.withValidRanges(r), "", a.info.ModTime(), content{a.file, a.info.Size()})
 }
 
-// withValidRanges returns a request with the ranges that count.
+// withValidRanges returns a request that asks only for valid ranges.
 func (a *response) withValidRanges(r *http.Request) *http.Request {
 	field := r.Header.Get("Range")
 	if field == "" {
@@ -56,7 +56,7 @@ func (a *response) withValidRanges(r *http.Request) *http.Request {
 	return &ranged
 }
 
-// etag is one of what is sent: the encoded file has its own.
+// etag returns the entity tag. An encoded file has its own.
 func (a *response) etag() string {
 	tag := strconv.AppendInt([]byte{'"'}, a.info.ModTime().UnixNano(), 36)
 	tag = strconv.AppendInt(append(tag, '-'), a.info.Size(), 36)
@@ -66,8 +66,8 @@ func (a *response) etag() string {
 	return string(append(tag, '"'))
 }
 
-// content is a file of the size that was told, whatever is added to it
-// meanwhile. net sends it as it sends an [os.File], without copying.
+// content is a file that keeps the size it was opened with, even if it grows. net
+// sends it like an [os.File], without copying.
 type content struct {
 	*os.File
 	size int64
@@ -80,8 +80,8 @@ func (c content) Seek(offset int64, whence int) (int64, error) {
 	return c.File.Seek(offset, whence)
 }
 
-// encoded tells the length of an encoded file, which [http.ServeContent] does
-// not: without it nobody could tell that an answer was cut short.
+// encoded sets the length of an encoded file, which [http.ServeContent] omits.
+// Without it a client could not see that a response was cut short.
 type encoded struct {
 	http.ResponseWriter
 	size int64
@@ -98,7 +98,7 @@ func (w *encoded) ReadFrom(r io.Reader) (int64, error) { return io.Copy(w.Respon
 
 func (w *encoded) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// open opens a regular file. It never waits: a FIFO would for its writer.
+// open opens a regular file. It never waits, as opening a FIFO would.
 func (d *folder) open(name string) (*os.File, fs.FileInfo, error) {
 	file, err := d.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
 	if err != nil {

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// typeOf returns the Content-Type of a file by its name. The table is ours, so
-// that a file has the same type on every machine.
+// typeOf returns the Content-Type of a file by its name. The table is part of the
+// program, so that a file has the same type on every machine.
 func typeOf(name string) string {
 	if t, ok := types[strings.ToLower(path.Ext(name))]; ok {
 		return t
@@ -14,7 +14,7 @@ func typeOf(name string) string {
 	return "application/octet-stream"
 }
 
-// types are the media types by ending, as IANA knows them
+// types are the media types by file extension, as in IANA's registry
 // (https://www.iana.org/assignments/media-types).
 var types = map[string]string{
 	".html":  "text/html; charset=utf-8",

@@ -12,35 +12,35 @@ import (
 	"tqserver/internal/recovered"
 )
 
-// endWriteTimeout is how long the last bytes of a request are awaited to be written
-// when its answer has ended, so that its connection can be kept.
+// endWriteTimeout is how long the last bytes of a request may take after its
+// response has ended, so that the connection can be kept.
 const endWriteTimeout = 50 * time.Millisecond
 
 var errLength = errors.New("the request body does not have the announced length")
 
-// bodySender is a body on its way to the worker.
+// bodySender sends the body of a request.
 type bodySender struct {
-	done      chan struct{} // closed when it has ended; nil if there is none
-	wantsBody chan bool     // whether the worker asked for the body; nil if it is sent unasked
-	allRead   atomic.Bool   // all of it was read
+	done      chan struct{} // closed when it has finished; nil if it was not started
+	wantsBody chan bool     // whether the worker wants the body; nil if it was not asked
+	allRead   atomic.Bool   // the body was read to its end
 	err       atomic.Pointer[error]
-	allSent   bool // it was sent; written before done is closed
+	allSent   bool // written before done is closed
 }
 
-// start sends the body of a request whose header was sent.
+// start starts to send the body, after the header was sent.
 func (s *bodySender) start(c *conn, x *Exchange) {
 	s.done = make(chan struct{})
 	if x.ContinueAfter > 0 {
 		s.wantsBody = make(chan bool, 1)
 	}
-	go func() { // ends with the body, or when a read of it or a write is made to fail
+	go func() { // ends with the body, or when a read of it or a write fails
 		defer close(s.done)
 		if !s.awaitWanted(x.ContinueAfter) {
 			return
 		}
 		if err := recovered.Call(func() error { return s.send(c, x) }); err == nil {
 			s.allSent = true
-		} else if !errors.As(err, new(*writeError)) { // of those the answer tells more
+		} else if !errors.As(err, new(*writeError)) { // the response says more about those
 			s.err.Store(&err)
 			c.close()
 		}
@@ -62,7 +62,7 @@ func (s *bodySender) awaitWanted(timeout time.Duration) bool {
 	}
 }
 
-// setWanted notes whether the worker wants the body. Only the first counts.
+// setWanted notes whether the worker wants the body. Only the first call counts.
 func (s *bodySender) setWanted(wants bool) {
 	select {
 	case s.wantsBody <- wants:
@@ -70,7 +70,7 @@ func (s *bodySender) setWanted(wants bool) {
 	}
 }
 
-// isComplete reports whether the whole of the body was sent.
+// isComplete reports whether the whole body was sent.
 func (s *bodySender) isComplete() bool {
 	switch {
 	case s.done == nil:
@@ -90,7 +90,7 @@ func (s *bodySender) isComplete() bool {
 
 var bufferPool = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
-// send writes the body, each piece as soon as it was read.
+// send sends the body, each piece as soon as it was read.
 func (s *bodySender) send(c *conn, x *Exchange) error {
 	buf := bufferPool.Get().(*[32 << 10]byte)
 	defer bufferPool.Put(buf)
@@ -126,7 +126,7 @@ func (s *bodySender) sendChunks(c *conn, x *Exchange, buf []byte) error {
 		if err != nil && err != io.EOF {
 			return err
 		}
-		chunks.Write(buf[:n]) // what is wrong stays with the writer below
+		chunks.Write(buf[:n]) // w keeps the error for Flush
 		if err == io.EOF {
 			s.allRead.Store(true)
 			break
@@ -151,5 +151,5 @@ func (s *bodySender) sendChunks(c *conn, x *Exchange, buf []byte) error {
 	return nil
 }
 
-// writeError is one of the worker's side.
+// writeError is an error of a write to the worker.
 type writeError struct{ error }

@@ -9,8 +9,8 @@ import (
 	"tqserver/internal/socket"
 )
 
-// maxHeader is how many bytes the header of an answer may have, those of the
-// interim answers before it included.
+// maxHeader is how many bytes the header of a response may have, including the
+// interim responses before it.
 const maxHeader = 1 << 20
 
 var errHeaderTooLarge = errors.New("the header of the worker's response is too large")
@@ -19,34 +19,34 @@ var errHeaderTooLarge = errors.New("the header of the worker's response is too l
 type conn struct {
 	stream
 	pool      *Pool
-	await     func(step func(fd uintptr) (done bool)) error // calls step at once, and whenever something came
+	await     func(step func(fd uintptr) (done bool)) error // calls step at once, and whenever something arrives
 	control   func(f func(fd uintptr)) error                // calls f with the socket
 	reader    *bufio.Reader
-	idleSince time.Time // nothing uses it; guarded by Pool.mu
+	idleSince time.Time // guarded by Pool.mu
 
-	// A request on its way, and how it is written.
+	// For the request that is being sent.
 	buf       *[32 << 10]byte
-	message   []byte    // what is to be sent of its header, and of what goes out with that; in buf if that is large enough
-	current   *Exchange // whose it is, until it was sent
+	message   []byte    // its header and the start of its body, as far as not sent; in buf if that is large enough
+	current   *Exchange // nil when it was sent
 	writeStep func(fd uintptr) bool
-	used      bool // there was an exchange before
+	used      bool // for an earlier exchange
 
-	// The reader's.
-	headerLeft int    // bytes of a header that may still come, or -1
+	// For the goroutine that reads.
+	headerLeft int    // bytes that the header may still have, or -1
 	beforeWait func() // called before a read waits; may be nil
-	mayWait    bool   // a read does, if nothing is there
-	wouldWait  bool   // nothing was there, and it has not waited
+	mayWait    bool   // the read may wait
+	wouldWait  bool   // nothing has arrived, and the read did not wait
 
-	readStep func(fd uintptr) bool // bound once, so that a read allocates nothing
+	readStep func(fd uintptr) bool // readNow, bound once so that a read does not allocate
 	readBuf  []byte
 	readN    int
 	opErr    error
 }
 
-// connReader is what the connection is read by.
+// connReader is the source of conn.reader.
 type connReader struct{ c *conn }
 
-// Read is that of the socket, but for what it does before it waits.
+// Read reads from the socket. It calls beforeWait before it waits.
 func (r connReader) Read(p []byte) (int, error) {
 	c := r.c
 	if c.headerLeft == 0 {
@@ -58,7 +58,7 @@ func (r connReader) Read(p []byte) (int, error) {
 	c.readBuf, c.mayWait, c.wouldWait = p, c.beforeWait == nil, false
 	err := c.await(c.readStep)
 	if err == nil && c.wouldWait {
-		c.beforeWait() // not in the read, or nobody could close the socket meanwhile
+		c.beforeWait() // outside the read, so that the connection can be closed meanwhile
 		c.mayWait = true
 		err = c.await(c.readStep)
 	}
@@ -85,12 +85,12 @@ func (c *conn) readNow(fd uintptr) (done bool) {
 	return true
 }
 
-// errStale is the error of a connection that ended, or on which something came
-// that nobody asked for, before anything was sent.
+// errStale is the error of a connection that ended, or on which something arrived,
+// before anything was sent.
 var errStale = errors.New("the connection is not free")
 
-// send sends a request and waits until there is something to read, as one
-// operation of the poller.
+// send sends the header of a request and waits until there is something to read, in
+// one operation of the poller.
 func (c *conn) send(x *Exchange) error {
 	c.buf = bufferPool.Get().(*[32 << 10]byte)
 	defer c.releaseMessage()
@@ -107,7 +107,7 @@ func (c *conn) send(x *Exchange) error {
 		return nil
 	}
 	n := 0
-	if c.opErr == syscall.EAGAIN { // the kernel took a part
+	if c.opErr == syscall.EAGAIN { // the kernel accepted a part
 		n, c.opErr = c.stream.Write(c.message)
 	}
 	x.wroteHeader = len(c.message)-n <= len(x.BodyStart)
@@ -118,7 +118,7 @@ func (c *conn) send(x *Exchange) error {
 	return nil
 }
 
-// releaseMessage gives up the message, of which nothing is to be sent any more.
+// releaseMessage gives up the message when nothing more of it will be sent.
 func (c *conn) releaseMessage() {
 	if c.buf != nil {
 		bufferPool.Put(c.buf)
@@ -127,7 +127,7 @@ func (c *conn) releaseMessage() {
 }
 
 func (c *conn) writeNow(fd uintptr) (done bool) {
-	if c.current == nil { // the second time: something came
+	if c.current == nil { // the second call: something has arrived
 		return true
 	}
 	if c.used && !socket.IsIdle(fd) {
@@ -144,5 +144,5 @@ func (c *conn) writeNow(fd uintptr) (done bool) {
 	return false
 }
 
-// close may be called from any goroutine, and again.
+// close may be called from any goroutine, and more than once.
 func (c *conn) close() { c.stream.Close() }

@@ -1,13 +1,13 @@
 // Package upstream is the side of the proxy that faces a worker: a pool of
-// connections to it, and one exchange at a time on each of them, in HTTP/1.1.
+// connections, and HTTP/1.1 exchanges, one at a time on each connection.
 //
-// net/http's Transport hands every exchange between three goroutines. Here the
-// goroutine that asks also writes the request and reads the answer; a second one
-// is there only while a body is being sent, and [Exchange.Wait] waits for it.
-// What is taken for an answer is what net/http's Transport takes for one, but for
-// what a test lists.
+// net/http's Transport passes each exchange between three goroutines. Here the
+// caller's goroutine writes the request and reads the response. A second one exists
+// only while a body is being sent, and [Exchange.Wait] waits for it. The package
+// accepts what net/http's Transport accepts as a response, except for what a test
+// lists.
 //
-// A connection is used again only when both messages on it have ended where
-// they said they would, and nothing follows: whatever a worker says beyond its
-// answer is never taken for the next one.
+// A connection is reused only if both messages on it ended where they said they
+// would and nothing follows. So nothing that a worker sends after its response is
+// taken for the next one.
 package upstream

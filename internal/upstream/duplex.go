@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// Duplex is a connection to a worker that speaks another protocol.
+// Duplex is a connection to a worker that has switched to another protocol.
 type Duplex struct{ c *conn }
 
 var _ io.ReadWriteCloser = (*Duplex)(nil)
 
-// Read returns what the worker sends, beginning with what follows its answer.
+// Read returns what the worker sends after its response.
 func (d *Duplex) Read(p []byte) (int, error) { return d.c.reader.Read(p) }
 
 // Write may be called while another goroutine reads.
@@ -22,7 +22,7 @@ func (d *Duplex) CloseWrite() error { return d.c.stream.CloseWrite() }
 // SetReadDeadline may be called from any goroutine.
 func (d *Duplex) SetReadDeadline(t time.Time) error { return d.c.stream.SetReadDeadline(t) }
 
-// Close may be called from any goroutine, and again.
+// Close may be called from any goroutine, and more than once.
 func (d *Duplex) Close() error {
 	d.c.close()
 	return nil

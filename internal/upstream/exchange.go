@@ -16,39 +16,38 @@ import (
 	"tqserver/internal/socket"
 )
 
-// Field is a line of a header.
+// Field is a field of a header.
 type Field struct{ Name, Value string }
 
-// Hooks are called while a request is on its way, by the goroutine of RoundTrip or
-// of a read of the answer's body. Each may be nil.
+// Hooks are called during an exchange by the goroutine that calls RoundTrip or
+// reads the response's body. Each may be nil.
 type Hooks struct {
-	Sent    func()                               // the header is on its way; must not wait for who calls Cut
-	Interim func(status int, header http.Header) // an answer of 1xx came, but for 101
-	Blocked func()                               // the answer's body is awaited
+	Sent    func()                               // the header was sent; must not wait for a caller of Cancel
+	Interim func(status int, header http.Header) // an interim response arrived, but not 101
+	Blocked func()                               // a read of the response's body will wait
 }
 
-// Exchange is a request and how far it got. When the answer's body was closed,
-// Wait has returned and nobody will call Cut, it may be set to the zero value, and
-// used for another.
+// Exchange is a request and the state of its exchange with a worker. It may be
+// reset to the zero value and reused when the response's body was closed, Wait has
+// returned, and nobody will call Cancel any more.
 type Exchange struct {
-	// The request goes out as it is, its Target byte for byte and its Fields in
-	// their order. Those that frame a message are left out: what frames this one
-	// is made from Host, which may be empty, Body, Length (-1 for a body in
-	// chunks) and Trailer, which is read when the body has ended. No other field
-	// is added.
+	// The request is sent unchanged, with Target byte for byte and Fields in their
+	// order, except for fields that frame the message. Those are made from Host,
+	// which may be empty, Body, Length (-1 means chunked) and Trailer, which is
+	// read when the body has ended. No other field is added.
 	Method, Target, Host string
 	Fields               []Field
-	Body                 io.Reader // nil for none
+	Body                 io.Reader // nil means none
 	Length               int64
 	Trailer              http.Header
 
-	// BodyStart are bytes that were read from Body before, whose Length is known and
-	// counts them. They go out with the header. The rest is read from Body, if any
-	// is left.
+	// BodyStart holds bytes that were read from Body before. Length must be known
+	// and include them. They are sent with the header; the rest, if any, is read
+	// from Body.
 	BodyStart []byte
 
-	// ContinueAfter is how long a worker is given to say whether it wants the
-	// body, which a field asks it (Expect: 100-continue); 0 if none does.
+	// ContinueAfter is how long the worker may take to say whether it wants the
+	// body, if a field asks for that (Expect: 100-continue); else 0.
 	ContinueAfter time.Duration
 
 	Hooks
@@ -57,13 +56,14 @@ type Exchange struct {
 	bodySend                  bodySender
 	respBody                  body
 
-	mu        sync.Mutex // guards all below
-	conn      *conn      // on which it is under way, or nil
+	mu        sync.Mutex // guards the fields below
+	conn      *conn      // nil if there is none
 	cancelled bool
 }
 
-// Cancel ends the exchange, or makes it fail if it begins later: its connection is
-// closed. It may be called from any goroutine, and again.
+// Cancel ends the exchange by closing its connection. If the exchange has not
+// started, it will fail. Cancel may be called from any goroutine, and more than
+// once.
 func (x *Exchange) Cancel() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -73,7 +73,7 @@ func (x *Exchange) Cancel() {
 	}
 }
 
-// attach has the exchange under way on a connection.
+// attach sets the connection of the exchange.
 func (x *Exchange) attach(c *conn) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -83,8 +83,7 @@ func (x *Exchange) attach(c *conn) {
 	}
 }
 
-// detach has it under way on none, and reports whether the connection is as it was
-// left.
+// detach removes the connection and reports whether it is intact.
 func (x *Exchange) detach() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -92,8 +91,9 @@ func (x *Exchange) detach() bool {
 	return !x.cancelled
 }
 
-// Unread returns how much of what was sent the worker has not read yet, as its
-// socket counts. It may be called from any goroutine. Not every kernel knows.
+// Unread returns how many of the sent bytes the worker has not read, as its socket
+// counts them. It may be called from any goroutine. Ok is false if the kernel
+// cannot tell.
 func (x *Exchange) Unread() (bytes int, ok bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -104,27 +104,29 @@ func (x *Exchange) Unread() (bytes int, ok bool) {
 	return bytes, ok && err == nil
 }
 
-// WroteHeader reports whether the whole header was sent: with less the worker cannot
-// have begun.
+// WroteHeader reports whether the complete header was sent. If not, the worker
+// cannot have started to handle the request.
 func (x *Exchange) WroteHeader() bool { return x.wroteHeader }
 
-// GotFirstByte reports whether a byte of an answer came.
+// GotFirstByte reports whether the response has started to arrive.
 func (x *Exchange) GotFirstByte() bool { return x.gotFirstByte }
 
-// Wait returns when nothing reads the request's body any more. Whoever calls it
-// has seen to it that a read under way ends.
+// Wait returns when nothing reads the request's body any more. The caller must make
+// sure that a read in progress ends.
 func (x *Exchange) Wait() {
 	if x.bodySend.done != nil {
 		<-x.bodySend.done
 	}
 }
 
-// RoundTrip sends a request and returns its answer, whose body must be read to
-// its end or closed: only then its connection is free again. The body of an
-// answer of 101 is a [*Duplex]. When the context ends a connection is awaited no
-// longer; what is under way on one ends by [Exchange.Cancel].
-// After an error [Exchange.WroteHeader] and [Exchange.GotFirstByte] say what is known of the
-// worker, and another attempt may be made with the same Exchange, if it has no
+// RoundTrip sends a request and returns the response. The caller must read the
+// response's body to its end or close it; only then is the connection free again.
+// The body of a response with status 101 is a [*Duplex]. If ctx ends, RoundTrip
+// does not wait for a connection any longer; an exchange that has one ends by
+// [Exchange.Cancel].
+//
+// After an error [Exchange.WroteHeader] and [Exchange.GotFirstByte] tell how far
+// the exchange got. The caller may try again with the same Exchange if it has no
 // body or nothing was sent.
 func (p *Pool) RoundTrip(ctx context.Context, x *Exchange) (*http.Response, error) {
 	x.wroteHeader, x.gotFirstByte = false, false
@@ -189,13 +191,13 @@ func (c *conn) readResponse(x *Exchange) (*http.Response, error) {
 		if x.Interim != nil {
 			x.Interim(resp.StatusCode, resp.Header)
 		}
-		if resp.StatusCode == http.StatusContinue { // told of before, or the first read of the body would say it again
+		if resp.StatusCode == http.StatusContinue { // after Interim, else the first read of the body would send it again
 			x.bodySend.setWanted(true)
 		}
 	}
 }
 
-// isFraming reports whether a field is one that Exchange.Fields does not decide on.
+// isFraming reports whether Exchange, and not its Fields, determines this field.
 func isFraming(name string) bool {
 	switch name {
 	case "Host", "Content-Length", "Transfer-Encoding", "Trailer":
@@ -204,7 +206,7 @@ func isFraming(name string) bool {
 	return false
 }
 
-// headerSent notes that the header is on its way, which the body follows.
+// headerSent notes that the header was sent, and starts to send the body.
 func (x *Exchange) headerSent(c *conn) {
 	x.wroteHeader = true
 	if x.Sent != nil {
@@ -215,8 +217,7 @@ func (x *Exchange) headerSent(c *conn) {
 	}
 }
 
-// appendRequest appends the header of a request, if all of it is sound, and what is at
-// hand of its body.
+// appendRequest appends the header and BodyStart.
 func (c *conn) appendRequest(x *Exchange, b []byte) ([]byte, error) {
 	if !isSingleLine(x.Method) || !isSingleLine(x.Target) || !isSingleLine(x.Host) || strings.Contains(x.Method, " ") || strings.Contains(x.Target, " ") {
 		return nil, errors.New("the first line of a request cannot be written")

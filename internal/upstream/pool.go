@@ -11,34 +11,33 @@ import (
 	"tqserver/internal/socket"
 )
 
-// maxIdle is how many connections are kept that nothing uses, each with a
-// buffer of readBuffer bytes, which most answers fit into.
+// The pool keeps up to maxIdle idle connections, each with a buffer of readBuffer
+// bytes, which is enough for most responses.
 const (
 	maxIdle    = 512
 	readBuffer = 16 << 10
 )
 
-// Pool keeps the connections to one worker. It may be used by many goroutines,
-// and starts none.
+// Pool keeps the connections to one worker. Any goroutine may use it. It starts
+// none.
 type Pool struct {
 	dial        func(context.Context) (net.Conn, error)
 	idleTimeout time.Duration
 
-	mu     sync.Mutex // guards all below
-	idle   []*conn    // the one that waits longest first
+	mu     sync.Mutex // guards the fields below
+	idle   []*conn    // the longest idle one first
 	sweep  *time.Timer
 	closed bool
 }
 
-// NewPool returns a pool whose connections are dialled by the function, which
-// must return TCP or Unix ones, and closed when nothing used them for as long as
-// keep.
+// NewPool returns a pool whose connections dial makes, which must return TCP or
+// Unix connections. The pool closes connections that were idle for idleTimeout.
 func NewPool(keep time.Duration, dial func(context.Context) (net.Conn, error)) *Pool {
 	return &Pool{dial: dial, idleTimeout: keep}
 }
 
-// get returns a connection that nothing uses: the one that was used last, or a
-// new one. Of an error nothing was sent.
+// get returns the idle connection that was used last, or a new one. After an error
+// nothing was sent.
 func (p *Pool) get(ctx context.Context) (*conn, error) {
 	if c := p.popIdle(); c != nil {
 		return c, nil
@@ -63,7 +62,7 @@ func (p *Pool) popIdle() *conn {
 	return c
 }
 
-// release takes a connection back, or closes it.
+// release makes a connection idle, or closes it.
 func (p *Pool) release(c *conn) {
 	c.idleSince = time.Now()
 	p.mu.Lock()
@@ -86,7 +85,7 @@ func (p *Pool) sweepAfterLocked(d time.Duration) {
 	p.sweep.Reset(d)
 }
 
-// closeExpired closes what was not used for long.
+// closeExpired closes connections that have been idle for too long.
 func (p *Pool) closeExpired() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -102,8 +101,7 @@ func (p *Pool) closeExpired() {
 	}
 }
 
-// Close closes the connections that nothing uses, and the others when they
-// become free.
+// Close closes the idle connections, and each other one when its exchange ends.
 func (p *Pool) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -117,7 +115,7 @@ func (p *Pool) Close() {
 	p.idle = nil
 }
 
-// stream is what a worker can be reached by.
+// stream is a connection to a worker.
 type stream interface {
 	net.Conn
 	CloseWrite() error

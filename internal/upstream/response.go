@@ -11,17 +11,17 @@ import (
 	"tqserver/internal/message"
 )
 
-// Answers are read here and not by net/http, which drops all of Connection when
-// that says close, so that the fields which it names reach the client; adds a
-// Cache-Control to Pragma; and bounds trailers and extensions by the size of a
-// buffer. Lines may end in a bare LF and may be folded, as a page need not be
-// written in Go; what net/http takes for an answer is one here, but for what a
-// test lists.
+// net/http does not parse responses, because it drops all of Connection if that
+// contains close, so that the fields it names would reach the client; because it
+// adds a Cache-Control for Pragma; and because it limits trailers and chunk
+// extensions by the size of a buffer. Lines may end in a bare LF and may be folded,
+// as a worker need not be written in Go. What net/http accepts is accepted here
+// too, except for what a test lists.
 
-// readHead waits for a whole header, takes it from the reader and returns it, its
-// empty line included. It is good until the next read.
+// readHead waits for a complete header, consumes it, and returns it with its empty
+// line. It is valid until the next read.
 func (c *conn) readHead() ([]byte, error) {
-	var large []byte // the beginning of one that does not fit the reader
+	var large []byte // the beginning of a header that is larger than the reader's buffer
 	seen := 0
 	for {
 		b, _ := c.reader.Peek(c.reader.Buffered())
@@ -50,8 +50,8 @@ func (c *conn) readHead() ([]byte, error) {
 	}
 }
 
-// endOfHead looks for the empty line that ends a header, from a place on, and
-// returns what is behind it, or 0.
+// endOfHead searches for the empty line that ends a header, starting at from. It
+// returns the length of the header, or 0.
 func endOfHead(b []byte, from int) int {
 	for {
 		i := bytes.IndexByte(b[from:], '\n')
@@ -68,14 +68,13 @@ func endOfHead(b []byte, from int) int {
 	}
 }
 
-// cutLine returns what stands before the end of a line, and what after it.
+// cutLine returns the first line of b, without its end, and the rest.
 func cutLine(b []byte) (line, rest []byte) {
 	line, rest, _ = bytes.Cut(b, []byte("\n"))
 	return bytes.TrimSuffix(line, []byte("\r")), rest
 }
 
-// parseResponse reads a header, its empty line included. What the worker calls
-// its status nobody needs.
+// parseResponse parses a header with its empty line. It ignores the reason phrase.
 func parseResponse(b []byte, method string) (*http.Response, error) {
 	line, rest := cutLine(b)
 	version, status, _ := bytes.Cut(line, []byte(" "))
@@ -99,7 +98,7 @@ func parseResponse(b []byte, method string) (*http.Response, error) {
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-// parseFields reads the fields of a header and the empty line behind them.
+// parseFields parses the fields of a header with its empty line.
 func parseFields(b []byte) (http.Header, error) {
 	fields := message.NewFields(min(bytes.Count(b, []byte("\n"))-1, message.MaxFields))
 	for n := 0; ; n++ {
@@ -120,8 +119,8 @@ func parseFields(b []byte) (http.Header, error) {
 	}
 }
 
-// unfold joins a line with those that continue it (RFC 9112 section 5.2), in their
-// place, as it takes no more there.
+// unfold joins a line with the lines that continue it (RFC 9112 section 5.2). It
+// works in place, because the result is not longer.
 func unfold(line, rest []byte) ([]byte, []byte) {
 	for len(rest) > 0 && (rest[0] == ' ' || rest[0] == '\t') {
 		var more []byte
@@ -131,8 +130,8 @@ func unfold(line, rest []byte) ([]byte, []byte) {
 	return line, rest
 }
 
-// setFraming notes what a header says about the body (RFC 9112 sections 6.3 and 9.3),
-// and removes what does not hold.
+// setFraming sets how the body ends (RFC 9112 sections 6.3 and 9.3), and removes
+// fields that do not apply.
 func setFraming(resp *http.Response, method string) error {
 	h := resp.Header
 	resp.Close = message.HasToken(h["Connection"], "close") || resp.ProtoMinor == 0 && !message.HasToken(h["Connection"], "keep-alive")
@@ -140,7 +139,7 @@ func setFraming(resp *http.Response, method string) error {
 	delete(h, "Transfer-Encoding")
 	switch {
 	case !coded:
-	case resp.ProtoMinor == 0: // which knows none: the rest cannot be trusted
+	case resp.ProtoMinor == 0: // HTTP/1.0 has no transfer codings, so the rest is not reliable
 		resp.Close = true
 	case len(codings) != 1 || !strings.EqualFold(codings[0], "chunked"):
 		return fmt.Errorf("the worker's response has the unsupported transfer coding %.40q", codings)
@@ -170,7 +169,8 @@ func setFraming(resp *http.Response, method string) error {
 
 func isChunked(resp *http.Response) bool { return resp.TransferEncoding != nil }
 
-// parseContentLength returns the Content-Length, or -1. Several that are equal are one.
+// parseContentLength returns the Content-Length, or -1. Several equal lengths count
+// as one.
 func parseContentLength(h http.Header) (int64, error) {
 	lines := h["Content-Length"]
 	if len(lines) == 0 {
@@ -189,7 +189,7 @@ func parseContentLength(h http.Header) (int64, error) {
 	return int64(n), nil
 }
 
-// parseTrailerNames takes the names of trailers out of a header.
+// parseTrailerNames removes Trailer from a header and returns the names in it.
 func parseTrailerNames(h http.Header) (http.Header, error) {
 	var trailer http.Header
 	n := 0
@@ -210,18 +210,18 @@ func parseTrailerNames(h http.Header) (http.Header, error) {
 	return trailer, nil
 }
 
-// body is that of an answer.
+// body is the body of a response.
 type body struct {
 	c       *conn
 	x       *Exchange
-	resp    *http.Response // which gets the trailer
+	resp    *http.Response // receives the trailer
 	framing framing
-	unread  int64 // that are to come, if it has a length
+	unread  int64 // bytes that have not arrived, if the body has a length
 	chunks  message.Chunks
 	done    bool
 }
 
-// framing is how a body ends.
+// framing says what ends a body.
 type framing byte
 
 const (
@@ -259,7 +259,7 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readFramed returns io.EOF where the body says that it ends.
+// readFramed returns io.EOF where the framing says that the body ends.
 func (b *body) readFramed(p []byte) (n int, err error) {
 	switch b.framing {
 	case sized:
@@ -281,7 +281,7 @@ func (b *body) readFramed(p []byte) (n int, err error) {
 func (b *body) readChunks(p []byte) (n int, err error) {
 	r := b.c.reader
 	for n == 0 {
-		if k := b.chunks.Payload(); k > 0 && r.Buffered() == 0 && len(p) >= r.Size() { // past the buffer
+		if k := b.chunks.Payload(); k > 0 && r.Buffered() == 0 && len(p) >= r.Size() { // bypasses the buffer
 			n, err = r.Read(p[:min(int64(len(p)), k)])
 			b.chunks.Skip(n)
 		} else if _, err = r.Peek(1); err == nil {
@@ -314,7 +314,7 @@ func (b *body) addTrailer() {
 	}
 }
 
-// Close gives the connection up, unless the body was read to its end.
+// Close gives up the connection, unless the body was read to its end.
 func (b *body) Close() error {
 	b.finish(false)
 	return nil

@@ -12,32 +12,32 @@ import (
 	"time"
 )
 
-// The timeouts of http.Server are absolute: they end what still moves. So it has
-// none for bodies, and a connection keeps its own, which begin anew when something
-// moved. It is the connection that does so, and no http.ResponseWriter around
-// net/http's, because handlers, and net/http itself, look for more in that than a
-// wrapper can have.
+// The timeouts of http.Server are absolute: they would end bodies that still move.
+// So http.Server has none for bodies, and a connection has its own, which start
+// again whenever something moves. The connection implements them, and not a wrapper
+// of http.ResponseWriter, because handlers and net/http look for more methods than
+// a wrapper can have.
 //
-// At the socket there are no clients but the server. It watches its own clients
-// and closes the connection when one of them is too slow. So only the handler is
-// timed there.
+// At the socket the only client is the server. It watches its own clients and
+// closes the connection if one of them is too slow. So only the handler has a
+// timeout there.
 
-// minWriteTimeout is the least time in which a client at the port must take something.
-// Its kernel takes much at once, and says nothing until the client has read most
-// of it.
+// minWriteTimeout is the least time in which a client at the port must receive
+// something. Its kernel accepts much at once, and then nothing until the client has
+// read most of it.
 const minWriteTimeout = 30 * time.Second
 
 // conn is a connection that moves its deadlines.
 type conn struct {
 	stream
 	local, remote  net.Addr
-	handlerTimeout time.Duration // how long a handler may read and write nothing; 0 for ever
-	start          time.Time     // there is the connection
-	lastActive     atomic.Int64  // when a handler last did, in nanoseconds after that; 0 when none runs
+	handlerTimeout time.Duration // how long a handler may neither read nor write; 0 means no limit
+	start          time.Time     // when the connection was accepted
+	lastActive     atomic.Int64  // when a handler last read or wrote, in nanoseconds after start; 0 without a handler
 	in, out        deadline
 }
 
-// newConn returns a connection with the timeouts that a Runtime has at its port.
+// newConn returns a connection with the timeouts that r has at its port.
 func newConn(c stream, local, remote net.Addr, r *Runtime) *conn {
 	read, write := time.Duration(r.ReadTimeout)*time.Second, time.Duration(r.WriteTimeout)*time.Second
 	n := &conn{stream: c, local: local, remote: remote, start: time.Now(), handlerTimeout: write}
@@ -57,16 +57,16 @@ type stream interface {
 	SetWriteDeadline(t time.Time) error
 }
 
-// deadline is that of one direction.
+// deadline is the deadline of one direction.
 type deadline struct {
-	timeout time.Duration // 0 for none
+	timeout time.Duration // 0 means none
 
-	mu      sync.Mutex // guards set too
+	mu      sync.Mutex // guards calls of set too
 	set     func(time.Time) error
-	userSet bool // a handler has set it, or net/http: it stays
+	userSet bool // a handler or net/http has set it, and it stays
 }
 
-// extend sets the deadline, and reports whether it is ours to set.
+// extend sets the deadline unless it is userSet, and reports whether it did.
 func (d *deadline) extend(from time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -90,40 +90,41 @@ func (d *deadline) isUserSet() bool {
 	return d.userSet
 }
 
-// reset has a deadline be ours again.
+// reset allows extend to set the deadline again.
 func (d *deadline) reset() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.userSet = false
 }
 
-// startRequest is called before a handler.
+// startRequest is called before the handler.
 func (c *conn) startRequest(r *http.Request) {
 	now := time.Now()
 	c.lastActive.Store(int64(now.Sub(c.start)))
 	c.in.reset()
 	c.out.reset()
 	if r.Body != http.NoBody {
-		c.in.extend(now) // net/http reads what the handler leaves
+		c.in.extend(now) // for what net/http reads if the handler does not
 		r.Body = body{r.Body, c}
 	}
 }
 
-// endRequest is called after a handler. One that was late is so for what net/http still
-// writes of its response.
+// endRequest is called after the handler. A handler that was late stays late, for
+// the rest of the response that net/http writes.
 func (c *conn) endRequest() {
 	if !c.isHandlerLate() {
 		c.lastActive.Store(0)
 	}
 }
 
-// isHandlerLate reports whether a handler has read and written nothing for too long.
+// isHandlerLate reports whether the handler has neither read nor written for too
+// long.
 func (c *conn) isHandlerLate() bool {
 	moved, running := c.lastActivity()
 	return running && c.handlerTimeout > 0 && time.Since(moved) > c.handlerTimeout && !c.out.isUserSet()
 }
 
-// noteActivity notes that something moved.
+// noteActivity notes that the handler has read or written.
 func (c *conn) noteActivity() {
 	if _, running := c.lastActivity(); running {
 		c.lastActive.Store(int64(time.Since(c.start)))
@@ -135,7 +136,8 @@ func (c *conn) lastActivity() (at time.Time, running bool) {
 	return c.start.Add(time.Duration(moved)), moved != 0
 }
 
-// Read is that of [net.Conn]. A body is waited for as long as the response moves.
+// Read implements [net.Conn]. While the response moves, it goes on waiting for the
+// request's body.
 func (c *conn) Read(p []byte) (int, error) {
 	for {
 		n, err := c.stream.Read(p)
@@ -149,8 +151,8 @@ func (c *conn) Read(p []byte) (int, error) {
 	}
 }
 
-// Write is that of [net.Conn]. It fails when nothing at all is taken in time, or
-// when the handler comes too late with it.
+// Write implements [net.Conn]. It fails if the client receives nothing in time, or
+// the handler is late.
 func (c *conn) Write(p []byte) (n int, err error) {
 	err = c.writeInTime(func() (bool, error) {
 		k, err := c.stream.Write(p[n:])
@@ -160,8 +162,8 @@ func (c *conn) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-// writeInTime calls a function that writes, again and again while it is interrupted by a
-// deadline of ours and was able to write something.
+// writeInTime calls write again if a deadline of ours interrupts it after it has
+// written something.
 func (c *conn) writeInTime(write func() (some bool, err error)) error {
 	if c.isHandlerLate() {
 		return os.ErrDeadlineExceeded
@@ -176,27 +178,27 @@ func (c *conn) writeInTime(write func() (some bool, err error)) error {
 	}
 }
 
-// SetDeadline is that of [net.Conn].
+// SetDeadline implements [net.Conn].
 func (c *conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
-// SetReadDeadline is that of [net.Conn].
+// SetReadDeadline implements [net.Conn].
 func (c *conn) SetReadDeadline(t time.Time) error { return c.in.setByUser(t) }
 
-// SetWriteDeadline is that of [net.Conn].
+// SetWriteDeadline implements [net.Conn].
 func (c *conn) SetWriteDeadline(t time.Time) error { return c.out.setByUser(t) }
 
-// LocalAddr is that of the port.
+// LocalAddr returns the address of the port.
 func (c *conn) LocalAddr() net.Addr { return c.local }
 
-// RemoteAddr is where the request comes from.
+// RemoteAddr returns the address that requests come from.
 func (c *conn) RemoteAddr() net.Addr { return c.remote }
 
-// portConn is a connection at the port, where the kernel can send files.
+// portConn is a connection at the port. The kernel can send files on it.
 type portConn struct{ *conn }
 
-// ReadFrom is that of [io.ReaderFrom].
+// ReadFrom implements [io.ReaderFrom].
 func (c portConn) ReadFrom(r io.Reader) (n int64, err error) {
 	source := r
 	if l, ok := r.(*io.LimitedReader); ok {
@@ -206,14 +208,14 @@ func (c portConn) ReadFrom(r io.Reader) (n int64, err error) {
 		return io.Copy(struct{ io.Writer }{c}, r)
 	}
 	err = c.writeInTime(func() (bool, error) {
-		k, err := c.stream.(io.ReaderFrom).ReadFrom(r) // goes on where it was
+		k, err := c.stream.(io.ReaderFrom).ReadFrom(r) // continues where it was interrupted
 		n += k
 		return k > 0, err
 	})
 	return n, err
 }
 
-// body is that of a request.
+// body is the body of a request.
 type body struct {
 	io.ReadCloser
 	c *conn
@@ -226,7 +228,7 @@ func (b body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// portListener is a listener at the port.
+// portListener listens at the port.
 type portListener struct {
 	net.Listener
 	runtime *Runtime
@@ -240,8 +242,8 @@ func (l portListener) Accept() (net.Conn, error) {
 	return portConn{newConn(c.(stream), c.LocalAddr(), c.RemoteAddr(), l.runtime)}, nil
 }
 
-// socketListener is a listener on a Unix socket whose connections have the addresses
-// that handlers expect.
+// socketListener listens on a Unix socket. Its connections have the addresses that
+// handlers expect.
 type socketListener struct {
 	net.Listener
 	runtime *Runtime
@@ -267,7 +269,7 @@ var serverAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}
 
 type connKey struct{}
 
-// withConn returns a context with the connection that requests come on.
+// withConn returns a context with the connection of its requests.
 func withConn(ctx context.Context, c net.Conn) context.Context {
 	if p, ok := c.(portConn); ok {
 		c = p.conn
@@ -275,7 +277,7 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// withTimeouts returns a handler whose connection keeps its time.
+// withTimeouts returns a handler that applies the connection's timeouts.
 func withTimeouts(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := r.Context().Value(connKey{}).(*conn)

@@ -9,14 +9,14 @@ import (
 type requestKey struct{}
 
 // requestContext is the context of a request that came through the server. It
-// is what a context.WithValue and the value would be, in one allocation.
+// replaces a context.WithValue and its value by one allocation.
 type requestContext struct {
 	context.Context
 	id          string // X-Request-ID
 	traceparent string // https://www.w3.org/TR/trace-context-1/#traceparent-header
 }
 
-// Value returns the requestContext itself, or what those above it hold.
+// Value returns the requestContext itself, or a value of the context above.
 func (c *requestContext) Value(key any) any {
 	if key == (requestKey{}) {
 		return c
@@ -29,9 +29,9 @@ func requestOf(ctx context.Context) *requestContext {
 	return c
 }
 
-// addRequestContext puts what the server calls a request into its context. It changes the
-// request in place, as net/http does not see the fields of a copy: it would
-// leave the files of a form behind.
+// addRequestContext adds the server's ids of a request to its context. It changes
+// the request in place, because net/http cleans up only the original: it would
+// leave files of a form behind.
 func addRequestContext(r *http.Request) {
 	id, traceparent := r.Header.Get("X-Request-Id"), r.Header.Get("Traceparent")
 	if id == "" && traceparent == "" {
@@ -40,11 +40,10 @@ func addRequestContext(r *http.Request) {
 	*r = *r.WithContext(&requestContext{r.Context(), id, traceparent})
 }
 
-// RequestID returns what the server calls the request that ctx belongs to: the
-// X-Request-ID that its client sees as well, and that stands in the server's
-// access log. It is empty if ctx does not come from a request that
-// [Runtime.StartServer] was sent by the server. Of a request by hand it is the
-// header X-Request-ID, unchecked.
+// RequestID returns the server's id of the request that ctx belongs to: the
+// X-Request-ID that its client sees and the access log contains. It is empty if ctx
+// does not belong to a request that the server sent to [Runtime.StartServer]. For a
+// request sent without the server it is the header X-Request-ID, unchecked.
 func RequestID(ctx context.Context) string {
 	if c := requestOf(ctx); c != nil {
 		return c.id
@@ -52,12 +51,11 @@ func RequestID(ctx context.Context) string {
 	return ""
 }
 
-// Logger returns a logger for the request that ctx belongs to: [slog.Default],
-// as it is when Logger is called, whose lines also carry request_id, and the
-// trace_id and span_id of the request's traceparent
-// (https://www.w3.org/TR/trace-context-1/). The span is the one that the server
-// made for the request. Where there is no request, as [RequestID] has it,
-// Logger returns slog.Default itself.
+// Logger returns a logger for the request that ctx belongs to: [slog.Default], as
+// it is now, with the attributes request_id, and trace_id and span_id of the
+// request's traceparent (https://www.w3.org/TR/trace-context-1/). The span is the
+// one that the server made for the request. If there is no such request (see
+// [RequestID]), Logger returns slog.Default itself.
 func Logger(ctx context.Context) *slog.Logger {
 	log := slog.Default()
 	c := requestOf(ctx)

@@ -1,6 +1,5 @@
-// Package worker is what a page of tqserver imports: it reads what the server
-// says in the environment, and serves HTTP until the server wants the page to
-// end.
+// Package worker is what a page of tqserver imports. It reads the settings that the
+// server passes in the environment, and serves HTTP until the server stops the page.
 //
 //	package main
 //
@@ -28,15 +27,16 @@
 //		}
 //	}
 //
-// Every page answers /health with 200 OK: the server asks for it to learn
-// whether the page still works.
+// Every page must respond to /health with 200 OK: the server checks so whether the
+// page still works.
 //
-// A page needs no server. Started by hand it listens on port 9000, or on the
-// one in TQ_PORT, says so on stderr, and ends with Ctrl-C.
+// A page also runs without the server. Started by hand it listens on port 9000, or
+// on the port in TQ_PORT, prints the address to stderr, and stops at Ctrl-C.
 //
-// The goroutines of the package belong to [Runtime.StartServer]. It leaves none
-// behind, unless a handler does not return. The package imports the standard
-// library only, because every page links it again at every save.
+// [Runtime.StartServer] owns the goroutines of the package. When it returns they
+// have ended, unless a handler does not return. The package imports only the
+// standard library: every page links it again at every save, and its folder can be
+// copied into another module.
 package worker
 
 import (
@@ -51,33 +51,33 @@ import (
 	"syscall"
 )
 
-// Runtime is what the server told this worker, and how far the worker has got.
-// Changes to its fields have an effect until StartServer is called.
+// Runtime holds what the server has told this worker, and the worker's state.
+// Changes to its fields take effect if made before StartServer is called.
 type Runtime struct {
-	Port            int    // to listen on, at 127.0.0.1 (TQ_PORT, 9000)
+	Port            int    // to listen on at 127.0.0.1 (TQ_PORT, 9000)
 	MaxRequests     int    // after which the server replaces the worker; 0 = never (TQ_MAX_REQUESTS, 0)
-	ReadTimeout     int    // seconds for reading a header, and between two parts of a body; 0 = none (TQ_READ_TIMEOUT_SECONDS, 30)
+	ReadTimeout     int    // seconds for a header, and between two parts of a body; 0 = none (TQ_READ_TIMEOUT_SECONDS, 30)
 	WriteTimeout    int    // seconds in which a handler must read or write something; 0 = none (TQ_WRITE_TIMEOUT_SECONDS, 30)
-	IdleTimeout     int    // seconds a connection waits for its next request; 0 = for ever (TQ_IDLE_TIMEOUT_SECONDS, 120)
-	ShutdownTimeout int    // milliseconds from being asked to end to being killed (TQ_SHUTDOWN_GRACE_PERIOD_MS, 500)
+	IdleTimeout     int    // seconds that a connection waits for its next request; 0 = no limit (TQ_IDLE_TIMEOUT_SECONDS, 120)
+	ShutdownTimeout int    // milliseconds between the signal to stop and the kill (TQ_SHUTDOWN_GRACE_PERIOD_MS, 500)
 	Socket          string // name of a Unix socket to listen on as well; empty = none (TQ_SOCKET)
 	LogFile         string // where the server writes what the worker prints; empty = nowhere (TQ_LOG_FILE)
 
 	requestCount      atomic.Int32
 	shutdownRequested atomic.Bool
 
-	ready *os.File // takes one byte when the worker listens; nil by hand
-	alive *os.File // reaches its end when the server is gone; nil by hand
+	ready *os.File // one byte in it says that the worker listens; nil without a server
+	alive *os.File // ends when the server is gone; nil without a server
 }
 
-// NewRuntime reads the environment. A variable that is missing or empty means
-// the default given with its field. The error names every variable whose value
-// is impossible, and what it should be.
+// NewRuntime reads the environment. For a variable that is missing or empty it uses
+// the default, which is given with the field. Its error names every variable with
+// an impossible value, and says what it should be.
 //
-// NewRuntime takes over the two pipes that the server lets a worker inherit,
-// and hides them from the processes that the worker starts: it removes
-// TQ_READY_FD and TQ_ALIVE_FD from the environment and has the descriptors
-// closed on exec. It is to be called once, and before anything is started.
+// NewRuntime takes over the two pipes that a worker inherits from the server, and
+// hides them from the processes that the worker starts: it removes TQ_READY_FD and
+// TQ_ALIVE_FD from the environment and sets close-on-exec. It must be called once,
+// before the worker starts anything.
 func NewRuntime() (*Runtime, error) {
 	var problems []error
 	number := func(name string, fallback, least, most int) int {
@@ -130,8 +130,8 @@ func inherited(name, value string) (*os.File, error) {
 	if err != nil || fd < 3 {
 		return nil, fmt.Errorf("%s is %q: want the number of a pipe, 3 or more", name, value)
 	}
-	// What is not a pipe is not ours to close: the variable may have come down
-	// from a program that is not a page, and the number mean a file of Go's.
+	// Only a pipe is ours to close: the variable may come from a program that is
+	// not a page, and the number may be a file of the Go runtime.
 	var stat syscall.Stat_t
 	if err := syscall.Fstat(fd, &stat); err != nil {
 		return nil, fmt.Errorf("%s is %q: want the number of a pipe: %w", name, value, err)
@@ -140,47 +140,46 @@ func inherited(name, value string) (*os.File, error) {
 		return nil, fmt.Errorf("%s is %q: want the number of a pipe, but it is something else", name, value)
 	}
 	syscall.CloseOnExec(fd)
-	// Waiting on a descriptor that does not block costs no thread.
+	// A read of a non-blocking descriptor does not occupy a thread.
 	if err := syscall.SetNonblock(fd, true); err != nil {
 		return nil, fmt.Errorf("%s is %q: %w", name, value, err)
 	}
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// StartServer listens on 127.0.0.1 and serves handler, or
-// [http.DefaultServeMux] if that is nil, until the worker is to end. It is to be
-// called once. The error is that of listening or of accepting connections.
+// StartServer listens on 127.0.0.1 and serves handler, or [http.DefaultServeMux] if
+// that is nil, until the worker must stop. It must be called once. Its error is
+// that of listening or of accepting connections.
 //
-// It listens on Socket as well, if there is one and that works: the server
-// sends requests there, which costs less than a port. They say that they come
-// from 127.0.0.1:0.
+// If Socket is set and works, it listens there too: the server sends requests
+// there, which costs less than a port. Their RemoteAddr is 127.0.0.1:0.
 //
-// It returns nil after SIGTERM, SIGINT, or the end of the server that started
-// the worker. Then no connection is accepted any more, and requests under way
-// have four fifths of ShutdownTimeout to finish, because the server kills the
-// worker at its end. The context of those that still run is cancelled, so that
-// streams can say goodbye, and half of the remaining time later their
-// connections are closed. Handlers that hijacked their connection get as much
-// time as others. When the server has gone, all that takes less than 500 ms,
-// however long ShutdownTimeout is. A second signal ends everything at once.
+// It returns nil after SIGTERM, SIGINT, or the end of the server that started the
+// worker. Then it accepts no more connections, and active requests have four fifths
+// of ShutdownTimeout to finish, because the server kills the worker at the end of
+// that time. After that their contexts are cancelled, so that streams can end
+// properly, and half of the remaining time later their connections are closed.
+// Handlers that have hijacked their connection have the same time. If the server
+// has gone, all this takes less than 500 ms, however long ShutdownTimeout is. A
+// second signal ends everything at once.
 //
-// A body may take as long as it moves: ReadTimeout and WriteTimeout begin anew with
-// what comes of it and what is taken. A response is cut off when its handler has
-// neither read nor written anything for WriteTimeout, a stream included. A handler
-// that means to be silent for longer extends its own time, as often as it likes, with
-// [http.ResponseController.SetWriteDeadline]; the zero [time.Time] is no limit
-// (https://pkg.go.dev/net/http#ResponseController.SetWriteDeadline). For the rest of
-// the request it is then the deadline it has set that counts; so it is with
+// A body may take as long as it moves: ReadTimeout and WriteTimeout start again
+// whenever a part of it arrives or is accepted. A response, also a stream, is cut
+// off if its handler neither reads nor writes for WriteTimeout. A handler that
+// needs to be silent for longer extends its time, as often as it likes, with
+// [http.ResponseController.SetWriteDeadline]; the zero [time.Time] means no limit
+// (https://pkg.go.dev/net/http#ResponseController.SetWriteDeadline). Its own
+// deadline then holds for the rest of the request. The same is true of
 // SetReadDeadline.
 //
-// At the port a client that sends nothing of a body for ReadTimeout is given up, and
-// one that takes nothing of a response for WriteTimeout, or for 30 s if that is
-// longer. At the socket that is left to the server, which watches its own clients.
+// At the port StartServer gives up a client that sends nothing of a body for
+// ReadTimeout, or accepts nothing of a response for WriteTimeout or 30 s, whichever
+// is longer. At the socket the server does this, which watches its own clients.
 //
-// The worker never ends by itself after MaxRequests: the server replaces it.
+// The worker does not stop by itself after MaxRequests: the server replaces it.
 //
-// In the context of each request is what the server calls it, for [RequestID]
-// and [Logger].
+// The context of each request contains the server's ids of it, for [RequestID] and
+// [Logger].
 func (r *Runtime) StartServer(handler http.Handler) error {
 	if handler == nil {
 		handler = http.DefaultServeMux
@@ -197,11 +196,12 @@ func (r *Runtime) StartServer(handler http.Handler) error {
 	return s.run(listeners)
 }
 
-// listen returns listeners once the server, or whoever started the worker by
-// hand, knows of them.
+// listen returns the listeners after it has told the server, or the user who
+// started the worker, about them.
 func (r *Runtime) listen() ([]net.Listener, error) {
 	listener, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(r.Port)))
-	// If the server does not hear, it has gone, and that is noticed elsewhere.
+	// A write to ready fails only if the server has gone, which is noticed
+	// elsewhere.
 	switch taken := errors.Is(err, syscall.EADDRINUSE); {
 	case taken && r.ready == nil:
 		return nil, fmt.Errorf("%w: set TQ_PORT to a free port", err)
@@ -226,19 +226,18 @@ func (r *Runtime) listen() ([]net.Listener, error) {
 	return listeners, nil
 }
 
-// GetRequestCount returns how many requests have begun, those for the path
-// /health not counted, because the server makes them itself. It stays at the
-// largest int32 when there are more.
+// GetRequestCount returns how many requests have started, without those for the
+// path /health, which the server makes itself. It does not exceed the largest
+// int32.
 func (r *Runtime) GetRequestCount() int32 { return r.requestCount.Load() }
 
-// ShouldShutdown reports whether the worker is about to be replaced or is
-// ending: MaxRequests is not 0 and was reached, or the worker was asked to end.
-// A handler that could go on for ever may look at it.
+// ShouldShutdown reports whether the worker is stopping or about to be replaced: it
+// was told to stop, or it has reached MaxRequests and that is not 0. A handler that
+// could run forever may check it.
 func (r *Runtime) ShouldShutdown() bool {
 	return r.shutdownRequested.Load() || r.MaxRequests > 0 && int(r.requestCount.Load()) >= r.MaxRequests
 }
 
-// count counts a request.
 func (r *Runtime) count() {
 	for {
 		n := r.requestCount.Load()

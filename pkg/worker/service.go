@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// orphanGrace is how long a worker whose server has gone may take to end.
+// orphanGrace is how long a worker may take to stop when its server has gone.
 const orphanGrace = 500 * time.Millisecond
 
 // A service is one run of StartServer.
@@ -24,25 +24,25 @@ const orphanGrace = 500 * time.Millisecond
 type service struct {
 	runtime       *Runtime
 	http          *http.Server
-	running       sync.WaitGroup     // handlers under way, hijacked connections included
-	requests      context.Context    // above that of every request
-	cancel        context.CancelFunc // of requests
-	closing       context.Context    // above requests: ends when connections are closed
-	cancelClosing context.CancelFunc // of closing
-	goroutines    sync.WaitGroup     // goroutines that close waits for
+	running       sync.WaitGroup     // handlers, also of hijacked connections
+	requests      context.Context    // parent of the context of every request
+	cancel        context.CancelFunc // cancels requests
+	closing       context.Context    // parent of requests; ends when connections are closed
+	cancelClosing context.CancelFunc // cancels closing
+	goroutines    sync.WaitGroup     // close waits for them
 
 	signals    chan os.Signal
-	brokenPipe chan os.Signal // nobody reads it
+	brokenPipe chan os.Signal // receives SIGPIPE; nobody reads it
 	serverGone chan struct{}  // closed when the server has gone
 	failed     chan error     // why no more connections are accepted
 
 	idle       chan struct{}    // closed when no request is left; nil while serving
-	killTime   time.Time        // when the grace is over
-	cancelTime <-chan time.Time // requests under way are to be cancelled
-	closeTime  <-chan time.Time // connections are to be closed
+	killTime   time.Time        // when the server kills the worker
+	cancelTime <-chan time.Time // cancel requests
+	closeTime  <-chan time.Time // close connections
 }
 
-// newService returns a service that hears signals from now on.
+// newService returns a service that receives signals from now on.
 func newService(r *Runtime, handler http.Handler) *service {
 	s := &service{
 		runtime:    r,
@@ -54,22 +54,22 @@ func newService(r *Runtime, handler http.Handler) *service {
 	s.requests, s.cancel = context.WithCancel(s.closing)
 	s.http = &http.Server{
 		Handler:           withTimeouts(s.withRequests(handler)),
-		ReadHeaderTimeout: time.Duration(r.ReadTimeout) * time.Second, // conn has the others
-		IdleTimeout:       time.Duration(r.IdleTimeout) * time.Second, // 0 for ever, as there is no ReadTimeout
+		ReadHeaderTimeout: time.Duration(r.ReadTimeout) * time.Second, // conn has the other timeouts
+		IdleTimeout:       time.Duration(r.IdleTimeout) * time.Second, // 0 means no limit, as there is no ReadTimeout
 		BaseContext:       func(net.Listener) context.Context { return s.requests },
 		ConnContext:       withConn,
 	}
 	signal.Notify(s.signals, syscall.SIGINT, syscall.SIGTERM)
 	if r.alive != nil {
-		// Stderr breaks with the server. A line written to it would kill the
-		// worker and its last requests, were SIGPIPE not asked for (package
+		// Stderr breaks when the server ends. Then a line written to it would kill
+		// the worker and its last requests, unless SIGPIPE is handled (package
 		// os/signal, "SIGPIPE").
 		signal.Notify(s.brokenPipe, syscall.SIGPIPE)
 	}
 	return s
 }
 
-// withRequests returns next with what a Runtime promises around it.
+// withRequests returns a handler that counts requests and adds their ids.
 func (s *service) withRequests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.running.Add(1)
@@ -82,7 +82,7 @@ func (s *service) withRequests(next http.Handler) http.Handler {
 	})
 }
 
-// run serves until the worker is to end and has done so.
+// run serves until the worker has stopped.
 func (s *service) run(listeners []net.Listener) error {
 	s.failed = make(chan error, len(listeners))
 	for _, l := range listeners {
@@ -119,8 +119,8 @@ func (s *service) grace() time.Duration {
 	return time.Duration(s.runtime.ShutdownTimeout) * time.Millisecond
 }
 
-// watchServer closes gone when the server goes. It ends then, or when the pipe is
-// closed.
+// watchServer closes serverGone when the server has gone. It returns then, or when
+// the pipe is closed.
 func (s *service) watchServer() {
 	gone := s.serverGone
 	if _, err := io.Copy(io.Discard, s.runtime.alive); err == nil {
@@ -128,8 +128,8 @@ func (s *service) watchServer() {
 	}
 }
 
-// shutDown takes no more connections, and sees to it that those there are have
-// been closed before the grace is over. A later call can only shorten it.
+// shutDown stops accepting connections, and makes sure that the others are closed
+// before the grace is over. A later call can only shorten the grace.
 func (s *service) shutDown(grace time.Duration) {
 	killed := time.Now().Add(grace)
 	if s.idle == nil {
@@ -137,10 +137,10 @@ func (s *service) shutDown(grace time.Duration) {
 		idle := make(chan struct{})
 		s.idle = idle
 		go func() { // ends with the connections and the handlers that hijacked one
-			// Shutdown looks for idle connections more and more seldom: after
-			// the cut, which makes many, a second one begins anew.
+			// Shutdown checks for idle connections less and less often. The
+			// cancellation makes many idle, so a second Shutdown starts again.
 			if s.http.Shutdown(s.requests) == nil || s.http.Shutdown(s.closing) == nil {
-				s.running.Wait() // nobody can wait for a handler that does not return
+				s.running.Wait() // waits for ever if a handler does not return
 				close(idle)
 			}
 		}()
@@ -152,7 +152,7 @@ func (s *service) shutDown(grace time.Duration) {
 	s.closeTime = time.After(grace * 9 / 10)
 }
 
-// close gives back what newService and run took.
+// close releases what newService and run have started.
 func (s *service) close() {
 	s.cancelClosing()
 	s.http.Close()
