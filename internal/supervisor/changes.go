@@ -12,15 +12,14 @@ import (
 	"tqserver/internal/project"
 )
 
-// changes are paths that have changed and were not acted on.
+// changes are paths that have changed and are not handled yet.
 type changes struct {
 	paths []string
 	all   bool
 	at    time.Time // of the first
 }
 
-// Changed tells of paths on disk that have changed, nil for any. It never
-// waits.
+// Changed says that paths on disk have changed, nil for any. It never waits.
 func (s *Supervisor) Changed(paths []string) {
 	s.mu.Lock()
 	if s.pending.at.IsZero() {
@@ -35,7 +34,7 @@ func (s *Supervisor) Changed(paths []string) {
 	}
 }
 
-// dispatch hands changes to the pages that they concern.
+// dispatch passes changes on to the pages that they concern.
 func (s *Supervisor) dispatch(ctx context.Context) {
 	s.mu.Lock()
 	saved := s.pending
@@ -66,9 +65,9 @@ func (s *Supervisor) dispatch(ctx context.Context) {
 	}
 }
 
-// dispatchAssets tells pages of changed files that are theirs and need no build: those
-// in their folders, unless another page's is nearer, and those that any page may
-// show.
+// dispatchAssets passes changes of files that need no build on to the pages that may
+// show them: to the page in whose folder a file lies, and to all pages if it lies in a
+// common folder.
 func (s *Supervisor) dispatchAssets(saved changes, building map[string]string) {
 	if saved.all {
 		for _, p := range s.pages {
@@ -99,8 +98,7 @@ func (s *Supervisor) dispatchAssets(saved changes, building map[string]string) {
 	}
 }
 
-// commonDir returns the folder of files for any page that a path lies in, or
-// nothing.
+// commonDir returns the common folder that a path lies in, or nothing.
 func (s *Supervisor) commonDir(path string) string {
 	for _, dir := range s.cfg.CommonFiles() {
 		if path == dir {
@@ -113,7 +111,7 @@ func (s *Supervisor) commonDir(path string) string {
 	return ""
 }
 
-// nearest returns the page in whose folder a path lies.
+// nearest returns the page in whose folder a path lies, or nil.
 func (s *Supervisor) nearest(path string) *pageActor {
 	for dir := filepath.Dir(path); dir != s.cfg.Pages.Directory && project.Contains(s.cfg.Pages.Directory, dir); dir = filepath.Dir(dir) {
 		if p := s.byFolder[dir]; p != nil {
@@ -123,8 +121,8 @@ func (s *Supervisor) nearest(path string) *pageActor {
 	return nil
 }
 
-// isLasting reports whether a path below dir is of a file that is meant to stay:
-// no dot-file, nor what editors write besides.
+// isLasting reports whether a path below dir is a file that is meant to stay: neither
+// a hidden file nor one that editors write for themselves.
 func isLasting(dir, path string) bool {
 	rel, err := filepath.Rel(dir, path)
 	if err != nil {

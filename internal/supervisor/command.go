@@ -8,7 +8,7 @@ import (
 	"tqserver/internal/state"
 )
 
-// Do carries out a command that is about pages.
+// Do carries out a command for pages, or returns an error that says why not.
 func (s *Supervisor) Do(ctx context.Context, cmd state.Command) error {
 	var failed error
 	err := s.call(ctx, func() { failed = s.do(cmd) })
@@ -33,7 +33,7 @@ func (s *Supervisor) do(cmd state.Command) error {
 	if cmd.Page == "" {
 		for _, p := range s.pages {
 			p.call(func() {
-				if cmd.Verb != state.Restart || p.page.goal != asleep { // one that sleeps starts anew anyway
+				if cmd.Verb != state.Restart || p.page.goal != asleep { // a page that sleeps starts a new worker anyway
 					p.command(cmd.Verb)
 				}
 			})

@@ -10,8 +10,8 @@ import (
 	"tqserver/internal/state"
 )
 
-// setConflicts notes which routes are asked for by several folders and reports
-// whether that changes where requests go.
+// setConflicts sets which routes several folders define, publishes what is new, and
+// reports whether the routes change.
 func (s *Supervisor) setConflicts(found []router.Conflict) (changed bool) {
 	contested := make(map[string][]string)
 	for _, c := range found {

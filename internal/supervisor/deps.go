@@ -12,18 +12,18 @@ import (
 	"tqserver/internal/state"
 )
 
-// deps is what all pages share.
+// deps is what the actors share.
 type deps struct {
 	root        string
 	store       *state.Store
 	builder     builder
 	ports       *ports
 	dev         atomic.Bool
-	paused      atomic.Bool // nothing is built because files changed
-	missedSaves atomic.Bool // some did meanwhile
+	paused      atomic.Bool // saves build nothing
+	missedSaves atomic.Bool // there were some while paused
 	openLog     func(name config.LogFile, page string) Log
 
-	prioritize func(dir string) // has a build go before others
+	prioritize func(dir string) // lets the build of a folder go before others
 	spawn      func(process.Spec) (c child, pid int, err error)
 	probe      func(ctx context.Context, port int) error
 	usage      func(pid int) (process.Usage, error)
@@ -31,7 +31,7 @@ type deps struct {
 	portTaken  func(port int) bool
 }
 
-// builder is what pages need of a [build.Builder].
+// builder is what actors need of a [build.Builder].
 type builder interface {
 	Build(ctx context.Context, dir string, force bool) (build.Result, error)
 	Optimize(ctx context.Context, dir string) (stale bool, err error)
@@ -42,9 +42,9 @@ type builder interface {
 
 func (h *deps) development() bool { return h.dev.Load() }
 
-// newBuilder returns a Builder. The default folder is one for all users, of whom
-// the first to come makes it: if it is the default and cannot be used, a folder
-// below the user's cache takes its place, and instead says why.
+// newBuilder returns a Builder. The default folder is shared by all users and belongs
+// to the first of them. So if the default is set and cannot be used, newBuilder uses a
+// folder below the user's cache folder, and instead says why.
 func newBuilder(opts build.Options, isDefault bool) (b *build.Builder, instead error, err error) {
 	b, err = build.New(opts)
 	if err == nil || !isDefault {

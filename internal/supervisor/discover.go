@@ -16,7 +16,8 @@ import (
 	"tqserver/internal/state"
 )
 
-// discover compares the pages on disk with those that run.
+// discover compares the pages on disk with those that run, and starts, moves and
+// removes pages.
 func (s *Supervisor) discover(ctx context.Context) {
 	if s.checkRoot() {
 		return
@@ -72,7 +73,7 @@ func (s *Supervisor) discover(ctx context.Context) {
 	s.planRemoval(now)
 }
 
-// planRemoval looks again when a page that went may be taken to be gone.
+// planRemoval sets the timer for the next page that is to be removed.
 func (s *Supervisor) planRemoval(now time.Time) {
 	s.removalTimer.Stop()
 	var next time.Time
@@ -86,7 +87,7 @@ func (s *Supervisor) planRemoval(now time.Time) {
 	}
 }
 
-// setUnreadable notes which folders cannot be read, and says once of each why.
+// setUnreadable sets which folders cannot be read, and publishes new ones.
 func (s *Supervisor) setUnreadable(unread map[string]error) {
 	for _, dir := range slices.Sorted(maps.Keys(unread)) {
 		if path, ok := errors.AsType[*fs.PathError](unread[dir]); ok {
@@ -99,7 +100,7 @@ func (s *Supervisor) setUnreadable(unread map[string]error) {
 	s.unreadable = unread
 }
 
-// inUnreadable reports whether it cannot be read what a folder holds.
+// inUnreadable reports whether a folder, or one above it, cannot be read.
 func (s *Supervisor) inUnreadable(folder string) bool {
 	for dir := range s.unreadable {
 		if project.Contains(dir, folder) {
@@ -129,8 +130,8 @@ func (s *Supervisor) removePage(route string) {
 	s.build.Forget(p.folder)
 }
 
-// updateRoutes tells the proxy where requests go from now on, who serves files where
-// the pages are, and the sampler what to measure.
+// updateRoutes gives the present pages to the proxy, to whoever serves their files, and
+// to the sampler.
 func (s *Supervisor) updateRoutes() {
 	routes := make(map[string]*proxy.Route, len(s.pages))
 	dirs := make(map[string]string, len(s.pages))

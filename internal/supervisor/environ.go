@@ -27,7 +27,7 @@ func (a *actor) environ(w worker, socket string) []string {
 		"TQ_LOG_FILE":                 a.out.path(),
 		"TQ_ROUTE":                    a.page.route,
 		"TQ_BUILD":                    strconv.Itoa(w.build),
-		"PWD":                         a.root, // as the project is called, links and all
+		"PWD":                         a.root, // with links, as the user names the project
 		"GOMAXPROCS":                  strconv.Itoa(procs),
 		"GOMEMLIMIT":                  w.settings.GoMemLimit,
 	}
@@ -42,8 +42,9 @@ func (a *actor) environ(w worker, socket string) []string {
 	return env
 }
 
-// newSocketName returns a name that nobody else can know. It is one of Linux, which
-// knows names that are no files and end with who listens (unix(7), "abstract").
+// newSocketName returns a name that nobody can guess for a Unix socket, or nothing
+// where there are no abstract sockets. These are no files, and end with the process
+// that listens (unix(7)).
 func newSocketName() string {
 	if runtime.GOOS != "linux" {
 		return ""

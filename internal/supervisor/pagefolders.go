@@ -11,12 +11,12 @@ import (
 	"tqserver/internal/router"
 )
 
-// pageFolders are the folders in which pages were found last. Most of what changes
-// below the pages directory is data and sources of pages that are known: to look
-// for pages each time would cost the more the more there are.
+// pageFolders are the folders of the pages that were found last. Most changes below the
+// pages directory are of data and of sources of known pages. If each of them led to a
+// search for pages, saves would cost more the more pages there are.
 type pageFolders struct {
 	pages map[string]bool
-	above map[string]bool // those, those that cannot be read, and all above them
+	above map[string]bool // folders of pages, unreadable folders, and all folders above these
 }
 
 func pageFoldersOf(found router.Discovery) pageFolders {
@@ -44,10 +44,10 @@ func (p pageFolders) addAbove(path string) {
 	}
 }
 
-// mayChangePages reports whether changes can make or unmake a page.
+// mayChangePages reports whether changes of paths may add or remove a page.
 func (s *Supervisor) mayChangePages(paths []string) bool {
 	pages := s.cfg.Pages.Directory
-	asked := make(map[string]bool) // folders
+	checked := make(map[string]bool) // folders
 	for _, path := range paths {
 		if s.folders.above[path] || project.Contains(path, pages) {
 			return true
@@ -56,27 +56,27 @@ func (s *Supervisor) mayChangePages(paths []string) bool {
 			continue
 		}
 		dir, isSource := filepath.Dir(path), strings.HasSuffix(path, ".go")
-		if isSource && !asked[dir] {
-			asked[dir] = true
+		if isSource && !checked[dir] {
+			checked[dir] = true
 			page, err := router.IsPage(pages, dir, s.build.Constraints())
 			if err != nil || page != s.folders.pages[dir] {
 				return true
 			}
 		}
 		if !isSource && isUnreadableDir(path) {
-			return true // what is in it cannot be told, which is said
+			return true // it may hold pages; discover publishes that it is unreadable
 		}
 	}
 	return false
 }
 
-// isUnreadablePage reports whether a path is a folder of pages that may not be read any
-// more. What runs of it goes on, and nothing can be built.
+// isUnreadablePage reports whether a path is a folder of pages that cannot be read any
+// more. Its workers keep running, and nothing is built.
 func (s *Supervisor) isUnreadablePage(path string) bool {
 	return s.folders.above[path] && isUnreadableDir(path)
 }
 
-// isUnreadableDir reports whether a path is a folder that may not be read.
+// isUnreadableDir reports whether a path is a folder that this user may not read.
 func isUnreadableDir(path string) bool {
 	info, err := os.Lstat(path)
 	if err != nil || !info.IsDir() {

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// ownsPort reports whether a process, or another of its group, holds the socket
-// that listens on a port (proc(5): /proc/net/tcp, state 0A is LISTEN).
+// ownsPort reports whether a process, or another one of its process group, holds the
+// socket that listens on a port (proc(5): /proc/net/tcp, state 0A is LISTEN).
 func ownsPort(pid, port int) bool {
 	sockets := make(map[string]bool)
 	for _, table := range []string{"tcp", "tcp6"} {
@@ -50,8 +50,8 @@ func holdsSocket(pid int, sockets map[string]bool) bool {
 	return false
 }
 
-// processGroup is the process group of /proc/PID: the third field behind the name,
-// which stands in brackets and may hold anything.
+// processGroup returns the process group of /proc/PID, or 0: the third field after the
+// name, which is in brackets and may contain any character.
 func processGroup(proc string) int {
 	stat, err := os.ReadFile(proc + "/stat")
 	if err != nil {

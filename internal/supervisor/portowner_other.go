@@ -2,5 +2,6 @@
 
 package supervisor
 
-// ownsPort is not known here; a port was free a moment before its worker started.
+// ownsPort is not supported here, and reports true: the port was free just before the
+// worker was started.
 func ownsPort(pid, port int) bool { return true }

@@ -10,7 +10,7 @@ import (
 type ports struct {
 	mu          sync.Mutex // guards all below
 	first, last int
-	free        []int // the longest unused first
+	free        []int // least recently used first
 	used        map[int]bool
 	freed       chan struct{} // closed when a port comes back
 
@@ -23,7 +23,7 @@ func newPorts(first, last int) *ports {
 	return p
 }
 
-// setRange changes which ports may be given out. Those in use stay so.
+// setRange changes the range of ports. Ports in use stay in use.
 func (p *ports) setRange(first, last int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -47,8 +47,8 @@ func (p *ports) bounds() (first, last int) {
 	return p.first, p.last
 }
 
-// acquire takes a port that no program listens on. If there is none, freed is
-// closed when it is worth to ask again because a port came back.
+// acquire returns a port that no program listens on, or 0 if there is none. Then freed
+// is closed when a port has come back.
 func (p *ports) acquire() (port int, freed <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -63,7 +63,7 @@ func (p *ports) acquire() (port int, freed <-chan struct{}) {
 	return 0, p.freed
 }
 
-// release gives a port back. Its process must have been reaped.
+// release returns a port to the pool. Its process must have been reaped.
 func (p *ports) release(port int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -79,25 +79,25 @@ func (p *ports) wakeLocked() {
 	p.freed = make(chan struct{})
 }
 
-// portTaken reports whether a program holds the port, on any address: a page may
-// want to listen on all of them. Not every kernel refuses that one because of
-// loopback, so both are tried.
+// portTaken reports whether a program listens on the port, on any address, because a
+// page may want to listen on all of them. Not every kernel refuses all addresses
+// because of a listener on loopback, so both are tried.
 func portTaken(port int) bool {
 	return bindRefused(syscall.AF_INET, &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}) ||
 		bindRefused(syscall.AF_INET, &syscall.SockaddrInet4{Port: port}) ||
 		bindRefused(syscall.AF_INET6, &syscall.SockaddrInet6{Port: port})
 }
 
-// bindRefused reports whether listening at an address is refused. Nothing may be forked
-// meanwhile: until it executes its program the child has the socket too, and the
-// next look would find the port held by ourselves. net.Listen cannot be used
-// then, because on some systems it waits for forks itself.
+// bindRefused reports whether the kernel refuses to listen on an address. No process
+// may be forked meanwhile: until a child executes its program it holds the socket
+// too, and the next call would find the port in use. net.Listen cannot be used under
+// this lock, because on some systems it takes it itself.
 func bindRefused(family int, at syscall.Sockaddr) bool {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	fd, err := syscall.Socket(family, syscall.SOCK_STREAM, 0)
 	if err != nil {
-		return false // the kernel knows no such addresses
+		return false // the kernel does not support such addresses
 	}
 	defer syscall.Close(fd)
 	syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)

@@ -10,9 +10,9 @@ import (
 	"tqserver/internal/state"
 )
 
-// checkRoot reports whether the project's folder is not there. It was renamed,
-// or another release of it comes in a moment: what runs goes on, as nobody has
-// removed a page. It is said once, if the folder stays away.
+// checkRoot reports whether the project's folder is missing. It may have been renamed,
+// or a new release may be about to replace it, so pages keep running: nobody has
+// removed them. If the folder stays away, checkRoot publishes that once.
 func (s *Supervisor) checkRoot() bool {
 	_, err := os.Stat(s.root)
 	missing, now := errors.Is(err, fs.ErrNotExist), time.Now()
@@ -35,8 +35,8 @@ func (s *Supervisor) checkRoot() bool {
 	return missing
 }
 
-// folderID tells one folder from another that has its path later. The zero value
-// is none.
+// folderID distinguishes a folder from another that has the same path later. The zero
+// value is no folder.
 type folderID struct{ device, inode uint64 }
 
 func folderIDOf(dir string) folderID {

@@ -12,14 +12,14 @@ import (
 	"tqserver/internal/state"
 )
 
-// settings are what a page needs of the configuration.
+// settings is what a page needs of the configuration.
 type settings struct {
 	worker  config.WorkerSettings
-	project folderID // in which workers run; zero if it is not known
+	project folderID // the folder in which workers run; zero if unknown
 	logFile config.LogFile
 
 	instances int
-	debounce  time.Duration // changes that follow one another faster belong together
+	debounce  time.Duration // saves within this time belong to one change
 }
 
 func (s *Supervisor) settingsOf(route, dir string) settings {
@@ -27,7 +27,7 @@ func (s *Supervisor) settingsOf(route, dir string) settings {
 	return settings{worker: w, project: s.rootID, logFile: logOf(w.LogFile, dir, s.cfg.Pages.Directory), debounce: s.cfg.FileWatcher.Debounce}
 }
 
-// logOf is the log file of the page in a folder.
+// logOf returns the log file of the page in a folder.
 func logOf(name config.LogFile, dir, pages string) config.LogFile {
 	rel, ok := project.Rel(pages, dir)
 	if !ok {
@@ -39,10 +39,9 @@ func logOf(name config.LogFile, dir, pages string) config.LogFile {
 	return name
 }
 
-// Configure puts another configuration in force, and another folder that is the
-// project now. It returns at once; replaced
-// is called when every page has taken it over, with the number of workers that
-// were replaced for it.
+// Configure puts a configuration in force, and the present folder of the project. It
+// does not wait for workers: when every page runs with the configuration, replaced is
+// called with the number of workers that were replaced.
 func (s *Supervisor) Configure(ctx context.Context, cfg *config.Config, development bool, replaced func(workers int)) error {
 	return s.call(ctx, func() {
 		old := s.cfg
@@ -60,8 +59,8 @@ func (s *Supervisor) Configure(ctx context.Context, cfg *config.Config, developm
 		}
 		var left, count atomic.Int64
 		left.Store(1)
-		done := func(was bool) {
-			if was {
+		done := func(wasReplaced bool) {
+			if wasReplaced {
 				count.Add(1)
 			}
 			if left.Add(-1) == 0 {

@@ -18,55 +18,55 @@ import (
 	"tqserver/internal/state"
 )
 
-// Options is what a Supervisor works with.
+// Options is what New needs.
 type Options struct {
 	Config      *config.Config
 	Store       *state.Store
-	Proxy       *proxy.Proxy // is told of routes
+	Proxy       *proxy.Proxy // gets the routes
 	Development bool
 
-	// OpenLog opens the file that a worker's output goes to.
+	// OpenLog opens the log file for the output of a page's workers.
 	OpenLog func(name config.LogFile, page string) Log
-	// Watch gets what is to be watched because a page is made of it, in place of
-	// what was before.
+	// Watch sets the paths to watch for a page, instead of those set before: the
+	// files and folders that it is built from.
 	Watch func(page string, paths []string)
-	// Await gets files that could not be read, whose mode may change.
+	// AwaitReadable asks to report files that cannot be read now when they can.
 	AwaitReadable func(files []string)
-	// Pages gets the folders of all pages, by route.
+	// SetPages receives the folders of all pages, by route.
 	SetPages func(dirs map[string]string)
 }
 
-// Log is a file that lines go to.
+// Log is a log file.
 type Log interface {
 	io.WriteCloser
-	Path() string // of the file that is written now
+	Path() string // of the present file, whose name may hold the date
 }
 
-// Supervisor keeps all pages.
+// Supervisor runs all pages.
 type Supervisor struct {
 	*deps
 	parent        *process.Parent
 	build         *build.Builder
 	proxy         *proxy.Proxy
-	setPages      func(dirs map[string]string) // where the pages are
+	setPages      func(dirs map[string]string)
 	awaitReadable func(files []string)
 	sampler       *load.Sampler
-	tempDir       string // in which the binaries are, whatever is configured since
+	tempDir       string // in use since the start, whatever is configured now
 
-	calls   chan func() // what is asked, carried out by Run
+	calls   chan func() // made by Run
 	routed  chan struct{}
 	done    chan struct{}
-	mu      sync.Mutex // guards changes
+	mu      sync.Mutex // guards pending
 	pending changes
 	wake    chan struct{} // holds one: there are changes
 
 	// The rest belongs to Run.
 	cfg           *config.Config
 	rootID        folderID
-	rootMissing   bool                  // the project's folder is, and that was said
-	rootMissingAt time.Time             // when it counts as gone; zero while it is there
+	rootMissing   bool                  // the project's folder is missing, and an event says so
+	rootMissingAt time.Time             // when it counts as missing; zero while it exists
 	pages         map[string]*pageActor // by route
-	byFolder      map[string]*pageActor // the same
+	byFolder      map[string]*pageActor // the same pages, by folder
 	folders       pageFolders
 	conflicts     map[string][]string // folders by route
 	unreadable    map[string]error    // folders that cannot be read, and why
@@ -75,27 +75,27 @@ type Supervisor struct {
 	actors        sync.WaitGroup
 }
 
-// pageActor is a page with the end of its actor.
+// pageActor is an actor as the Supervisor knows it.
 type pageActor struct {
 	*actor
 	cancel context.CancelFunc
-	folder string // where it is built, as far as was told
+	folder string // of the page, which belongs to Run
 }
 
 // RunGuardian reports whether this process was started to guard the workers of
-// another, and has done so. Call it first in main.
+// another, and has done its work. Call it first in main.
 func RunGuardian() bool { return process.RunGuardian() }
 
-// RunInit reports whether this is the first process of a container, and has run the
-// program as its child; code is what to exit with. Call it before anything is
-// started.
+// RunInit reports whether this is the first process of a container. If so, it has run
+// the program as its child, and main should exit with code. Call it before main
+// starts anything.
 func RunInit() (code int, is bool) { return process.RunInit() }
 
-// sweepEvery is how often old binaries are looked for.
+// sweepEvery is how often old binaries are removed.
 const sweepEvery = time.Hour
 
-// New returns a Supervisor. It starts the guardian of the workers; call Run,
-// which ends it.
+// New returns a Supervisor, and starts the guardian of the workers. Call Run, which
+// stops it.
 func New(opts Options) (*Supervisor, error) {
 	cfg := opts.Config
 	parent, err := process.NewParent()
@@ -142,22 +142,22 @@ func New(opts Options) (*Supervisor, error) {
 	return s, nil
 }
 
-// KeepTerminal has a terminal put back into the state it is in now, should this
-// process die before release is called.
+// KeepTerminal restores the present state of a terminal if this process dies before
+// release is called.
 func (s *Supervisor) KeepTerminal(f *os.File) (release func(), err error) {
 	return s.parent.KeepTerminal(f)
 }
 
-// Routed is closed when the pages that are on disk have their routes.
+// Routed is closed when the pages on disk have their routes.
 func (s *Supervisor) Routed() <-chan struct{} { return s.routed }
 
-// Run keeps the pages until the context ends, and returns when every request
-// has been seen to and every process is gone. Call it once.
+// Run runs the pages until the context ends, and returns when no request is under way
+// and every process is reaped. Call it once.
 func (s *Supervisor) Run(ctx context.Context) {
 	defer close(s.done)
 	defer s.build.Close()
 	defer s.parent.Close()
-	defer s.sample(ctx)()
+	defer s.startSampler(ctx)()
 	defer s.actors.Wait()
 	s.discover(ctx)
 	if len(s.pages)+len(s.conflicts) == 0 {
@@ -183,9 +183,9 @@ func (s *Supervisor) Run(ctx context.Context) {
 	}
 }
 
-// sample begins to measure. The function it returns ends that; drains are
-// measured too, so call it when every actor has ended.
-func (s *Supervisor) sample(ctx context.Context) (end func()) {
+// startSampler starts to measure the pages. Call stop when every actor has ended,
+// because drains are measured too.
+func (s *Supervisor) startSampler(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var sampling sync.WaitGroup
 	sampling.Go(func() { s.sampler.Run(ctx) }) // ends with ctx
@@ -195,7 +195,7 @@ func (s *Supervisor) sample(ctx context.Context) (end func()) {
 	}
 }
 
-// call has f called by Run, and waits for that.
+// call calls f on the goroutine of Run, and returns when f has returned.
 func (s *Supervisor) call(ctx context.Context, f func()) error {
 	done := make(chan struct{})
 	select {
