@@ -71,6 +71,7 @@ fuzz: ## fuzz what parses outside input, half a minute each
 	$(GO) test -fuzz FuzzAnswersAreThoseOfTransport -fuzztime 30s ./internal/upstream
 	$(GO) test -fuzz FuzzParseHead -fuzztime 30s ./internal/wire
 	$(GO) test -fuzz FuzzChunks -fuzztime 30s ./internal/message
+	$(GO) test -fuzz FuzzAReaderOverJSON -fuzztime 30s ./internal/state
 	$(GO) test -fuzz FuzzPieces -fuzztime 30s ./internal/wire
 	$(GO) test -fuzz FuzzTheClientIsThePeerOrStandsInTheHeader -fuzztime 30s ./internal/proxy
 	$(GO) test -fuzz FuzzTrace -fuzztime 30s ./internal/proxy

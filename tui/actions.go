@@ -108,7 +108,7 @@ func (m *model) rebuildAll() cmd { return m.do(state.Rebuild, "") }
 func (m *model) reload() cmd     { return m.do(state.Reload, "") }
 
 func (m *model) pause() cmd {
-	if m.server.Paused {
+	if m.seen.Server.Paused {
 		return m.do(state.Resume, "")
 	}
 	return m.do(state.Pause, "")

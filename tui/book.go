@@ -128,25 +128,17 @@ func (b *book) end(e entry) {
 
 // take adds what an update brings, in the order in which it happened.
 func (b *book) take(u state.Update) {
-	events, lines := u.Events, u.Lines
-	for len(events) > 0 || len(lines) > 0 {
-		if len(lines) == 0 || len(events) > 0 && events[0].Seq < lines[0].Seq {
-			if events[0].Message != "" {
-				b.add(eventEntry(events[0]))
-			}
-			events = events[1:]
-		} else {
-			l := lines[0]
-			e := entry{at: l.Time, page: l.Page, text: l.Text, access: l.Access, status: l.Status}
-			if !l.Access {
-				e.from, e.open = l.Stream(), l.Partial
-				b.end(e)
-			}
-			if e.level = levelOf(l.Text); l.Access {
-				e.level = levelOfStatus(l.Status)
-			}
+	for item := range u.Items() {
+		switch l := item.Line; {
+		case l == nil && item.Event.Message == "":
+		case l == nil:
+			b.add(eventEntry(*item.Event))
+		case l.Access:
+			b.add(entry{at: l.Time, page: l.Page, text: l.Text, access: true, status: l.Status, level: levelOfStatus(l.Status)})
+		default:
+			e := entry{at: l.Time, page: l.Page, text: l.Text, level: levelOf(l.Text), from: l.Stream(), open: l.Partial}
+			b.end(e)
 			b.add(e)
-			lines = lines[1:]
 		}
 	}
 }
@@ -159,7 +151,7 @@ func eventEntry(e state.Event) entry {
 	for _, a := range e.Attrs {
 		value := a.Text()
 		if d, ok := a.Value.(state.Seconds); ok {
-			value = took(time.Duration(d))
+			value = took(d)
 		}
 		switch {
 		case a.Key == "page":

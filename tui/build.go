@@ -15,8 +15,8 @@ type trouble struct {
 	build   int // that has it
 	serving int // build that serves nevertheless
 	of, all int // place among the page's
-	starts  bool
-	words   string // what the worker printed last
+	kind    state.TroubleKind
+	output  string // last lines of the worker
 }
 
 // troubles are all that is broken, page by page.
@@ -26,12 +26,13 @@ func troubles(rows []row) (all []trouble) {
 			continue
 		}
 		problems := r.Build.Problems
-		starts := len(problems) == 0
-		if starts {
-			problems = []state.Problem{{Message: r.Problem}}
+		kind := state.TroubleBuild
+		if len(problems) == 0 {
+			kind = r.Trouble.Kind
+			problems = []state.Problem{{Message: r.Trouble.Text}}
 		}
 		for i, p := range problems {
-			all = append(all, trouble{route: r.Route, problem: p, build: r.Build.Number, serving: r.ServingBuild, of: i + 1, all: len(problems), starts: starts, words: r.LastOutput})
+			all = append(all, trouble{route: r.Route, problem: p, build: r.Build.Number, serving: r.ServingBuild, of: i + 1, all: len(problems), kind: kind, output: r.Trouble.LastOutput})
 		}
 	}
 	return all
@@ -61,19 +62,22 @@ type buildPane struct {
 	source  excerpt
 }
 
+// troubleTitles say what becomes of a build.
+var troubleTitles = map[state.TroubleKind]string{
+	state.TroubleStart:    "does not start",
+	state.TroubleCrash:    "keeps crashing",
+	state.TroubleRollback: "was rolled back",
+}
+
 // title is the pane's, with what is left to say of it.
 func (p buildPane) title() (title, facts string) {
 	t := p.trouble
 	title = "Build  " + clean(t.route)
 	switch {
-	case t.starts && t.build > 0:
-		what := "does not start"
-		if strings.HasPrefix(t.problem.Message, "keeps crashing: ") {
-			what = "keeps crashing"
-		}
-		title += fmt.Sprintf("  #%d %s", t.build, what)
-	case t.starts:
-		title += "  FAILED"
+	case t.kind == state.TroubleConflict:
+		title += "  CONFLICT"
+	case t.kind != state.TroubleBuild:
+		title += fmt.Sprintf("  #%d %s", t.build, troubleTitles[t.kind])
 	case t.all == 1:
 		title += fmt.Sprintf("  #%d FAILED  1 error", t.build)
 	default:
@@ -104,8 +108,8 @@ func (p buildPane) render(w, h int) []string {
 		}
 	}
 	rows = append(rows, p.excerpt(w, h-len(rows))...)
-	if words := strings.TrimRight(p.trouble.words, "\n"); p.trouble.starts && words != "" {
-		lines := strings.Split(words, "\n")
+	if output := strings.TrimRight(p.trouble.output, "\n"); output != "" {
+		lines := strings.Split(output, "\n")
 		for _, line := range lines[max(0, len(lines)-max(1, h-len(rows))):] {
 			add("   | " + clean(line))
 		}
@@ -177,8 +181,8 @@ func wholeError(rows []row, route string) string {
 	for _, t := range troubles(rows) {
 		if t.route == route {
 			text = append(text, t.problem.String())
-			if t.of == t.all && t.words != "" {
-				text = append(text, t.words)
+			if t.of == t.all && t.output != "" {
+				text = append(text, t.output)
 			}
 		}
 	}

@@ -40,7 +40,7 @@ type asked struct {
 	refusal  error
 }
 
-func (a *asked) Next(ctx context.Context, _ uint64) (state.Update, error) {
+func (a *asked) Next(ctx context.Context, _ state.Cursor) (state.Update, error) {
 	<-ctx.Done()
 	return state.Update{}, ctx.Err()
 }
@@ -67,7 +67,7 @@ func screenOf(t testing.TB, w, h int, colours bool, u state.Update) (*model, *as
 	m := newModel(t.Context(), src, keys, newLook(colours, false), time.Millisecond, nil)
 	m.width, m.height = w, h
 	m.now = noon
-	m.take(u)
+	m.apply(u)
 	m.now = noon.Add(10 * time.Second)
 	return m, src
 }
@@ -115,8 +115,8 @@ func keyMsg(key string) tea.KeyMsg {
 
 func serving(route string, build, pid, port int, took, swap time.Duration, since time.Duration) state.Page {
 	return state.Page{
-		Route: route, Dir: "pages" + route, Phase: state.Serving, ServingBuild: build, Swap: swap,
-		Build:   state.Build{Number: build, Started: noon.Add(-time.Hour), Took: took},
+		Route: route, Dir: "pages" + route, Phase: state.Serving, ServingBuild: build, Swap: state.Seconds(swap),
+		Build:   state.Build{Number: build, Started: noon.Add(-time.Hour), Took: state.Seconds(took)},
 		Log:     "logs" + route + "/worker_2026-11-24.log",
 		Workers: []state.Worker{{Role: state.RoleServing, PID: pid, Port: port, Build: build, Since: noon.Add(-since), Binary: "/tmp/tqserver/bin/x", Env: []string{"API_TOKEN=•••", "TQ_PORT=9001"}}},
 	}
@@ -128,8 +128,8 @@ const ms = time.Millisecond
 func shop(root string) state.Update {
 	api := serving("/api", 17, 40511, 9002, 300*ms, 10*ms, 18*time.Minute)
 	api.Phase, api.Restarts = state.Failed, 1
-	api.Problem = "the newest build failed"
-	api.Build = state.Build{Number: 18, Started: noon, Took: 319 * ms, Trigger: "pages/api/main.go", Problems: []state.Problem{
+	api.Trouble = state.Trouble{Kind: state.TroubleBuild, Text: "the newest build failed"}
+	api.Build = state.Build{Number: 18, Started: noon, Took: state.Seconds(319 * ms), Trigger: "pages/api/main.go", Problems: []state.Problem{
 		{File: "pages/api/main.go", Line: 4, Column: 18, Message: "undefined: itms"},
 		{File: "pages/api/main.go", Line: 5, Column: 2, Message: "declared and not used: it"},
 	}}
@@ -148,13 +148,13 @@ func shop(root string) state.Update {
 		serving("/hooks", 1, 40634, 9004, 251*ms, 7*ms, 26*time.Hour), search,
 		serving("/ws", 1, 40640, 9006, 295*ms, 9*ms, 124*time.Minute), port,
 	}
-	u := state.Update{Seq: 99, Snapshot: &state.Snapshot{
-		Server: state.Server{Version: "v1", Root: root, URL: "http://localhost:8080", Started: noon},
+	u := state.Update{Cursor: state.Cursor{Seq: 99}, Snapshot: &state.Snapshot{
+		Server: state.Server{Version: "v1", Root: root, URLs: []string{"http://localhost:8080"}, Started: noon},
 		Pages:  pages,
 	}, Loads: []state.Load{
-		{Page: "/", Requests: 99, Rate: 84.2, P50: ms, P95: 3100 * time.Microsecond, Memory: 14 << 20, CPU: 1},
-		{Page: "/api", Requests: 999, Rate: 121, P95: 6800 * time.Microsecond, Memory: 22 << 20, CPU: 4, InFlight: 1},
-		{Page: "/checkout", Requests: 9, Rate: 2, P95: 88 * ms, Draining: 2, InFlight: 2, Memory: 31 << 20, CPU: 2},
+		{Page: "/", Requests: 99, Rate: 84.2, P50: state.Seconds(ms), P95: state.Seconds(3100 * time.Microsecond), Memory: 14 << 20, CPU: 1},
+		{Page: "/api", Requests: 999, Rate: 121, P95: state.Seconds(6800 * time.Microsecond), Memory: 22 << 20, CPU: 4, InFlight: 1},
+		{Page: "/checkout", Requests: 9, Rate: 2, P95: state.Seconds(88 * ms), Draining: 2, InFlight: 2, Memory: 31 << 20, CPU: 2},
 		{Page: "/search", Requests: 9, Errors: 7},
 		{Page: "/ws", Requests: 9, Rate: 0.3, Upgraded: 12, InFlight: 12, Memory: 16 << 20},
 	}}

@@ -57,11 +57,8 @@ type model struct {
 
 	width, height int
 	now           time.Time // of the last message
-	cursor        uint64    // in the source
 
-	server  state.Server
-	pages   map[string]state.Page
-	loads   map[string]state.Load
+	seen    state.Mirror
 	history map[string][]state.Build // finished ones, newest last
 	healths map[string][]health      // changes, newest last
 	book    book
@@ -95,8 +92,8 @@ type model struct {
 
 func newModel(ctx context.Context, src state.Source, keys keymap, look look, frame time.Duration, out *terminal) *model {
 	return &model{
-		ctx: ctx, src: src, keys: keys, look: look, frame: frame, out: out, now: time.Now(), cursor: state.Beginning,
-		pages: make(map[string]state.Page), loads: make(map[string]state.Load), history: make(map[string][]state.Build), healths: make(map[string][]health),
+		ctx: ctx, src: src, keys: keys, look: look, frame: frame, out: out, now: time.Now(), seen: state.Mirror{Cursor: state.Cursor{Seq: state.Beginning}},
+		history: make(map[string][]state.Build), healths: make(map[string][]health),
 		book: book{pages: make(map[string]*ring), open: make(map[state.Stream]bool)}, views: make(map[string]*logView),
 		focus: inRoutes, timing: true,
 	}
@@ -122,7 +119,7 @@ func (m *model) Init() cmd {
 
 // next waits for what happens, at most once a frame.
 func (m *model) next() cmd {
-	after, frame, ctx, src := m.cursor, time.NewTimer(m.frame), m.ctx, m.src
+	after, frame, ctx, src := m.seen.Cursor, time.NewTimer(m.frame), m.ctx, m.src
 	return guarded(func() tea.Msg {
 		select {
 		case <-frame.C:
@@ -162,7 +159,7 @@ func (m *model) Update(msg tea.Msg) (tea.Model, cmd) {
 		if msg.err != nil {
 			return m, nil // endMsg follows
 		}
-		m.take(msg.update)
+		m.apply(msg.update)
 		c = m.next()
 	case tickMsg:
 		m.ticking = false
@@ -187,42 +184,25 @@ func (m *model) Update(msg tea.Msg) (tea.Model, cmd) {
 	return m, tea.Batch(c, m.tick(), m.untoast(), m.fetchSource())
 }
 
-// take adds an update to what is known.
-func (m *model) take(u state.Update) {
-	m.cursor = u.Seq
-	if s := u.Snapshot; s != nil {
-		m.server = s.Server
-		clear(m.pages)
-		for _, p := range s.Pages {
-			m.page(p, m.now)
-		}
-		for _, l := range s.Loads {
-			m.loads[l.Page] = l
+// apply adds an update to what is known.
+func (m *model) apply(u state.Update) {
+	m.seen.Apply(u)
+	if u.Snapshot != nil {
+		for _, p := range u.Snapshot.Pages {
+			m.remember(p, m.now)
 		}
 	}
 	for _, e := range u.Events {
-		if e.Server != nil {
-			m.server = *e.Server
+		if e.Page != nil && !e.Removed {
+			m.remember(*e.Page, e.Time)
 		}
-		switch {
-		case e.Page == nil:
-		case e.Removed:
-			delete(m.pages, e.Page.Route)
-			delete(m.loads, e.Page.Route)
-		default:
-			m.page(*e.Page, e.Time)
-		}
-	}
-	for _, l := range u.Loads {
-		m.loads[l.Page] = l
 	}
 	m.book.take(u)
 	m.keepSelection()
 }
 
-// page takes a page as it is now, and keeps of its past what is looked back at.
-func (m *model) page(p state.Page, at time.Time) {
-	m.pages[p.Route] = p
+// remember keeps of a page what the inspector shows of its past.
+func (m *model) remember(p state.Page, at time.Time) {
 	builds := m.history[p.Route]
 	if p.Build.Took > 0 && (len(builds) == 0 || !builds[len(builds)-1].Started.Equal(p.Build.Started)) {
 		m.history[p.Route] = newest(append(builds, p.Build))
@@ -242,10 +222,10 @@ func newest[T any](all []T) []T { return all[max(0, len(all)-past):] }
 // moves the selection but a key; before the first it is on the first page, in
 // whatever order they come.
 func (m *model) keepSelection() {
-	if _, ok := m.pages[m.selected]; ok && m.touched || len(m.pages) == 0 {
+	if _, ok := m.seen.Pages[m.selected]; ok && m.touched || len(m.seen.Pages) == 0 {
 		return
 	}
-	routes := slices.Sorted(maps.Keys(m.pages))
+	routes := slices.Sorted(maps.Keys(m.seen.Pages))
 	if !m.touched {
 		m.selected = routes[0]
 		return
@@ -256,9 +236,9 @@ func (m *model) keepSelection() {
 
 // rows are all pages, by route.
 func (m *model) rows() []row {
-	rows := make([]row, 0, len(m.pages))
-	for _, route := range slices.Sorted(maps.Keys(m.pages)) {
-		rows = append(rows, row{m.pages[route], m.loads[route]})
+	rows := make([]row, 0, len(m.seen.Pages))
+	for _, route := range slices.Sorted(maps.Keys(m.seen.Pages)) {
+		rows = append(rows, row{m.seen.Pages[route], m.seen.Loads[route]})
 	}
 	return rows
 }
@@ -272,8 +252,8 @@ func (m *model) table() []row {
 
 // row is the selected page.
 func (m *model) row() (row, bool) {
-	p, ok := m.pages[m.selected]
-	return row{p, m.loads[m.selected]}, ok
+	p, ok := m.seen.Pages[m.selected]
+	return row{p, m.seen.Loads[m.selected]}, ok
 }
 
 // shownLog is the page whose log is shown, empty for all.
@@ -322,7 +302,7 @@ func (m *model) fetchSource() cmd {
 	if !ok || t.problem.File == "" || t.problem.Line == 0 || t.key() == m.source.key {
 		return nil
 	}
-	root, key := m.server.Root, t.key()
+	root, key := m.seen.Server.Root, t.key()
 	m.source = excerpt{key: key}
 	return guarded(func() tea.Msg { return sourceMsg{key, project.Excerpt(root, key.file, key.line)} })
 }
@@ -334,7 +314,7 @@ func (m *model) tick() cmd {
 		return nil
 	}
 	pause := time.Duration(0)
-	for _, p := range m.pages {
+	for _, p := range m.seen.Pages {
 		switch {
 		case p.Phase == state.Building:
 			pause = 100 * time.Millisecond
@@ -342,7 +322,7 @@ func (m *model) tick() cmd {
 			pause = time.Second
 		}
 	}
-	if pause == 0 && m.server.Stopping {
+	if pause == 0 && m.seen.Server.Stopping {
 		pause = time.Second
 	}
 	if pause == 0 {
@@ -448,15 +428,15 @@ func printable(key string) string {
 
 // projectName is the folder's.
 func (m *model) projectName() string {
-	if m.server.Root == "" {
+	if m.seen.Server.Root == "" {
 		return ""
 	}
-	return clean(filepath.Base(m.server.Root))
+	return clean(filepath.Base(m.seen.Server.Root))
 }
 
 // inFlight is how many requests are under way on all pages.
 func (m *model) inFlight() (n int) {
-	for _, l := range m.loads {
+	for _, l := range m.seen.Loads {
 		n += l.InFlight
 	}
 	return n

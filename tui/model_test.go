@@ -80,8 +80,8 @@ func TestQuitAsksOnlyIfSomebodyWouldWait(t *testing.T) {
 	}
 	m, _ = screenOf(t, 120, 35, false, busy)
 	press(m, "q")
-	for route := range m.loads {
-		m.take(state.Update{Loads: []state.Load{{Page: route}}})
+	for route := range m.seen.Loads {
+		m.apply(state.Update{Loads: []state.Load{{Page: route}}})
 	}
 	if !strings.Contains(m.View(), "No requests are under way any more. Quit?") {
 		t.Errorf("it asks as if somebody waited:\n%s", m.View())
@@ -100,9 +100,9 @@ func TestQuitAsksOnlyIfSomebodyWouldWait(t *testing.T) {
 
 func TestTheEndSaysWhatItWaitsFor(t *testing.T) {
 	m, _ := screenOf(t, 120, 35, false, shop(""))
-	server := m.server
+	server := m.seen.Server
 	server.Stopping, server.StopBy = true, m.now.Add(4*time.Second)
-	m.take(state.Update{Events: []state.Event{{Server: &server}}})
+	m.apply(state.Update{Events: []state.Event{{Server: &server}}})
 	if want := "15 requests under way, 4s left · Q to stop now"; !strings.Contains(m.View(), want) {
 		t.Errorf("no %q in\n%s", want, m.View())
 	}
@@ -113,7 +113,7 @@ func TestNothingButAKeyMovesTheSelection(t *testing.T) {
 	press(m, "j", "j")
 	for _, route := range []string{"/a", "/aa", "/zz"} {
 		p := serving(route, 1, 1, 1, ms, ms, ms)
-		m.take(state.Update{Events: []state.Event{{Page: &p}}})
+		m.apply(state.Update{Events: []state.Event{{Page: &p}}})
 	}
 	if m.selected != "/api/users" {
 		t.Errorf("new pages select %s", m.selected)
@@ -123,8 +123,8 @@ func TestNothingButAKeyMovesTheSelection(t *testing.T) {
 		t.Errorf("another order selects %s", m.selected)
 	}
 	press(m, "S", "S", "S", "S")
-	gone := m.pages["/api/users"]
-	m.take(state.Update{Events: []state.Event{{Page: &gone, Removed: true}}})
+	gone := m.seen.Pages["/api/users"]
+	m.apply(state.Update{Events: []state.Event{{Page: &gone, Removed: true}}})
 	if m.selected != "/blog" {
 		t.Errorf("when the page is gone %s is selected, want its neighbour", m.selected)
 	}
@@ -134,7 +134,7 @@ func TestBeforeAnyKeyTheFirstPageIsSelected(t *testing.T) {
 	m, _ := screenOf(t, 120, 35, false, shop(""))
 	p := serving("", 1, 1, 1, ms, ms, ms)
 	for _, p.Route = range []string{"/b", "/a", "/"} {
-		m.take(state.Update{Events: []state.Event{{Page: &p}}})
+		m.apply(state.Update{Events: []state.Event{{Page: &p}}})
 	}
 	if m.selected != "/" {
 		t.Errorf("%s is selected", m.selected)
@@ -144,12 +144,12 @@ func TestBeforeAnyKeyTheFirstPageIsSelected(t *testing.T) {
 func TestALogThatIsReadStandsStill(t *testing.T) {
 	m, _ := screenOf(t, 100, 30, false, shop(""))
 	for n := range 100 {
-		m.take(line("/", fmt.Sprintf("line %03d", n)))
+		m.apply(line("/", fmt.Sprintf("line %03d", n)))
 	}
 	press(m, "2", "k", "k", "ctrl+u")
 	before := m.logPane().render(100, 10)
 	for n := range 500 {
-		m.take(line("/", fmt.Sprintf("later %03d", n)))
+		m.apply(line("/", fmt.Sprintf("later %03d", n)))
 	}
 	if diff := cmp.Diff(before, m.logPane().render(100, 10)); diff != "" {
 		t.Errorf("it moved (-before +after):\n%s", diff)
@@ -166,11 +166,11 @@ func TestALogThatIsReadStandsStill(t *testing.T) {
 func TestALogThatIsReadOutlivesItsLines(t *testing.T) {
 	m, _ := screenOf(t, 100, 30, false, shop(""))
 	for n := range 100 {
-		m.take(line("/", fmt.Sprintf("line %03d", n)))
+		m.apply(line("/", fmt.Sprintf("line %03d", n)))
 	}
 	press(m, "2", "k", "v", "k")
 	for n := range 2 * kept {
-		m.take(line("/", fmt.Sprintf("later %d", n)))
+		m.apply(line("/", fmt.Sprintf("later %d", n)))
 		if n%1000 == 0 {
 			m.View()
 		}
@@ -184,8 +184,8 @@ func TestALogThatIsReadOutlivesItsLines(t *testing.T) {
 func TestFiltersStayWithTheirPage(t *testing.T) {
 	m, _ := screenOf(t, 120, 40, false, shop(""))
 	for _, text := range []string{"apple", "Pear", "level=WARN plum", "ERROR apple"} {
-		m.take(line("/", text))
-		m.take(line("/blog", text))
+		m.apply(line("/", text))
+		m.apply(line("/blog", text))
 	}
 	shown := func() (texts []string) {
 		v, r := m.view()
@@ -202,8 +202,8 @@ func TestFiltersStayWithTheirPage(t *testing.T) {
 	}
 	press(m, "&", "a", "p", "p", "l", "e", "enter")
 	check("keep apple", "apple", "ERROR apple")
-	m.take(line("/", "one apple more"))
-	m.take(line("/", "no fruit"))
+	m.apply(line("/", "one apple more"))
+	m.apply(line("/", "no fruit"))
 	check("and what comes later", "apple", "ERROR apple", "one apple more")
 	press(m, "!", "E", "R", "enter")
 	check("drop ER, with capitals", "apple", "one apple more")
@@ -217,16 +217,16 @@ func TestFiltersStayWithTheirPage(t *testing.T) {
 	check("keep all, and a prompt that was left", "hello from the root", "apple", "Pear", "level=WARN plum", "one apple more", "no fruit")
 	press(m, "C")
 	check("cleared")
-	m.take(line("/", "new"))
+	m.apply(line("/", "new"))
 	check("after that", "new")
 }
 
 func TestSearchGoesAround(t *testing.T) {
 	m, _ := screenOf(t, 120, 40, false, state.Update{})
 	p := serving("/", 1, 1, 1, ms, ms, ms)
-	m.take(state.Update{Events: []state.Event{{Page: &p}}})
+	m.apply(state.Update{Events: []state.Event{{Page: &p}}})
 	for _, text := range []string{"a hit", "nothing", "Hit two", "nothing", "third hit"} {
-		m.take(line("/", text))
+		m.apply(line("/", text))
 	}
 	at := func() string {
 		v, r := m.view()
@@ -261,7 +261,7 @@ func TestTheBuildPaneComesAndGoesByItself(t *testing.T) {
 		t.Errorf("focus %d, error %d", m.focus, m.problem)
 	}
 	mended := serving("/api", 19, 1, 1, ms, ms, ms)
-	m.take(state.Update{Events: []state.Event{{Page: &mended}}})
+	m.apply(state.Update{Events: []state.Event{{Page: &mended}}})
 	if strings.Contains(m.View(), "[3] Build") {
 		t.Error("the Build pane stays though nothing is broken")
 	}
@@ -516,30 +516,30 @@ func TestLinesStandInTheOrderOfTheirTime(t *testing.T) {
 	for _, keys := range [][]string{{"2"}, {"2", "a"}} {
 		m, _ := screenOf(t, 120, 40, false, state.Update{Events: []state.Event{{Page: &page}}})
 		press(m, keys...)
-		m.take(state.Update{Lines: []state.Line{at(0, "first", false), at(30, "third", false), at(20, "GET second", true)}})
+		m.apply(state.Update{Lines: []state.Line{at(0, "first", false), at(30, "third", false), at(20, "GET second", true)}})
 		if diff := cmp.Diff([]string{"first", "GET second", "third"}, texts(m)); diff != "" {
 			t.Errorf("within an update (-want +got):\n%s", diff)
 		}
-		m.take(state.Update{Lines: []state.Line{at(60, "fifth", false), {Time: noon.Add(64*ms + 300*time.Microsecond), Page: "/", Text: "sixth"}}})
+		m.apply(state.Update{Lines: []state.Line{at(60, "fifth", false), {Time: noon.Add(64*ms + 300*time.Microsecond), Page: "/", Text: "sixth"}}})
 		texts(m)
-		m.take(state.Update{Lines: []state.Line{at(31, "GET fourth", true), at(64, "GET seventh", true)},
+		m.apply(state.Update{Lines: []state.Line{at(31, "GET fourth", true), at(64, "GET seventh", true)},
 			Events: []state.Event{{Time: noon.Add(62 * ms), Message: "an event", Attrs: []state.Attr{state.String("page", "/")}}}})
 		want := []string{"first", "GET second", "third", "GET fourth", "fifth", "an event", "sixth", "GET seventh", "GET a long time ago"}
-		m.take(state.Update{Lines: []state.Line{at(1, "GET a long time ago", true)}})
+		m.apply(state.Update{Lines: []state.Line{at(1, "GET a long time ago", true)}})
 		if diff := cmp.Diff(want, texts(m)); diff != "" {
 			t.Errorf("in later ones (-want +got):\n%s", diff)
 		}
 		press(m, "&", "G", "E", "T", "enter")
-		m.take(state.Update{Lines: []state.Line{at(100, "no", false), at(110, "GET no", true)}})
+		m.apply(state.Update{Lines: []state.Line{at(100, "no", false), at(110, "GET no", true)}})
 		texts(m)
-		m.take(state.Update{Lines: []state.Line{at(90, "GET before", true), at(80, "no", false)}})
+		m.apply(state.Update{Lines: []state.Line{at(90, "GET before", true), at(80, "no", false)}})
 		want = []string{"GET second", "GET fourth", "GET seventh", "GET a long time ago", "GET before", "GET no"}
 		if diff := cmp.Diff(want, texts(m)); diff != "" {
 			t.Errorf("with a filter (-want +got):\n%s", diff)
 		}
 		press(m, "k")
 		m.View()
-		m.take(state.Update{Lines: []state.Line{at(85, "GET late", true)}})
+		m.apply(state.Update{Lines: []state.Line{at(85, "GET late", true)}})
 		if all := texts(m); all[len(all)-1] != "GET late" {
 			t.Errorf("what is read moved: %q", all)
 		}
@@ -552,7 +552,7 @@ func TestALineThatHasNotEndedIsShownAndReplaced(t *testing.T) {
 		m, _ := screenOf(t, 120, 40, false, state.Update{Events: []state.Event{{Page: &page}}})
 		press(m, keys...)
 		say := func(pid int, text string, open bool) {
-			m.take(state.Update{Lines: []state.Line{{Time: noon, Page: "/", PID: pid, Text: text, Partial: open}}})
+			m.apply(state.Update{Lines: []state.Line{{Time: noon, Page: "/", PID: pid, Text: text, Partial: open}}})
 		}
 		check := func(want ...string) {
 			t.Helper()
@@ -572,7 +572,7 @@ func TestALineThatHasNotEndedIsShownAndReplaced(t *testing.T) {
 		say(2, "another", false)
 		say(1, "progress 30%", true)
 		check("another", "progress 30%")
-		m.take(state.Update{Lines: []state.Line{{Time: noon, Page: "/", Text: "GET / 200", Access: true}}})
+		m.apply(state.Update{Lines: []state.Line{{Time: noon, Page: "/", Text: "GET / 200", Access: true}}})
 		say(1, "progress 100%", false)
 		say(1, "next", false)
 		check("another", "GET / 200", "progress 100%", "next")

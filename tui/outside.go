@@ -98,14 +98,14 @@ func (m *model) edit() cmd {
 		return m.say("there is no file to edit")
 	}
 	if !filepath.IsAbs(file) {
-		file = filepath.Join(m.server.Root, file)
+		file = filepath.Join(m.seen.Server.Root, file)
 	}
 	name, args, _ := editor.Command(os.Getenv, file, line)
 	if name == "" {
 		return m.say("no editor: set TQ_EDITOR, VISUAL or EDITOR")
 	}
 	c := exec.Command(name, args...)
-	c.Dir = m.server.Root
+	c.Dir = m.seen.Server.Root
 	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr // the terminal itself
 	return tea.ExecProcess(c, func(err error) tea.Msg {
 		if err != nil {

@@ -128,7 +128,7 @@ func (m *model) urls() cmd {
 	return nil
 }
 
-func (m *model) url(route string) string { return m.server.URL + route }
+func (m *model) url(route string) string { return m.seen.Server.URL() + route }
 
 func (m *model) inspect() cmd {
 	if _, ok := m.row(); !ok {
@@ -141,7 +141,7 @@ func (m *model) inspect() cmd {
 
 // facts are all that is known of a page.
 func (m *model) facts(route string) (lines []string) {
-	r := row{m.pages[route], m.loads[route]}
+	r := row{m.seen.Pages[route], m.seen.Loads[route]}
 	add := func(name, value string) {
 		if value != "" {
 			lines = append(lines, fmt.Sprintf("   %-12s %s", name, clean(value)))
@@ -151,7 +151,7 @@ func (m *model) facts(route string) (lines []string) {
 	add("state", word)
 	add("folder", r.Dir)
 	add("log", r.Log)
-	add("problem", oneLine(r.Problem))
+	add("problem", oneLine(r.Trouble.Text))
 	add("health", r.health(m.now))
 	add("restarts", fmt.Sprint(r.Restarts))
 	add("requests", fmt.Sprintf("%d, %d with status 5xx, %d under way, p50 %s, p95 %s", r.load.Requests, r.load.Errors, r.load.InFlight, took(r.load.P50), took(r.load.P95)))

@@ -43,7 +43,7 @@ func (r row) present() *state.Worker {
 
 // broken reports whether the newest version of the page cannot serve.
 func (r row) broken() bool {
-	return r.Phase == state.Failed || r.Phase == state.Crashed && r.Problem != "" || len(r.Build.Problems) > 0 && r.Phase != state.Stopped
+	return r.Phase == state.Failed || r.Trouble.Kind == state.TroubleConflict || r.Phase == state.Crashed && r.Trouble.Kind != "" || len(r.Build.Problems) > 0 && r.Phase != state.Stopped
 }
 
 // look is a page's state in a word and a glyph, and how bad it is.

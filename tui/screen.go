@@ -49,7 +49,7 @@ func (m *model) screen() screen {
 	w, h := m.width, m.height
 	_, broken := m.trouble()
 	s := screen{headers: 1, footers: 1, titles: true}
-	if m.server.ConfigError != "" {
+	if m.seen.Server.ConfigError != "" {
 		s.headers++
 	}
 	if w >= wideFooter && h >= lowScreen {
@@ -174,7 +174,7 @@ func (m *model) lines() []string {
 		put(0, m.header())
 	}
 	if s.headers > 1 {
-		put(1, m.look.bad.Render(left(" configuration: "+oneLine(m.server.ConfigError), m.width)))
+		put(1, m.look.bad.Render(left(" configuration: "+oneLine(m.seen.Server.ConfigError), m.width)))
 	}
 	beside := s.logs.h > 0 && s.logs.x > 0
 	if s.routes.h > 0 {
@@ -247,7 +247,7 @@ func (m *model) small() string {
 func (m *model) tally() (all, short []string) {
 	n := make(map[state.Phase]int)
 	first, serving := 0, 0
-	for _, p := range m.pages {
+	for _, p := range m.seen.Pages {
 		n[p.Phase]++
 		switch {
 		case p.Phase == state.Asleep:
@@ -257,10 +257,10 @@ func (m *model) tally() (all, short []string) {
 			first++
 		}
 	}
-	all = []string{fmt.Sprintf("%d/%d serving", serving, len(m.pages))}
-	short = []string{fmt.Sprintf("%d/%d up", serving, len(m.pages))}
+	all = []string{fmt.Sprintf("%d/%d serving", serving, len(m.seen.Pages))}
+	short = []string{fmt.Sprintf("%d/%d up", serving, len(m.seen.Pages))}
 	if first > 1 {
-		all = append(all, fmt.Sprintf("building %d/%d", len(m.pages)-first+1, len(m.pages)))
+		all = append(all, fmt.Sprintf("building %d/%d", len(m.seen.Pages)-first+1, len(m.seen.Pages)))
 	} else if n[state.Building] > 0 {
 		all = append(all, fmt.Sprintf("%d building", n[state.Building]))
 	}
@@ -287,16 +287,16 @@ func (m *model) tally() (all, short []string) {
 
 // header is the first line.
 func (m *model) header() string {
-	if m.server.Stopping {
+	if m.seen.Server.Stopping {
 		return m.look.warn.Render(left(" tqserver  "+m.farewell(), m.width))
 	}
 	parts, short := m.tally()
-	title, at := " tqserver  "+m.projectName(), clean(m.server.URL)
-	if m.server.Paused {
+	title, at := " tqserver  "+m.projectName(), clean(m.seen.Server.URL())
+	if m.seen.Server.Paused {
 		parts = append(parts, "PAUSED")
 	}
 	var used int64
-	for _, l := range m.loads {
+	for _, l := range m.seen.Loads {
 		used += l.Memory
 	}
 	if used > 0 && m.width >= wideFooter {
@@ -349,7 +349,7 @@ func (m *model) farewell() string {
 	if n == 0 {
 		return "shutting down: stopping the workers"
 	}
-	leftOver := max(0, m.server.StopBy.Sub(m.now)).Round(time.Second)
+	leftOver := max(0, m.seen.Server.StopBy.Sub(m.now)).Round(time.Second)
 	return fmt.Sprintf("shutting down: %s under way, %s left · %s to stop now", plural(n, "request", "requests"), leftOver, m.keys.key("quit-now"))
 }
 
@@ -370,7 +370,7 @@ func (m *model) logTitle(w int) string {
 	title := "[2] Logs  " + name
 	p := m.logPane()
 	facts := strings.Join(p.facts(m.logRows()), "  ")
-	if file := m.pages[m.shownLog()].Log; file != "" && width(title)+2+width(file)+width(facts)+10 <= w {
+	if file := m.seen.Pages[m.shownLog()].Log; file != "" && width(title)+2+width(file)+width(facts)+10 <= w {
 		title += "  " + clean(file)
 	}
 	return m.look.rule(w, title, facts, m.focus == inLogs)

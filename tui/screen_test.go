@@ -60,7 +60,7 @@ func FuzzScreen(f *testing.F) {
 			m.Update(keyMsg(string(r)))
 			check()
 		}
-		m.take(randomUpdate(rnd, text))
+		m.apply(randomUpdate(rnd, text))
 		m.width, m.height = rnd.IntN(200), rnd.IntN(60)
 		w, h = m.width, m.height
 		check()
@@ -71,14 +71,15 @@ var colour = ansiColour()
 
 func randomUpdate(rnd *rand.Rand, text string) state.Update {
 	phases := []state.Phase{state.Building, state.Starting, state.Serving, state.Failed, state.Crashed, state.Stopped, state.Waiting, state.Asleep, state.Conflict, "?"}
+	kinds := []state.TroubleKind{"", state.TroubleBuild, state.TroubleStart, state.TroubleCrash, state.TroubleRollback, state.TroubleConflict, "?"}
 	at := func() time.Time { return noon.Add(time.Duration(rnd.Int64N(int64(time.Hour)))) }
-	u := state.Update{Seq: rnd.Uint64(), Snapshot: &state.Snapshot{Server: state.Server{Root: "/" + text, URL: text, Paused: rnd.IntN(2) == 0, Stopping: rnd.IntN(5) == 0, StopBy: at()}}}
+	u := state.Update{Cursor: state.Cursor{Seq: rnd.Uint64()}, Snapshot: &state.Snapshot{Server: state.Server{Root: "/" + text, URLs: []string{text}, Paused: rnd.IntN(2) == 0, Stopping: rnd.IntN(5) == 0, StopBy: at()}}}
 	if rnd.IntN(3) == 0 {
 		u.Snapshot.Server.ConfigError = text + "\n" + text
 	}
 	for i := range rnd.IntN(30) {
-		p := state.Page{Route: fmt.Sprintf("/%d%s", i, text), Dir: text, Phase: phases[rnd.IntN(len(phases))], ServingBuild: rnd.IntN(3), Problem: text, LastOutput: text, Log: text, Restarts: rnd.IntN(1e6), Next: at(), Swap: time.Duration(rnd.Int64N(1e12))}
-		p.Build = state.Build{Number: rnd.IntN(1e4), Trigger: text, Started: at(), Took: time.Duration(rnd.Int64N(1e12))}
+		p := state.Page{Route: fmt.Sprintf("/%d%s", i, text), Dir: text, Phase: phases[rnd.IntN(len(phases))], ServingBuild: rnd.IntN(3), Trouble: state.Trouble{Kind: kinds[rnd.IntN(len(kinds))], Text: text, LastOutput: text}, Log: text, Restarts: rnd.IntN(1e6), Next: at(), Swap: state.Seconds(rnd.Int64N(1e12))}
+		p.Build = state.Build{Number: rnd.IntN(1e4), Trigger: text, Started: at(), Took: state.Seconds(rnd.Int64N(1e12))}
 		for range rnd.IntN(4) {
 			p.Build.Problems = append(p.Build.Problems, state.Problem{File: text, Line: rnd.IntN(9), Column: rnd.IntN(200), Message: text + "\n\t" + text})
 		}
@@ -86,7 +87,7 @@ func randomUpdate(rnd *rand.Rand, text string) state.Update {
 			p.Workers = append(p.Workers, state.Worker{Role: []state.Role{state.RoleStarting, state.RoleServing, state.RoleDraining}[rnd.IntN(3)], PID: rnd.IntN(1e7), Port: rnd.IntN(65536), FailedChecks: rnd.IntN(3), Since: at(), Env: []string{text}})
 		}
 		u.Snapshot.Pages = append(u.Snapshot.Pages, p)
-		u.Loads = append(u.Loads, state.Load{Page: p.Route, Rate: rnd.Float64() * 1e6, P95: time.Duration(rnd.Int64N(1e13)), Memory: rnd.Int64N(1 << 45), CPU: rnd.IntN(10000), Draining: rnd.IntN(2), Upgraded: rnd.IntN(2000), InFlight: rnd.IntN(2)})
+		u.Loads = append(u.Loads, state.Load{Page: p.Route, Rate: rnd.Float64() * 1e6, P95: state.Seconds(rnd.Int64N(1e13)), Memory: rnd.Int64N(1 << 45), CPU: rnd.IntN(10000), Draining: rnd.IntN(2), Upgraded: rnd.IntN(2000), InFlight: rnd.IntN(2)})
 		for n := range rnd.IntN(5) {
 			u.Lines = append(u.Lines, state.Line{Seq: uint64(n), Page: p.Route, Text: strings.Repeat(text, rnd.IntN(4)), Time: at()})
 		}

@@ -21,7 +21,7 @@ func longLog(t *testing.T, w, h, lines int) *model {
 		if n%3 == 0 {
 			text += strings.Repeat(" and more of it", n%7*3)
 		}
-		m.take(line("/", text))
+		m.apply(line("/", text))
 	}
 	return m
 }

@@ -99,7 +99,8 @@ func wrapped(s string, w int) (pieces []string) {
 }
 
 // took is a duration in few characters, always with a unit.
-func took(d time.Duration) string {
+func took[D time.Duration | state.Seconds](duration D) string {
+	d := time.Duration(duration)
 	switch {
 	case d <= 0:
 		return "—"

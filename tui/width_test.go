@@ -125,13 +125,13 @@ func TestAWidthThatTerminalsDisagreeAboutMovesNothing(t *testing.T) {
 		for _, size := range [][2]int{{80, 24}, {120, 35}, {170, 40}} {
 			for _, colours := range []bool{false, true} {
 				page := serving("/👍🏽🇩🇪", 1, 1, 1, ms, ms, ms)
-				u := state.Update{Snapshot: &state.Snapshot{Server: state.Server{Root: "/👩‍👩‍👧", URL: "http://localhost:8080"}}, Events: []state.Event{{Page: &page}}}
+				u := state.Update{Snapshot: &state.Snapshot{Server: state.Server{Root: "/👩‍👩‍👧", URLs: []string{"http://localhost:8080"}}}, Events: []state.Event{{Seq: 1, Page: &page}}}
 				before, _ := screenOf(t, size[0], size[1], colours, u)
 				after, _ := screenOf(t, size[0], size[1], colours, u)
 				for n := range 60 {
-					before.take(line(page.Route, odd[:n*7%len(odd)]))
-					before.take(line(page.Route, strings.Repeat("x", 200)))
-					after.take(line(page.Route, strings.ToValidUTF8(odd[n*5%len(odd):][:min(n*3, len(odd)-n*5%len(odd))], "")))
+					before.apply(line(page.Route, odd[:n*7%len(odd)]))
+					before.apply(line(page.Route, strings.Repeat("x", 200)))
+					after.apply(line(page.Route, strings.ToValidUTF8(odd[n*5%len(odd):][:min(n*3, len(odd)-n*5%len(odd))], "")))
 				}
 				press(before, "2", "a", "w", "k")
 				press(after, "2", "w")

@@ -380,7 +380,7 @@ func TestALongDocumentPassesInLittleMemory(t *testing.T) {
 }
 
 func BenchmarkDress(b *testing.B) {
-	l := New(state.NewStore(state.Server{Development: true}))
+	l := New(Options{})
 	page := []byte("<!doctype html><body>" + strings.Repeat("<p class=\"x\">some text of a page</p>\n", 20_000/37) + "</body></html>\n")
 	r := httptest.NewRequest("GET", "/", nil)
 	b.SetBytes(int64(len(page)))

@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"html/template"
 	"io"
@@ -82,7 +83,7 @@ type Refused struct {
 // for proxy.Development.
 func (l *Live) Explain(ctx context.Context, r Refused) (string, bool) {
 	p, ok := l.page(r.Route)
-	if !ok || l.store.Server().Stopping {
+	if !ok || l.isOff() {
 		return "", false
 	}
 	x := explanation{Status: r.Status, Page: p.Route, Dir: p.Dir, Build: p.Build.Number, RequestID: r.RequestID}
@@ -112,34 +113,36 @@ const causeTime = time.Second
 func (x *explanation) end(ctx context.Context, l *Live, r Refused) bool {
 	ctx, cancel := context.WithTimeout(ctx, causeTime)
 	defer cancel()
-	for after := uint64(0); ; {
-		u, err := l.store.Next(ctx, after) // at once the first time
-		if err != nil {
-			return false
-		}
-		after = u.Seq
-		p, _ := l.store.Page(r.Route)
-		switch {
-		case r.Worker == 0:
-			return false
-		case p.LastExit.PID == r.Worker:
+	if r.Worker == 0 {
+		return false
+	}
+	var known state.Mirror
+	return state.Follow(ctx, l.src.Next, state.Cursor{}, func(u state.Update) error {
+		known.Apply(u)
+		p := known.Pages[r.Route]
+		if p.LastExit.PID == r.Worker {
 			x.Title, x.Message = p.Route+" crashed before it responded", state.Printable(p.LastExit.Cause)
-			printed := l.printed(r.Route, r.Worker)
+			printed := l.printed(ctx, r.Route, r.Worker)
 			x.crash(l, &p, lastCrash(printed), printed)
-			return true
+			return errFound
 		}
-		if since := l.printedSince(r); state.ParseCrash(since).Handler {
+		if since := l.printedSince(ctx, r); state.ParseCrash(since).Handler {
 			x.Title = "A handler of " + p.Route + " panicked"
 			x.crash(l, &p, state.ParseCrash(since), since)
-			return true
+			return errFound
 		}
-	}
+		return nil
+	}) == errFound
 }
+
+// errFound ends the search for a cause.
+var errFound = errors.New("found")
 
 // printedSince returns what the worker printed that had a request, since that
 // began.
-func (l *Live) printedSince(r Refused) (words []string) {
-	for _, line := range l.store.Lines(r.Route, manyLines) {
+func (l *Live) printedSince(ctx context.Context, r Refused) (words []string) {
+	lines, _ := l.src.Tail(ctx, r.Route, manyLines)
+	for _, line := range lines {
 		if line.PID == r.Worker && !line.Time.Before(r.Began) {
 			words = append(words, state.Printable(line.Text))
 		}

@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"path/filepath"
 	"strconv"
@@ -15,19 +16,28 @@ import (
 // Reserved is where the server's own answers are, in development only.
 const Reserved = "/_tqserver/"
 
+// Options says what a Live follows.
+type Options struct {
+	Source state.Source
+	Root   string                                    // the project's folder
+	Epoch  string                                    // of the server: builds count from 1 in each
+	Warn   func(message string, attrs ...state.Attr) // publishes a warning
+}
+
 // Live follows the pages. Its methods may be called from any goroutine.
 type Live struct {
-	store *state.Store
-	root  string // of the project
-	epoch string // which run of the server this is: builds count from 1 in each
+	src   state.Source
+	root  string
+	epoch string
+	warn  func(message string, attrs ...state.Attr)
 	open  func(file string, line int) error
 
-	mu      sync.Mutex // guards all below
-	pages   map[string]page
+	mu      sync.Mutex      // guards all below
+	pages   map[string]page // changed by Run only
 	seq     uint64          // of the newest change
 	wake    chan struct{}   // closed at the next change; nil if nobody waits
-	off     bool            // nobody is told anything
-	refused map[string]bool // pages of which it was said that they are left alone
+	off     bool            // browsers get no news
+	refused map[string]bool // pages of which it was said that they cannot be reloaded
 	tags    map[string]tag  // the last of each page
 }
 
@@ -42,62 +52,57 @@ type page struct {
 	gone    bool
 }
 
-// New returns a Live of the pages in a store.
-func New(store *state.Store) *Live {
-	server := store.Server()
+// New returns a Live. It knows no pages until it runs.
+func New(opts Options) *Live {
 	return &Live{
-		store: store, root: server.Root, epoch: strconv.FormatInt(server.Started.UnixMilli(), 36),
-		open: openEditor(server.Root), pages: make(map[string]page), refused: make(map[string]bool), tags: make(map[string]tag),
+		src: opts.Source, root: opts.Root, epoch: opts.Epoch, warn: opts.Warn, open: openEditor(opts.Root),
+		pages: make(map[string]page), refused: make(map[string]bool), tags: make(map[string]tag),
 	}
 }
 
-// Run follows the store until the context ends.
+// Run follows the source until the context ends.
 func (l *Live) Run(ctx context.Context) {
-	for after := uint64(0); ; {
-		u, err := l.store.Next(ctx, after)
-		if err != nil {
-			l.end()
-			return
-		}
-		after = u.Seq
-		l.take(u)
-	}
+	defer l.switchOff(true)
+	state.Follow(ctx, l.src.Next, state.Cursor{}, func(u state.Update) error {
+		l.apply(ctx, u)
+		return nil
+	})
 }
 
-// take notes what happened.
-func (l *Live) take(u state.Update) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if u.Snapshot != nil {
-		known := l.pages
-		l.pages = make(map[string]page)
-		for _, p := range u.Snapshot.Pages {
-			l.noteLocked(known[p.Route], p)
+// apply adds what happened.
+func (l *Live) apply(ctx context.Context, u state.Update) {
+	if s := u.Snapshot; s != nil {
+		gone := maps.Clone(l.pages)
+		for _, p := range s.Pages {
+			l.setPage(p, l.troubleOf(ctx, p))
+			delete(gone, p.Route)
 		}
-		for route, p := range known {
-			if _, still := l.pages[route]; !still {
-				l.goneLocked(route, p)
-			}
+		for route := range gone {
+			l.removePage(route)
 		}
+		l.switchOff(s.Server.Stopping || !s.Server.Development)
 	}
 	for _, e := range u.Events {
 		switch {
 		case u.Snapshot != nil && e.Seq <= u.Snapshot.Seq:
+			continue // the snapshot includes it
 		case e.Page != nil && e.Removed:
-			l.goneLocked(e.Page.Route, l.pages[e.Page.Route])
+			l.removePage(e.Page.Route)
 		case e.Page != nil:
-			l.noteLocked(l.pages[e.Page.Route], *e.Page)
+			l.setPage(*e.Page, l.troubleOf(ctx, *e.Page))
 		}
 		if e.Server != nil {
-			l.off = e.Server.Stopping || !e.Server.Development
-			l.wakeLocked()
+			l.switchOff(e.Server.Stopping || !e.Server.Development)
 		}
 	}
 }
 
-func (l *Live) noteLocked(before page, now state.Page) {
+func (l *Live) setPage(now state.Page, t *trouble) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before := l.pages[now.Route]
 	l.seq++
-	p := page{Page: now, seq: l.seq, trouble: l.troubleOf(before, now), was: before.was, files: before.files}
+	p := page{Page: now, seq: l.seq, trouble: t, was: before.was, files: before.files}
 	if p.face = l.faceOf(p); p.face != before.face {
 		p.was, p.files = before.face, nil
 		if now.ServingBuild == before.ServingBuild {
@@ -108,7 +113,10 @@ func (l *Live) noteLocked(before page, now state.Page) {
 	l.wakeLocked()
 }
 
-func (l *Live) goneLocked(route string, p page) {
+func (l *Live) removePage(route string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.pages[route]
 	l.seq++
 	p.Route, p.seq, p.gone, p.trouble = route, l.seq, true, nil
 	p.face = l.faceOf(p)
@@ -123,12 +131,19 @@ func (l *Live) wakeLocked() {
 	}
 }
 
-// end lets all streams end.
-func (l *Live) end() {
+// switchOff sets whether browsers get no news. All streams end when it is set.
+func (l *Live) switchOff(off bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.off = true
+	l.off = off
 	l.wakeLocked()
+}
+
+// isOff reports whether browsers get no news.
+func (l *Live) isOff() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.off
 }
 
 // page returns what is known of a page.
@@ -203,9 +218,4 @@ func (l *Live) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		http.Error(w, "There is nothing here.", http.StatusNotFound)
 	}
-}
-
-// warn publishes a warning.
-func (l *Live) warn(message string, attrs ...state.Attr) {
-	l.store.Publish(state.Event{Level: state.LevelWarn, Message: message, Attrs: attrs})
 }

@@ -35,7 +35,7 @@ func TestTheFaceOfAPageChangesWithWhatItShows(t *testing.T) {
 		return now
 	}
 	see(state.Page{Phase: state.Building})
-	see(state.Page{Phase: state.Failed, Build: broken, Problem: "the newest build failed"})
+	see(state.Page{Phase: state.Failed, Build: broken, Trouble: state.Trouble{Kind: state.TroubleBuild, Text: "the newest build failed"}})
 	if p := see(state.Page{Phase: state.Building, Build: state.Build{Number: 3}}); p.trouble == nil {
 		t.Error("what is being mended is forgotten")
 	}
@@ -43,7 +43,7 @@ func TestTheFaceOfAPageChangesWithWhatItShows(t *testing.T) {
 	if p := see(state.Page{Phase: state.Serving, ServingBuild: 3}); p.trouble != nil {
 		t.Error("what is mended is not forgotten")
 	}
-	if p := see(state.Page{Phase: state.Failed, ServingBuild: 3, Build: broken, Problem: "the newest build failed"}); p.trouble == nil {
+	if p := see(state.Page{Phase: state.Failed, ServingBuild: 3, Build: broken, Trouble: state.Trouble{Kind: state.TroubleBuild, Text: "the newest build failed"}}); p.trouble == nil {
 		t.Error("there is no trouble beside what serves")
 	}
 	see(state.Page{Phase: state.Crashed, Build: state.Build{Number: 4}})
@@ -97,11 +97,11 @@ func TestTheStreamTellsAllAndThenWhatChanges(t *testing.T) {
 	if n := next(); n.Pages[0].Files != nil {
 		t.Errorf("after a build %+v", n)
 	}
-	l.take(state.Update{Events: []state.Event{{Page: &state.Page{Route: "/gone"}, Removed: true}}})
+	l.apply(t.Context(), state.Update{Events: []state.Event{{Page: &state.Page{Route: "/gone"}, Removed: true}}})
 	if n := next(); len(n.Pages) != 1 || !n.Pages[0].Gone {
 		t.Errorf("after a page went %+v", n)
 	}
-	l.take(state.Update{Events: []state.Event{{Server: &state.Server{Development: false}}}})
+	l.apply(t.Context(), state.Update{Events: []state.Event{{Server: &state.Server{Development: false}}}})
 	for in.Scan() {
 	}
 	if in.Err() != nil {
@@ -200,7 +200,7 @@ func TestEverythingOnAnErrorPageIsText(t *testing.T) {
 	l := newLive(t)
 	os.MkdirAll(filepath.Join(l.root, "pages"), 0o700)
 	os.WriteFile(filepath.Join(l.root, "pages/main.go"), []byte("package main\n\n\tvar x = \""+nasty+strings.Repeat("y", 10_000)+"\"\n"), 0o600)
-	l.follow(state.Page{Route: "/", Dir: "pages", Phase: state.Failed, Problem: "the newest build failed", Build: state.Build{Number: 4, Problems: []state.Problem{
+	l.follow(state.Page{Route: "/", Dir: "pages", Phase: state.Failed, Trouble: state.Trouble{Kind: state.TroubleBuild, Text: "the newest build failed"}, Build: state.Build{Number: 4, Problems: []state.Problem{
 		{File: "pages/main.go", Line: 3, Column: 2, Message: strings.ToValidUTF8(nasty, "?") + strings.Repeat("z", 100_000)},
 		{Message: "no place"},
 	}}})
@@ -243,9 +243,9 @@ func TestACrashIsToldFromThePageOutwards(t *testing.T) {
 	for line := range strings.SplitSeq(printed, "\n") {
 		lines = append(lines, state.Line{Page: "/a", PID: 9, Text: line})
 	}
-	l.store.Append([]state.Line{{Page: "/a", PID: 8, Text: "of the one before"}})
-	l.store.Append(lines)
-	l.follow(state.Page{Route: "/a", Dir: "pages/a", Phase: state.Crashed, Next: time.Now().Add(time.Minute), Problem: "keeps crashing: exit status 2: panic: outer [recovered] (pages/a/main.go:9)", LastExit: state.Exit{PID: 9, Cause: "exit status 2: panic: outer [recovered] (pages/a/main.go:9)"}})
+	l.store().Append([]state.Line{{Page: "/a", PID: 8, Text: "of the one before"}})
+	l.store().Append(lines)
+	l.follow(state.Page{Route: "/a", Dir: "pages/a", Phase: state.Crashed, Next: time.Now().Add(time.Minute), Trouble: state.Trouble{Kind: state.TroubleCrash, Text: "keeps crashing: exit status 2: panic: outer [recovered] (pages/a/main.go:9)"}, LastExit: state.Exit{PID: 9, Cause: "exit status 2: panic: outer [recovered] (pages/a/main.go:9)"}})
 	text, ok := l.Explain(t.Context(), Refused{Route: "/a", Status: 503, Form: "text/plain", RequestID: ""})
 	text = regexp.MustCompile(`next start in (60|[1-5]?[0-9]) s`).ReplaceAllString(text, "next start in 60 s")
 	want := "503 /a keeps crashing; next start in 60 s\nexit status 2: panic: outer [recovered] (pages/a/main.go:9)\npanic: inner\n\n  pages/a/main.go:9  main.main()\n  lib/do.go:5  shop/lib.Do(...)\n  /usr/go/src/runtime/panic.go:10  runtime.gopanic()\n"
@@ -253,7 +253,7 @@ func TestACrashIsToldFromThePageOutwards(t *testing.T) {
 		t.Errorf("%s", cmp.Diff(want, text))
 	}
 	ended, _ := l.page("/a")
-	l.store.Publish(state.Event{Page: &ended.Page})
+	l.store().Publish(state.Event{Page: &ended.Page})
 	if text, ok := l.Explain(t.Context(), Refused{Route: "/a", Status: 502, Form: "text/plain", Worker: 9}); !ok || text != strings.Replace(want, "503 /a keeps crashing; next start in 60 s", "502 /a crashed before it responded", 1) {
 		t.Errorf("beside another that serves: %s", cmp.Diff(want, text))
 	}
@@ -275,10 +275,10 @@ func TestTheCauseIsAwaitedOfARequestThatAWorkerDidNotAnswer(t *testing.T) {
 			ended := serving
 			ended.Phase, ended.ServingBuild, ended.Workers = state.Starting, 0, nil
 			ended.LastExit = state.Exit{PID: 9, Cause: "exit status 1: cannot reach the database"}
-			l.store.Publish(state.Event{Page: &ended})
+			l.store().Publish(state.Event{Page: &ended})
 		}, "502 /a crashed before it responded\nexit status 1: cannot reach the database\n\n  of the one before\n  GET /a\n"},
 		"its handler panicked": {func(l *Live) {
-			l.store.Append([]state.Line{
+			l.store().Append([]state.Line{
 				{Page: "/a", PID: 9, Time: began.Add(1), Text: "2026/11/30 21:14:13 http: panic serving 127.0.0.1:1: no luck"},
 				{Page: "/a", PID: 9, Time: began.Add(1), Text: "goroutine 7 [running]:"},
 				{Page: "/a", PID: 9, Time: began.Add(1), Text: "main.main()"},
@@ -288,8 +288,8 @@ func TestTheCauseIsAwaitedOfARequestThatAWorkerDidNotAnswer(t *testing.T) {
 		"neither is known": {func(*Live) {}, ""},
 	} {
 		l := newLive(t, serving)
-		l.store.Publish(state.Event{Page: &serving})
-		l.store.Append([]state.Line{{Page: "/a", PID: 9, Time: began.Add(-1), Text: "2026/11/30 21:14:13 http: panic serving 127.0.0.1:1: long ago"}, {Page: "/a", PID: 9, Time: began.Add(1), Text: "GET /a"}})
+		l.store().Publish(state.Event{Page: &serving})
+		l.store().Append([]state.Line{{Page: "/a", PID: 9, Time: began.Add(-1), Text: "2026/11/30 21:14:13 http: panic serving 127.0.0.1:1: long ago"}, {Page: "/a", PID: 9, Time: began.Add(1), Text: "GET /a"}})
 		said := make(chan string, 1)
 		go func() { // ends with the answer
 			text, _ := l.Explain(t.Context(), Refused{Route: "/a", Status: 502, Form: "text/plain", Began: began, Worker: 9})

@@ -1,6 +1,8 @@
 package live
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -19,14 +21,29 @@ const patience = 30 * time.Second
 // newLive follows nothing by itself: what happens it is told by follow.
 func newLive(t *testing.T, pages ...state.Page) *Live {
 	t.Helper()
-	l := New(state.NewStore(state.Server{Root: t.TempDir(), Started: time.UnixMilli(36), Development: true}))
+	src := fakeSource{state.NewStore(state.Server{Development: true})}
+	l := New(Options{Source: src, Root: t.TempDir(), Epoch: "10", Warn: src.warn})
 	for _, p := range pages {
 		l.follow(p)
 	}
 	return l
 }
 
-func (l *Live) follow(p state.Page) { l.take(state.Update{Events: []state.Event{{Page: &p}}}) }
+func (l *Live) follow(p state.Page) {
+	l.apply(context.Background(), state.Update{Events: []state.Event{{Page: &p}}})
+}
+
+// store is what the source of newLive reads.
+func (l *Live) store() *state.Store { return l.src.(fakeSource).Store }
+
+// fakeSource takes no commands.
+type fakeSource struct{ *state.Store }
+
+func (fakeSource) Do(context.Context, state.Command) error { return errors.ErrUnsupported }
+
+func (s fakeSource) warn(message string, attrs ...state.Attr) {
+	s.Publish(state.Event{Level: state.LevelWarn, Message: message, Attrs: attrs})
+}
 
 // door answers as the proxy would.
 func (l *Live) door(route string, page http.HandlerFunc) http.HandlerFunc {

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -12,22 +13,21 @@ import (
 // trouble is what keeps the newest version of a page from serving.
 type trouble struct {
 	id       string // changes with what it says
-	kind     kind
+	kind     state.TroubleKind
 	build    int
 	message  string
 	problems []state.Problem // of the compiler
 	words    []string        // what the worker printed last
 }
 
-// kind is what went wrong.
-type kind string
-
-const (
-	noBuild kind = "does not build"
-	noStart kind = "does not start"
-	crashes kind = "keeps crashing"
-	dispute kind = "is defined by two folders"
-)
+// troubleTitles say in a few words what is wrong with a page.
+var troubleTitles = map[state.TroubleKind]string{
+	state.TroubleBuild:    "does not build",
+	state.TroubleStart:    "does not start",
+	state.TroubleCrash:    "keeps crashing",
+	state.TroubleRollback: "was rolled back",
+	state.TroubleConflict: "is defined by two folders",
+}
 
 // shortNotice is a trouble for the corner of a tab.
 type shortNotice struct {
@@ -47,64 +47,61 @@ const (
 
 // troubleOf returns what is wrong with a page, or was until now if it is being
 // mended.
-func (l *Live) troubleOf(before page, now state.Page) *trouble {
-	t := &trouble{build: now.Build.Number, message: now.Problem}
+func (l *Live) troubleOf(ctx context.Context, now state.Page) *trouble {
+	if underWay(now.Phase) {
+		return l.pages[now.Route].trouble
+	}
+	t := &trouble{kind: now.Trouble.Kind, build: now.Build.Number, message: now.Trouble.Text}
 	switch {
-	case underWay(now.Phase):
-		return before.trouble
+	case now.Phase == state.Stopped:
+		return nil
 	case now.Phase == state.Crashed:
-		t.kind = crashes
-		if what, cause, ok := strings.Cut(now.Problem, ": "); ok {
-			t.kind, t.message = kind(what), cause
+		if t.kind == "" {
+			t.kind = state.TroubleCrash
 		}
-		t.words = l.lastWords(now)
-	case now.Problem == "":
+		t.message = now.LastExit.Cause // the title says the rest
+		t.words = l.lastOutput(ctx, now)
+	case t.kind == "":
 		return nil
-	case now.Phase == state.Failed && len(now.Build.Problems) > 0:
-		t.kind, t.problems = noBuild, now.Build.Problems
-	case now.Phase == state.Failed && now.Dir == "":
-		t.kind = dispute
-	case now.Phase == state.Failed:
-		t.kind = noStart
-		t.words = l.lastWords(now)
-	case now.Phase == state.Serving, now.Phase == state.Asleep, now.Phase == state.Conflict:
-		t.kind = dispute
-	default:
-		return nil
+	case t.kind == state.TroubleBuild:
+		t.problems = now.Build.Problems
+	case t.kind != state.TroubleConflict:
+		t.words = l.lastOutput(ctx, now)
 	}
 	sum := sha256.Sum256(fmt.Append(nil, t.kind, t.build, t.message, t.problems, t.words))
 	t.id = hex.EncodeToString(sum[:6])
 	return t
 }
 
-// lastWords returns what the worker printed last that ended, or did not start.
-func (l *Live) lastWords(p state.Page) []string {
-	words := l.printed(p.Route, p.LastExit.PID)
-	if len(words) == 0 && p.LastOutput != "" {
-		words = strings.Split(p.LastOutput, "\n")
+// lastOutput returns the last lines of the worker that crashed, or did not start.
+func (l *Live) lastOutput(ctx context.Context, p state.Page) []string {
+	lines := l.printed(ctx, p.Route, p.LastExit.PID)
+	if len(lines) == 0 && p.Trouble.LastOutput != "" {
+		lines = strings.Split(p.Trouble.LastOutput, "\n")
 	}
-	return words
+	return lines
 }
 
-// printed returns what a worker printed last.
-func (l *Live) printed(route string, pid int) (words []string) {
-	for _, line := range l.store.Lines(route, manyLines) {
+// printed returns the last lines of a worker.
+func (l *Live) printed(ctx context.Context, route string, pid int) (texts []string) {
+	lines, _ := l.src.Tail(ctx, route, manyLines)
+	for _, line := range lines {
 		if line.PID == pid {
-			words = append(words, state.Printable(line.Text))
+			texts = append(texts, state.Printable(line.Text))
 		}
 	}
-	return words
+	return texts
 }
 
 // title says in few words what is wrong with a page.
 func (t *trouble) title(route string) string {
 	switch {
 	case len(t.problems) > 1:
-		return fmt.Sprintf("%s %s: %d errors", route, t.kind, len(t.problems))
+		return fmt.Sprintf("%s %s: %d errors", route, troubleTitles[t.kind], len(t.problems))
 	case len(t.problems) == 1:
-		return fmt.Sprintf("%s %s: 1 error", route, t.kind)
+		return fmt.Sprintf("%s %s: 1 error", route, troubleTitles[t.kind])
 	}
-	return fmt.Sprintf("%s %s", route, t.kind)
+	return route + " " + troubleTitles[t.kind]
 }
 
 // short returns what fits into a corner, nil of no trouble.

@@ -3,6 +3,8 @@ package load
 import (
 	"math"
 	"time"
+
+	"tqserver/internal/state"
 )
 
 // Values are rounded, so that they change, and wake the readers of the store,
@@ -17,12 +19,12 @@ func roundRate(rate float64) float64 {
 }
 
 // threeDigits rounds to three significant digits.
-func threeDigits(d time.Duration) time.Duration {
+func threeDigits(d time.Duration) state.Seconds {
 	unit := time.Duration(1)
 	for d.Round(unit) >= 1000*unit {
 		unit *= 10
 	}
-	return d.Round(unit)
+	return state.Seconds(d.Round(unit))
 }
 
 const mebibyte = 1 << 20

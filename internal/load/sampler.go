@@ -115,7 +115,7 @@ func (g *gauge) measureTraffic(now time.Time) {
 	l.Rate = g.window.rate(now)
 	if took := g.window.responses(now); took != nil {
 		if median := took.Quantile(0.5); median > 0 {
-			l.P50, l.P95 = threeDigits(median), threeDigits(took.Quantile(0.95))
+			l.P50, l.P95, l.P99 = threeDigits(median), threeDigits(took.Quantile(0.95)), threeDigits(took.Quantile(0.99))
 		}
 	}
 }

@@ -110,10 +110,10 @@ func (s *scale) serving(pid int) {
 func (s *scale) load(after time.Duration) state.Load {
 	time.Sleep(after)
 	synctest.Wait()
-	u, _ := s.store.Next(s.t.Context(), 0)
-	for _, l := range u.Snapshot.Loads {
-		if l.Page == "/" {
-			return l
+	u, _ := s.store.Next(s.t.Context(), state.Cursor{})
+	for _, p := range u.Snapshot.Pages {
+		if p.Route == "/" && p.Load != nil {
+			return *p.Load
 		}
 	}
 	return state.Load{}
@@ -149,20 +149,20 @@ func TestPercentilesAreThoseOfTheLastTenSecondsThatHadAny(t *testing.T) {
 		s.request(http.StatusOK, time.Second)
 		s.request(http.StatusOK, time.Second)
 		first := s.load(500 * time.Millisecond)
-		if !near(first.P50, 10*time.Millisecond) || !near(first.P95, time.Second) {
+		if !near(time.Duration(first.P50), 10*time.Millisecond) || !near(time.Duration(first.P95), time.Second) {
 			t.Errorf("at first: %+v", first)
 		}
 		s.load(5 * time.Second)
 		for range 19 {
 			s.request(http.StatusOK, 100*time.Millisecond)
 		}
-		if got := s.load(500 * time.Millisecond); !near(got.P50, 100*time.Millisecond) || !near(got.P95, time.Second) {
+		if got := s.load(500 * time.Millisecond); !near(time.Duration(got.P50), 100*time.Millisecond) || !near(time.Duration(got.P95), time.Second) {
 			t.Errorf("of all: %+v", got)
 		}
-		if got := s.load(5 * time.Second); !near(got.P50, 100*time.Millisecond) || !near(got.P95, 100*time.Millisecond) {
+		if got := s.load(5 * time.Second); !near(time.Duration(got.P50), 100*time.Millisecond) || !near(time.Duration(got.P95), 100*time.Millisecond) {
 			t.Errorf("of the later ones: %+v", got)
 		}
-		if got := s.load(time.Hour); !near(got.P50, 100*time.Millisecond) || !near(got.P95, 100*time.Millisecond) || got.Requests != 39 {
+		if got := s.load(time.Hour); !near(time.Duration(got.P50), 100*time.Millisecond) || !near(time.Duration(got.P95), 100*time.Millisecond) || got.Requests != 39 {
 			t.Errorf("of none: %+v", got)
 		}
 	})
@@ -231,10 +231,10 @@ func TestAnIdlePageWakesNobody(t *testing.T) {
 		s.serving(7)
 		s.request(http.StatusOK, 5*time.Millisecond)
 		s.load(20 * time.Second)
-		u, _ := s.store.Next(s.t.Context(), 0)
+		u, _ := s.store.Next(s.t.Context(), state.Cursor{})
 		quiet, cancel := context.WithTimeout(s.t.Context(), time.Hour)
 		defer cancel()
-		if got, err := s.store.Next(quiet, u.Seq); !errors.Is(err, context.DeadlineExceeded) {
+		if got, err := s.store.Next(quiet, u.Cursor); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%+v, %v", got, err)
 		}
 	})
@@ -303,7 +303,7 @@ func TestFiguresAreRounded(t *testing.T) {
 		0: 0, 1: 1, 999: 999, 1004: 1000, 1005: 1010, 9999: 10000, 99949: 99900, 99950: 100000,
 		1_234_567 * time.Nanosecond: 1230 * time.Microsecond, 12_345 * time.Millisecond: 12_300 * time.Millisecond,
 	} {
-		if got := threeDigits(in); got != want {
+		if got := time.Duration(threeDigits(in)); got != want {
 			t.Errorf("%v is shown as %v, want %v", in, got, want)
 		}
 	}

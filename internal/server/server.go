@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"sync"
@@ -105,15 +104,15 @@ func New(cfg *config.Config, opts Options) (*Server, error) {
 		lock.Close()
 		return nil, err
 	}
-	s.live = live.New(s.store)
+	s.live = live.New(live.Options{
+		Source: s.Source(), Root: cfg.Root, Epoch: s.store.Epoch(),
+		Warn: func(message string, attrs ...state.Attr) { s.publishEvent(state.LevelWarn, message, attrs...) },
+	})
 	s.log = sinks.NewEventLog(s.store, logfile.Template(cfg.Server.LogFile), cfg.Server.LogFormat)
 	s.cfg.Store(cfg)
 	s.reloads = newReloader(s)
 	return s, nil
 }
-
-// Source returns the server as front ends see it.
-func (s *Server) Source() state.Source { return source{s.store, s} }
 
 // KeepTerminal restores the present state of a terminal if this process dies before
 // release is called. Call it before Run has returned.
@@ -168,7 +167,7 @@ func (s *Server) Run(ctx context.Context) error {
 	failed := make(chan error, 1)
 	running.Go(func() { failed <- s.http.run(detached) }) // ends with s.http
 	addr := s.http.url()
-	s.store.ChangeServer(state.Event{Message: "listening", Attrs: []state.Attr{state.String("url", addr)}}, func(srv *state.Server) { srv.URL = addr })
+	s.store.ChangeServer(state.Event{Message: "listening", Attrs: []state.Attr{state.String("url", addr)}}, func(srv *state.Server) { srv.URLs = []string{addr} })
 
 	var err error
 	select {
@@ -293,30 +292,3 @@ func proxySettings(cfg *config.Config) proxy.Settings {
 		MinBodyRate:    cfg.Server.MinBodyRate,
 	}
 }
-
-// source is the store with commands.
-type source struct {
-	*state.Store
-	server *Server
-}
-
-// Do carries out a command; see [state.Source].
-func (s source) Do(ctx context.Context, cmd state.Command) error {
-	select {
-	case <-s.server.stopped:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	switch cmd.Verb {
-	case state.Shutdown:
-		s.server.stop()
-		return nil
-	case state.Reload:
-		return s.server.reloads.request(ctx)
-	case state.Rebuild, state.Restart, state.Start, state.Stop, state.Kill, state.Pause, state.Resume:
-		return s.server.supervisor.Do(ctx, cmd)
-	}
-	return fmt.Errorf("unknown command %q", cmd.Verb)
-}
-
-var _ state.Source = source{}

@@ -32,12 +32,12 @@ func TestMain(m *testing.M) {
 
 func TestWhatLibrariesLogIsAnEvent(t *testing.T) {
 	store := state.NewStore(state.Server{})
-	before, err := store.Next(t.Context(), 0)
+	before, err := store.Next(t.Context(), state.Cursor{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	log.New(libraryLog{store}, "", 0).Print("http: something is odd")
-	u, err := store.Next(t.Context(), before.Seq)
+	u, err := store.Next(t.Context(), before.Cursor)
 	if err != nil || len(u.Events) != 1 {
 		t.Fatalf("%+v, %v", u, err)
 	}
@@ -121,7 +121,7 @@ func TestTheOrderedEndIsTold(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }() // ends with ctx
-	waitFor(t, func() bool { return s.store.Server().URL != "" })
+	waitFor(t, func() bool { return s.store.Server().URL() != "" })
 	if srv := s.store.Server(); srv.Stopping || !srv.StopBy.IsZero() {
 		t.Errorf("while it runs: %+v", srv)
 	}
@@ -134,7 +134,7 @@ func TestTheOrderedEndIsTold(t *testing.T) {
 	if srv := s.store.Server(); !srv.Stopping || srv.StopBy.Before(asked.Add(patience)) || srv.StopBy.After(time.Now().Add(patience)) {
 		t.Errorf("at the end: %+v", srv)
 	}
-	u, _ := s.store.Next(t.Context(), state.Beginning)
+	u, _ := s.store.Next(t.Context(), state.Cursor{Seq: state.Beginning})
 	if !slices.ContainsFunc(u.Events, func(e state.Event) bool {
 		return e.Message == "shutting down: waiting for requests under way" && e.Server != nil && e.Server.Stopping
 	}) {
@@ -244,6 +244,26 @@ func waitFor(t *testing.T, holds func() bool) {
 	for deadline := time.Now().Add(10 * time.Second); !holds(); <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("waited 10 s in vain")
+		}
+	}
+}
+
+func TestEveryCommandForTheServerIsCarriedOut(t *testing.T) {
+	for _, s := range state.Commands() {
+		if _, ok := serverCommands[s.Verb]; ok != (s.Scope == state.ScopeServer) {
+			t.Errorf("%s: %v", s.Verb, ok)
+		}
+	}
+}
+
+func TestACommandOutsideItsScopeIsRefusedAtOnce(t *testing.T) {
+	s := &Server{store: state.NewStore(state.Server{}), stopped: make(chan struct{})} // it never runs
+	for want, cmd := range map[string]state.Command{
+		"reload acts on the server: name no page": {Verb: state.Reload, Page: "/a"},
+		"stop acts on pages: name no worker":      {Verb: state.Stop, Page: "/a", Seat: 2},
+	} {
+		if err := s.Source().Do(t.Context(), cmd); err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
 		}
 	}
 }

@@ -15,36 +15,25 @@ import (
 // of them.
 func Console(ctx context.Context, store *state.Store, w io.Writer) {
 	partial := make(map[state.Stream]string) // lines written before they ended
-	for after := uint64(state.Beginning); ; {
-		u, err := store.Next(ctx, after)
-		if err != nil {
-			return
-		}
-		after = u.Seq
+	state.Follow(ctx, store.Next, state.Cursor{Seq: state.Beginning}, func(u state.Update) error {
 		var text strings.Builder
 		if u.Gap {
 			fmt.Fprintln(&text, "… some lines are missing here: they came faster than they could be written; the log files have all of them")
 		}
-		events, lines := u.Events, u.Lines
-		for len(events) > 0 || len(lines) > 0 {
-			if len(lines) == 0 || len(events) > 0 && events[0].Seq < lines[0].Seq {
-				writeEvent(&text, events[0])
-				events = events[1:]
-			} else {
-				l := lines[0]
-				if !l.Access && isNew(partial, l) {
-					fmt.Fprintf(&text, "%s %-12s | %s\n", clock(l.Time), l.Page, state.Printable(l.Text))
-				}
-				lines = lines[1:]
+		for item := range u.Items() {
+			switch l := item.Line; {
+			case item.Event != nil:
+				writeEvent(&text, *item.Event)
+			case !l.Access && isNew(partial, *l):
+				fmt.Fprintf(&text, "%s %-12s | %s\n", clock(l.Time), l.Page, state.Printable(l.Text))
 			}
 		}
 		if text.Len() == 0 {
-			continue
+			return nil
 		}
-		if _, err := io.WriteString(w, text.String()); err != nil {
-			return
-		}
-	}
+		_, err := io.WriteString(w, text.String())
+		return err
+	})
 }
 
 // isNew reports whether a line was not written before, when it had not ended.

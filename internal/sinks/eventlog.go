@@ -55,21 +55,17 @@ func (l *EventLog) Configure(name logfile.Template, format string) {
 
 // Run writes events until the context ends and all events before that are written.
 func (l *EventLog) Run(ctx context.Context) {
-	for after := uint64(state.Beginning); ; {
-		u, err := l.store.Next(ctx, after)
-		if err != nil {
-			return
-		}
-		after = u.Seq
+	state.Follow(ctx, l.store.Next, state.Cursor{Seq: state.Beginning}, func(u state.Update) error {
 		l.mu.Lock()
+		defer l.mu.Unlock()
 		for _, e := range u.Events {
 			if e.Message != "" {
 				l.day = e.Time
 				l.handler.Handle(ctx, record(e))
 			}
 		}
-		l.mu.Unlock()
-	}
+		return nil
+	})
 }
 
 // Close closes the file. Run must have returned.

@@ -79,7 +79,7 @@ func String(key, value string) Attr { return Attr{key, value} }
 func Int[N int | int64 | uint64](key string, value N) Attr { return Attr{key, int64(value)} }
 
 // Duration returns an Attr whose value is a duration.
-func Duration(key string, value time.Duration) Attr { return Attr{key, Seconds(value)} }
+func Duration[D time.Duration | Seconds](key string, value D) Attr { return Attr{key, Seconds(value)} }
 
 // Text returns the value as text.
 func (a Attr) Text() string { return fmt.Sprint(a.Value) }

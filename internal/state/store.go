@@ -5,6 +5,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -12,15 +13,18 @@ import (
 const (
 	keptEvents    = 4096
 	keptPages     = 512     // of events, which are small without
-	keptLines     = 10_000  // a page
+	keptLines     = 10_000  // of output, a page
 	keptLineBytes = 2 << 20 // a page
 	keptRequests  = 2000    // lines of requests, a page
 )
 
 // Store keeps the present state, the latest events, and the newest load and the
-// latest lines of every page. Its methods may be called from any goroutine. The zero Store is
-// not usable, see [NewStore].
+// latest lines of every page. It is the [Source] of a server in the same process,
+// but for commands. Its methods may be called from any goroutine. Use [NewStore]
+// to make one.
 type Store struct {
+	epoch string
+
 	mu     sync.Mutex // guards all below; held only to copy, never over I/O
 	seq    uint64
 	server Server
@@ -28,95 +32,43 @@ type Store struct {
 	events []Event // oldest first
 	missed uint64  // seq of the newest event or line that is no longer kept
 	bare   uint64  // seq of the newest event whose Page is no longer kept
-	lines  map[source]*lines
-	loads  map[string]measured // by route
-	wake   chan struct{}       // closed at the next change; nil if nobody waits
+	rings  map[ringKey]*ring
+	loads  map[string]numberedLoad // by route
+	wake   chan struct{}           // closed at the next change; nil if nobody waits
 }
 
-// source is what lines are of. A page's requests have a ring of their own, or
-// they would push out what the page prints.
-type source struct {
-	page   string
-	access bool
-}
-
-// lines is what is kept of one source, oldest first.
-type lines struct {
-	kept  []Line // the end of room
-	room  []Line
-	bytes int               // of text
-	open  map[Stream]uint64 // seq of lines that have not ended
-}
-
-// grow makes room for n more lines: where dropped ones were if these are many,
-// so that a flood of lines moves each a few times and allocates nothing.
-func (l *lines) grow(n int) {
-	if len(l.kept)+n <= cap(l.kept) {
-		return
-	}
-	if dropped := len(l.room) - len(l.kept); dropped < max(n, len(l.kept)/2) {
-		l.room = make([]Line, len(l.kept), 2*(len(l.kept)+n))
-	}
-	moved := copy(l.room, l.kept)
-	clear(l.room[moved:])
-	l.room = l.room[:moved]
-	l.kept = l.room
-}
-
-func (l *lines) add(line Line) {
-	if !line.Access {
-		l.replace(line)
-	}
-	l.room = append(l.room, line)
-	l.kept = l.room[len(l.room)-len(l.kept)-1:]
-	l.bytes += len(line.Text)
-}
-
-// replace forgets the line in whose place this one is to be shown.
-func (l *lines) replace(line Line) {
-	from := line.Stream()
-	if seq, open := l.open[from]; open {
-		i, kept := slices.BinarySearchFunc(l.kept, seq, func(l Line, seq uint64) int { return cmp.Compare(l.Seq, seq) })
-		if kept {
-			l.bytes -= len(l.kept[i].Text)
-			copy(l.kept[1:i+1], l.kept[:i])
-			l.kept[0] = Line{}
-			l.kept = l.kept[1:]
-		}
-		delete(l.open, from)
-	}
-	if line.Partial {
-		if l.open == nil {
-			l.open = make(map[Stream]uint64)
-		}
-		l.open[from] = line.Seq
-	}
-}
-
-// measured is the newest load of a page.
-type measured struct {
+// numberedLoad is the newest load of a page.
+type numberedLoad struct {
 	load Load
-	seq  uint64 // of the Measure that changed it
+	seq  uint64 // of the call that changed it
 }
 
-// Beginning is the cursor before the first event: a reader that starts there
-// misses nothing, and gets no snapshot while all of it is kept.
+// Beginning is the Seq of the cursor before the first event: a reader that starts
+// there misses nothing, and gets no snapshot while all of it is kept.
 const Beginning = 1
 
-// NewStore returns an empty store.
+// NewStore returns an empty store. Its epoch is the time at which the server was
+// started.
 func NewStore(server Server) *Store {
-	return &Store{seq: Beginning, server: server, pages: make(map[string]Page), lines: make(map[source]*lines), loads: make(map[string]measured)}
+	return &Store{
+		epoch: strconv.FormatInt(server.Started.UnixNano(), 36), seq: Beginning, server: server,
+		pages: make(map[string]Page), rings: make(map[ringKey]*ring), loads: make(map[string]numberedLoad),
+	}
 }
 
-// Publish makes an event, and the state that it carries, known. A zero Time
-// becomes now.
+// Epoch returns what is different about this server from any other that ran
+// before or runs after it.
+func (s *Store) Epoch() string { return s.epoch }
+
+// Publish adds an event and sets the state that it carries. A zero Time becomes
+// now.
 func (s *Store) Publish(e Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.publishLocked(e)
 }
 
-// ChangeServer changes what is known of the server and tells of it with e.
+// ChangeServer changes what is known of the server and publishes that with e.
 func (s *Store) ChangeServer(e Event, change func(*Server)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -126,23 +78,20 @@ func (s *Store) ChangeServer(e Event, change func(*Server)) {
 	s.publishLocked(e)
 }
 
-// Append keeps lines. They must have one Page, and be all of requests or all
-// of output. Requests that are kept no more are no gap: what is said of them
-// here is a sample anyway.
+// Append adds lines. They must have one Page, and be all of requests or all of
+// output. Requests that are kept no more are no gap: those that come here are a
+// sample anyway.
 func (s *Store) Append(batch []Line) {
 	if len(batch) == 0 {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	from := source{batch[0].Page, batch[0].Access}
-	l, most := s.lines[from], keptLines
+	key := ringKey{batch[0].Page, batch[0].Access}
+	l := s.rings[key]
 	if l == nil {
-		l = new(lines)
-		s.lines[from] = l
-	}
-	if from.access {
-		most = keptRequests
+		l = new(ring)
+		s.rings[key] = l
 	}
 	l.grow(len(batch))
 	for _, line := range batch {
@@ -150,22 +99,17 @@ func (s *Store) Append(batch []Line) {
 		line.Seq = s.seq
 		l.add(line)
 	}
-	drop := 0
-	for len(l.kept)-drop > most || l.bytes > keptLineBytes {
-		l.bytes -= len(l.kept[drop].Text)
-		if !from.access {
-			s.missed = max(s.missed, l.kept[drop].Seq)
-		}
-		l.kept[drop] = Line{}
-		drop++
+	if key.access {
+		l.trim(keptRequests)
+	} else {
+		s.missed = max(s.missed, l.trim(keptLines))
 	}
-	l.kept = l.kept[drop:]
 	s.wakeLocked()
 }
 
-// SetLoads makes loads known. Those that are as they were, and those of pages
-// that are none, are nothing new; if all are, no reader is woken. A page has
-// nothing to do until it is measured. The slice stays the caller's.
+// SetLoads sets the loads of pages. Those that did not change and those of unknown
+// pages are ignored; if no other is left, no reader is woken. A page that was never
+// measured has nothing to do. The slice stays the caller's.
 func (s *Store) SetLoads(loads []Load) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -176,7 +120,7 @@ func (s *Store) SetLoads(loads []Load) {
 			last.load.Page = load.Page
 		}
 		if _, ok := s.pages[load.Page]; ok && load != last.load {
-			s.loads[load.Page] = measured{load, seq}
+			s.loads[load.Page] = numberedLoad{load, seq}
 			s.seq = seq
 		}
 	}
@@ -186,11 +130,12 @@ func (s *Store) SetLoads(loads []Load) {
 }
 
 // Next waits until something happened after the cursor; see [Source].
-func (s *Store) Next(ctx context.Context, after uint64) (Update, error) {
+func (s *Store) Next(ctx context.Context, after Cursor) (Update, error) {
 	for {
 		s.mu.Lock()
-		if after == 0 || s.seq > after {
-			u := s.sinceLocked(after)
+		other := after.Epoch != "" && after.Epoch != s.epoch || after.Seq > s.seq
+		if other || after.Seq == 0 || s.seq > after.Seq {
+			u := s.updateLocked(after.Seq, other)
 			s.mu.Unlock()
 			return u, nil
 		}
@@ -205,7 +150,7 @@ func (s *Store) Next(ctx context.Context, after uint64) (Update, error) {
 			select {
 			case <-wake: // what happened before the end is read
 			default:
-				return Update{Seq: after}, ctx.Err()
+				return Update{Cursor: after}, ctx.Err()
 			}
 		}
 	}
@@ -220,7 +165,7 @@ func (s *Store) Tail(_ context.Context, page string, n int) ([]Line, error) {
 func (s *Store) Lines(page string, n int) []Line {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := s.lines[source{page: page}]
+	l := s.rings[ringKey{page: page}]
 	if l == nil || n <= 0 {
 		return nil
 	}
@@ -254,8 +199,8 @@ func (s *Store) publishLocked(e Event) {
 	if e.Page != nil {
 		if e.Removed {
 			delete(s.pages, e.Page.Route)
-			delete(s.lines, source{e.Page.Route, false})
-			delete(s.lines, source{e.Page.Route, true})
+			delete(s.rings, ringKey{e.Page.Route, false})
+			delete(s.rings, ringKey{e.Page.Route, true})
 			delete(s.loads, e.Page.Route)
 		} else {
 			s.pages[e.Page.Route] = *e.Page
@@ -273,10 +218,15 @@ func (s *Store) publishLocked(e Event) {
 	s.wakeLocked()
 }
 
-func (s *Store) sinceLocked(after uint64) Update {
-	u := Update{Seq: s.seq}
-	if after == 0 || after < max(s.missed, s.bare) {
-		u.Gap = after != 0 && after < s.missed
+// updateLocked returns what happened after a number. A reader that comes from
+// another server, whose numbers these are not, gets all that is kept.
+func (s *Store) updateLocked(after uint64, other bool) Update {
+	u := Update{Cursor: Cursor{s.epoch, s.seq}, Gap: other}
+	if other {
+		after = Beginning
+	}
+	if other || after < max(s.missed, s.bare, Beginning) {
+		u.Gap = other || after != 0 && after < s.missed
 		u.Snapshot = s.snapshotLocked()
 		if after == 0 {
 			return u
@@ -284,9 +234,8 @@ func (s *Store) sinceLocked(after uint64) Update {
 	}
 	i, _ := slices.BinarySearchFunc(s.events, after+1, func(e Event, seq uint64) int { return cmp.Compare(e.Seq, seq) })
 	u.Events = slices.Clone(s.events[i:])
-	for _, l := range s.lines {
-		i, _ := slices.BinarySearchFunc(l.kept, after+1, func(l Line, seq uint64) int { return cmp.Compare(l.Seq, seq) })
-		u.Lines = append(u.Lines, l.kept[i:]...)
+	for _, l := range s.rings {
+		u.Lines = append(u.Lines, l.since(after)...)
 	}
 	slices.SortFunc(u.Lines, func(a, b Line) int { return cmp.Compare(a.Seq, b.Seq) })
 	u.Loads = s.loadsLocked(after)
@@ -294,11 +243,14 @@ func (s *Store) sinceLocked(after uint64) Update {
 }
 
 func (s *Store) snapshotLocked() *Snapshot {
-	snap := &Snapshot{Seq: s.seq, Server: s.server}
+	snap := &Snapshot{Cursor: Cursor{s.epoch, s.seq}, Server: s.server}
 	for _, route := range slices.Sorted(maps.Keys(s.pages)) {
-		snap.Pages = append(snap.Pages, s.pages[route])
+		p := s.pages[route]
+		if l, ok := s.loads[route]; ok {
+			p.Load = &l.load
+		}
+		snap.Pages = append(snap.Pages, p)
 	}
-	snap.Loads = s.loadsLocked(0)
 	return snap
 }
 

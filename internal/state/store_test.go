@@ -2,12 +2,14 @@ package state
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 func TestAReaderFromTheBeginningSeesEveryEventInOrder(t *testing.T) {
@@ -15,7 +17,7 @@ func TestAReaderFromTheBeginningSeesEveryEventInOrder(t *testing.T) {
 	for i := range 100 {
 		s.Publish(Event{Message: fmt.Sprint(i)})
 	}
-	u, err := s.Next(t.Context(), Beginning)
+	u, err := s.Next(t.Context(), Cursor{Seq: Beginning})
 	if err != nil || u.Gap || len(u.Events) != 100 {
 		t.Fatalf("got %d events, gap %v, %v", len(u.Events), u.Gap, err)
 	}
@@ -30,7 +32,7 @@ func TestNextWaitsForTheNextChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewStore(Server{})
 		var got Update
-		go func() { got, _ = s.Next(t.Context(), Beginning) }()
+		go func() { got, _ = s.Next(t.Context(), Cursor{Seq: Beginning}) }()
 		synctest.Wait()
 		if got.Seq != 0 {
 			t.Fatal("Next returned although nothing happened")
@@ -47,7 +49,7 @@ func TestNextEndsWithItsContext(t *testing.T) {
 	s := NewStore(Server{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := s.Next(ctx, Beginning); err != context.Canceled {
+	if _, err := s.Next(ctx, Cursor{Seq: Beginning}); err != context.Canceled {
 		t.Fatalf("got %v", err)
 	}
 }
@@ -60,12 +62,12 @@ func TestWhatHappenedBeforeTheEndIsRead(t *testing.T) {
 		for range 8 {
 			reading.Go(func() { // ends with ctx
 				n := 0
-				for after := uint64(Beginning); ; {
+				for after := (Cursor{Seq: Beginning}); ; {
 					u, err := s.Next(ctx, after)
 					if err != nil {
 						break
 					}
-					after = u.Seq
+					after = u.Cursor
 					n += len(u.Events)
 				}
 				if n != 20 {
@@ -88,7 +90,7 @@ func TestOldEventsKeepTheirMessagesAndTheSnapshotHasTheirPages(t *testing.T) {
 	for range keptPages + 10 {
 		s.Publish(Event{Message: "new", Page: &Page{Route: "/c"}})
 	}
-	u, _ := s.Next(t.Context(), Beginning)
+	u, _ := s.Next(t.Context(), Cursor{Seq: Beginning})
 	if u.Gap || len(u.Events) != keptPages+12 || u.Events[0].Message != "old" {
 		t.Fatalf("gap %v, %d events", u.Gap, len(u.Events))
 	}
@@ -104,7 +106,7 @@ func TestOldEventsKeepTheirMessagesAndTheSnapshotHasTheirPages(t *testing.T) {
 	if with != keptPages {
 		t.Errorf("%d events have their page", with)
 	}
-	if u, _ := s.Next(t.Context(), u.Seq-keptPages); u.Snapshot != nil || len(u.Events) != keptPages {
+	if u, _ := s.Next(t.Context(), Cursor{Seq: u.Seq - keptPages}); u.Snapshot != nil || len(u.Events) != keptPages {
 		t.Error("a reader that is not behind gets a snapshot")
 	}
 }
@@ -116,7 +118,7 @@ func TestAReaderThatFellBehindIsToldSo(t *testing.T) {
 		page.Restarts = i
 		s.Publish(Event{Page: &page})
 	}
-	u, _ := s.Next(t.Context(), Beginning)
+	u, _ := s.Next(t.Context(), Cursor{Seq: Beginning})
 	if !u.Gap || u.Snapshot == nil {
 		t.Fatalf("gap %v, snapshot %v", u.Gap, u.Snapshot)
 	}
@@ -126,7 +128,7 @@ func TestAReaderThatFellBehindIsToldSo(t *testing.T) {
 	if len(u.Events) < keptEvents {
 		t.Errorf("only %d events are kept", len(u.Events))
 	}
-	if u, _ := s.Next(t.Context(), u.Events[0].Seq); u.Gap {
+	if u, _ := s.Next(t.Context(), Cursor{Seq: u.Events[0].Seq}); u.Gap {
 		t.Error("a reader whose next event is kept is told of a gap")
 	}
 }
@@ -144,7 +146,7 @@ func TestLinesAreBoundedByNumberAndBySize(t *testing.T) {
 	if len(many) != keptLines || len(long) != keptLineBytes>>16 {
 		t.Fatalf("%d short lines and %d long ones are kept", len(many), len(long))
 	}
-	if u, _ := s.Next(t.Context(), Beginning); !u.Gap {
+	if u, _ := s.Next(t.Context(), Cursor{Seq: Beginning}); !u.Gap {
 		t.Error("lost lines without a gap")
 	}
 }
@@ -158,12 +160,12 @@ func TestRequestsDoNotPushOutWhatAPagePrints(t *testing.T) {
 	if got := s.Lines("/a", 10); len(got) != 1 || got[0].Text != "printed" {
 		t.Errorf("of the output is kept: %+v", got)
 	}
-	u, _ := s.Next(t.Context(), Beginning)
+	u, _ := s.Next(t.Context(), Cursor{Seq: Beginning})
 	if u.Gap || len(u.Lines) != 1+keptRequests || u.Lines[0].Text != "printed" {
 		t.Errorf("gap %v, %d lines", u.Gap, len(u.Lines))
 	}
 	s.Publish(Event{Page: &Page{Route: "/a"}, Removed: true})
-	if u, _ := s.Next(t.Context(), Beginning); len(u.Lines) > 0 {
+	if u, _ := s.Next(t.Context(), Cursor{Seq: Beginning}); len(u.Lines) > 0 {
 		t.Errorf("%d lines are left of a removed page", len(u.Lines))
 	}
 }
@@ -186,20 +188,29 @@ func TestARemovedPageLeavesTheSnapshot(t *testing.T) {
 	s.Publish(Event{Page: &Page{Route: "/b"}})
 	s.Publish(Event{Page: &Page{Route: "/a"}})
 	s.Publish(Event{Page: &Page{Route: "/b"}, Removed: true})
-	u, _ := s.Next(t.Context(), 0)
+	u, _ := s.Next(t.Context(), Cursor{})
 	if len(u.Snapshot.Pages) != 1 || u.Snapshot.Pages[0].Route != "/a" || u.Gap {
 		t.Fatalf("got %+v", u)
 	}
 }
 
 // withPages returns a store that knows pages, and the cursor behind them.
-func withPages(routes ...string) (*Store, uint64) {
+func withPages(routes ...string) (*Store, Cursor) {
 	s := NewStore(Server{})
 	for _, route := range routes {
 		s.Publish(Event{Page: &Page{Route: route}})
 	}
-	u, _ := s.Next(context.Background(), 0)
-	return s, u.Seq
+	u, _ := s.Next(context.Background(), Cursor{})
+	return s, u.Cursor
+}
+
+func loadsOf(s *Snapshot) (loads []Load) {
+	for _, p := range s.Pages {
+		if p.Load != nil {
+			loads = append(loads, *p.Load)
+		}
+	}
+	return loads
 }
 
 func TestLoadsThatChangedAreToldByPage(t *testing.T) {
@@ -224,14 +235,14 @@ func TestLoadsThatChangedAreToldByPage(t *testing.T) {
 	} {
 		s.SetLoads(step.measured)
 		u, err := s.Next(t.Context(), after)
-		if err != nil || u.Seq != after+1 || u.Gap || len(u.Events) > 0 || !slices.Equal(u.Loads, step.told) {
+		if err != nil || u.Seq != after.Seq+1 || u.Gap || len(u.Events) > 0 || !slices.Equal(u.Loads, step.told) {
 			t.Errorf("%+v gives %+v, %v; want %+v", step.measured, u, err, step.told)
 		}
-		after = u.Seq
+		after = u.Cursor
 	}
-	u, _ := s.Next(t.Context(), 0)
-	if want := []Load{{Page: "/a", Requests: 1}, {Page: "/b"}, {Page: "/c", Requests: 2}}; !slices.Equal(u.Snapshot.Loads, want) {
-		t.Errorf("the snapshot has %+v, want %+v", u.Snapshot.Loads, want)
+	u, _ := s.Next(t.Context(), Cursor{})
+	if got, want := loadsOf(u.Snapshot), []Load{{Page: "/a", Requests: 1}, {Page: "/b"}, {Page: "/c", Requests: 2}}; !slices.Equal(got, want) {
+		t.Errorf("the snapshot has %+v, want %+v", got, want)
 	}
 }
 
@@ -241,7 +252,7 @@ func TestALoadThatIsAsItWasWakesNobody(t *testing.T) {
 		loads := []Load{{Page: "/a", Requests: 1, Rate: 0.5}, {Page: "/b"}}
 		s.SetLoads(loads)
 		u, _ := s.Next(t.Context(), after)
-		after = u.Seq
+		after = u.Cursor
 		woken := false
 		go func() { _, err := s.Next(t.Context(), after); woken = err == nil }()
 		synctest.Wait()
@@ -249,8 +260,8 @@ func TestALoadThatIsAsItWasWakesNobody(t *testing.T) {
 		s.SetLoads(nil)
 		s.SetLoads([]Load{{Page: "/none", Requests: 1}})
 		synctest.Wait()
-		if u, _ := s.Next(t.Context(), 0); woken || u.Seq != after {
-			t.Errorf("woken: %v, at %d, want %d", woken, u.Seq, after)
+		if u, _ := s.Next(t.Context(), Cursor{}); woken || u.Cursor != after {
+			t.Errorf("woken: %v, at %d, want %d", woken, u.Seq, after.Seq)
 		}
 		loads[1].InFlight = 1
 		s.SetLoads(loads)
@@ -293,8 +304,8 @@ func TestTheLoadOfARemovedPageGoesWithIt(t *testing.T) {
 	if u, _ := s.Next(t.Context(), after); len(u.Loads) > 0 {
 		t.Errorf("told: %+v", u.Loads)
 	}
-	if u, _ := s.Next(t.Context(), 0); len(u.Snapshot.Loads) > 0 {
-		t.Errorf("kept: %+v", u.Snapshot.Loads)
+	if u, _ := s.Next(t.Context(), Cursor{}); len(loadsOf(u.Snapshot)) > 0 {
+		t.Errorf("kept: %+v", loadsOf(u.Snapshot))
 	}
 }
 
@@ -313,7 +324,7 @@ func TestManyWritersAndReadersAgree(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			seen, lastEvent := 0, uint64(0)
-			for after := uint64(Beginning); seen < 2*writers*each; {
+			for after := (Cursor{Seq: Beginning}); seen < 2*writers*each; {
 				u, err := s.Next(t.Context(), after)
 				if err != nil || u.Gap {
 					t.Errorf("gap %v, %v", u.Gap, err)
@@ -326,7 +337,7 @@ func TestManyWritersAndReadersAgree(t *testing.T) {
 					lastEvent = e.Seq
 				}
 				seen += len(u.Events) + len(u.Lines)
-				after = u.Seq
+				after = u.Cursor
 			}
 		})
 	}
@@ -346,7 +357,7 @@ func TestAProblemReadsAsTheCompilerWritesIt(t *testing.T) {
 	}
 }
 
-func BenchmarkMeasureWhatDidNotChange(b *testing.B) {
+func BenchmarkSetLoadsThatDidNotChange(b *testing.B) {
 	s := NewStore(Server{})
 	var loads []Load
 	for i := range 50 {
@@ -367,6 +378,34 @@ func BenchmarkPublish(b *testing.B) {
 	}
 }
 
+func BenchmarkAppend(b *testing.B) {
+	b.ReportAllocs()
+	s := NewStore(Server{})
+	batch := make([]Line, 100)
+	for i := range batch {
+		batch[i] = Line{Page: "/", Text: "a line of output"}
+	}
+	for b.Loop() {
+		s.Append(batch)
+	}
+}
+
+func BenchmarkNext(b *testing.B) {
+	b.ReportAllocs()
+	s := NewStore(Server{})
+	page := Page{Route: "/"}
+	batch := make([]Line, 100)
+	for i := range batch {
+		batch[i] = Line{Page: "/", Text: "a line of output"}
+	}
+	u, _ := s.Next(b.Context(), Cursor{})
+	for b.Loop() {
+		s.Publish(Event{Page: &page})
+		s.Append(batch)
+		u, _ = s.Next(b.Context(), u.Cursor)
+	}
+}
+
 func TestALineTakesThePlaceOfTheOneThatHadNotEnded(t *testing.T) {
 	s := NewStore(Server{})
 	from := func(pid int, text string, open bool) {
@@ -380,7 +419,7 @@ func TestALineTakesThePlaceOfTheOneThatHadNotEnded(t *testing.T) {
 	}
 	check := func(want ...string) {
 		t.Helper()
-		u, err := s.Next(t.Context(), Beginning)
+		u, err := s.Next(t.Context(), Cursor{Seq: Beginning})
 		if err != nil || u.Gap || !slices.Equal(texts(u.Lines), want) || !slices.Equal(texts(s.Lines("/", 100)), want) {
 			t.Fatalf("kept %q and %q, gap %v, want %q", texts(u.Lines), texts(s.Lines("/", 100)), u.Gap, want)
 		}
@@ -388,7 +427,7 @@ func TestALineTakesThePlaceOfTheOneThatHadNotEnded(t *testing.T) {
 	from(1, "a", false)
 	from(1, "half", true)
 	check("a", "half")
-	before, _ := s.Next(t.Context(), Beginning)
+	before, _ := s.Next(t.Context(), Cursor{Seq: Beginning})
 	from(2, "another", true)
 	from(2, "another's end", false)
 	from(1, "half and more", true)
@@ -397,7 +436,7 @@ func TestALineTakesThePlaceOfTheOneThatHadNotEnded(t *testing.T) {
 	from(1, "the whole", false)
 	from(1, "next", false)
 	check("a", "another's end", "stderr", "too", "the whole", "next")
-	if u, _ := s.Next(t.Context(), before.Seq); u.Gap || !slices.Equal(texts(u.Lines), []string{"another's end", "stderr", "too", "the whole", "next"}) {
+	if u, _ := s.Next(t.Context(), before.Cursor); u.Gap || !slices.Equal(texts(u.Lines), []string{"another's end", "stderr", "too", "the whole", "next"}) {
 		t.Errorf("who saw what had not ended gets %q, gap %v", texts(u.Lines), u.Gap)
 	}
 	from(3, "open for long", true)
@@ -408,7 +447,73 @@ func TestALineTakesThePlaceOfTheOneThatHadNotEnded(t *testing.T) {
 	if kept := texts(s.Lines("/", 2*keptLines)); len(kept) != keptLines || kept[0] != "x" || kept[keptLines-1] != "ended" {
 		t.Errorf("%d lines are kept, from %q to %q", len(kept), kept[0], kept[len(kept)-1])
 	}
-	if l := s.lines[source{page: "/"}]; len(l.open) > 0 || l.bytes != keptLines-1+len("ended") {
-		t.Errorf("%d bytes, open %v", l.bytes, l.open)
+	if l := s.rings[ringKey{page: "/"}]; len(l.partial) > 0 || l.bytes != keptLines-1+len("ended") {
+		t.Errorf("%d bytes, open %v", l.bytes, l.partial)
+	}
+}
+
+func TestAReaderOfARestartedServerBeginsAgain(t *testing.T) {
+	before := NewStore(Server{Started: time.UnixMilli(1), PID: 1})
+	for range 10 {
+		before.Publish(Event{Page: &Page{Route: "/old"}})
+	}
+	read, _ := before.Next(t.Context(), Cursor{})
+	after := NewStore(Server{Started: time.UnixMilli(2), PID: 2})
+	after.Publish(Event{Message: "one", Page: &Page{Route: "/new"}})
+	u, err := after.Next(t.Context(), read.Cursor)
+	if err != nil || !u.Gap || u.Snapshot == nil || u.Snapshot.Server.PID != 2 || len(u.Events) != 1 || u.Epoch != after.Epoch() {
+		t.Fatalf("%+v, %v", u, err)
+	}
+	var seen Mirror
+	seen.Apply(read)
+	seen.Apply(u)
+	if _, old := seen.Pages["/old"]; old || len(seen.Pages) != 1 {
+		t.Errorf("the pages are %v", seen.Pages)
+	}
+	if u, err := after.Next(t.Context(), Cursor{Seq: 1 << 40}); err != nil || !u.Gap {
+		t.Errorf("a number that is not yet: %+v, %v", u, err)
+	}
+}
+
+func TestItemsComeInTheOrderInWhichTheyHappened(t *testing.T) {
+	u := Update{Events: []Event{{Seq: 2}, {Seq: 5}, {Seq: 6}}, Lines: []Line{{Seq: 1}, {Seq: 3}, {Seq: 4}, {Seq: 7}}}
+	var got []uint64
+	for item := range u.Items() {
+		switch {
+		case item.Event != nil:
+			got = append(got, item.Event.Seq)
+		default:
+			got = append(got, item.Line.Seq)
+		}
+	}
+	if !slices.Equal(got, []uint64{1, 2, 3, 4, 5, 6, 7}) {
+		t.Errorf("%d", got)
+	}
+	for item := range u.Items() {
+		if item.Line == nil || item.Line.Seq != 1 {
+			t.Errorf("first comes %+v", item)
+		}
+		break
+	}
+}
+
+func TestFollowEndsWithTheErrorOfItsReader(t *testing.T) {
+	s := NewStore(Server{})
+	enough := errors.New("enough")
+	reads := 0
+	err := Follow(t.Context(), s.Next, Cursor{}, func(u Update) error {
+		if reads++; reads == 3 {
+			return enough
+		}
+		s.Publish(Event{})
+		return nil
+	})
+	if err != enough || reads != 3 {
+		t.Errorf("%v after %d", err, reads)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := Follow(ctx, s.Next, Cursor{Seq: s.seq}, func(Update) error { return nil }); err != context.Canceled {
+		t.Errorf("%v", err)
 	}
 }

@@ -105,8 +105,8 @@ func (a *actor) configure(cfg settings, rebuild bool, done func(replaced bool)) 
 }
 
 // command carries out a command, or says why not. The actor calls it.
-func (a *actor) command(verb state.Verb) error {
-	a.handle(commanded{verb})
+func (a *actor) command(spec state.Spec) error {
+	a.handle(commanded{spec})
 	return a.replied
 }
 

@@ -143,6 +143,6 @@ func (s *harness) startTries() int {
 
 // eventCount is how often the page was published.
 func (s *harness) eventCount() int {
-	u, _ := s.page.store.Next(s.t.Context(), state.Beginning)
+	u, _ := s.page.store.Next(s.t.Context(), state.Cursor{Seq: state.Beginning})
 	return int(u.Seq)
 }

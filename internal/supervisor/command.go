@@ -8,17 +8,43 @@ import (
 	"tqserver/internal/state"
 )
 
-// Do carries out a command for pages, or returns an error that says why not.
+// Do carries out a command of [state.ScopePage] on its page, or on all.
 func (s *Supervisor) Do(ctx context.Context, cmd state.Command) error {
+	spec, err := cmd.Spec()
+	if err != nil {
+		return err
+	}
 	var failed error
-	err := s.call(ctx, func() { failed = s.do(cmd) })
+	err = s.call(ctx, func() { failed = s.do(cmd.Page, spec) })
 	return errors.Join(err, failed)
 }
 
-func (s *Supervisor) do(cmd state.Command) error {
-	switch cmd.Verb {
-	case state.Pause, state.Resume:
-		paused := cmd.Verb == state.Pause
+func (s *Supervisor) do(route string, spec state.Spec) error {
+	if route == "" {
+		for _, p := range s.pages {
+			p.call(func() {
+				if spec.Verb != state.Restart || p.page.goal != asleep { // a page that sleeps starts a new worker anyway
+					p.command(spec)
+				}
+			})
+		}
+		return nil
+	}
+	p := s.pages[route]
+	if p == nil {
+		return fmt.Errorf("there is no page %s", route)
+	}
+	var err error
+	if !p.call(func() { err = p.command(spec) }) {
+		err = fmt.Errorf("%s is being removed", route)
+	}
+	return err
+}
+
+// SetPaused sets whether saves start no builds. Those that were made meanwhile are
+// built when they do again.
+func (s *Supervisor) SetPaused(ctx context.Context, paused bool) error {
+	return s.call(ctx, func() {
 		s.paused.Store(paused)
 		message := "watching paused: saved changes are built when it resumes"
 		if !paused {
@@ -28,25 +54,5 @@ func (s *Supervisor) do(cmd state.Command) error {
 		if !paused && s.missedSaves.Swap(false) {
 			s.Changed(nil)
 		}
-		return nil
-	}
-	if cmd.Page == "" {
-		for _, p := range s.pages {
-			p.call(func() {
-				if cmd.Verb != state.Restart || p.page.goal != asleep { // a page that sleeps starts a new worker anyway
-					p.command(cmd.Verb)
-				}
-			})
-		}
-		return nil
-	}
-	p := s.pages[cmd.Page]
-	if p == nil {
-		return fmt.Errorf("there is no page %s", cmd.Page)
-	}
-	var err error
-	if !p.call(func() { err = p.command(cmd.Verb) }) {
-		err = fmt.Errorf("%s is being removed", cmd.Page)
-	}
-	return err
+	})
 }

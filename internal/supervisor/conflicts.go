@@ -23,7 +23,7 @@ func (s *Supervisor) setConflicts(found []router.Conflict) (changed bool) {
 		if p := s.pages[c.Route]; p != nil {
 			p.send(conflicted{problem})
 		}
-		page := state.Page{Route: c.Route, Phase: state.Failed, Problem: problem}
+		page := state.Page{Route: c.Route, Phase: state.Conflict, Trouble: state.Trouble{Kind: state.TroubleConflict, Text: problem}}
 		e := state.Event{Level: state.LevelError, Message: "two folders for one route", Attrs: []state.Attr{state.String("page", c.Route), state.String("err", problem)}}
 		if s.pages[c.Route] == nil {
 			e.Page = &page

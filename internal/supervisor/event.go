@@ -19,7 +19,7 @@ type (
 	shutDown   struct{}                  // the server ends
 	removed    struct{}                  // the page is not on disk any more
 	conflicted struct{ why string }      // several folders define the route; or not any more
-	commanded  struct{ verb state.Verb } // by a person
+	commanded  struct{ spec state.Spec } // by a person
 
 	moved struct { // to another folder
 		dir string

@@ -34,10 +34,10 @@ func TestWhyNothingServesIsInTheStateAndInTheLog(t *testing.T) {
 				old.end("exit status 2")
 				s.after(4 * time.Second) // it is started again, and ends again
 				p := s.state()
-				if p.Problem != "keeps crashing: "+c.cause || p.LastExit.Cause != c.cause || p.LastExit.PID == old.pid {
-					t.Errorf("%q, %+v", p.Problem, p.LastExit)
+				if p.Trouble.Kind != state.TroubleCrash || p.Trouble.Text != "keeps crashing: "+c.cause || p.LastExit.Cause != c.cause || p.LastExit.PID == old.pid {
+					t.Errorf("%q, %+v", p.Trouble.Text, p.LastExit)
 				}
-				u, _ := s.page.store.Next(t.Context(), state.Beginning)
+				u, _ := s.page.store.Next(t.Context(), state.Cursor{Seq: state.Beginning})
 				said := ""
 				for _, e := range u.Events {
 					if e.Message == "the worker exited" {
@@ -50,14 +50,14 @@ func TestWhyNothingServesIsInTheStateAndInTheLog(t *testing.T) {
 				s.set(func() { s.dies, s.ready = 3*time.Millisecond, -1 })
 				s.after(time.Minute)
 				want := "does not start: it exited before it was ready: " + c.cause
-				if p := s.state(); p.Problem != want {
-					t.Errorf("%q, want %q", p.Problem, want)
+				if p := s.state(); p.Trouble.Kind != state.TroubleStart || p.Trouble.Text != want {
+					t.Errorf("%q, want %q", p.Trouble.Text, want)
 				}
 				s.set(func() { s.dies, s.ready = -1, time.Millisecond })
 				s.after(time.Minute)
 				s.wantServing("v1")
-				if p := s.state(); p.Problem != "" {
-					t.Errorf("while it serves: %q", p.Problem)
+				if p := s.state(); p.Trouble != (state.Trouble{}) {
+					t.Errorf("while it serves: %q", p.Trouble.Text)
 				}
 			})
 		})
@@ -76,7 +76,7 @@ func TestAPanicOfAHandlerIsInTheLogOnce(t *testing.T) {
 	panics(7, "two")
 	panics(8, "two")
 	out.write(8, true, []byte("a line of http: panic serving \n"))
-	u, _ := store.Next(t.Context(), state.Beginning)
+	u, _ := store.Next(t.Context(), state.Cursor{Seq: state.Beginning})
 	var got []string
 	for _, e := range u.Events {
 		got = append(got, e.Message+fmt.Sprint(e.Attrs))

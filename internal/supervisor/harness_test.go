@@ -382,7 +382,7 @@ func (s *harness) state() state.Page {
 func (s *harness) wantPhase(want state.Phase) {
 	s.t.Helper()
 	if got := s.state(); got.Phase != want {
-		s.t.Fatalf("the page is %s, not %s (%s)", got.Phase, want, got.Problem)
+		s.t.Fatalf("the page is %s, not %s (%s)", got.Phase, want, got.Trouble.Text)
 	}
 }
 
@@ -403,8 +403,11 @@ func (s *harness) wantServing(content string) *fakeWorker {
 }
 
 func (s *harness) command(verb state.Verb) error {
-	var err error
-	if !s.page.call(func() { err = s.page.command(verb) }) {
+	spec, err := state.Command{Verb: verb}.Spec()
+	if err != nil {
+		return err
+	}
+	if !s.page.call(func() { err = s.page.command(spec) }) {
 		s.t.Error("the actor has ended")
 	}
 	return err
@@ -475,7 +478,7 @@ func (a *fakeWorker) stopCount() int {
 
 // messages returns the messages of the log so far.
 func (s *harness) messages() []string {
-	u, _ := s.page.store.Next(s.t.Context(), state.Beginning)
+	u, _ := s.page.store.Next(s.t.Context(), state.Cursor{Seq: state.Beginning})
 	var said []string
 	for _, e := range u.Events {
 		if e.Message != "" {

@@ -143,7 +143,7 @@ func (d *decision) stopBuilding(c change) {
 	d.ownWrites.confirmed, d.ownWrites.stopped = true, true
 	const message = "the page seems to write this file whenever it starts, and the file is part of its build: it will not be rebuilt until you save another file or rebuild it yourself. Write the file to a folder that is not part of the build, and read it at run time"
 	d.buildNumber++
-	d.failure = d.show(c.file) + ": " + message
+	d.failure = state.Trouble{Kind: state.TroubleBuild, Text: d.show(c.file) + ": " + message}
 	d.lastBuild = state.Build{Number: d.buildNumber, Trigger: d.show(c.file), Started: c.at, Problems: []state.Problem{{File: d.show(c.file), Message: message}}}
 	d.publishEvent(state.LevelWarn, "the page writes a file of its own build", state.String("file", d.show(c.file)), state.String("err", message))
 }

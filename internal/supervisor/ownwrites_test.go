@@ -35,7 +35,7 @@ func TestAPageThatWritesItsOwnInputsIsNotBuiltForEver(t *testing.T) {
 					t.Fatalf("it was told of %d times: %q", n, s.messages())
 				}
 				s.wantPhase(state.Failed)
-				if p := s.state(); !strings.HasPrefix(p.Problem, test.files[0]+": ") || len(p.Build.Problems) != 1 || p.Build.Problems[0].File != test.files[0] || p.ServingBuild == 0 {
+				if p := s.state(); !strings.HasPrefix(p.Trouble.Text, test.files[0]+": ") || len(p.Build.Problems) != 1 || p.Build.Problems[0].File != test.files[0] || p.ServingBuild == 0 {
 					t.Errorf("the page shows %+v", p)
 				}
 				settled := s.startCount()

@@ -30,8 +30,8 @@ type page struct {
 	abandoned int // starts given up whose ports are not free yet
 	lastID    id
 
-	failure         string // why the newest version cannot serve
-	crashCause      string // why none serves, as far as crashes say
+	failure         state.Trouble // why the newest version cannot serve
+	crashCause      state.Trouble // why none serves, as far as crashes say
 	lastExit        state.Exit
 	lastOutput      lastOutput
 	restarts        int

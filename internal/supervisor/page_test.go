@@ -211,7 +211,7 @@ func TestHalfASaveIsNoFailure(t *testing.T) {
 		s.save("broken")
 		s.after(time.Second)
 		s.wantPhase(state.Failed)
-		if p := s.state(); p.Build.Took != 5*time.Millisecond {
+		if p := s.state(); time.Duration(p.Build.Took) != 5*time.Millisecond {
 			t.Errorf("waiting is counted: %v", p.Build.Took)
 		}
 	})
@@ -239,7 +239,7 @@ func TestAVersionThatDiesAtStartIsTriedOnceBesideAServingOne(t *testing.T) {
 func TestTheLastWordsOfWhatDidNotStartAreKeptWhileTheyMatter(t *testing.T) {
 	mute := func(s *harness) {
 		t.Helper()
-		if got := s.state().LastOutput; got != "" {
+		if got := s.state().Trouble.LastOutput; got != "" {
 			t.Errorf("the page is %s and has %q", s.state().Phase, got)
 		}
 	}
@@ -253,7 +253,7 @@ func TestTheLastWordsOfWhatDidNotStartAreKeptWhileTheyMatter(t *testing.T) {
 		dies(s, "one\ntwo\n")
 		s.save("v2")
 		s.after(time.Second)
-		if p := s.state(); p.LastOutput != "one\ntwo" || p.Problem == "" || p.ServingBuild != 1 {
+		if p := s.state(); p.Trouble.LastOutput != "one\ntwo" || p.Trouble.Text == "" || p.ServingBuild != 1 {
 			t.Errorf("beside the one that serves: %+v", p)
 		}
 		s.save("broken")
@@ -271,7 +271,7 @@ func TestTheLastWordsOfWhatDidNotStartAreKeptWhileTheyMatter(t *testing.T) {
 	withPage(t, func(s *harness) { s.dies, s.ready, s.prints = 3*time.Millisecond, -1, "first\n" }, func(s *harness) {
 		s.after(time.Second)
 		s.wantPhase(state.Crashed)
-		if got := s.state().LastOutput; got != "first" {
+		if got := s.state().Trouble.LastOutput; got != "first" {
 			t.Errorf("where nothing serves: %q", got)
 		}
 		dies(s, "")
@@ -290,12 +290,12 @@ func TestAPageTellsHowItsWorkersAreRun(t *testing.T) {
 	t.Setenv("SITE_TOKEN", "s3cret")
 	withPage(t, nil, func(s *harness) {
 		s.after(202 * time.Millisecond)
-		if p := s.state(); p.Swap != 0 || len(p.Workers) != 1 || p.Workers[0].Binary != "/bin/v1" || p.Workers[0].Role != state.RoleStarting {
+		if p := s.state(); time.Duration(p.Swap) != 0 || len(p.Workers) != 1 || p.Workers[0].Binary != "/bin/v1" || p.Workers[0].Role != state.RoleStarting {
 			t.Errorf("while it starts: %+v", p)
 		}
 		s.after(time.Second)
 		p := s.state()
-		if p.Swap != 5*time.Millisecond || p.Log != "/logs/worker.log" || p.Workers[0].Binary != "/bin/v1" {
+		if time.Duration(p.Swap) != 5*time.Millisecond || p.Log != "/logs/worker.log" || p.Workers[0].Binary != "/bin/v1" {
 			t.Errorf("while it serves: %+v", p)
 		}
 		env := p.Workers[0].Env

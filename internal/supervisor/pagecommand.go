@@ -76,53 +76,25 @@ func (d *decision) resize() {
 }
 
 // happen carries out a command, or says why not.
-func (e commanded) happen(d *decision) { d.do(reply{d.command(e.verb)}) }
-
-func (d *decision) command(verb state.Verb) error {
+func (e commanded) happen(d *decision) {
 	if d.goal == closing {
-		return fmt.Errorf("%s is being removed", d.route)
+		d.do(reply{fmt.Errorf("%s is being removed", d.route)})
+		return
 	}
-	switch verb {
-	case state.Start:
-		return d.startAgain()
-	case state.Kill:
-		for _, w := range d.draining {
-			d.do(cutDrain{w.id})
-		}
-		if d.goal == stopped && len(d.draining) > 0 {
-			return nil
-		}
-		return d.stop(true)
-	case state.Stop:
-		return d.stop(false)
-	}
-	if d.goal == stopped {
-		return fmt.Errorf("%s is stopped: start it first", d.route)
-	}
-	d.resetBackoff()
-	switch verb {
-	case state.Restart:
-		if d.newestGood.binary == "" {
-			return fmt.Errorf("%s has no working build to start", d.route)
-		}
-		d.replace(manualRestart, d.newestGood)
-	case state.Rebuild:
-		c := change{at: d.now.time}
-		if d.building.id == 0 {
-			d.build(c, true)
-		} else {
-			d.again = &c
-			d.building.force = true
-			d.do(cancelBuild{})
-		}
-	default:
-		return fmt.Errorf("a page cannot %s", verb)
-	}
-	return nil
+	d.do(reply{pageCommands[e.spec.Verb](d, e.spec)})
 }
 
-// startAgain starts a page that does not run.
-func (d *decision) startAgain() error {
+// pageCommands carry out the commands of [state.ScopePage].
+var pageCommands = map[state.Verb]func(*decision, state.Spec) error{
+	state.Start:   (*decision).startCommand,
+	state.Stop:    func(d *decision, spec state.Spec) error { return d.stop(spec, false) },
+	state.Kill:    (*decision).killCommand,
+	state.Restart: (*decision).restartCommand,
+	state.Rebuild: (*decision).rebuildCommand,
+}
+
+// startCommand starts a page that does not run.
+func (d *decision) startCommand(spec state.Spec) error {
 	c := change{at: d.now.time}
 	switch {
 	case d.goal == stopped:
@@ -136,15 +108,54 @@ func (d *decision) startAgain() error {
 		d.resetBackoff()
 		d.build(c, false)
 	default:
-		return fmt.Errorf("%s is already started", d.route)
+		return spec.CannotError(d.route)
 	}
 	return nil
 }
 
-// stop takes the page out of service until it is started again.
-func (d *decision) stop(atOnce bool) error {
+// killCommand ends all workers at once, those that drain too.
+func (d *decision) killCommand(spec state.Spec) error {
+	for _, w := range d.draining {
+		d.do(cutDrain{w.id})
+	}
+	if d.goal == stopped && len(d.draining) > 0 {
+		return nil
+	}
+	return d.stop(spec, true)
+}
+
+func (d *decision) restartCommand(spec state.Spec) error {
 	if d.goal == stopped {
-		return fmt.Errorf("%s is already stopped", d.route)
+		return spec.CannotError(d.route)
+	}
+	d.resetBackoff()
+	if d.newestGood.binary == "" {
+		return fmt.Errorf("%s has no working build to start", d.route)
+	}
+	d.replace(manualRestart, d.newestGood)
+	return nil
+}
+
+func (d *decision) rebuildCommand(spec state.Spec) error {
+	if d.goal == stopped {
+		return spec.CannotError(d.route)
+	}
+	d.resetBackoff()
+	c := change{at: d.now.time}
+	if d.building.id == 0 {
+		d.build(c, true)
+		return nil
+	}
+	d.again = &c
+	d.building.force = true
+	d.do(cancelBuild{})
+	return nil
+}
+
+// stop takes the page out of service until it is started again.
+func (d *decision) stop(spec state.Spec, atOnce bool) error {
+	if d.goal == stopped {
+		return spec.CannotError(d.route)
 	}
 	d.quit(stopped)
 	if atOnce {

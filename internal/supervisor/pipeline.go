@@ -175,7 +175,7 @@ func (e built) happen(d *decision) {
 	if e.err == nil {
 		d.buildErrors = 0
 	}
-	newest := state.Build{Number: d.buildNumber + 1, Trigger: d.show(a.change.file), Started: a.startedAt, Took: e.took, Cached: res.Cached, Problems: res.Problems}
+	newest := state.Build{Number: d.buildNumber + 1, Trigger: d.show(a.change.file), Started: a.startedAt, Took: state.Seconds(e.took), Cached: res.Cached, Problems: res.Problems}
 	switch {
 	case e.err != nil:
 		newest.Problems = []state.Problem{{Message: e.err.Error()}}
@@ -213,7 +213,7 @@ func (d *decision) rebuildStale() {
 }
 
 func (d *decision) buildFailed() {
-	d.failure, d.lastOutput = "the newest build failed", lastOutput{}
+	d.failure, d.lastOutput = state.Trouble{Kind: state.TroubleBuild, Text: "the newest build failed"}, lastOutput{}
 	attrs := []state.Attr{state.Int("build", d.buildNumber), state.Duration("took", d.lastBuild.Took)}
 	if d.lastBuild.Trigger != "" {
 		attrs = append(attrs, state.String("file", d.lastBuild.Trigger))
@@ -254,7 +254,7 @@ func (d *decision) anyOutdated() bool {
 func (d *decision) buildSucceeded(a attempt, e built, newest state.Build) {
 	binary := e.result.Binary
 	failed, last, coming := d.failure, d.lastOutput, d.comingVersion()
-	d.failure, d.lastOutput = "", lastOutput{}
+	d.failure, d.lastOutput = state.Trouble{}, lastOutput{}
 	if answers := d.servingVersion(); answers.binary == binary {
 		if coming.binary != "" && coming.binary != binary {
 			d.dropStarts()
@@ -267,7 +267,7 @@ func (d *decision) buildSucceeded(a attempt, e built, newest state.Build) {
 			attrs = append(attrs, state.String("file", newest.Trigger))
 		}
 		switch {
-		case failed != "":
+		case failed.Kind != "":
 			d.publishEvent(state.LevelInfo, "fixed: the newest version is serving", attrs...)
 		case !a.change.stale:
 			d.publishEvent(state.LevelInfo, "nothing changed", attrs...)
@@ -295,7 +295,7 @@ func (d *decision) buildSucceeded(a attempt, e built, newest state.Build) {
 		d.lastBuild = newest
 		d.newestGood = version{binary, d.buildNumber}
 	}
-	next := rollout{version: d.newestGood, reason: newBuild, change: a.change, buildTook: newest.Took, latency: e.latency}
+	next := rollout{version: d.newestGood, reason: newBuild, change: a.change, buildTook: time.Duration(newest.Took), latency: e.latency}
 	if d.cfg.worker.OnDemand() && !d.serves() && !d.coming() {
 		d.sleep(next, state.Duration("build_took", newest.Took))
 	} else {

@@ -50,7 +50,10 @@ func (d *decision) failsProbation(i int, v version) bool {
 
 // rollBack has the version serve again that did before.
 func (d *decision) rollBack(bad version, attrs []state.Attr) {
-	d.failure = fmt.Sprintf("build %d crashed %d times in its first %d s: rolled back to build %d", bad.build, probationEnds, int(probationTime.Seconds()), d.previous.build)
+	d.failure = state.Trouble{
+		Kind: state.TroubleRollback,
+		Text: fmt.Sprintf("build %d crashed %d times in its first %d s: rolled back to build %d", bad.build, probationEnds, int(probationTime.Seconds()), d.previous.build),
+	}
 	if d.lastOutput.text != "" {
 		attrs = append(attrs, state.String("output", d.lastOutput.text))
 	}
@@ -73,8 +76,11 @@ func (d *decision) keepRolledBack(binary, other string, newest state.Build) {
 	}
 	d.lastBuild = newest
 	d.lastBuild.Number = d.newestGood.build
-	if d.failure == "" || idle {
-		d.failure = fmt.Sprintf("build %d kept crashing when it last ran and was rolled back: save a change, or rebuild, to try it again", d.newestGood.build)
+	if d.failure.Kind == "" || idle {
+		d.failure = state.Trouble{
+			Kind: state.TroubleRollback,
+			Text: fmt.Sprintf("build %d kept crashing when it last ran and was rolled back: save a change, or rebuild, to try it again", d.newestGood.build),
+		}
 	}
 	attrs := []state.Attr{state.Int("build", d.newestGood.build), state.Duration("took", newest.Took)}
 	if newest.Trigger != "" {

@@ -31,7 +31,7 @@ func TestABuildThatEndsTwiceInItsFirstTenSecondsMakesWay(t *testing.T) {
 		s.wantMessage(putBackSaid)
 		s.wantPhase(state.Failed)
 		page := s.state()
-		if page.ServingBuild != 1 || page.Build.Number != 2 || !strings.Contains(page.Problem, "build 2 crashed 2 times") || page.LastOutput != "panic: v2" {
+		if page.ServingBuild != 1 || page.Build.Number != 2 || page.Trouble.Kind != state.TroubleRollback || !strings.Contains(page.Trouble.Text, "build 2 crashed 2 times") || page.Trouble.LastOutput != "panic: v2" {
 			t.Errorf("the page shows %+v", page)
 		}
 
@@ -39,7 +39,7 @@ func TestABuildThatEndsTwiceInItsFirstTenSecondsMakesWay(t *testing.T) {
 		s.after(time.Second)
 		s.wantServing("v3")
 		s.wantPhase(state.Serving)
-		if words := s.state().LastOutput; words != "" {
+		if words := s.state().Trouble.LastOutput; words != "" {
 			t.Errorf("v3 has last words: %s", words)
 		}
 	})
@@ -58,7 +58,7 @@ func TestABuildThatMadeWayIsTriedAgainByHandOnly(t *testing.T) {
 		s.after(time.Minute)
 		s.wantServing("v1")
 		s.wantPhase(state.Failed)
-		if page := s.state(); s.startCount() != starts || page.Build.Number != 2 || !strings.Contains(page.Problem, "build 2 crashed 2 times") {
+		if page := s.state(); s.startCount() != starts || page.Build.Number != 2 || page.Trouble.Kind != state.TroubleRollback || !strings.Contains(page.Trouble.Text, "build 2 crashed 2 times") {
 			t.Errorf("after the same bytes there were %d starts, and the page shows %+v", s.startCount()-starts, page)
 		}
 		if err := s.command(state.Rebuild); err != nil {
@@ -93,7 +93,7 @@ func TestABuildThatMadeWayIsNotStartedByTheNextServer(t *testing.T) {
 			s.after(time.Second)
 			s.wantServing("v1")
 			s.wantPhase(state.Failed)
-			if page := s.state(); page.Build.Number != 2 || page.ServingBuild != 1 || !strings.Contains(page.Problem, "build 2 kept crashing") {
+			if page := s.state(); page.Build.Number != 2 || page.ServingBuild != 1 || page.Trouble.Kind != state.TroubleRollback || !strings.Contains(page.Trouble.Text, "build 2 kept crashing") {
 				t.Errorf("the page shows %+v", page)
 			}
 			s.wantServing("v1").end("signal: killed")

@@ -104,7 +104,7 @@ func (d *decision) swap(row []int) {
 	d.recordSwap(first)
 	d.recordServing(first.version, first.reason)
 	if first.version == d.newestGood && len(d.lastBuild.Problems) == 0 {
-		d.failure, d.lastOutput = "", lastOutput{}
+		d.failure, d.lastOutput = state.Trouble{}, lastOutput{}
 	}
 	if first.version == d.lastOutput.version {
 		d.lastOutput = lastOutput{}

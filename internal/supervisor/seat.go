@@ -270,11 +270,11 @@ func (e startFailed) happen(d *decision) {
 			seat.retry = retry{at: d.in(max(firstPause, d.pause(i, seat.crashes))), reason: s.reason, version: s.version}
 		}
 	case !d.serves() && before.binary != "" && before != s.version:
-		d.failure = fmt.Sprintf("build %d does not start: %s", s.build, e.cause)
+		d.failure = state.Trouble{Kind: state.TroubleStart, Text: fmt.Sprintf("build %d does not start: %s", s.build, e.cause)}
 		d.publishEvent(state.LevelError, "the new worker did not start: starting the old build again", attrs...)
 		d.roll(rollout{version: before, reason: rolledBack})
 	default:
-		d.planRestart(i, "the worker did not start", "does not start: "+e.cause, attrs, s.version)
+		d.planRestart(i, "the worker did not start", state.Trouble{Kind: state.TroubleStart, Text: "does not start: " + e.cause}, attrs, s.version)
 	}
 }
 
@@ -289,14 +289,14 @@ func (d *decision) retryLater(i int, s start, cause string) {
 	} else {
 		d.seats[i].retry = again
 	}
-	d.failure = fmt.Sprintf("cannot start build %d now: %s", s.build, cause)
+	d.failure = state.Trouble{Kind: state.TroubleStart, Text: fmt.Sprintf("cannot start build %d now: %s", s.build, cause)}
 	d.publishEvent(state.LevelWarn, "cannot start the worker now: trying again",
 		state.Int("build", s.build), state.String("reason", string(s.reason)), state.String("err", cause), state.Duration("retry", pause))
 }
 
 // keepsServing says that a new worker did not start beside one that serves.
 func (d *decision) keepsServing(s start, cause string, attrs []state.Attr) {
-	d.failure = fmt.Sprintf("build %d does not start: %s", s.build, cause)
+	d.failure = state.Trouble{Kind: state.TroubleStart, Text: fmt.Sprintf("build %d does not start: %s", s.build, cause)}
 	d.publishEvent(state.LevelError, "the new worker did not start: the old one keeps serving", attrs...)
 }
 
@@ -328,11 +328,11 @@ func (e exited) happen(d *decision) {
 		d.publishEvent(state.LevelError, "the worker exited", attrs...)
 		return
 	}
-	d.planRestart(i, "the worker exited", "keeps crashing: "+e.cause, attrs, w.version)
+	d.planRestart(i, "the worker exited", state.Trouble{Kind: state.TroubleCrash, Text: "keeps crashing: " + e.cause}, attrs, w.version)
 }
 
 // planRestart plans the next start in a seat that is empty because a worker failed.
-func (d *decision) planRestart(i int, what, why string, attrs []state.Attr, v version) {
+func (d *decision) planRestart(i int, what string, why state.Trouble, attrs []state.Attr, v version) {
 	d.crashCause = why
 	if d.failsProbation(i, v) {
 		d.rollBack(v, attrs)

@@ -58,7 +58,7 @@ func (p *page) routing() routing {
 		refuse(isBroken)
 	case !p.nextTry().IsZero():
 		refuse(keepsCrashing(p.nextTry()))
-	case p.building.id != 0, p.failure != "":
+	case p.building.id != 0, p.failure.Kind != "":
 		refuse(isBroken)
 	}
 	return r
@@ -69,7 +69,7 @@ func (p *page) newer() proxy.Newer {
 	switch {
 	case p.building.id != 0, p.coming() && p.comingVersion() != p.lastServed:
 		return proxy.NewerPending
-	case p.failure != "":
+	case p.failure.Kind != "":
 		return proxy.NewerBroken
 	}
 	return proxy.NoNewer
@@ -91,7 +91,7 @@ func (p *page) phase() state.Phase {
 		return state.Waiting
 	case p.coming():
 		return state.Starting
-	case p.failure != "":
+	case p.failure.Kind != "":
 		return state.Failed
 	case p.serves():
 		return state.Serving
@@ -106,14 +106,8 @@ func (p *page) phase() state.Phase {
 // view is what the world may see of the page.
 func (p *page) view(log string) state.Page {
 	v := state.Page{
-		Route: p.route, Dir: p.show(p.dir), Build: p.lastBuild, Restarts: p.restarts, Next: p.nextTry(), Problem: p.failure, LastOutput: p.lastOutput.text, LastExit: p.lastExit, Log: p.show(log),
+		Route: p.route, Dir: p.show(p.dir), Build: p.lastBuild, Restarts: p.restarts, Next: p.nextTry(), Trouble: p.trouble(), LastExit: p.lastExit, Log: p.show(log),
 		AssetChanges: p.assets.changes, AssetFiles: p.assets.files, Phase: p.phase(),
-	}
-	if v.Problem == "" && !p.serves() && p.crashes() > 0 {
-		v.Problem = p.crashCause
-	}
-	if p.conflict != "" {
-		v.Problem = p.conflict
 	}
 	if a := p.building; a.id != 0 {
 		v.Build = state.Build{Number: p.buildNumber + 1, Trigger: p.show(a.change.file), Started: a.startedAt}
@@ -138,7 +132,7 @@ func (p *page) view(log string) state.Page {
 	}
 	for _, s := range p.seats {
 		if w := s.serving; w.id != 0 {
-			v.Swap = max(v.Swap, w.swap)
+			v.Swap = max(v.Swap, state.Seconds(w.swap))
 			add(w, state.RoleServing)
 		}
 	}
@@ -146,6 +140,23 @@ func (p *page) view(log string) state.Page {
 		add(w.worker, state.RoleDraining)
 	}
 	return v
+}
+
+// trouble returns what is wrong with the page.
+func (p *page) trouble() state.Trouble {
+	t := p.failure
+	if t.Kind == "" && !p.serves() && p.crashes() > 0 {
+		t = p.crashCause
+	}
+	switch t.Kind {
+	case state.TroubleStart, state.TroubleCrash, state.TroubleRollback:
+		t.LastOutput = p.lastOutput.text
+	case "":
+		if p.conflict != "" {
+			t = state.Trouble{Kind: state.TroubleConflict, Text: p.conflict}
+		}
+	}
+	return t
 }
 
 // crashes is how often in a row a worker failed, in the seat where that is worst.
