@@ -237,7 +237,7 @@ func TestAPageOfAnotherModuleIsBuiltInItsOwn(t *testing.T) {
 }
 
 func TestOnlyPagesThatAgreeAreBuiltTogether(t *testing.T) {
-	h := func(env map[string]string) how { return how{env: env} }
+	h := func(env map[string]string) environment { return environment{env: env} }
 	dir := t.TempDir()
 	page := filepath.Join(dir, "pages", "a")
 	os.MkdirAll(page, 0o755)
@@ -253,7 +253,7 @@ func TestOnlyPagesThatAgreeAreBuiltTogether(t *testing.T) {
 		"GOFLAGS=-overlay=/over.json":            filepath.Join(dir, "go.work"),
 	} {
 		key, value, _ := strings.Cut(env, "=")
-		if got := h(map[string]string{"GOENV": "off", key: value}).module(page); got != want {
+		if got := h(map[string]string{"GOENV": "off", key: value}).moduleFile(page); got != want {
 			t.Errorf("with %q pages of %q are built together, want %q", env, got, want)
 		}
 	}
@@ -268,14 +268,14 @@ func TestPagesAreBuiltTogetherWithTheSameSettingsOnly(t *testing.T) {
 			p.Configure("-X main.x=1", p.env)
 		}
 		a := p.attempt(p.path(page), false)
-		if _, err := p.look(t.Context(), a); err != nil {
+		if _, err := p.lookup(t.Context(), a); err != nil {
 			t.Fatal(err)
 		}
 		keys = append(keys, a.key)
-		if _, _, err := p.turns.wait(t.Context(), a.job); err != nil { // until its turn comes, which it does at once
+		if _, _, err := p.queue.wait(t.Context(), a.job); err != nil { // until its turn comes, which it does at once
 			t.Fatal(err)
 		}
-		p.turns.done(a.job, true)
+		p.queue.finish(a.job, true)
 	}
 	if keys[0] == "" || keys[0] != keys[1] || keys[0] == keys[2] {
 		t.Errorf("the keys are %q", keys)

@@ -568,7 +568,7 @@ func TestWhatAUserEmbedsInTheLinkerFlagsIsHisOwn(t *testing.T) {
 		" -buildid=mine": "-buildid= -buildid=mine",
 		"all=-s":         "all=-s",
 	} {
-		if got := (how{ldflags: flags}).linkerFlags(); got != want {
+		if got := (environment{ldflags: flags}).linkerFlags(); got != want {
 			t.Errorf("of %q comes %q, want %q", flags, got, want)
 		}
 	}

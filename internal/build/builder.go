@@ -54,59 +54,59 @@ type Builder struct {
 	temp string // TempDir without links
 	dir  string // the project's own below it
 
-	looks  *slots
-	asking *slots // one: what is asked for one page holds for most
-	turns  *turns
+	lookups *limiter
+	goEnv   *limiter // one: what is asked for one page holds for most
+	queue   *queue
 
 	watching sync.Mutex // held while Watch is called
 
-	mu     sync.Mutex // guards all below, and the fields of each page
-	pages  map[string]*page
-	index  index
-	claim  *os.File          // on dir
-	folder [2]fs.FileInfo    // temp and dir, as they were made
-	chosen map[string]string // toolchains, by what chose them
-	said   map[string]bool
+	mu         sync.Mutex // guards all below, and the fields of each page
+	pages      map[string]*page
+	index      index
+	claim      *os.File          // on dir
+	folder     [2]fs.FileInfo    // temp and dir, as they were made
+	toolchains map[string]string // toolchains, by what chose them
+	notified   map[string]bool
 }
 
 // page is what is known of one page.
 type page struct {
-	dir     string
-	id      string
-	inputs  inputs  // what it is made of; only a guess until go list was asked
-	shape   string  // while it stays, that is what it is made of; empty if that is not known
-	path    string  // by which it is imported; empty if that is not known
-	blind   bool    // it cannot be found out
-	broken  bool    // the newest build failed
-	looking []entry // one of these may be what is on disk: it is being looked at
-	entries []entry // binaries, newest first
-	keep    map[string]bool
-	attempt *attempt // nil if there is nothing to learn
-	asked   bool     // for a build, before, of this server
+	dir           string
+	id            string
+	inputs        inputs  // what it is made of; only a guess until go list was asked
+	shape         string  // while it stays, that is what it is made of; empty if that is not known
+	path          string  // by which it is imported; empty if that is not known
+	inputsUnknown bool    // it cannot be found out
+	broken        bool    // the newest build failed
+	candidates    []entry // one of these may be what is on disk: it is being looked at
+	entries       []entry // binaries, newest first
+	keep          map[string]bool
+	attempt       *attempt // nil if there is nothing to learn
+	requested     bool     // for a build, before, of this server
 }
 
 // attempt is a build.
 type attempt struct {
 	*job
-	page    *page
-	dir     string
-	force   bool
-	how     how
-	flavour string
-	tools   string
-	began   time.Time
-	plan    *plan    // nil if the go command is to build
-	known   bool     // what the page is made of
-	before  snapshot // of what it seemed to be made of when the build began
-	tests   snapshot // of the files of tests beside that
-	alone   bool     // the binary was not made by a batch
-	tmp     string   // the binary, before it has its name
-	misled  bool     // the plan cannot be followed
-	binary  string   // empty if the build failed
-	size    int64
+	page       *page
+	dir        string
+	force      bool
+	env        environment
+	settings   string
+	tools      string
+	began      time.Time
+	plan       *plan    // nil if the go command is to build
+	known      bool     // what the page is made of
+	before     snapshot // of what it seemed to be made of when the build began
+	tests      snapshot // of the files of tests beside that
+	alone      bool     // the binary was not made by a batch
+	tmp        string   // the binary, before it has its name
+	planFailed bool     // the plan cannot be followed
+	binary     string   // empty if the build failed
+	size       int64
 
 	listed   *listing  // nil if go list was not asked
-	followed *plan     // nil if the go command built
+	ranPlan  *plan     // nil if the go command built
 	commands *commands // that the go command ran, if a plan can be made of them
 	inputs   inputs    // what the binary was made of
 	after    snapshot  // of them, when it was made
@@ -131,10 +131,10 @@ func New(opts Options) (*Builder, error) {
 		return nil, err
 	}
 	b := &Builder{
-		opts: opts, temp: filepath.Dir(dir), dir: dir, claim: claim, looks: newSlots(runtime.NumCPU()), asking: newSlots(1),
-		pages: make(map[string]*page), chosen: make(map[string]string), said: make(map[string]bool),
+		opts: opts, temp: filepath.Dir(dir), dir: dir, claim: claim, lookups: newLimiter(runtime.NumCPU()), goEnv: newLimiter(1),
+		pages: make(map[string]*page), toolchains: make(map[string]string), notified: make(map[string]bool),
 	}
-	b.turns = newTurns(runtime.NumCPU(), b.buildTogether)
+	b.queue = newQueue(runtime.NumCPU(), b.buildBatch)
 	if b.folder, err = b.statFolder(); err != nil {
 		b.Close()
 		return nil, err
@@ -148,13 +148,13 @@ func New(opts Options) (*Builder, error) {
 // context's. With force it compiles although nothing changed.
 func (b *Builder) Build(ctx context.Context, dir string, force bool) (Result, error) {
 	a := b.attempt(dir, force)
-	defer b.turns.calm(dir)
-	if e, err := b.look(ctx, a); e.Binary != "" || err != nil {
-		return b.found(a, e, err)
+	defer b.queue.clearPriority(dir)
+	if e, err := b.lookup(ctx, a); e.Binary != "" || err != nil {
+		return b.cachedResult(a, e, err)
 	}
-	defer func() { b.turns.done(a.job, a.alone) }()
+	defer func() { b.queue.finish(a.job, a.alone) }()
 	defer os.Remove(a.tmp)
-	out, err := b.make(ctx, a)
+	out, err := b.makeBinary(ctx, a)
 	if ctx.Err() != nil {
 		return Result{}, ctx.Err()
 	}
@@ -162,8 +162,8 @@ func (b *Builder) Build(ctx context.Context, dir string, force bool) (Result, er
 }
 
 func (b *Builder) attempt(dir string, force bool) *attempt {
-	a := &attempt{page: b.page(dir), dir: dir, force: force, how: b.how(), began: time.Now()}
-	a.flavour = a.how.flavour()
+	a := &attempt{page: b.page(dir), dir: dir, force: force, env: b.environment(), began: time.Now()}
+	a.settings = a.env.settingsHash()
 	return a
 }
 
@@ -172,7 +172,7 @@ func (b *Builder) finish(a *attempt, out output, err error) (Result, error) {
 	res, err := b.result(a, out, err)
 	res.Took = time.Since(a.began)
 	res.Stale, res.InputsErr = b.record(a)
-	if a.after != nil && a.binary != "" && (a.commands != nil || a.how.standIn) {
+	if a.after != nil && a.binary != "" && (a.commands != nil || a.env.shim) {
 		b.mu.Lock()
 		a.page.attempt = a
 		b.mu.Unlock()
@@ -180,44 +180,44 @@ func (b *Builder) finish(a *attempt, out output, err error) (Result, error) {
 	return res, err
 }
 
-// found is the end of a build that was made before.
-func (b *Builder) found(a *attempt, e entry, err error) (Result, error) {
+// cachedResult is the end of a build that was made before.
+func (b *Builder) cachedResult(a *attempt, e entry, err error) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
 	res := Result{Binary: filepath.Join(b.dir, e.Binary), Cached: true, Took: time.Since(a.began)}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if e.RolledBackTo != "" && b.useLocked(e.RolledBackTo) {
+	if e.RolledBackTo != "" && b.touchLocked(e.RolledBackTo) {
 		res.RolledBackTo = filepath.Join(b.dir, e.RolledBackTo)
 	}
 	return res, nil
 }
 
-// look returns a binary that was made before of what is on disk. If there is
+// lookup returns a binary that was made before of what is on disk. If there is
 // none it prepares the build.
-func (b *Builder) look(ctx context.Context, a *attempt) (made entry, err error) {
+func (b *Builder) lookup(ctx context.Context, a *attempt) (made entry, err error) {
 	p := a.page
 	b.mu.Lock()
-	fresh, first := len(p.entries) == 0, !p.asked
-	p.asked, p.attempt = true, nil
+	fresh, first := len(p.entries) == 0, !p.requested
+	p.requested, p.attempt = true, nil
 	b.mu.Unlock()
-	b.turns.expect(a.dir, fresh)
-	defer func() { b.turns.looked(a.dir, a.job) }()
+	b.queue.expect(a.dir, fresh)
+	defer func() { b.queue.lookupEnded(a.dir, a.job) }()
 	if err := b.keepFolder(); err != nil {
 		return entry{}, fmt.Errorf("build %s: %w", b.show(a.dir), err)
 	}
-	release, err := b.looks.acquire(ctx, func() int { return b.turns.rank(a.dir) })
+	release, err := b.lookups.acquire(ctx, func() int { return b.queue.priority(a.dir) })
 	if err != nil {
 		return entry{}, err
 	}
 	defer release()
-	if a.tools, err = b.toolchain(ctx, a.how, a.dir); err != nil {
+	if a.tools, err = b.toolchain(ctx, a.env, a.dir); err != nil {
 		return entry{}, err
 	}
-	var r reading
+	var r snapshotCache
 	if !a.force {
-		if e, ok := b.reuse(p, a.flavour, a.tools, &r); ok {
+		if e, ok := b.reuse(p, a.settings, a.tools, &r); ok {
 			return e, nil
 		}
 	}
@@ -228,26 +228,26 @@ func (b *Builder) look(ctx context.Context, a *attempt) (made entry, err error) 
 	}
 	b.mu.Unlock()
 	known := b.readPlan(p.id)
-	fits := known.fits(&r, a.flavour, a.tools)
+	fits := known.matches(&r, a.settings, a.tools)
 	if fits && !a.force {
 		a.plan, a.known = known, true
 		in = known.Inputs
 	} else if a.known = shape != "" && shape == a.shape(in); !a.known {
-		in = in.foresee()
+		in = in.withImports()
 	}
-	a.before, a.tests = r.of(in), in.tests()
-	b.await(a.before)
+	a.before, a.tests = r.snapshot(in), in.tests()
+	b.awaitReadable(a.before)
 	a.tmp = b.tempName(p.id)
 	if err := ctx.Err(); err != nil {
 		return entry{}, err
 	}
-	a.job = newJob(ctx, a.dir, a.how)
-	a.job.first, a.job.again, a.job.hidden = first, (!first || !fresh) && !fits, in.editorFiles()
+	a.job = newJob(ctx, a.dir, a.env)
+	a.job.first, a.job.wantPlan, a.job.hidden = first, (!first || !fresh) && !fits, in.editorFiles()
 	if a.job.stamps, err = b.stamps(in, a.before); err != nil {
 		return entry{}, err
 	}
-	if a.job.module = a.how.module(a.dir); a.job.module != "" && a.plan == nil {
-		a.job.key = fmt.Sprintf("%s\n%s\n%s", a.job.module, a.flavour, a.tools)
+	if a.job.module = a.env.moduleFile(a.dir); a.job.module != "" && a.plan == nil {
+		a.job.key = fmt.Sprintf("%s\n%s\n%s", a.job.module, a.settings, a.tools)
 	}
 	if a.known {
 		a.job.path = path
@@ -255,10 +255,10 @@ func (b *Builder) look(ctx context.Context, a *attempt) (made entry, err error) 
 	return entry{}, nil
 }
 
-// make makes the binary when it is the page's turn, if a batch does not do so
+// makeBinary makes the binary when it is the page's turn, if a batch does not do so
 // first.
-func (b *Builder) make(ctx context.Context, a *attempt) (out output, err error) {
-	m, alone, err := b.turns.wait(ctx, a.job)
+func (b *Builder) makeBinary(ctx context.Context, a *attempt) (out output, err error) {
+	m, alone, err := b.queue.wait(ctx, a.job)
 	switch {
 	case err != nil:
 		return out, err
@@ -268,35 +268,35 @@ func (b *Builder) make(ctx context.Context, a *attempt) (out output, err error) 
 	}
 	a.alone = true
 	if a.plan != nil {
-		if b.follow(ctx, &a.plan.Commands, a.how, a.tmp) == nil {
-			a.followed = a.plan
+		if b.runCommands(ctx, &a.plan.Commands, a.env, a.tmp) == nil {
+			a.ranPlan = a.plan
 			return out, nil
 		}
-		a.misled, a.known = true, false
+		a.planFailed, a.known = true, false
 	}
 	var listing sync.WaitGroup
 	defer listing.Wait()
 	if !a.known {
 		listing.Go(func() { // ends with ctx, or by itself
-			l := b.list(ctx, a.how, a.dir, []string{a.dir})[a.dir]
+			l := b.list(ctx, a.env, a.dir, []string{a.dir})[a.dir]
 			a.listed = &l
 		})
 	}
 	return b.compile(ctx, a)
 }
 
-// mostAttempts bounds how often a build is made that failed for nothing of the
+// maxAttempts bounds how often a build is made that failed for nothing of the
 // program.
-const mostAttempts = 4
+const maxAttempts = 4
 
 // compile has the go command make the binary, without the files of editors. It is
 // asked again if it blames one that was not known, or if it lost what it had
 // compiled: somebody emptied its cache.
 func (b *Builder) compile(ctx context.Context, a *attempt) (output, error) {
-	hidden, plan := a.hidden, a.again
+	hidden, plan := a.hidden, a.wantPlan
 	for attempts, looked := 1, false; ; attempts++ {
 		out, err := b.compileWithout(ctx, a, hidden, plan)
-		if _, ok := errors.AsType[*exitError](err); !ok || ctx.Err() != nil || attempts == mostAttempts {
+		if _, ok := errors.AsType[*exitError](err); !ok || ctx.Err() != nil || attempts == maxAttempts {
 			return out, err
 		}
 		text := out.text()
@@ -317,18 +317,18 @@ func (b *Builder) compile(ctx context.Context, a *attempt) (output, error) {
 // If it is to be planned how to do without the go command, that is asked for
 // too.
 func (b *Builder) compileWithout(ctx context.Context, a *attempt, hidden []string, plan bool) (output, error) {
-	args := []string{"build", "-json", "-buildvcs=false", "-ldflags=" + a.how.linkerFlags(), "-o", a.tmp, "."}
+	args := []string{"build", "-json", "-buildvcs=false", "-ldflags=" + a.env.linkerFlags(), "-o", a.tmp, "."}
 	if len(hidden)+len(a.job.stamps) > 0 {
 		overlay := b.tempName("overlay")
 		defer os.Remove(overlay)
-		if err := a.how.overlay(hidden, a.job.stamps, a.dir, overlay); err == nil { // or else the build says what is wrong with that of GOFLAGS
+		if err := a.env.overlay(hidden, a.job.stamps, a.dir, overlay); err == nil { // or else the build says what is wrong with that of GOFLAGS
 			args = slices.Insert(args, 1, "-overlay="+overlay)
 		}
 	}
 	if plan {
-		out, err := b.run(ctx, a.how, a.dir, slices.Insert(slices.Clone(args), 1, "-x")...)
+		out, err := b.run(ctx, a.env, a.dir, slices.Insert(slices.Clone(args), 1, "-x")...)
 		if err == nil {
-			a.commands = commandsOf(out.stdout.Bytes(), a.dir)
+			a.commands = parseCommands(out.stdout.Bytes(), a.dir)
 			return out, nil
 		}
 		if ctx.Err() != nil {
@@ -336,7 +336,7 @@ func (b *Builder) compileWithout(ctx context.Context, a *attempt, hidden []strin
 		}
 		os.Remove(a.tmp) // what is wrong stands among what was run: it is asked for again
 	}
-	return b.run(ctx, a.how, a.dir, args...)
+	return b.run(ctx, a.env, a.dir, args...)
 }
 
 // result gives the binary its name, or tells why there is none.
@@ -344,14 +344,14 @@ func (b *Builder) result(a *attempt, out output, err error) (Result, error) {
 	if err != nil {
 		return b.failure(a.dir, out, err)
 	}
-	a.binary, a.size, err = b.place(a.tmp, a.page.id)
+	a.binary, a.size, err = b.store(a.tmp, a.page.id)
 	switch {
 	case errors.Is(err, errLibrary):
 		return Result{Problems: []state.Problem{notMain(a.dir, b.opts.Root)}}, nil
 	case err != nil:
 		return Result{}, fmt.Errorf("build %s: %w", b.show(a.dir), err)
 	}
-	if a.misled {
+	if a.planFailed {
 		os.Remove(b.planFile(a.page.id)) // what it reads is not there any more
 	}
 	return Result{Binary: filepath.Join(b.dir, a.binary)}, nil
@@ -366,12 +366,12 @@ func (b *Builder) failure(dir string, out output, err error) (Result, error) {
 	}
 	problems := parseProblems(out.text(), dir, b.opts.Root)
 	for _, p := range problems {
-		if reason := notOfProgram(p); reason != nil {
-			return Result{}, fmt.Errorf("build %s: %w", b.show(dir), obstacle{p.Message, reason})
+		if reason := toolFailure(p); reason != nil {
+			return Result{}, fmt.Errorf("build %s: %w", b.show(dir), toolError{p.Message, reason})
 		}
 	}
 	for i, p := range problems {
-		problems[i] = hinted(p, dir, b.opts.Root)
+		problems[i] = withHint(p, dir, b.opts.Root)
 	}
 	if len(problems) == 0 {
 		return Result{}, fmt.Errorf("build %s: %w", b.show(dir), err)
@@ -402,12 +402,12 @@ func (b *Builder) Expect(dir string) {
 	b.mu.Lock()
 	fresh := len(p.entries) == 0
 	b.mu.Unlock()
-	b.turns.expect(dir, fresh)
+	b.queue.expect(dir, fresh)
 }
 
 // Prioritize says that people wait for a page that is being built, or is about to be:
 // it goes before others.
-func (b *Builder) Prioritize(dir string) { b.turns.hurryUp(dir) }
+func (b *Builder) Prioritize(dir string) { b.queue.prioritize(dir) }
 
 // Forget drops what is known of a page that is gone. Its binaries are left to
 // the sweep.
@@ -429,13 +429,13 @@ func (b *Builder) Configure(ldflags string, env map[string]string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.opts.LDFlags, b.opts.Env = ldflags, env
-	clear(b.chosen)
+	clear(b.toolchains)
 }
 
 // page returns what is known of a page, reading what an earlier server wrote
 // down at the first call.
 func (b *Builder) page(dir string) *page {
-	h := b.how()
+	h := b.environment()
 	b.mu.Lock()
 	p := b.pages[dir]
 	if p != nil {
@@ -443,7 +443,7 @@ func (b *Builder) page(dir string) *page {
 		return p
 	}
 	sum := sha256.Sum256([]byte(dir))
-	p = &page{dir: dir, id: slug(b.show(dir)) + "-" + hex.EncodeToString(sum[:5]), inputs: h.guess(dir)}
+	p = &page{dir: dir, id: slug(b.show(dir)) + "-" + hex.EncodeToString(sum[:5]), inputs: h.guessInputs(dir)}
 	p.entries = b.readEntries(p.id)
 	if len(p.entries) > 0 {
 		p.inputs, p.shape = p.entries[0].Inputs, p.entries[0].Shape
@@ -458,10 +458,10 @@ func (b *Builder) page(dir string) *page {
 // errLibrary says that what was built is not a program.
 var errLibrary = errors.New("not a program")
 
-// place gives a binary its name, made from its content, so that the same
+// store gives a binary its name, made from its content, so that the same
 // program is the same file and a name never changes its meaning. A file of that
 // name is replaced: it may be damaged.
-func (b *Builder) place(tmp, id string) (name string, size int64, err error) {
+func (b *Builder) store(tmp, id string) (name string, size int64, err error) {
 	f, err := os.Open(tmp)
 	if err != nil {
 		return "", 0, err
@@ -514,18 +514,18 @@ func (b *Builder) watch(p *page) {
 	b.opts.Watch(p.dir, slices.Compact(paths))
 }
 
-// sayOnce tells people something that it has not told them yet.
-func (b *Builder) sayOnce(text string) {
+// notifyOnce tells people something that it has not told them yet.
+func (b *Builder) notifyOnce(text string) {
 	b.mu.Lock()
-	known := b.said[text]
-	b.said[text] = true
+	known := b.notified[text]
+	b.notified[text] = true
 	b.mu.Unlock()
 	if !known && b.opts.Notify != nil {
 		b.opts.Notify(text)
 	}
 }
 
-func (b *Builder) await(s snapshot) {
+func (b *Builder) awaitReadable(s snapshot) {
 	if files := s.denied(); len(files) > 0 && b.opts.AwaitReadable != nil {
 		b.opts.AwaitReadable(files)
 	}

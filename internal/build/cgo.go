@@ -23,9 +23,9 @@ var (
 	headerDepth = 4 // folders below one that is named
 )
 
-// linkedC returns what the flags of a package's cgo name in folders below one of
+// cgoInputs returns what the flags of a package's cgo name in folders below one of
 // the homes.
-func (p listed) linkedC(homes ...string) (named []embed) {
+func (p listed) cgoInputs(homes ...string) (named []embed) {
 	own := func(dir string) bool {
 		return slices.ContainsFunc(homes, func(home string) bool { return home != "" && project.Contains(home, dir) })
 	}
@@ -34,19 +34,19 @@ func (p listed) linkedC(homes ...string) (named []embed) {
 			named = append(named, embed{Dir: dir, Patterns: patterns, Package: p.Dir})
 		}
 	}
-	for _, f := range pairs(slices.Concat(p.CgoCFLAGS, p.CgoCPPFLAGS, p.CgoCXXFLAGS), "-I", "-iquote", "-isystem", "-idirafter") {
+	for _, f := range flagValues(slices.Concat(p.CgoCFLAGS, p.CgoCPPFLAGS, p.CgoCXXFLAGS), "-I", "-iquote", "-isystem", "-idirafter") {
 		if dir := project.Abs(p.Dir, f.value); dir != p.Dir {
-			add(dir, headersBelow(dir, p.Dir)...)
+			add(dir, headerPatterns(dir, p.Dir)...)
 		}
 	}
-	for _, f := range pairs(slices.Concat(p.CgoCFLAGS, p.CgoCPPFLAGS, p.CgoCXXFLAGS), "-include") {
+	for _, f := range flagValues(slices.Concat(p.CgoCFLAGS, p.CgoCPPFLAGS, p.CgoCXXFLAGS), "-include") {
 		add(filepath.Dir(project.Abs(p.Dir, f.value)), filepath.Base(f.value))
 	}
 	var libraries []string
-	for _, f := range pairs(p.CgoLDFLAGS, "-l") {
+	for _, f := range flagValues(p.CgoLDFLAGS, "-l") {
 		libraries = append(libraries, "lib"+f.value+".a", "lib"+f.value+".so")
 	}
-	for _, f := range pairs(p.CgoLDFLAGS, "-L") {
+	for _, f := range flagValues(p.CgoLDFLAGS, "-L") {
 		add(project.Abs(p.Dir, f.value), libraries...)
 	}
 	for _, word := range p.CgoLDFLAGS {
@@ -57,9 +57,9 @@ func (p listed) linkedC(homes ...string) (named []embed) {
 	return named
 }
 
-// headersBelow are patterns of the headers in a folder, and below it unless the
+// headerPatterns are patterns of the headers in a folder, and below it unless the
 // package lies there too: far more than headers does then.
-func headersBelow(dir, pkg string) (patterns []string) {
+func headerPatterns(dir, pkg string) (patterns []string) {
 	for depth := range headerDepth + 1 {
 		for _, kind := range headerKinds {
 			patterns = append(patterns, strings.Repeat("*/", depth)+"*"+kind)
@@ -74,9 +74,9 @@ func headersBelow(dir, pkg string) (patterns []string) {
 // flag is one of a compiler with its value.
 type flag struct{ name, value string }
 
-// pairs returns the flags of some names with their values, which are part of the
+// flagValues returns the flags of some names with their values, which are part of the
 // same word or the next.
-func pairs(words []string, names ...string) (flags []flag) {
+func flagValues(words []string, names ...string) (flags []flag) {
 	for i, word := range words {
 		for _, name := range names {
 			value, ok := strings.CutPrefix(word, name)
@@ -118,7 +118,7 @@ func (b *Builder) stamps(in inputs, seen snapshot) (map[string]string, error) {
 		sum := sha256.Sum256([]byte(text))
 		file := filepath.Join(b.dir, "inputs-"+hex.EncodeToString(sum[:8])+".h")
 		if _, err := os.Stat(file); err != nil {
-			if err := b.remember(file, []byte(text)); err != nil {
+			if err := b.writeWhole(file, []byte(text)); err != nil {
 				return nil, err
 			}
 		}

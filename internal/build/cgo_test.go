@@ -16,7 +16,7 @@ func TestWhatFlagsOfCgoNameIsRead(t *testing.T) {
 		CgoCXXFLAGS: []string{"-isystem", "/p/lib/sys"},
 	}
 	var got []string
-	for _, e := range p.linkedC("/p", "") {
+	for _, e := range p.cgoInputs("/p", "") {
 		if e.Package != p.Dir {
 			t.Errorf("%+v is of no package", e)
 		}

@@ -20,13 +20,13 @@ type output struct{ stdout, stderr bytes.Buffer }
 type exitError struct{ *exec.ExitError }
 
 // run runs the go command in dir.
-func (b *Builder) run(ctx context.Context, h how, dir string, args ...string) (out output, err error) {
+func (b *Builder) run(ctx context.Context, env environment, dir string, args ...string) (out output, err error) {
 	work, err := os.MkdirTemp(b.dir, "work-")
 	if err != nil {
 		return out, fmt.Errorf("make a work folder for the go command: %w", err)
 	}
 	defer os.RemoveAll(work)
-	cmd, err := b.command(ctx, h, dir, work, args...)
+	cmd, err := b.command(ctx, env, dir, work, args...)
 	if err != nil {
 		return out, err
 	}
@@ -36,17 +36,17 @@ func (b *Builder) run(ctx context.Context, h how, dir string, args ...string) (o
 
 // command is a go command in dir. Its work folder is ours, or each command that
 // is killed would leave one behind.
-func (b *Builder) command(ctx context.Context, h how, dir, work string, args ...string) (*exec.Cmd, error) {
+func (b *Builder) command(ctx context.Context, env environment, dir, work string, args ...string) (*exec.Cmd, error) {
 	path, err := exec.LookPath("go")
 	if err != nil {
 		return nil, ErrNoGo
 	}
-	if len(h.cacheEnv) > 0 {
-		b.sayOnce(fmt.Sprintf("the go command has no home folder for its caches and keeps them in workers.temp_dir: set HOME, or GOCACHE and GOMODCACHE, to choose another place (%s)", strings.Join(h.cacheEnv, " ")))
+	if len(env.cacheEnv) > 0 {
+		b.notifyOnce(fmt.Sprintf("the go command has no home folder for its caches and keeps them in workers.temp_dir: set HOME, or GOCACHE and GOMODCACHE, to choose another place (%s)", strings.Join(env.cacheEnv, " ")))
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Dir = dir
-	cmd.Env = append(h.environ(), "PWD="+dir, "GOTMPDIR="+work)
+	cmd.Env = append(env.environ(), "PWD="+dir, "GOTMPDIR="+work)
 	return cmd, nil
 }
 

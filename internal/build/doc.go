@@ -8,7 +8,7 @@
 // and is on disk when [Builder.Build] returns.
 //
 // Pages that need the compiler at the same time are built by one go command
-// (turns.go, batch.go), and each is there as soon as it is made.
+// (queue.go, batch.go), and each is there as soon as it is made.
 //
 // Most saves change nothing but bodies of functions in the page itself: those
 // are built as the go command built before, but without it (plan.go).

@@ -52,7 +52,7 @@ func (in inputs) editorFiles() (files []string) {
 			switch {
 			case err != nil || rel == ".":
 			case d.IsDir():
-				if takes, leads := e.reaches(rel); !takes && !leads {
+				if takes, leads := e.match(rel); !takes && !leads {
 					return fs.SkipDir
 				}
 			case IsEditorFile(d.Name()) && !slices.Contains(e.Patterns, rel):
@@ -91,7 +91,7 @@ func blamedFiles(text, dir string) (files []string, any bool) {
 
 // overlay writes one for the go command, on top of the one that GOFLAGS names, in
 // which some files are not there and others are.
-func (h how) overlay(hidden []string, stamps map[string]string, dir, overlay string) error {
+func (e environment) overlay(hidden []string, stamps map[string]string, dir, overlay string) error {
 	var over struct{ Replace map[string]string }
 	abs := func(file string) string {
 		if file == "" {
@@ -99,7 +99,7 @@ func (h how) overlay(hidden []string, stamps map[string]string, dir, overlay str
 		}
 		return project.Abs(dir, file)
 	}
-	if own := h.flags()["overlay"]; own != "" {
+	if own := e.flags()["overlay"]; own != "" {
 		text, err := readRegular(abs(own))
 		if err != nil {
 			return err

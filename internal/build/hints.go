@@ -11,9 +11,9 @@ import (
 	"tqserver/internal/state"
 )
 
-// hinted adds to a problem what to do now, where the go command's words do not
+// withHint adds to a problem what to do now, where the go command's words do not
 // say it, or not where.
-func hinted(p state.Problem, dir, root string) state.Problem {
+func withHint(p state.Problem, dir, root string) state.Problem {
 	if hint := hint(p.Message, dir, root); hint != "" {
 		p.Message += "\n" + hint
 	}
@@ -26,17 +26,17 @@ var (
 )
 
 func hint(message, dir, root string) string {
-	mod := above(dir, "go.mod")
+	mod := findAbove(dir, "go.mod")
 	switch {
 	case strings.Contains(message, "go.mod file not found"):
-		return fmt.Sprintf("A page belongs to a module: run \"go mod init NAME\" in %s, with a name of your choice.", folderNamed(root, root))
+		return fmt.Sprintf("A page belongs to a module: run \"go mod init NAME\" in %s, with a name of your choice.", describeFolder(root, root))
 	case mod == "":
 	case strings.Contains(message, "module tqserver provides package tqserver/") && strings.Contains(message, "replaced but not required"):
 		return fmt.Sprintf("Add this line to %s: require tqserver v0.0.0", project.Show(root, mod))
 	case lacksServer.MatchString(message) && !isServer(mod) && !strings.Contains(message, "replacement directory"):
 		return fmt.Sprintf("No server offers the module tqserver, as its path has no dot. Add these lines to %s, with the folder of tqserver's source: require tqserver v0.0.0, and replace tqserver => FOLDER. Or keep the page in a folder of tqserver's own module.", project.Show(root, mod))
 	case strings.Contains(message, "updates to go.mod needed"):
-		if line := lowGoLine(mod, root); line != "" {
+		if line := goLineHint(mod, root); line != "" {
 			return line
 		}
 	}
@@ -46,9 +46,9 @@ func hint(message, dir, root string) string {
 	}
 	at := filepath.Dir(mod)
 	if strings.HasPrefix(m[2], "go work") {
-		at = filepath.Dir(above(dir, "go.work"))
+		at = filepath.Dir(findAbove(dir, "go.work"))
 	}
-	return fmt.Sprintf("Run \"%s\" in %s.", m[2], folderNamed(at, root))
+	return fmt.Sprintf("Run \"%s\" in %s.", m[2], describeFolder(at, root))
 }
 
 // isServer reports whether a go.mod is of tqserver itself.
@@ -58,18 +58,18 @@ func isServer(mod string) bool {
 	return m != nil && string(m[1]) == "tqserver"
 }
 
-// lowGoLine says which line of a go.mod is to be changed because a module that it
+// goLineHint says which line of a go.mod is to be changed because a module that it
 // takes from a folder needs a newer Go; empty if there is none.
-func lowGoLine(mod, root string) string {
-	own := goLine(mod)
+func goLineHint(mod, root string) string {
+	own := goVersion(mod)
 	files := make(map[string]bool)
 	addModule(files, mod)
 	for file := range files {
 		if filepath.Base(file) != "go.mod" || file == mod {
 			continue
 		}
-		if needs := goLine(file); needs != "" && version.Compare("go"+own, "go"+needs) < 0 {
-			return fmt.Sprintf("%s says go %s, and %s needs go %s: change that line to \"go %s\", or run \"go mod tidy\" in %s.", project.Show(root, mod), own, project.Show(root, file), needs, needs, folderNamed(filepath.Dir(mod), root))
+		if needs := goVersion(file); needs != "" && version.Compare("go"+own, "go"+needs) < 0 {
+			return fmt.Sprintf("%s says go %s, and %s needs go %s: change that line to \"go %s\", or run \"go mod tidy\" in %s.", project.Show(root, mod), own, project.Show(root, file), needs, needs, describeFolder(filepath.Dir(mod), root))
 		}
 	}
 	return ""
@@ -77,8 +77,8 @@ func lowGoLine(mod, root string) string {
 
 var goClause = regexp.MustCompile(`(?m)^\s*go\s+(\d\S*)`)
 
-// goLine is the version that a go.mod names.
-func goLine(mod string) string {
+// goVersion is the version that a go.mod names.
+func goVersion(mod string) string {
 	text, err := readRegular(mod)
 	if err != nil {
 		return ""
@@ -89,7 +89,7 @@ func goLine(mod string) string {
 	return "1.16" // what a module without the line is taken for (Modules reference, go directive)
 }
 
-func folderNamed(dir, root string) string {
+func describeFolder(dir, root string) string {
 	if dir == root {
 		return "the project's folder"
 	}

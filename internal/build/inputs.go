@@ -69,8 +69,8 @@ func isTest(name string) bool {
 	return strings.HasSuffix(name, "_test.go") && name[0] != '.' && name[0] != '_'
 }
 
-// concerns reports whether the change of a path can change the binary.
-func (in inputs) concerns(changed string) bool {
+// affectedBy reports whether the change of a path can change the binary.
+func (in inputs) affectedBy(changed string) bool {
 	dir, name := filepath.Split(changed)
 	if isSource(name) && slices.Contains(in.Dirs, filepath.Clean(dir)) {
 		return true
@@ -87,7 +87,7 @@ func (in inputs) concerns(changed string) bool {
 		if !ok {
 			continue
 		}
-		takes, leads := e.reaches(filepath.ToSlash(rel))
+		takes, leads := e.match(filepath.ToSlash(rel))
 		if takes || leads && (e.Package == "" || filepath.Ext(rel) == "") { // or all that is in folders of headers would be one
 			return true
 		}
@@ -95,9 +95,9 @@ func (in inputs) concerns(changed string) bool {
 	return false
 }
 
-// reaches reports whether a pattern takes a path relative to the package, and
+// match reports whether a pattern takes a path relative to the package, and
 // whether one leads to what lies below it.
-func (e embed) reaches(rel string) (takes, leads bool) {
+func (e embed) match(rel string) (takes, leads bool) {
 	parts := strings.Split(rel, "/")
 	for _, pattern := range e.Patterns {
 		pattern, all := strings.CutPrefix(pattern, "all:")
@@ -121,7 +121,7 @@ func (e embed) walk(visit func(path string, dir bool)) {
 		if rel == "." || err != nil {
 			return nil
 		}
-		takes, leads := e.reaches(rel)
+		takes, leads := e.match(rel)
 		switch {
 		case d.IsDir() && !takes && !leads:
 			return fs.SkipDir
@@ -153,7 +153,7 @@ func (in inputs) snapshot() snapshot { return in.snapshotSince(nil, time.Time{})
 // changed again without another time of change.
 func (in inputs) snapshotSince(before snapshot, began time.Time) snapshot {
 	s := make(snapshot)
-	add := func(file string) { s.add(file, before[file], began.Add(-coarse)) }
+	add := func(file string) { s.add(file, before[file], began.Add(-timePrecision)) }
 	for _, dir := range in.Dirs {
 		s[dir] = stamp{content: unreadable}
 		files, err := os.ReadDir(dir)
@@ -179,8 +179,8 @@ func (in inputs) snapshotSince(before snapshot, began time.Time) snapshot {
 	return s
 }
 
-// coarse is how exact times of change are at least.
-const coarse = 2 * time.Second
+// timePrecision is how exact times of change are at least.
+const timePrecision = 2 * time.Second
 
 func (s snapshot) add(file string, before stamp, trusted time.Time) {
 	var now stamp
@@ -228,14 +228,14 @@ func (in inputs) tests() snapshot {
 	return s
 }
 
-// reading keeps the last snapshot: looking for a binary and making one mostly
+// snapshotCache keeps the last snapshot: looking for a binary and making one mostly
 // read the same.
-type reading struct {
+type snapshotCache struct {
 	in   inputs
 	seen snapshot
 }
 
-func (r *reading) of(in inputs) snapshot {
+func (r *snapshotCache) snapshot(in inputs) snapshot {
 	if r.seen == nil || !reflect.DeepEqual(r.in, in) {
 		r.in, r.seen = in, in.snapshot()
 	}

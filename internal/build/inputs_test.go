@@ -29,7 +29,7 @@ func TestAPatternTakesAndLeads(t *testing.T) {
 		{"static/x.txt", "static", false, true},
 		{"[", "x", false, false},
 	} {
-		takes, leads := (embed{Patterns: []string{c.pattern}}).reaches(c.path)
+		takes, leads := (embed{Patterns: []string{c.pattern}}).match(c.path)
 		if takes != c.takes || leads != c.leads {
 			t.Errorf("%s and %s: takes %v, leads %v", c.pattern, c.path, takes, leads)
 		}
@@ -48,7 +48,7 @@ func TestAChangeConcernsWhatIsMadeOfIt(t *testing.T) {
 		"/p/lib/sub/x.go": false, "/p/lib/static/x": true, "/p/lib/static": true, "/p/lib": true, "/p": true, "/p/pages": true, "/p/li": false, "/p/lib2": false,
 		"/p/go.mod": true, "/p/go.sum": false, "/p/vendor": true, "/p/vendor/x": false,
 	} {
-		if got := in.concerns(path); got != want {
+		if got := in.affectedBy(path); got != want {
 			t.Errorf("%s: %v", path, got)
 		}
 	}

@@ -22,10 +22,10 @@ var (
 	moduleClause = regexp.MustCompile(`(?m)^\s*module\s+(\S+)`)
 )
 
-// guess is what can be said of a page's inputs without a go command: its
+// guessInputs is what can be said of a page's inputs without a go command: its
 // folder, the profile in it, which the compiler follows (go help build, -pgo),
 // and the files that decide to which module or workspace it belongs.
-func (h how) guess(dir string) inputs {
+func (e environment) guessInputs(dir string) inputs {
 	files := map[string]bool{filepath.Join(dir, "default.pgo"): true}
 	foundMod, foundWork, root := false, false, dir
 	for at := dir; ; at = filepath.Dir(at) {
@@ -45,24 +45,24 @@ func (h how) guess(dir string) inputs {
 			break
 		}
 	}
-	if work := h.lookup("GOWORK"); filepath.IsAbs(work) {
+	if work := e.lookup("GOWORK"); filepath.IsAbs(work) {
 		addModule(files, work)
 	}
-	h.addNamed(files, dir, root)
-	if h.standIn {
-		for _, file := range chosenBy(dir) {
+	e.addFlagFiles(files, dir, root)
+	if e.shim {
+		for _, file := range versionFilesAbove(dir) {
 			files[file] = true
 		}
 	}
 	return inputs{Dirs: []string{dir}, Files: slices.Sorted(maps.Keys(files))}
 }
 
-// addNamed adds the files that GOFLAGS names, which are relative to where the go
+// addFlagFiles adds the files that GOFLAGS names, which are relative to where the go
 // command runs (go help build). What another go.mod names is relative to the
 // module's root all the same.
-func (h how) addNamed(files map[string]bool, dir, root string) {
+func (e environment) addFlagFiles(files map[string]bool, dir, root string) {
 	abs := func(file string) string { return project.Abs(dir, file) }
-	flags := h.flags()
+	flags := e.flags()
 	if mod := flags["modfile"]; mod != "" {
 		addModuleOf(files, abs(mod), root)
 	}
@@ -109,7 +109,7 @@ func addModuleOf(files map[string]bool, file, dir string) {
 			if bare, err := strconv.Unquote(word); err == nil {
 				word = bare
 			}
-			if !isFolder(word) {
+			if !isFolderPath(word) {
 				continue
 			}
 			if !filepath.IsAbs(word) {
@@ -120,9 +120,9 @@ func addModuleOf(files map[string]bool, file, dir string) {
 	}
 }
 
-// isFolder is how the go command tells folders from module paths (Modules
+// isFolderPath is how the go command tells folders from module paths (Modules
 // reference, replace directive).
-func isFolder(word string) bool {
+func isFolderPath(word string) bool {
 	return word == "." || word == ".." || strings.HasPrefix(word, "./") || strings.HasPrefix(word, "../") || strings.HasPrefix(word, "/")
 }
 
@@ -148,32 +148,32 @@ func packageBelow(dir, module, importPath string) (pkg string, ok bool) {
 	return filepath.Join(dir, filepath.FromSlash(rel)), true
 }
 
-// module names what decides how a page's imports are found: the workspace or
+// moduleFile names what decides how a page's imports are found: the workspace or
 // module that it belongs to. It is empty if there is none, or if GOFLAGS names
 // files that are relative to each page.
-func (h how) module(dir string) string {
-	flags := h.flags()
+func (e environment) moduleFile(dir string) string {
+	flags := e.flags()
 	for _, name := range []string{"modfile", "pgo", "overlay"} {
 		if file := flags[name]; file != "" && file != "auto" && file != "off" && !filepath.IsAbs(file) {
 			return ""
 		}
 	}
-	work := h.lookup("GOWORK")
+	work := e.lookup("GOWORK")
 	switch {
 	case work == "off":
-		return above(dir, "go.mod")
+		return findAbove(dir, "go.mod")
 	case work != "" && work != "auto":
 		return work
 	}
-	if work := above(dir, "go.work"); work != "" {
+	if work := findAbove(dir, "go.work"); work != "" {
 		return work
 	}
-	return above(dir, "go.mod")
+	return findAbove(dir, "go.mod")
 }
 
-// above returns the nearest file of a name in dir or above it; empty if there is
+// findAbove returns the nearest file of a name in dir or above it; empty if there is
 // none.
-func above(dir, name string) string {
+func findAbove(dir, name string) string {
 	for at := dir; ; at = filepath.Dir(at) {
 		if _, err := os.Stat(filepath.Join(at, name)); err == nil {
 			return filepath.Join(at, name)

@@ -28,7 +28,7 @@ type plan struct {
 	Inputs    inputs
 	Content   map[string]string // of them, by path
 	Heads     map[string]string // of the page's own files: up to the end of their imports
-	Flavour   string
+	Settings  string
 	Toolchain string
 	Commands  commands
 }
@@ -44,12 +44,12 @@ type commands struct {
 // command is a program, with its arguments and what its environment has besides.
 type command struct{ Env, Args []string }
 
-// fits reports whether following the plan makes a binary of what there is now.
-func (p *plan) fits(r *reading, flavour, tools string) bool {
-	if p == nil || p.Flavour != flavour || p.Toolchain != tools {
+// matches reports whether following the plan makes a binary of what there is now.
+func (p *plan) matches(r *snapshotCache, flavour, tools string) bool {
+	if p == nil || p.Settings != flavour || p.Toolchain != tools {
 		return false
 	}
-	now := r.of(p.Inputs)
+	now := r.snapshot(p.Inputs)
 	if len(now) != len(p.Content) {
 		return false
 	}
@@ -59,16 +59,16 @@ func (p *plan) fits(r *reading, flavour, tools string) bool {
 		case !there:
 			return false
 		case after.content == before:
-		case p.Heads[path] == "", p.Heads[path] != head(path):
+		case p.Heads[path] == "", p.Heads[path] != headHash(path):
 			return false
 		}
 	}
 	return true
 }
 
-// head names what stands in a Go file up to the end of its imports; empty if it
+// headHash names what stands in a Go file up to the end of its imports; empty if it
 // cannot be told.
-func head(path string) string {
+func headHash(path string) string {
 	c, err := clausesOf(path)
 	if err != nil {
 		return ""
@@ -77,8 +77,8 @@ func head(path string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// follow makes a binary by a plan.
-func (b *Builder) follow(ctx context.Context, c *commands, h how, out string) error {
+// runCommands makes a binary by a plan.
+func (b *Builder) runCommands(ctx context.Context, c *commands, env environment, out string) error {
 	work, err := os.MkdirTemp(b.dir, "work-")
 	if err != nil {
 		return err
@@ -103,7 +103,7 @@ func (b *Builder) follow(ctx context.Context, c *commands, h how, out string) er
 			cmd.Args = append(cmd.Args, here(a))
 		}
 		cmd.Dir = c.Dir
-		cmd.Env = slices.Concat(h.environ(), []string{"PWD=" + c.Dir, "TMPDIR=" + work}, step.Env)
+		cmd.Env = slices.Concat(env.environ(), []string{"PWD=" + c.Dir, "TMPDIR=" + work}, step.Env)
 		if err := b.runGroup(cmd); err != nil {
 			return err
 		}
@@ -111,19 +111,19 @@ func (b *Builder) follow(ctx context.Context, c *commands, h how, out string) er
 	return nil
 }
 
-// prove writes down a plan of what a build ran, if following it gives the same
+// verifyPlan writes down a plan of what a build ran, if following it gives the same
 // binary from what is on disk, which the build was made of.
-func (b *Builder) prove(ctx context.Context, a *attempt) error {
-	p := &plan{Inputs: a.inputs, Content: make(map[string]string), Heads: make(map[string]string), Flavour: a.flavour, Toolchain: a.tools, Commands: *a.commands}
+func (b *Builder) verifyPlan(ctx context.Context, a *attempt) error {
+	p := &plan{Inputs: a.inputs, Content: make(map[string]string), Heads: make(map[string]string), Settings: a.settings, Toolchain: a.tools, Commands: *a.commands}
 	for path, stamp := range a.after {
 		p.Content[path] = stamp.content
 		if filepath.Dir(path) == a.dir && filepath.Ext(path) == ".go" {
-			p.Heads[path] = head(path)
+			p.Heads[path] = headHash(path)
 		}
 	}
 	out := b.tempName(a.binary)
 	defer os.Remove(out)
-	if b.follow(ctx, &p.Commands, a.how, out) != nil {
+	if b.runCommands(ctx, &p.Commands, a.env, out) != nil {
 		return ctx.Err()
 	}
 	followed, err := digest(out)
@@ -137,7 +137,7 @@ func (b *Builder) prove(ctx context.Context, a *attempt) error {
 	if err != nil {
 		return err
 	}
-	return b.remember(b.planFile(a.page.id), text)
+	return b.writeWhole(b.planFile(a.page.id), text)
 }
 
 func (b *Builder) planFile(id string) string { return filepath.Join(b.dir, id+".plan.json") }
@@ -156,23 +156,23 @@ func (b *Builder) readPlan(id string) *plan {
 	return p
 }
 
-var errUnknown = errors.New("not understood")
+var errNotUnderstood = errors.New("not understood")
 
-// printed is what go build -x -json says that it ran, in dir.
-type printed struct {
-	dir  string
-	work string
-	at   string              // where the last command ran: that is said when it changes, for whichever package
-	ran  map[string][]string // by package
-	kept map[string]string   // files of its work folder of which its cache has a copy
+// transcript is what go build -x -json says that it ran, in dir.
+type transcript struct {
+	dir    string
+	work   string
+	at     string              // where the last command ran: that is said when it changes, for whichever package
+	ran    map[string][]string // by package
+	cached map[string]string   // files of its work folder of which its cache has a copy
 }
 
-func newPrinted(dir string) *printed {
-	return &printed{dir: dir, ran: make(map[string][]string), kept: make(map[string]string)}
+func newTranscript(dir string) *transcript {
+	return &transcript{dir: dir, ran: make(map[string][]string), cached: make(map[string]string)}
 }
 
 // add notes what was printed for a package.
-func (p *printed) add(pkg, output string) {
+func (p *transcript) add(pkg, output string) {
 	if work, ok := strings.CutPrefix(output, "WORK="); ok {
 		p.work = strings.TrimSpace(work)
 	}
@@ -183,19 +183,19 @@ func (p *printed) add(pkg, output string) {
 		}
 	}
 	if copied, ok := strings.CutPrefix(output, "cp "); ok {
-		if files, err := p.words(copied); err == nil && len(files) > 1 {
-			p.kept[files[0]] = files[1]
+		if files, err := p.split(copied); err == nil && len(files) > 1 {
+			p.cached[files[0]] = files[1]
 		}
 	}
 }
 
-func (p *printed) words(line string) ([]string, error) {
-	return words(strings.ReplaceAll(strings.TrimSpace(line), "$WORK", p.work))
+func (p *transcript) split(line string) ([]string, error) {
+	return splitCommand(strings.ReplaceAll(strings.TrimSpace(line), "$WORK", p.work))
 }
 
-// commandsOf reads what go build -x -json says that it ran in dir for one page.
-func commandsOf(said []byte, dir string) *commands {
-	p, page := newPrinted(dir), ""
+// parseCommands reads what go build -x -json says that it ran in dir for one page.
+func parseCommands(said []byte, dir string) *commands {
+	p, page := newTranscript(dir), ""
 	for line := range bytes.Lines(said) {
 		var event struct{ ImportPath, Action, Output string }
 		if json.Unmarshal(line, &event) != nil || event.Action != "build-output" {
@@ -211,9 +211,9 @@ func commandsOf(said []byte, dir string) *commands {
 
 // commands are those of a page. It understands only programs whose own package
 // is Go and nothing else, with nothing embedded; of all others it returns nil.
-func (p *printed) commands(page string) *commands {
+func (p *transcript) commands(page string) *commands {
 	c := &commands{Work: p.work, Dir: p.dir, Configs: make(map[string]string)}
-	if p.work == "" || page == "" || c.read(p.ran[page], p.dir) != nil || len(c.Compile.Args) == 0 || len(c.Link.Args) == 0 {
+	if p.work == "" || page == "" || c.parse(p.ran[page], p.dir) != nil || len(c.Compile.Args) == 0 || len(c.Link.Args) == 0 {
 		return nil
 	}
 	own := c.Link.Args[len(c.Link.Args)-1]
@@ -221,7 +221,7 @@ func (p *printed) commands(page string) *commands {
 		var text strings.Builder
 		for line := range strings.Lines(config) {
 			before, file, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
-			if kept := p.kept[file]; kept != "" && file != own {
+			if kept := p.cached[file]; kept != "" && file != own {
 				line = before + "=" + kept + "\n"
 			}
 			if strings.Contains(line, p.work) && file != own {
@@ -234,8 +234,8 @@ func (p *printed) commands(page string) *commands {
 	return c
 }
 
-// read reads what was run for the page's own package.
-func (c *commands) read(said []string, dir string) error {
+// parse reads what was run for the page's own package.
+func (c *commands) parse(said []string, dir string) error {
 	var at string
 	for _, text := range said {
 		if after, ok := strings.CutPrefix(text, "cat >"+c.Work+string(filepath.Separator)); ok {
@@ -243,7 +243,7 @@ func (c *commands) read(said []string, dir string) error {
 			_, config, _ = strings.Cut(config, "\n")
 			config, ok = strings.CutSuffix(config, "EOF\n")
 			if !ok {
-				return errUnknown
+				return errNotUnderstood
 			}
 			c.Configs[name] = config
 			continue
@@ -253,9 +253,9 @@ func (c *commands) read(said []string, dir string) error {
 				at = dir // as it is, unlike all that follows
 				continue
 			}
-			args, err := words(strings.ReplaceAll(strings.TrimSpace(line), "$WORK", c.Work))
+			args, err := splitCommand(strings.ReplaceAll(strings.TrimSpace(line), "$WORK", c.Work))
 			if err != nil || len(args) == 0 {
-				return errUnknown
+				return errNotUnderstood
 			}
 			var env []string
 			if strings.HasPrefix(args[0], "GOROOT=") {
@@ -263,12 +263,12 @@ func (c *commands) read(said []string, dir string) error {
 			}
 			switch name := strings.TrimSuffix(filepath.Base(args[0]), ".exe"); {
 			case name == "mkdir", name == "cp", name == "mv", name == "rm", strings.HasPrefix(line, "go tool buildid -w "):
-			case name == "compile" && len(c.Compile.Args) == 0 && at == dir && onlyGo(args):
+			case name == "compile" && len(c.Compile.Args) == 0 && at == dir && isOnlyGo(args):
 				c.Compile = command{env, args}
 			case name == "link" && len(c.Link.Args) == 0 && slices.Contains(args, "-o"):
 				c.Link = command{env, args}
 			default:
-				return errUnknown
+				return errNotUnderstood
 			}
 		}
 	}
@@ -279,7 +279,7 @@ func (c *commands) read(said []string, dir string) error {
 // assembly, cgo, embedded files, profiles and instruments.
 var compilerFlags = []string{"-o", "-trimpath", "-p", "-lang", "-complete", "-buildid", "-goversion", "-c", "-nolocalimports", "-importcfg", "-pack"}
 
-func onlyGo(args []string) bool {
+func isOnlyGo(args []string) bool {
 	for _, a := range args[1:] {
 		flag, _, _ := strings.Cut(a, "=")
 		if strings.HasPrefix(a, "-") && !slices.Contains(compilerFlags, flag) {
@@ -289,9 +289,9 @@ func onlyGo(args []string) bool {
 	return true
 }
 
-// words splits a line as the go command has joined it: what is not plain is in
+// splitCommand splits a line as the go command has joined it: what is not plain is in
 // double quotes as Go has them, the value of a variable in single ones.
-func words(line string) (all []string, err error) {
+func splitCommand(line string) (all []string, err error) {
 	for line != "" {
 		var word string
 		switch {
@@ -310,7 +310,7 @@ func words(line string) (all []string, err error) {
 			if name, value, ok := strings.Cut(word, "='"); ok {
 				value, ok = strings.CutSuffix(value, "'")
 				if !ok || strings.ContainsAny(value, `'\`) {
-					return nil, errUnknown
+					return nil, errNotUnderstood
 				}
 				word = name + "=" + value
 			}

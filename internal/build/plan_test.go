@@ -70,8 +70,8 @@ func (p *testProject) followed() bool {
 func (p *testProject) ordinary() []byte {
 	p.Helper()
 	out := filepath.Join(p.TempDir(), "page")
-	cmd := exec.CommandContext(p.Context(), "go", "build", "-buildvcs=false", "-ldflags="+p.how().linkerFlags(), "-o", out, ".")
-	cmd.Dir, cmd.Env = p.page, p.how().environ()
+	cmd := exec.CommandContext(p.Context(), "go", "build", "-buildvcs=false", "-ldflags="+p.environment().linkerFlags(), "-o", out, ".")
+	cmd.Dir, cmd.Env = p.page, p.environment().environ()
 	if text, err := cmd.CombinedOutput(); err != nil {
 		p.Fatalf("%v\n%s", err, text)
 	}
@@ -307,7 +307,7 @@ func TestThereIsNoPlanOfWhatIsNotUnderstood(t *testing.T) {
 		}
 		return b.Bytes()
 	}
-	c := commandsOf(said(good), dir)
+	c := parseCommands(said(good), dir)
 	if c == nil {
 		t.Fatal("no plan")
 	}
@@ -329,7 +329,7 @@ func TestThereIsNoPlanOfWhatIsNotUnderstood(t *testing.T) {
 		for _, line := range good {
 			changed = append(changed, strings.ReplaceAll(line, change[0], change[1]))
 		}
-		if commandsOf(said(changed), dir) != nil {
+		if parseCommands(said(changed), dir) != nil {
 			t.Errorf("%s: there is a plan", name)
 		}
 	}
@@ -337,10 +337,10 @@ func TestThereIsNoPlanOfWhatIsNotUnderstood(t *testing.T) {
 	for i, line := range kept {
 		kept[i] = strings.ReplaceAll(line, "fmt=/c/fmt", "fmt=/w/b002/_pkg_.a")
 	}
-	if c := commandsOf(said(kept), dir); c == nil || !strings.Contains(c.Configs["b001/importcfg"], "fmt=/c/fmt2\n") {
+	if c := parseCommands(said(kept), dir); c == nil || !strings.Contains(c.Configs["b001/importcfg"], "fmt=/c/fmt2\n") {
 		t.Errorf("of a package that the cache has a copy of the plan is %v", c)
 	}
-	if commandsOf([]byte("no JSON"), dir) != nil || commandsOf(nil, dir) != nil {
+	if parseCommands([]byte("no JSON"), dir) != nil || parseCommands(nil, dir) != nil {
 		t.Error("of nothing there is a plan")
 	}
 }

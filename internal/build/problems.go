@@ -25,9 +25,9 @@ func parseProblems(text, dir, root string) []state.Problem {
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(state.Printable(line), " ")
 		switch {
-		case strings.TrimSpace(line) == "", strings.HasPrefix(line, "# "), noise(line):
+		case strings.TrimSpace(line) == "", strings.HasPrefix(line, "# "), isNoise(line):
 		case (line[0] == '\t' || line[0] == ' ') && len(problems) > 0:
-			extend(&problems[len(problems)-1], line, dir, root)
+			addLine(&problems[len(problems)-1], line, dir, root)
 		default:
 			problems = append(problems, parseProblem(strings.TrimSpace(line), dir, root))
 		}
@@ -35,16 +35,16 @@ func parseProblems(text, dir, root string) []state.Problem {
 	return problems
 }
 
-// noise is what tells how the work goes on, or what the lines after it say
+// isNoise is what tells how the work goes on, or what the lines after it say
 // again with their place.
-func noise(line string) bool {
+func isNoise(line string) bool {
 	return strings.HasPrefix(line, "go: downloading ") ||
 		strings.HasPrefix(line, "go: errors parsing ") && strings.HasSuffix(line, ":")
 }
 
-// extend adds a further line. After a chain of imports it can be the first to
+// addLine adds a further line. After a chain of imports it can be the first to
 // have a place.
-func extend(p *state.Problem, line, dir, root string) {
+func addLine(p *state.Problem, line, dir, root string) {
 	if p.File == "" && strings.HasPrefix(p.Message, "package ") {
 		if placed := parseProblem(strings.TrimSpace(line), dir, root); placed.File != "" {
 			placed.Message += "\n" + p.Message
@@ -67,9 +67,9 @@ func parseProblem(line, dir, root string) state.Problem {
 	return p
 }
 
-// notOfProgram returns the reason if a problem says what keeps the compiler
+// toolFailure returns the reason if a problem says what keeps the compiler
 // from its work, which the next save of the program does not mend.
-func notOfProgram(p state.Problem) error {
+func toolFailure(p state.Problem) error {
 	if lostCache(p.Message) {
 		return errors.New("the go command's cache is emptied again and again while it builds")
 	}
@@ -105,20 +105,20 @@ func lostCache(text string) bool {
 	return cacheFile.MatchString(text)
 }
 
-// obstacle is what keeps the compiler from its work, in its words.
-type obstacle struct {
-	said  string
-	cause error
+// toolError is what keeps the compiler from its work, in its words.
+type toolError struct {
+	message string
+	cause   error
 }
 
-func (o obstacle) Error() string {
-	if cause := o.cause.Error(); !strings.Contains(o.said, cause) {
-		return o.said + ": " + cause
+func (o toolError) Error() string {
+	if cause := o.cause.Error(); !strings.Contains(o.message, cause) {
+		return o.message + ": " + cause
 	}
-	return o.said
+	return o.message
 }
 
-func (o obstacle) Unwrap() error { return o.cause }
+func (o toolError) Unwrap() error { return o.cause }
 
 // notMain is the problem of a page that is no program.
 func notMain(dir, root string) state.Problem {

@@ -141,11 +141,11 @@ func TestWhatKeepsTheCompilerFromItsWorkIsNotTheProgramsFault(t *testing.T) {
 		"package x; expected main":                                       false,
 	} {
 		p := parseProblems(text, "/p", "/p")[0]
-		if got := notOfProgram(p) != nil; got != want {
+		if got := toolFailure(p) != nil; got != want {
 			t.Errorf("%s: %v", text, got)
 		}
 	}
-	if err := notOfProgram(state.Problem{Message: "disk: " + syscall.EDQUOT.Error()}); !errors.Is(err, syscall.EDQUOT) {
+	if err := toolFailure(state.Problem{Message: "disk: " + syscall.EDQUOT.Error()}); !errors.Is(err, syscall.EDQUOT) {
 		t.Error(err)
 	}
 }

@@ -45,7 +45,7 @@ func insecure(dir string) error {
 		if err != nil {
 			return fmt.Errorf("workers.temp_dir: %w", err)
 		}
-		if reason := exposed(at, dir, info); reason != "" {
+		if reason := exposure(at, dir, info); reason != "" {
 			return fmt.Errorf("workers.temp_dir: %s %s; tqserver executes what is in it, so use a folder of your own", dir, reason)
 		}
 		if at == filepath.Dir(at) {
@@ -54,8 +54,8 @@ func insecure(dir string) error {
 	}
 }
 
-// exposed says what is wrong with dir, or with at, a folder above it.
-func exposed(at, dir string, info fs.FileInfo) string {
+// exposure says what is wrong with dir, or with at, a folder above it.
+func exposure(at, dir string, info fs.FileInfo) string {
 	stat := info.Sys().(*syscall.Stat_t)
 	owner, mode := int(stat.Uid), info.Mode()
 	switch {
@@ -73,25 +73,25 @@ func exposed(at, dir string, info fs.FileInfo) string {
 		return fmt.Sprintf("lies in %s, which everybody may write to", at)
 	case mode.Perm()&0o020 != 0 && hasACL(at):
 		return fmt.Sprintf("lies in %s, which an access control list lets others write to", at)
-	case mode.Perm()&0o020 != 0 && !ownGroup(stat.Gid):
+	case mode.Perm()&0o020 != 0 && !isOwnGroup(stat.Gid):
 		return fmt.Sprintf("lies in %s, which the group %s may write to: chmod g-w it", at, groupName(stat.Gid))
 	}
 	return ""
 }
 
-// ownGroup reports whether a group is the user's alone, as many systems make one
+// isOwnGroup reports whether a group is the user's alone, as many systems make one
 // for each user.
-func ownGroup(gid uint32) bool {
-	return int(gid) == os.Getgid() && alone(os.Getuid(), int(gid), "/etc/passwd", "/etc/group")
+func isOwnGroup(gid uint32) bool {
+	return int(gid) == os.Getgid() && isAloneInGroup(os.Getuid(), int(gid), "/etc/passwd", "/etc/group")
 }
 
-// alone reports whether nobody but a user is in a group, as far as the system's
+// isAloneInGroup reports whether nobody but a user is in a group, as far as the system's
 // files tell. A group that they do not know has others in it, unless it has the
 // user's number.
-func alone(uid, gid int, passwd, group string) bool {
+func isAloneInGroup(uid, gid int, passwd, group string) bool {
 	me, id := strconv.Itoa(uid), strconv.Itoa(gid)
 	name, known := "", false
-	for _, f := range records(passwd) { // name:password:user:group (passwd(5))
+	for _, f := range readRecords(passwd) { // name:password:user:group (passwd(5))
 		switch {
 		case f[2] == me:
 			name = f[0]
@@ -99,7 +99,7 @@ func alone(uid, gid int, passwd, group string) bool {
 			return false
 		}
 	}
-	for _, f := range records(group) { // name:password:group:members (group(5))
+	for _, f := range readRecords(group) { // name:password:group:members (group(5))
 		if f[2] != id {
 			continue
 		}
@@ -121,8 +121,8 @@ func groupName(gid uint32) string {
 	return id
 }
 
-// records returns the lines of a system's file of users or groups.
-func records(file string) (all [][]string) {
+// readRecords returns the lines of a system's file of users or groups.
+func readRecords(file string) (all [][]string) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil

@@ -35,11 +35,11 @@ func TestAGroupIsTheUsersOwnIfNobodyElseIsInIt(t *testing.T) {
 		{1000, 0, false},     // root's
 		{65534, 65534, true}, // nobody
 	} {
-		if got := alone(c.uid, c.gid, passwd, group); got != c.want {
+		if got := isAloneInGroup(c.uid, c.gid, passwd, group); got != c.want {
 			t.Errorf("user %d in group %d: %v", c.uid, c.gid, got)
 		}
 	}
-	if !alone(1000, 1000, filepath.Join(dir, "none"), filepath.Join(dir, "none")) {
+	if !isAloneInGroup(1000, 1000, filepath.Join(dir, "none"), filepath.Join(dir, "none")) {
 		t.Error("without the files a user's own number is not the user's")
 	}
 }
@@ -182,7 +182,7 @@ func TestAFolderThatIsSweptWhileAServerStartsIsMadeAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		<-swept
-		if !bearsItsName(claim) {
+		if !isStillNamed(claim) {
 			t.Fatal("the server has claimed a folder that is not there")
 		}
 		claim.Close()

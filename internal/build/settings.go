@@ -14,14 +14,14 @@ import (
 // toolchain may have one of its own (go help environment).
 type settings map[string]string
 
-func (h how) readSettings() (own, toolchain settings) {
+func (e environment) readSettings() (own, toolchain settings) {
 	own, toolchain = make(settings), make(settings)
 	if path, err := exec.LookPath("go"); err == nil {
 		if real, err := filepath.EvalSymlinks(path); err == nil {
 			toolchain.read(filepath.Join(filepath.Dir(real), "..", "go.env"))
 		}
 	}
-	if file := h.settingsFile(); file != "" {
+	if file := e.settingsFile(); file != "" {
 		own.read(file)
 	}
 	return own, toolchain
@@ -40,16 +40,16 @@ func (s settings) read(file string) {
 }
 
 // settingsFile is where go env -w writes to; empty if there is no such place.
-func (h how) settingsFile() string {
-	switch file := h.getenv("GOENV"); file {
+func (e environment) settingsFile() string {
+	switch file := e.getenv("GOENV"); file {
 	case "":
 	case "off":
 		return ""
 	default:
 		return file
 	}
-	home := h.getenv("HOME")
-	dir := h.getenv("XDG_CONFIG_HOME")
+	home := e.getenv("HOME")
+	dir := e.getenv("XDG_CONFIG_HOME")
 	switch {
 	case runtime.GOOS == "darwin" && home != "":
 		dir = filepath.Join(home, "Library", "Application Support")
@@ -63,21 +63,21 @@ func (h how) settingsFile() string {
 
 // lookup is the value of one of the go command's variables: of the
 // environment, or else of the files that set it.
-func (h how) lookup(key string) string {
-	if value := h.getenv(key); value != "" {
+func (e environment) lookup(key string) string {
+	if value := e.getenv(key); value != "" {
 		return value
 	}
-	if value := h.settings[key]; value != "" {
+	if value := e.settings[key]; value != "" {
 		return value
 	}
-	return h.toolchain[key]
+	return e.toolchain[key]
 }
 
 // flags are those of GOFLAGS, by name, the last of each name. A flag without a
 // value has "true".
-func (h how) flags() map[string]string {
+func (e environment) flags() map[string]string {
 	flags := make(map[string]string)
-	for rest := h.lookup("GOFLAGS"); ; {
+	for rest := e.lookup("GOFLAGS"); ; {
 		rest = strings.TrimLeft(rest, " \t\r\n")
 		if rest == "" {
 			return flags
@@ -98,38 +98,38 @@ func (h how) flags() map[string]string {
 	}
 }
 
-// instruments are flags that are tags too.
-var instruments = []string{"race", "msan", "asan"}
+// instrumentation are flags that are tags too.
+var instrumentation = []string{"race", "msan", "asan"}
 
 // Constraints say which files the go command takes for a build, as it is
 // configured now.
-func (b *Builder) Constraints() build.Context { return b.how().constraints() }
+func (b *Builder) Constraints() build.Context { return b.environment().constraints() }
 
-func (h how) constraints() build.Context {
+func (e environment) constraints() build.Context {
 	ctx := build.Default
 	for setting, key := range map[*string]string{&ctx.GOOS: "GOOS", &ctx.GOARCH: "GOARCH"} {
-		if value := h.lookup(key); value != "" {
+		if value := e.lookup(key); value != "" {
 			*setting = value
 		}
 	}
-	ctx.CgoEnabled = h.cgo()
-	flags := h.flags()
+	ctx.CgoEnabled = e.cgo()
+	flags := e.flags()
 	ctx.BuildTags = strings.FieldsFunc(flags["tags"], func(r rune) bool { return r == ',' || r == ' ' })
 	if compiler := flags["compiler"]; compiler != "" {
 		ctx.Compiler = compiler
 	}
 	ctx.ToolTags = slices.Clone(ctx.ToolTags)
-	for _, name := range instruments {
+	for _, name := range instrumentation {
 		if flags[name] == "true" {
 			ctx.ToolTags = append(ctx.ToolTags, name)
 		}
 	}
-	for name := range strings.SplitSeq(h.lookup("GOEXPERIMENT"), ",") {
+	for name := range strings.SplitSeq(e.lookup("GOEXPERIMENT"), ",") {
 		if name != "" {
 			ctx.ToolTags = append(ctx.ToolTags, "goexperiment."+name)
 		}
 	}
-	if level := h.lookup("GOAMD64"); ctx.GOARCH == "amd64" && level > "v1" {
+	if level := e.lookup("GOAMD64"); ctx.GOARCH == "amd64" && level > "v1" {
 		for _, l := range []string{"v2", "v3", "v4"} {
 			if l <= level {
 				ctx.ToolTags = append(ctx.ToolTags, "amd64."+l)
@@ -142,31 +142,31 @@ func (h how) constraints() build.Context {
 // cgo reports whether the go command uses cgo: unless that is said, it does
 // where programs are built for this system and there is a C compiler
 // (go help environment, cmd/cgo).
-func (h how) cgo() bool {
-	switch h.lookup("CGO_ENABLED") {
+func (e environment) cgo() bool {
+	switch e.lookup("CGO_ENABLED") {
 	case "0":
 		return false
 	case "1":
 		return true
 	}
 	for key, here := range map[string]string{"GOOS": runtime.GOOS, "GOARCH": runtime.GOARCH} {
-		if value := h.lookup(key); value != "" && value != here {
+		if value := e.lookup(key); value != "" && value != here {
 			return false
 		}
 	}
-	return h.getenv("CC") != "" || h.compiler() != ""
+	return e.getenv("CC") != "" || e.compiler() != ""
 }
 
 // compiler is the path of the C compiler; empty if there is none.
-func (h how) compiler() string {
-	words := strings.Fields(h.lookup("CC"))
+func (e environment) compiler() string {
+	words := strings.Fields(e.lookup("CC"))
 	if len(words) == 0 {
 		words = []string{"gcc"}
 		if slices.Contains([]string{"darwin", "freebsd", "openbsd"}, runtime.GOOS) {
 			words = []string{"clang"}
 		}
 	}
-	path, err := h.lookPath(words[0])
+	path, err := e.lookPath(words[0])
 	if err != nil {
 		return ""
 	}
@@ -175,8 +175,8 @@ func (h how) compiler() string {
 
 // lookPath looks for a program where the go command does, whose PATH may be
 // another than ours.
-func (h how) lookPath(name string) (string, error) {
-	dirs, ok := h.env["PATH"]
+func (e environment) lookPath(name string) (string, error) {
+	dirs, ok := e.env["PATH"]
 	if !ok || strings.ContainsRune(name, filepath.Separator) {
 		return exec.LookPath(name)
 	}

@@ -23,7 +23,7 @@ func TestFlagsOfTheEnvironmentAreRead(t *testing.T) {
 		`-ldflags=-X=a.b='c -race`: {"ldflags": "-X=a.b='c", "race": "true"},
 		`'-tags=a`:                 {"tags": "a"},
 	} {
-		h := how{env: map[string]string{"GOFLAGS": text}}
+		h := environment{env: map[string]string{"GOFLAGS": text}}
 		if diff := cmp.Diff(want, h.flags()); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", text, diff)
 		}
@@ -190,7 +190,7 @@ func TestTheGoCommandSaysTheSameOfItsSettings(t *testing.T) {
 		"no home":               {"HOME": "", "GOCACHE": filepath.Join(bare, "cache"), "GOPATH": bare},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := how{env: maps.Clone(env)}
+			h := environment{env: maps.Clone(env)}
 			h.settings, h.toolchain = h.readSettings()
 			got := h.constraints()
 			cmd := exec.Command(real, "list", "-f", "{{context.GOOS}} {{context.GOARCH}} {{context.CgoEnabled}} {{context.Compiler}}\n{{context.BuildTags}}\n{{context.ToolTags}}", "main.go")

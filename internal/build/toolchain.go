@@ -17,18 +17,18 @@ import (
 // files that we know, and again when there is nothing else to do, as there may be
 // others.
 
-// choosers are files by which version managers choose a toolchain for what lies
+// versionFiles are files by which version managers choose a toolchain for what lies
 // below them. A go.mod may make it switch to another.
-var choosers = []string{
+var versionFiles = []string{
 	".tool-versions", ".go-version", "mise.toml", ".mise.toml", "mise.local.toml", ".mise.local.toml", ".mise/config.toml", "mise/config.toml", ".config/mise.toml", ".config/mise/config.toml",
 }
 
-// globalChoosers are those of the user, and the link to the toolchain of a snap.
-func (h how) globalChoosers() (files []string) {
-	home := h.getenv("HOME")
+// userVersionFiles are those of the user, and the link to the toolchain of a snap.
+func (e environment) userVersionFiles() (files []string) {
+	home := e.getenv("HOME")
 	for file, dir := range map[string]string{
 		".tool-versions": home, ".config/mise/config.toml": home, ".goenv/version": home,
-		"version": h.getenv("GOENV_ROOT"), "config.toml": h.getenv("MISE_CONFIG_DIR"), "mise/config.toml": h.getenv("XDG_CONFIG_HOME"),
+		"version": e.getenv("GOENV_ROOT"), "config.toml": e.getenv("MISE_CONFIG_DIR"), "mise/config.toml": e.getenv("XDG_CONFIG_HOME"),
 	} {
 		if dir != "" {
 			files = append(files, filepath.Join(dir, filepath.FromSlash(file)))
@@ -37,8 +37,8 @@ func (h how) globalChoosers() (files []string) {
 	return append(files, "/etc/mise/config.toml", "/snap/go/current")
 }
 
-// standIn reports whether the go command in PATH is not a toolchain's own.
-func standIn() bool {
+// isShim reports whether the go command in PATH is not a toolchain's own.
+func isShim() bool {
 	path, err := exec.LookPath("go")
 	if err != nil {
 		return false
@@ -51,44 +51,44 @@ func standIn() bool {
 }
 
 // toolchain names what builds the page in dir.
-func (b *Builder) toolchain(ctx context.Context, h how, dir string) (string, error) {
-	tools := h.tools()
-	if tools == "" || !h.standIn {
+func (b *Builder) toolchain(ctx context.Context, env environment, dir string) (string, error) {
+	tools := env.tools()
+	if tools == "" || !env.shim {
 		return tools, nil
 	}
-	release, err := b.asking.acquire(ctx, func() int { return b.turns.rank(dir) })
+	release, err := b.goEnv.acquire(ctx, func() int { return b.queue.priority(dir) })
 	if err != nil {
 		return "", err
 	}
 	defer release()
-	choice := h.choice(tools, dir)
+	choice := env.toolchainKey(tools, dir)
 	b.mu.Lock()
-	chosen, ok := b.chosen[choice]
+	chosen, ok := b.toolchains[choice]
 	b.mu.Unlock()
 	if !ok {
-		if chosen, err = b.askToolchain(ctx, h, choice, dir); err != nil {
+		if chosen, err = b.queryToolchain(ctx, env, choice, dir); err != nil {
 			return "", err
 		}
 	}
 	return tools + "\n" + chosen, nil
 }
 
-// mistaken reports whether another toolchain builds the page in dir than was
+// toolchainChanged reports whether another toolchain builds the page in dir than was
 // thought.
-func (b *Builder) mistaken(ctx context.Context, h how, tools, dir string) bool {
-	if !h.standIn {
+func (b *Builder) toolchainChanged(ctx context.Context, env environment, tools, dir string) bool {
+	if !env.shim {
 		return false
 	}
-	now := h.tools()
-	chosen, err := b.askToolchain(ctx, h, h.choice(now, dir), dir)
+	now := env.tools()
+	chosen, err := b.queryToolchain(ctx, env, env.toolchainKey(now, dir), dir)
 	return err == nil && now+"\n"+chosen != tools
 }
 
-// choice names a state of all by which a stand-in is known to choose.
-func (h how) choice(tools, dir string) string {
+// toolchainKey names a state of all by which a stand-in is known to choose.
+func (e environment) toolchainKey(tools, dir string) string {
 	var choice strings.Builder
 	choice.WriteString(tools)
-	for _, file := range append(chosenBy(dir), h.globalChoosers()...) {
+	for _, file := range append(versionFilesAbove(dir), e.userVersionFiles()...) {
 		if info, err := os.Stat(file); err == nil {
 			to, _ := filepath.EvalSymlinks(file)
 			fmt.Fprintf(&choice, "\n%s %s %d %d", file, to, info.Size(), info.ModTime().UnixNano())
@@ -97,10 +97,10 @@ func (h how) choice(tools, dir string) string {
 	return choice.String()
 }
 
-// chosenBy are the files above a page by which a toolchain may be chosen.
-func chosenBy(dir string) (files []string) {
+// versionFilesAbove are the files above a page by which a toolchain may be chosen.
+func versionFilesAbove(dir string) (files []string) {
 	for at := dir; ; at = filepath.Dir(at) {
-		for _, name := range append([]string{"go.mod", "go.work"}, choosers...) {
+		for _, name := range append([]string{"go.mod", "go.work"}, versionFiles...) {
 			files = append(files, filepath.Join(at, filepath.FromSlash(name)))
 		}
 		if at == filepath.Dir(at) {
@@ -109,9 +109,9 @@ func chosenBy(dir string) (files []string) {
 	}
 }
 
-// askToolchain asks the go command which toolchain builds in dir.
-func (b *Builder) askToolchain(ctx context.Context, h how, choice, dir string) (string, error) {
-	out, err := b.run(ctx, h, dir, "env", "GOROOT", "GOVERSION")
+// queryToolchain asks the go command which toolchain builds in dir.
+func (b *Builder) queryToolchain(ctx context.Context, env environment, choice, dir string) (string, error) {
+	out, err := b.run(ctx, env, dir, "env", "GOROOT", "GOVERSION")
 	var exit *exitError
 	switch {
 	case errors.As(err, &exit):
@@ -122,6 +122,6 @@ func (b *Builder) askToolchain(ctx context.Context, h how, choice, dir string) (
 	chosen := strings.TrimSpace(out.stdout.String())
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.chosen[choice] = chosen
+	b.toolchains[choice] = chosen
 	return chosen, nil
 }

@@ -95,7 +95,7 @@ func TestAToolchainThatIsChosenElsewhereIsFoundAfterABuild(t *testing.T) {
 func TestAToolchainsOwnGoCommandIsNotAsked(t *testing.T) {
 	p := newProject(t, nil)
 	p.good()
-	if p.how().standIn || len(p.chosen) != 0 {
+	if p.environment().shim || len(p.toolchains) != 0 {
 		t.Error("it is taken for a stand-in")
 	}
 }

@@ -12,37 +12,37 @@ import (
 	"strings"
 )
 
-// how is how pages are built. It is taken once a build, so that a binary is
+// environment is environment pages are built. It is taken once a build, so that a binary is
 // never remembered under settings that came while it was made.
-type how struct {
+type environment struct {
 	ldflags   string
 	env       map[string]string // never written to
 	settings  settings          // of the user
 	toolchain settings          // of the go command's own file
-	standIn   bool              // the go command is not a toolchain's own
+	shim      bool              // the go command is not a toolchain's own
 	cacheEnv  []string          // for caches that have no place in a home
 }
 
-func (b *Builder) how() how {
+func (b *Builder) environment() environment {
 	b.mu.Lock()
-	h := how{ldflags: b.opts.LDFlags, env: b.opts.Env}
+	h := environment{ldflags: b.opts.LDFlags, env: b.opts.Env}
 	b.mu.Unlock()
 	h.settings, h.toolchain = h.readSettings()
-	h.standIn = standIn()
+	h.shim = isShim()
 	h.cacheEnv = h.caches(b.temp)
 	return h
 }
 
-func (h how) environ() []string {
+func (e environment) environ() []string {
 	env := os.Environ()
-	for key, value := range h.env {
+	for key, value := range e.env {
 		env = append(env, key+"="+value)
 	}
-	return append(env, h.cacheEnv...)
+	return append(env, e.cacheEnv...)
 }
 
-func (h how) getenv(key string) string {
-	if value, ok := h.env[key]; ok {
+func (e environment) getenv(key string) string {
+	if value, ok := e.env[key]; ok {
 		return value
 	}
 	return os.Getenv(key)
@@ -51,11 +51,11 @@ func (h how) getenv(key string) string {
 // linkerFlags leave out the build ID: it changes with every comment, and
 // programs that differ in nothing else are the same. A user's own comes later
 // and wins.
-func (h how) linkerFlags() string {
-	if flags := strings.TrimSpace(h.ldflags); flags == "" || flags[0] == '-' {
+func (e environment) linkerFlags() string {
+	if flags := strings.TrimSpace(e.ldflags); flags == "" || flags[0] == '-' {
 		return strings.TrimSpace("-buildid= " + flags)
 	}
-	return h.ldflags // for packages by pattern (go help build)
+	return e.ldflags // for packages by pattern (go help build)
 }
 
 // toolSettings are the variables that decide what tools make, beside those
@@ -67,13 +67,13 @@ var toolSettings = []string{"AR", "CC", "CXX", "FC", "PKG_CONFIG", "PKG_CONFIG_P
 // what was built is still as it was.
 var elsewhere = []string{"GOCACHE", "GOCACHEPROG", "GOGC", "GOMAXPROCS", "GOMEMLIMIT", "GOMODCACHE", "GOPROXY", "GOTMPDIR"}
 
-// flavour is one name for all that decides how the go command builds, but for
+// settingsHash is one name for all that decides how the go command builds, but for
 // which go command it is.
-func (h how) flavour() string {
+func (e environment) settingsHash() string {
 	sum := sha256.New()
-	fmt.Fprintf(sum, "%q\n", h.linkerFlags())
-	for _, key := range slices.Sorted(maps.Keys(h.env)) {
-		fmt.Fprintf(sum, "%q=%q\n", key, h.env[key])
+	fmt.Fprintf(sum, "%q\n", e.linkerFlags())
+	for _, key := range slices.Sorted(maps.Keys(e.env)) {
+		fmt.Fprintf(sum, "%q=%q\n", key, e.env[key])
 	}
 	env := os.Environ()
 	slices.Sort(env)
@@ -84,9 +84,9 @@ func (h how) flavour() string {
 			fmt.Fprintf(sum, "%q\n", kv)
 		}
 	}
-	for _, key := range slices.Sorted(maps.Keys(h.settings)) {
+	for _, key := range slices.Sorted(maps.Keys(e.settings)) {
 		if !slices.Contains(elsewhere, key) {
-			fmt.Fprintf(sum, "%q=%q\n", key, h.settings[key])
+			fmt.Fprintf(sum, "%q=%q\n", key, e.settings[key])
 		}
 	}
 	return hex.EncodeToString(sum.Sum(nil))
@@ -95,7 +95,7 @@ func (h how) flavour() string {
 // tools names what builds without running it: the go command in PATH, the C
 // compiler if it is used, and the program that runs the tools if there is one.
 // It is empty if there is no go command.
-func (h how) tools() string {
+func (e environment) tools() string {
 	path, err := exec.LookPath("go")
 	if err != nil {
 		return ""
@@ -104,14 +104,14 @@ func (h how) tools() string {
 	if tools == "" {
 		return ""
 	}
-	for _, key := range slices.Sorted(maps.Keys(h.toolchain)) {
-		tools += fmt.Sprintf("\n%s=%s", key, h.toolchain[key])
+	for _, key := range slices.Sorted(maps.Keys(e.toolchain)) {
+		tools += fmt.Sprintf("\n%s=%s", key, e.toolchain[key])
 	}
-	if h.cgo() {
-		tools += "\ncgo " + stampOf(h.compiler())
+	if e.cgo() {
+		tools += "\ncgo " + stampOf(e.compiler())
 	}
-	if words := strings.Fields(h.flags()["toolexec"]); len(words) > 0 {
-		if path, err := h.lookPath(words[0]); err == nil {
+	if words := strings.Fields(e.flags()["toolexec"]); len(words) > 0 {
+		if path, err := e.lookPath(words[0]); err == nil {
 			tools += "\ntoolexec " + stampOf(path)
 		}
 	}

@@ -56,9 +56,9 @@ func (b *Builder) record(a *attempt) (stale bool, doubt error) {
 	b.mu.Unlock()
 	known := in
 	switch {
-	case a.followed != nil:
-		if !reflect.DeepEqual(in, a.followed.Inputs) {
-			in, shape = a.followed.Inputs, ""
+	case a.ranPlan != nil:
+		if !reflect.DeepEqual(in, a.ranPlan.Inputs) {
+			in, shape = a.ranPlan.Inputs, ""
 		}
 	case a.listed == nil:
 	case a.listed.err != nil: // of what was known nothing is less true, and the go.mod that is wrong will change
@@ -69,7 +69,7 @@ func (b *Builder) record(a *attempt) (stale bool, doubt error) {
 	}
 	// Changes are heard of from here on, before anything is read.
 	b.mu.Lock()
-	p.inputs, p.shape, p.blind, p.broken = in, "", doubt != nil, a.binary == ""
+	p.inputs, p.shape, p.inputsUnknown, p.broken = in, "", doubt != nil, a.binary == ""
 	if a.listed != nil {
 		p.path = a.listed.importPath
 	}
@@ -82,21 +82,21 @@ func (b *Builder) record(a *attempt) (stale bool, doubt error) {
 		return false, doubt
 	}
 	after := in.snapshotSince(a.before, a.began)
-	b.await(after)
+	b.awaitReadable(after)
 	if a.changed(in, after) || a.binary == "" && a.testsChanged(in) || in.unstamped(a.job.stamps) {
 		return true, nil
 	}
-	if shape == "" && a.followed == nil {
+	if shape == "" && a.ranPlan == nil {
 		shape = a.shape(in)
 	}
 	a.inputs, a.after = in, after
-	e := entry{Inputs: in, Shape: shape, Content: after.fingerprint(), Flavour: a.flavour, Toolchain: a.tools, Binary: a.binary, Size: a.size}
+	e := entry{Inputs: in, Shape: shape, Content: after.fingerprint(), Settings: a.settings, Toolchain: a.tools, Binary: a.binary, Size: a.size}
 	b.mu.Lock()
 	before := p.entries
 	p.shape = shape
 	if a.binary != "" {
 		p.entries = append([]entry{e}, slices.DeleteFunc(slices.Clone(before), func(old entry) bool { return old.Binary == e.Binary })...)
-		p.entries = p.entries[:min(len(p.entries), keptEntries)]
+		p.entries = p.entries[:min(len(p.entries), maxEntries)]
 	}
 	entries := p.entries
 	b.mu.Unlock()
@@ -121,13 +121,13 @@ func (b *Builder) Optimize(ctx context.Context, dir string) (stale bool, err err
 		if a == nil {
 			return false, nil
 		}
-		idle, release, err := b.turns.idle(ctx)
+		idle, release, err := b.queue.awaitIdle(ctx)
 		if err != nil {
 			return false, err
 		}
-		stale = b.mistaken(idle, a.how, a.tools, dir)
+		stale = b.toolchainChanged(idle, a.env, a.tools, dir)
 		if !stale && a.commands != nil {
-			err = b.prove(idle, a)
+			err = b.verifyPlan(idle, a)
 		}
 		disturbed := idle.Err() != nil
 		release()
@@ -158,7 +158,7 @@ func (a *attempt) changed(in inputs, after snapshot) bool {
 		}
 	}
 	for path := range a.before {
-		if _, still := after[path]; !still && in.concerns(path) {
+		if _, still := after[path]; !still && in.affectedBy(path) {
 			return true
 		}
 	}
@@ -185,22 +185,22 @@ func (a *attempt) testsChanged(in inputs) bool {
 
 // list asks a go command in a folder for the packages of pages, also of those
 // that do not build.
-func (b *Builder) list(ctx context.Context, h how, at string, dirs []string) map[string]listing {
+func (b *Builder) list(ctx context.Context, env environment, at string, dirs []string) map[string]listing {
 	all := make(map[string]listing, len(dirs))
-	packages, err := b.listPackages(ctx, h, at, dirs)
+	packages, err := b.listPackages(ctx, env, at, dirs)
 	for _, dir := range dirs {
-		l := listing{inputs: h.guess(dir), err: err}
+		l := listing{inputs: env.guessInputs(dir), err: err}
 		if err == nil {
-			l.read(dir, b.opts.Root, packages)
+			l.collect(dir, b.opts.Root, packages)
 		}
 		all[dir] = l
 	}
 	return all
 }
 
-func (b *Builder) listPackages(ctx context.Context, h how, at string, dirs []string) (map[string]listed, error) {
+func (b *Builder) listPackages(ctx context.Context, env environment, at string, dirs []string) (map[string]listed, error) {
 	args := []string{"list", "-e", "-deps", "-json=Dir,ImportPath,Standard,Incomplete,DepOnly,EmbedPatterns,EmbedFiles,Imports,Module,CgoCFLAGS,CgoCPPFLAGS,CgoCXXFLAGS,CgoLDFLAGS"} // without EmbedFiles nothing would be said of patterns that take none
-	out, err := b.run(ctx, h, at, append(args, relative(at, dirs)...)...)
+	out, err := b.run(ctx, env, at, append(args, folderArgs(at, dirs)...)...)
 	if exit, ok := errors.AsType[*exitError](err); ok {
 		err = fmt.Errorf("%s (%w)", lastLine(out.text()), exit)
 	}
@@ -219,8 +219,8 @@ func (b *Builder) listPackages(ctx context.Context, h how, at string, dirs []str
 	}
 }
 
-// relative are folders as arguments of a go command that runs in a folder.
-func relative(at string, dirs []string) (args []string) {
+// folderArgs are folders as arguments of a go command that runs in a folder.
+func folderArgs(at string, dirs []string) (args []string) {
 	for _, dir := range dirs {
 		if rel, err := filepath.Rel(at, dir); err == nil {
 			args = append(args, "./"+filepath.ToSlash(rel))
@@ -229,8 +229,8 @@ func relative(at string, dirs []string) (args []string) {
 	return args
 }
 
-// read takes what concerns the page in dir.
-func (l *listing) read(dir, root string, packages map[string]listed) {
+// collect takes what concerns the page in dir.
+func (l *listing) collect(dir, root string, packages map[string]listed) {
 	var paths []string
 	for path, p := range packages {
 		if !p.DepOnly && p.Dir == dir {
@@ -270,7 +270,7 @@ func (l *listing) read(dir, root string, packages map[string]listed) {
 		if p.Module != nil {
 			home = p.Module.Dir
 		}
-		l.inputs.Embeds = append(l.inputs.Embeds, p.linkedC(root, home)...)
+		l.inputs.Embeds = append(l.inputs.Embeds, p.cgoInputs(root, home)...)
 		if p.Module != nil && p.Module.Dir != "" {
 			for at := p.Dir; project.Contains(p.Module.Dir, at); at = filepath.Dir(at) {
 				files[filepath.Join(at, "go.mod")] = true // a new one would make another module of it
@@ -286,16 +286,16 @@ func (l *listing) read(dir, root string, packages map[string]listed) {
 		}
 	}
 	l.inputs.Dirs = slices.Sorted(maps.Keys(dirs))
-	for _, f := range linked(l.inputs.Dirs) {
+	for _, f := range linkTargets(l.inputs.Dirs) {
 		files[f] = true
 	}
 	l.inputs.Files = slices.Sorted(maps.Keys(files))
 	slices.SortStableFunc(l.inputs.Embeds, func(x, y embed) int { return strings.Compare(x.Dir, y.Dir) })
 }
 
-// linked returns the source files outside the folders that links in them lead
+// linkTargets returns the source files outside the folders that links in them lead
 // to. The go command follows links to files, and none to folders.
-func linked(dirs []string) (files []string) {
+func linkTargets(dirs []string) (files []string) {
 	for _, dir := range dirs {
 		entries, err := os.ReadDir(dir)
 		if err != nil {

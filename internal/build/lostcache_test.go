@@ -66,7 +66,7 @@ func TestABuildWhoseCacheWasEmptiedIsMadeAgain(t *testing.T) {
 			if res, err := p.Build(t.Context(), p.page, false); err == nil || !strings.Contains(err.Error(), "cache is emptied again and again") {
 				t.Errorf("a cache that is always empty: %+v, %v", res, err)
 			}
-			if n := builds(); n > mostAttempts+1 { // one more for a plan
+			if n := builds(); n > maxAttempts+1 { // one more for a plan
 				t.Errorf("the go command built %d times", n)
 			}
 		})

@@ -13,11 +13,11 @@ import (
 
 // caches are variables that give the go command folders below temp where it has
 // none of its own.
-func (h how) caches(temp string) (env []string) {
-	if h.lookup("GOCACHE") == "" && !writable(h.userCache()) {
+func (e environment) caches(temp string) (env []string) {
+	if e.lookup("GOCACHE") == "" && !writable(e.userCache()) {
 		env = append(env, "GOCACHE="+filepath.Join(temp, "go-build"))
 	}
-	if h.lookup("GOMODCACHE") == "" && !slices.ContainsFunc(filepath.SplitList(h.goPath()), writable) {
+	if e.lookup("GOMODCACHE") == "" && !slices.ContainsFunc(filepath.SplitList(e.goPath()), writable) {
 		env = append(env, "GOMODCACHE="+filepath.Join(temp, "go-mod"))
 	}
 	return env
@@ -25,9 +25,9 @@ func (h how) caches(temp string) (env []string) {
 
 // userCache is where programs keep what they can make again; empty if there is
 // no such place (os.UserCacheDir).
-func (h how) userCache() string {
-	home := h.getenv("HOME")
-	switch dir := h.getenv("XDG_CACHE_HOME"); {
+func (e environment) userCache() string {
+	home := e.getenv("HOME")
+	switch dir := e.getenv("XDG_CACHE_HOME"); {
 	case runtime.GOOS == "darwin" && home != "":
 		return filepath.Join(home, "Library", "Caches")
 	case runtime.GOOS != "darwin" && dir != "":
@@ -39,11 +39,11 @@ func (h how) userCache() string {
 }
 
 // goPath is what the go command takes for GOPATH.
-func (h how) goPath() string {
-	if path := h.lookup("GOPATH"); path != "" {
+func (e environment) goPath() string {
+	if path := e.lookup("GOPATH"); path != "" {
 		return path
 	}
-	if home := h.getenv("HOME"); home != "" {
+	if home := e.getenv("HOME"); home != "" {
 		return filepath.Join(home, "go")
 	}
 	return ""

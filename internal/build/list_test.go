@@ -29,12 +29,12 @@ func (p *testProject) midway(change func()) (stale bool) {
 func (p *testProject) interrupted(b *Builder, change func()) Result {
 	p.Helper()
 	a := b.attempt(p.page, true)
-	if _, err := b.look(p.Context(), a); err != nil {
+	if _, err := b.lookup(p.Context(), a); err != nil {
 		p.Fatal(err)
 	}
-	defer func() { b.turns.done(a.job, a.alone) }()
+	defer func() { b.queue.finish(a.job, a.alone) }()
 	defer os.Remove(a.tmp)
-	out, err := b.make(p.Context(), a)
+	out, err := b.makeBinary(p.Context(), a)
 	change()
 	res, err := b.finish(a, out, err)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 
 func TestWhoseTurnItIs(t *testing.T) {
 	calm := func(key string) candidate { return candidate{key: key, ready: true, first: true} }
-	hurried := func(key string) candidate { return candidate{key: key, ready: true, first: true, hurried: true} }
+	hurried := func(key string) candidate { return candidate{key: key, ready: true, first: true, urgent: true} }
 	for name, c := range map[string]struct {
 		waiting []candidate
 		running int
@@ -29,31 +29,31 @@ func TestWhoseTurnItIs(t *testing.T) {
 		"one more that people wait for":     {[]candidate{calm("a"), hurried("a")}, 2, true, []int{1, 0}},
 		"one more that was saved":           {[]candidate{calm("a"), {key: "a", ready: true}}, 2, true, []int{1, 0}},
 		"but not two":                       {[]candidate{hurried("a")}, 3, true, nil},
-		"all in a batch that wait too long": {[]candidate{{key: "a", ready: true, hurried: true, batched: true}, {key: "a", ready: true, batched: true}, {key: "a", ready: true, hurried: true, batched: true}}, 1, true, []int{0, 2}},
+		"all in a batch that wait too long": {[]candidate{{key: "a", ready: true, urgent: true, batched: true}, {key: "a", ready: true, batched: true}, {key: "a", ready: true, urgent: true, batched: true}}, 1, true, []int{0, 2}},
 	} {
-		if got := nextTurn(c.waiting, c.running, 2, c.batch); !slices.Equal(got, c.want) {
+		if got := nextJobs(c.waiting, c.running, 2, c.batch); !slices.Equal(got, c.want) {
 			t.Errorf("%s: got %v, want %v", name, got, c.want)
 		}
 	}
 }
 
-// queue is turns whose batches are played.
-type queue struct {
-	*turns
+// testQueue is a queue whose batches are played by the test.
+type testQueue struct {
+	*queue
 	t       *testing.T
 	batches chan *batch
 }
 
-// line runs a test on a queue for two commands, in a bubble.
-func line(t *testing.T, test func(t *testing.T, q *queue)) {
+// withQueue runs a test on a queue for two commands, in a bubble.
+func withQueue(t *testing.T, test func(t *testing.T, q *testQueue)) {
 	synctest.Test(t, func(t *testing.T) {
-		q := &queue{t: t, batches: make(chan *batch, 10)}
-		q.turns = newTurns(2, func(ctx context.Context, b *batch) {
+		q := &testQueue{t: t, batches: make(chan *batch, 10)}
+		q.queue = newQueue(2, func(ctx context.Context, b *batch) {
 			q.batches <- b
 			<-ctx.Done()
 		})
 		test(t, q)
-		if q.alone+len(q.turns.batches)+len(q.waiting)+len(q.looking) != 0 {
+		if q.alone+len(q.queue.batches)+len(q.waiting)+len(q.lookups) != 0 {
 			t.Error("something is left")
 		}
 	})
@@ -61,11 +61,11 @@ func line(t *testing.T, test func(t *testing.T, q *queue)) {
 
 // join has a page wait for a go command, and returns how its build ends: "alone",
 // "made" or "cancelled".
-func (q *queue) join(ctx context.Context, dir string) *player {
-	p := &player{job: newJob(ctx, dir, how{}), end: make(chan string, 1), done: make(chan struct{})}
+func (q *testQueue) join(ctx context.Context, dir string) *player {
+	p := &player{job: newJob(ctx, dir, environment{}), end: make(chan string, 1), done: make(chan struct{})}
 	p.job.key, p.job.first = "module", true
 	q.expect(dir, true)
-	q.looked(dir, p.job)
+	q.lookupEnded(dir, p.job)
 	go func() { // ends when the test says so
 		m, alone, err := q.wait(ctx, p.job)
 		switch {
@@ -77,7 +77,7 @@ func (q *queue) join(ctx context.Context, dir string) *player {
 		default:
 			p.end <- "made " + m.file
 		}
-		q.turns.done(p.job, alone)
+		q.queue.finish(p.job, alone)
 		p.end <- "over"
 	}()
 	synctest.Wait()
@@ -106,12 +106,12 @@ func (p *player) want(t *testing.T, how string) {
 }
 
 // startTogether has pages looked for at once, and returns them and their batch.
-func (q *queue) startTogether(n int) (pages []*player, b *batch) {
+func (q *testQueue) startTogether(n int) (pages []*player, b *batch) {
 	q.expect("gate", true)
 	for i := range n {
 		pages = append(pages, q.join(q.t.Context(), fmt.Sprintf("/p%02d", i)))
 	}
-	q.looked("gate", nil)
+	q.lookupEnded("gate", nil)
 	synctest.Wait()
 	b = <-q.batches
 	if len(b.jobs) != n {
@@ -121,7 +121,7 @@ func (q *queue) startTogether(n int) (pages []*player, b *batch) {
 }
 
 // make has a batch make what its rest are waiting for.
-func (q *queue) make(b *batch, pages ...*player) {
+func (q *testQueue) make(b *batch, pages ...*player) {
 	q.t.Helper()
 	for _, p := range pages {
 		q.deliver(b, p.job, made{file: p.dir})
@@ -130,7 +130,7 @@ func (q *queue) make(b *batch, pages ...*player) {
 }
 
 func TestAPageIsHandedOverWhenItIsMade(t *testing.T) {
-	line(t, func(t *testing.T, q *queue) {
+	withQueue(t, func(t *testing.T, q *testQueue) {
 		pages, b := q.startTogether(3)
 		q.make(b, pages[1])
 		pages[1].want(t, "over")
@@ -146,13 +146,13 @@ func TestAPageIsHandedOverWhenItIsMade(t *testing.T) {
 }
 
 func TestWhoPeopleWaitForComesFirstInABatch(t *testing.T) {
-	line(t, func(t *testing.T, q *queue) {
-		q.hurryUp("/p02")
+	withQueue(t, func(t *testing.T, q *testQueue) {
+		q.prioritize("/p02")
 		pages, b := q.startTogether(3)
 		if got := dirsOf(b.jobs); !slices.Equal(got, []string{"/p02", "/p00", "/p01"}) {
 			t.Errorf("the order is %v", got)
 		}
-		q.calm("/p02")
+		q.clearPriority("/p02")
 		q.make(b, pages...)
 		b.cancel()
 		for _, p := range pages {
@@ -162,12 +162,12 @@ func TestWhoPeopleWaitForComesFirstInABatch(t *testing.T) {
 }
 
 func TestWhoPeopleWaitForLeavesALongBatch(t *testing.T) {
-	line(t, func(t *testing.T, q *queue) {
-		pages, b := q.startTogether(3 + 2*near)
-		near, far, last := pages[2*near], pages[1+2*near], pages[2+2*near]
-		q.hurryUp(near.dir)
+	withQueue(t, func(t *testing.T, q *testQueue) {
+		pages, b := q.startTogether(3 + 2*maxAhead)
+		near, far, last := pages[2*maxAhead], pages[1+2*maxAhead], pages[2+2*maxAhead]
+		q.prioritize(near.dir)
 		near.want(t, "") // its turn is soon
-		q.hurryUp(far.dir)
+		q.prioritize(far.dir)
 		far.want(t, "alone")
 		q.deliver(b, far.job, made{file: "too late"})
 		for _, p := range pages {
@@ -177,47 +177,47 @@ func TestWhoPeopleWaitForLeavesALongBatch(t *testing.T) {
 		}
 		close(far.done)
 		far.want(t, "over")
-		q.hurryUp(last.dir)
+		q.prioritize(last.dir)
 		last.want(t, "")
 		for range 4 { // and more and more people
-			time.Sleep(patience / 4)
-			q.hurryUp(last.dir)
+			time.Sleep(maxBatchWait / 4)
+			q.prioritize(last.dir)
 		}
 		last.want(t, "alone") // another page takes too long
 		close(last.done)
 		synctest.Wait()
 		last.want(t, "over")
-		if len(q.turns.batches) > 0 {
+		if len(q.queue.batches) > 0 {
 			t.Error("a batch runs on, though nobody waits for it")
 		}
 		for _, p := range pages {
-			q.calm(p.dir)
+			q.clearPriority(p.dir)
 		}
 	})
 }
 
 func TestWhatABatchMakesInTimeIsTakenThoughAnotherCommandIsWaitedFor(t *testing.T) {
-	line(t, func(t *testing.T, q *queue) {
+	withQueue(t, func(t *testing.T, q *testQueue) {
 		one, two := q.join(t.Context(), "/one"), q.join(t.Context(), "/two") // alone, as they came one by one
-		pages, b := q.startTogetherBehind(3+2*near, one, two)
-		last := pages[2+2*near]
-		q.hurryUp(last.dir)
+		pages, b := q.startTogetherBehind(3+2*maxAhead, one, two)
+		last := pages[2+2*maxAhead]
+		q.prioritize(last.dir)
 		last.want(t, "alone") // beside the batch there may be one more
-		rest := pages[1+2*near]
-		q.hurryUp(rest.dir)
+		rest := pages[1+2*maxAhead]
+		q.prioritize(rest.dir)
 		rest.want(t, "")
 		q.make(b, rest)
 		rest.want(t, "over")
 		close(last.done)
 		close(two.done)
-		q.make(b, pages[:1+2*near]...)
+		q.make(b, pages[:1+2*maxAhead]...)
 		synctest.Wait()
 	})
 }
 
 // startTogetherBehind is startTogether while two are built alone, of which the
 // first ends then.
-func (q *queue) startTogetherBehind(n int, one, two *player) (pages []*player, b *batch) {
+func (q *testQueue) startTogetherBehind(n int, one, two *player) (pages []*player, b *batch) {
 	one.want(q.t, "alone")
 	two.want(q.t, "alone")
 	for i := range n {
@@ -234,12 +234,12 @@ func (q *queue) startTogetherBehind(n int, one, two *player) (pages []*player, b
 }
 
 func TestLearningMakesWayForEveryBuild(t *testing.T) {
-	line(t, func(t *testing.T, q *queue) {
+	withQueue(t, func(t *testing.T, q *testQueue) {
 		page := q.join(t.Context(), "/a")
 		page.want(t, "alone")
 		var log []string
 		learn := func(name string) {
-			idle, release, err := q.idle(t.Context())
+			idle, release, err := q.awaitIdle(t.Context())
 			if err != nil {
 				log = append(log, name+" "+err.Error())
 				return
@@ -260,22 +260,22 @@ func TestLearningMakesWayForEveryBuild(t *testing.T) {
 		synctest.Wait()
 		q.expect("/b", false)
 		synctest.Wait()
-		q.looked("/b", nil)
+		q.lookupEnded("/b", nil)
 		synctest.Wait()
 		q.expect("/b", true)
 		synctest.Wait()
-		q.looked("/b", nil)
+		q.lookupEnded("/b", nil)
 		if want := []string{"one", "one stops", "two", "two stops"}; !slices.Equal(log, want) {
 			t.Errorf("got %v, want %v", log, want)
 		}
 		gone, cancel := context.WithCancel(t.Context())
 		q.expect("/b", true)
 		cancel()
-		if _, _, err := q.idle(gone); err != context.Canceled {
+		if _, _, err := q.awaitIdle(gone); err != context.Canceled {
 			t.Errorf("idle is %v", err)
 		}
-		q.looked("/b", nil)
-		if len(q.learners) > 0 || q.learning != nil {
+		q.lookupEnded("/b", nil)
+		if len(q.idleTasks) > 0 || q.running != nil {
 			t.Error("a learner is left")
 		}
 	})

@@ -6,40 +6,40 @@ import (
 	"sync"
 )
 
-// slots bounds how many pages look for a binary at once and says whose turn it is.
-type slots struct {
+// limiter bounds how many pages look for a binary at once and says whose turn it is.
+type limiter struct {
 	mu    sync.Mutex // guards free and queue
 	free  int
-	queue []*turn
+	queue []*waiter
 }
 
-// turn is somebody who waits for a slot.
-type turn struct {
-	rank func() int // the lowest goes first, the first among equals
-	mine chan struct{}
+// waiter is somebody who waits for a slot.
+type waiter struct {
+	priority func() int // the lowest goes first, the first among equals
+	ready    chan struct{}
 }
 
 // Ranks, asked when a slot comes free.
 const (
-	rankHurried = iota // people wait for the page
-	rankOther
+	priorityUrgent = iota // people wait for the page
+	priorityOther
 )
 
-func newSlots(n int) *slots { return &slots{free: n} }
+func newLimiter(n int) *limiter { return &limiter{free: n} }
 
 // acquire waits for a slot and takes it until release is called.
-func (s *slots) acquire(ctx context.Context, rank func() int) (release func(), err error) {
+func (s *limiter) acquire(ctx context.Context, rank func() int) (release func(), err error) {
 	s.mu.Lock()
 	if s.free > 0 {
 		s.free--
 		s.mu.Unlock()
 		return s.release, nil
 	}
-	t := &turn{rank: rank, mine: make(chan struct{})}
+	t := &waiter{priority: rank, ready: make(chan struct{})}
 	s.queue = append(s.queue, t)
 	s.mu.Unlock()
 	select {
-	case <-t.mine:
+	case <-t.ready:
 		return s.release, nil
 	case <-ctx.Done():
 	}
@@ -55,19 +55,19 @@ func (s *slots) acquire(ctx context.Context, rank func() int) (release func(), e
 	return nil, ctx.Err()
 }
 
-func (s *slots) release() {
+func (s *limiter) release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.queue) == 0 {
 		s.free++
 		return
 	}
-	best, lowest := 0, s.queue[0].rank()
+	best, lowest := 0, s.queue[0].priority()
 	for i, t := range s.queue[1:] {
-		if r := t.rank(); r < lowest {
+		if r := t.priority(); r < lowest {
 			best, lowest = i+1, r
 		}
 	}
-	close(s.queue[best].mine)
+	close(s.queue[best].ready)
 	s.queue = slices.Delete(s.queue, best, best+1)
 }

@@ -40,7 +40,7 @@ func TestWithoutAHomeCachesLieInTheTempFolder(t *testing.T) {
 			env[key] = value
 		}
 		var got []string
-		for _, kv := range (how{env: env}).caches(p.temp) {
+		for _, kv := range (environment{env: env}).caches(p.temp) {
 			key, dir, _ := strings.Cut(kv, "=")
 			if !project.Contains(p.temp, dir) {
 				t.Errorf("%s: %s is not in the temp folder", name, kv)

@@ -9,13 +9,13 @@ import (
 
 func TestWhoPeopleWaitForLooksFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSlots(1)
-		release, _ := s.acquire(t.Context(), func() int { return rankOther })
+		s := newLimiter(1)
+		release, _ := s.acquire(t.Context(), func() int { return priorityOther })
 		var order []string
 		for _, w := range []struct {
 			name string
 			rank int
-		}{{"first", rankOther}, {"second", rankOther}, {"awaited", rankHurried}} {
+		}{{"first", priorityOther}, {"second", priorityOther}, {"awaited", priorityUrgent}} {
 			go func() {
 				release, err := s.acquire(t.Context(), func() int { return w.rank })
 				if err == nil {
@@ -27,7 +27,7 @@ func TestWhoPeopleWaitForLooksFirst(t *testing.T) {
 		}
 		gone, cancel := context.WithCancel(t.Context())
 		go func() {
-			if _, err := s.acquire(gone, func() int { return rankHurried }); err == nil {
+			if _, err := s.acquire(gone, func() int { return priorityUrgent }); err == nil {
 				t.Error("who left got a slot")
 			}
 		}()

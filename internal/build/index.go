@@ -100,7 +100,7 @@ func (b *Builder) Affected(paths []string) map[string]string {
 	}
 	for _, path := range paths {
 		for p := range b.index.candidates(path) {
-			if _, known := affected[p.dir]; !known && p.concerns(path) {
+			if _, known := affected[p.dir]; !known && p.affectedBy(path) {
 				affected[p.dir] = path
 			}
 		}
@@ -111,14 +111,14 @@ func (b *Builder) Affected(paths []string) map[string]string {
 // possible is what the page is made of, and what it may turn out to be made of.
 func (p *page) possible() []inputs {
 	all := []inputs{p.inputs}
-	for _, e := range p.looking {
+	for _, e := range p.candidates {
 		all = append(all, e.Inputs)
 	}
 	return all
 }
 
-func (p *page) concerns(path string) bool {
-	return p.blind && project.Contains(p.dir, path) || slices.ContainsFunc(p.possible(), func(in inputs) bool {
-		return in.concerns(path) || p.broken && isTest(filepath.Base(path)) && slices.Contains(in.Dirs, filepath.Dir(path))
+func (p *page) affectedBy(path string) bool {
+	return p.inputsUnknown && project.Contains(p.dir, path) || slices.ContainsFunc(p.possible(), func(in inputs) bool {
+		return in.affectedBy(path) || p.broken && isTest(filepath.Base(path)) && slices.Contains(in.Dirs, filepath.Dir(path))
 	})
 }

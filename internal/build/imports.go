@@ -57,7 +57,7 @@ func clausesOf(file string) (c clauses, err error) {
 // of functions left out. While it stays, go list would say the same again.
 func (a *attempt) shape(in inputs) string {
 	sum := sha256.New()
-	fmt.Fprintf(sum, "%s\n%s\n", a.flavour, a.tools)
+	fmt.Fprintf(sum, "%s\n%s\n", a.settings, a.tools)
 	for _, dir := range in.Dirs {
 		files, _ := os.ReadDir(dir)
 		fmt.Fprintf(sum, "%q\n", dir)
@@ -79,11 +79,11 @@ func (a *attempt) shape(in inputs) string {
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
-// foresee adds to what a page is known to be made of what import clauses lead
+// withImports adds to what a page is known to be made of what import clauses lead
 // to, whether it is taken or not: what is looked at before a build need not be
 // looked at by its time afterwards. The go command is the one who knows.
-func (in inputs) foresee() inputs {
-	places, seen := in.places(), make(map[string]bool)
+func (in inputs) withImports() inputs {
+	places, seen := in.moduleRoots(), make(map[string]bool)
 	all := inputs{Dirs: slices.Clone(in.Dirs), Embeds: slices.Clone(in.Embeds), Files: slices.Clone(in.Files)}
 	for i := 0; i < len(all.Dirs); i++ {
 		dir := all.Dirs[i]
@@ -115,13 +115,13 @@ func (in inputs) foresee() inputs {
 			all.Embeds = append(all.Embeds, embed{Dir: dir, Patterns: patterns})
 		}
 	}
-	all.Files = append(all.Files, linked(all.Dirs)...)
+	all.Files = append(all.Files, linkTargets(all.Dirs)...)
 	return all
 }
 
-// places are the folders of modules, and of what they keep of others, each with
+// moduleRoots are the folders of modules, and of what they keep of others, each with
 // how the paths of packages below begin.
-func (in inputs) places() map[string]string {
+func (in inputs) moduleRoots() map[string]string {
 	places := make(map[string]string)
 	for _, file := range in.Files {
 		dir := filepath.Dir(file)

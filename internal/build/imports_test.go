@@ -61,7 +61,7 @@ func TestWhatSeemsUnchangedIsNotReadAgain(t *testing.T) {
 	mark := before[file]
 	mark.content = "as before"
 	known := snapshot{file: mark}
-	later := time.Now().Add(2 * coarse)
+	later := time.Now().Add(2 * timePrecision)
 	if got := in.snapshotSince(known, later)[file].content; got != "as before" {
 		t.Error("a file that has not changed for long is read again")
 	}
@@ -91,7 +91,7 @@ func TestWhatImportsLeadToIsForeseen(t *testing.T) {
 		"tagged/x.go":     "package tagged\n",
 		"pages/a/main.go": "package main\n\nimport (\n\t_ \"fmt\"\n\n\t_ \"ex/lib\"\n\t_ \"ex/none\"\n)\n\nfunc main() {}\n",
 	})
-	seen := p.how().guess(p.page).foresee().snapshot()
+	seen := p.environment().guessInputs(p.page).withImports().snapshot()
 	for _, name := range []string{"pages/a/main.go", "lib/x.go", "lib/data/one", "replaced/x/x.go", "tagged/x.go", "go.mod", "replaced/go.mod"} {
 		if _, ok := seen[p.path(name)]; !ok {
 			t.Errorf("%s is not foreseen", name)

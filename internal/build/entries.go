@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	keptEntries = 4 // a page: the newest, and those that an undo may ask for
-	keptFor     = 24 * time.Hour
+	maxEntries = 4 // a page: the newest, and those that an undo may ask for
+	keepFor    = 24 * time.Hour
 )
 
 // entry says that a binary is what the go command makes of some content.
@@ -23,7 +23,7 @@ type entry struct {
 	Inputs       inputs
 	Shape        string // while it stays, these are the inputs
 	Content      string // fingerprint of the inputs
-	Flavour      string // fingerprint of flags and environment
+	Settings     string // fingerprint of flags and environment
 	Toolchain    string // which go command
 	Binary       string // file name
 	Size         int64
@@ -32,40 +32,40 @@ type entry struct {
 
 // reuse returns a binary that was made of what is on disk now. What it looks
 // at is watched first, and counts as what the page is made of meanwhile.
-func (b *Builder) reuse(p *page, flavour, tools string, r *reading) (e entry, ok bool) {
+func (b *Builder) reuse(p *page, flavour, tools string, r *snapshotCache) (e entry, ok bool) {
 	b.mu.Lock()
 	entries := p.entries
-	p.looking = slices.DeleteFunc(slices.Clone(entries), func(e entry) bool { return !b.usable(e, flavour, tools) })
-	looking := p.looking
+	p.candidates = slices.DeleteFunc(slices.Clone(entries), func(e entry) bool { return !b.isUsable(e, flavour, tools) })
+	looking := p.candidates
 	b.indexLocked(p)
 	b.mu.Unlock()
 	b.watch(p)
-	i := slices.IndexFunc(looking, func(e entry) bool { return r.of(e.Inputs).fingerprint() == e.Content })
+	i := slices.IndexFunc(looking, func(e entry) bool { return r.snapshot(e.Inputs).fingerprint() == e.Content })
 	defer b.watch(p) // less again
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p.looking = nil
+	p.candidates = nil
 	defer b.indexLocked(p)
-	if i < 0 || !b.useLocked(looking[i].Binary) {
+	if i < 0 || !b.touchLocked(looking[i].Binary) {
 		return entry{}, false
 	}
-	p.attempt, p.inputs, p.shape, p.blind, p.broken = nil, looking[i].Inputs, looking[i].Shape, false, false
+	p.attempt, p.inputs, p.shape, p.inputsUnknown, p.broken = nil, looking[i].Inputs, looking[i].Shape, false, false
 	return looking[i], true
 }
 
-// usable reports whether a binary was built as one is to be built now, and is
+// isUsable reports whether a binary was built as one is to be built now, and is
 // there.
-func (b *Builder) usable(e entry, flavour, tools string) bool {
-	if e.Flavour != flavour || tools != "" && e.Toolchain != tools {
+func (b *Builder) isUsable(e entry, flavour, tools string) bool {
+	if e.Settings != flavour || tools != "" && e.Toolchain != tools {
 		return false
 	}
 	info, err := os.Lstat(filepath.Join(b.dir, e.Binary))
 	return err == nil && info.Mode().IsRegular() && info.Size() == e.Size
 }
 
-// useLocked notes that a binary is wanted, for the sweep, and reports whether
+// touchLocked notes that a binary is wanted, for the sweep, and reports whether
 // it is there.
-func (b *Builder) useLocked(name string) bool {
+func (b *Builder) touchLocked(name string) bool {
 	now := time.Now()
 	return os.Chtimes(filepath.Join(b.dir, name), now, now) == nil
 }
@@ -108,15 +108,15 @@ func (b *Builder) writeEntries(id string, entries, before []entry) error {
 		return slices.ContainsFunc(known, func(k entry) bool { return k.Binary == e.Binary })
 	})
 	all := append(slices.Clone(entries), others...)
-	text, err := json.Marshal(all[:min(len(all), 2*keptEntries)])
+	text, err := json.Marshal(all[:min(len(all), 2*maxEntries)])
 	if err != nil {
 		return err
 	}
-	return b.remember(b.entriesFile(id), text)
+	return b.writeWhole(b.entriesFile(id), text)
 }
 
-// remember writes a file whole or not at all.
-func (b *Builder) remember(file string, text []byte) error {
+// writeWhole writes a file whole or not at all.
+func (b *Builder) writeWhole(file string, text []byte) error {
 	f, err := os.CreateTemp(b.dir, filepath.Base(file)+".*.tmp")
 	if err != nil {
 		return fmt.Errorf("record a build: %w", err)
@@ -153,7 +153,7 @@ func (b *Builder) Sweep() (removed int, err error) {
 		}
 	}
 	b.mu.Unlock()
-	b.freshen(keep)
+	b.touch(keep)
 	for _, f := range files {
 		if !keep[f.Name()] && b.sweepFile(f.Name()) && f.Type().IsRegular() && filepath.Ext(f.Name()) == "" {
 			removed++
@@ -162,13 +162,13 @@ func (b *Builder) Sweep() (removed int, err error) {
 	return removed + b.sweepProjects(), nil
 }
 
-// freshen makes files young: there are cleaners of temporary files that remove
+// touch makes files young: there are cleaners of temporary files that remove
 // what was not used for days, though it is executed at the moment.
-func (b *Builder) freshen(names map[string]bool) {
+func (b *Builder) touch(names map[string]bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for name := range names {
-		b.useLocked(name)
+		b.touchLocked(name)
 	}
 }
 
@@ -179,5 +179,5 @@ func (b *Builder) sweepFile(name string) bool {
 	defer b.mu.Unlock()
 	path := filepath.Join(b.dir, name)
 	info, err := os.Lstat(path)
-	return err == nil && time.Since(info.ModTime()) >= keptFor && os.RemoveAll(path) == nil
+	return err == nil && time.Since(info.ModTime()) >= keepFor && os.RemoveAll(path) == nil
 }

@@ -35,7 +35,7 @@ func claimFolder(dir, root string) (*os.File, error) {
 			return nil, nil
 		}
 		syscall.Flock(int(f.Fd()), syscall.LOCK_SH) // where there are no locks, its age keeps it
-		if !bearsItsName(f) {
+		if !isStillNamed(f) {
 			f.Close()
 			continue
 		}
@@ -44,9 +44,9 @@ func claimFolder(dir, root string) (*os.File, error) {
 	}
 }
 
-// bearsItsName reports whether a file has the name still under which it was
+// isStillNamed reports whether a file has the name still under which it was
 // opened.
-func bearsItsName(f *os.File) bool {
+func isStillNamed(f *os.File) bool {
 	opened, err := f.Stat()
 	if err != nil {
 		return false
@@ -90,7 +90,7 @@ func (b *Builder) sweepProject(dir string) (removed int) {
 	if _, err := os.Stat(root); !errors.Is(err, fs.ErrNotExist) {
 		return 0
 	}
-	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil || !bearsItsName(f) {
+	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil || !isStillNamed(f) {
 		return 0
 	}
 	files, err := os.ReadDir(dir)
@@ -99,7 +99,7 @@ func (b *Builder) sweepProject(dir string) (removed int) {
 	}
 	for _, file := range files {
 		info, err := file.Info()
-		if err != nil || time.Since(info.ModTime()) < keptFor {
+		if err != nil || time.Since(info.ModTime()) < keepFor {
 			return 0
 		}
 		if info.Mode().IsRegular() && filepath.Ext(file.Name()) == "" {
