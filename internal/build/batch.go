@@ -11,14 +11,14 @@ import (
 	"sync"
 )
 
-// One go command for several pages. It is told to write nothing: of two pages
-// with the same last element of their paths, as all index pages are, it would
-// leave one program. It keeps its work folder, and says when a program in there
-// is complete (go help build, -work and -x), so that no page waits for another.
-// What it does not make is built alone: that says why, and depends on none of
-// this.
+// A batch is one go command that builds several pages. It writes no programs: of
+// two pages with the same last element of their paths, as all index pages have, it
+// would leave one. Instead it keeps its work folder and prints when a program in
+// there is complete (go help build, -work and -x), so that no page waits for
+// another. Pages that it does not make are built alone, which shows why and
+// depends on none of this.
 
-// batchBuild is a go command for several pages.
+// batchBuild is the build of a batch.
 type batchBuild struct {
 	*Builder
 	batch *batch
@@ -27,7 +27,7 @@ type batchBuild struct {
 
 	mu         sync.Mutex // guards all below
 	listed     map[string]listing
-	printed    *transcript
+	printed    *transcript       // of the go command
 	pages      map[string]*job   // by import path
 	complete   map[string]string // programs to hand over, by import path
 	incomplete map[string]string // those that are taken when the go command has ended
@@ -35,7 +35,7 @@ type batchBuild struct {
 	wantPlans  bool              // wanted of a page
 }
 
-// buildBatch builds what a batch holds, and returns when the go command has
+// buildBatch builds the pages of a batch. It returns when the go command has
 // ended.
 func (b *Builder) buildBatch(ctx context.Context, all *batch) {
 	t := &batchBuild{Builder: b, batch: all, env: all.jobs[0].env, dir: filepath.Dir(all.jobs[0].module), pages: make(map[string]*job), complete: make(map[string]string), incomplete: make(map[string]string)}
@@ -54,14 +54,14 @@ func (b *Builder) buildBatch(ctx context.Context, all *batch) {
 	t.run(ctx, all.jobs)
 	listing.Wait()
 	if good := t.loadable(); !t.made && len(good) > 0 && ctx.Err() == nil {
-		t.run(ctx, good) // of which one cannot be loaded the go command builds nothing
+		t.run(ctx, good) // the go command builds nothing if one page cannot be loaded
 	}
-	for _, file := range t.complete { // nobody's
+	for _, file := range t.complete { // no page is known for it
 		os.Remove(file)
 	}
 }
 
-// listPages asks what pages are made of.
+// listPages determines the inputs of pages.
 func (t *batchBuild) listPages(ctx context.Context, unknown []*job) {
 	listed := t.Builder.list(ctx, t.env, t.dir, dirsOf(unknown))
 	t.mu.Lock()
@@ -82,7 +82,7 @@ func dirsOf(jobs []*job) (dirs []string) {
 	return dirs
 }
 
-// loadable are the pages that the go command did not refuse, if it did others.
+// loadable returns the pages that can be loaded, if others cannot.
 func (t *batchBuild) loadable() (good []*job) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -97,7 +97,7 @@ func (t *batchBuild) loadable() (good []*job) {
 	return good
 }
 
-// run runs the go command.
+// run runs the go command for some jobs.
 func (t *batchBuild) run(ctx context.Context, jobs []*job) {
 	work, err := os.MkdirTemp(t.dir, "work-")
 	if err != nil {
@@ -138,7 +138,7 @@ func (t *batchBuild) run(ctx context.Context, jobs []*job) {
 	t.deliverLocked()
 }
 
-// handleLine reads a line of what the go command says that it does.
+// handleLine takes a line that the go command prints.
 func (t *batchBuild) handleLine(line []byte) {
 	var event struct{ ImportPath, Action, Output string }
 	if json.Unmarshal(line, &event) != nil || event.Action != "build-output" {
@@ -149,10 +149,9 @@ func (t *batchBuild) handleLine(line []byte) {
 	if event.ImportPath == "" || t.wantPlans {
 		t.printed.add(event.ImportPath, event.Output)
 	}
-	// A program's build ID is looked for when it is complete, and not found, as
-	// the linker was asked for none.
-	said, ok := strings.CutPrefix(event.Output, "go tool buildid -w ")
-	args, err := t.printed.split(said)
+	// The go command looks for a program's build ID when the program is complete.
+	looked, ok := strings.CutPrefix(event.Output, "go tool buildid -w ")
+	args, err := t.printed.split(looked)
 	if !ok || err != nil || len(args) == 0 || filepath.Base(filepath.Dir(args[0])) != "exe" {
 		return
 	}
@@ -160,11 +159,11 @@ func (t *batchBuild) handleLine(line []byte) {
 	if strings.HasPrefix(t.env.linkerFlags(), "-buildid=") && t.takeLocked(event.ImportPath, args[0], os.Link) == nil {
 		t.deliverLocked()
 	} else {
-		t.incomplete[event.ImportPath] = args[0] // it is still written to, or this disk knows no links
+		t.incomplete[event.ImportPath] = args[0] // the ID is still to be written, or there are no hard links here
 	}
 }
 
-// takeLocked takes a program out of the go command's folder.
+// takeLocked moves or links a program out of the go command's folder.
 func (t *batchBuild) takeLocked(path, file string, take func(from, to string) error) error {
 	to := t.tempName("made")
 	if err := take(file, to); err != nil {
@@ -174,7 +173,7 @@ func (t *batchBuild) takeLocked(path, file string, take func(from, to string) er
 	return nil
 }
 
-// deliverLocked hands over what is complete, once it is known whose it is.
+// deliverLocked delivers the complete programs whose pages are known.
 func (t *batchBuild) deliverLocked() {
 	for path, file := range t.complete {
 		if j := t.pages[path]; j != nil {
@@ -191,7 +190,7 @@ func (t *batchBuild) deliverLocked() {
 	}
 }
 
-// lineWriter hands on what is written to it by lines.
+// lineWriter passes on what is written to it line by line.
 type lineWriter struct {
 	each func(line []byte)
 	rest []byte

@@ -267,7 +267,7 @@ func TestPagesAreBuiltTogetherWithTheSameSettingsOnly(t *testing.T) {
 		if i == 2 {
 			p.Configure("-X main.x=1", p.env)
 		}
-		a := p.attempt(p.path(page), false)
+		a := p.newAttempt(p.path(page), false)
 		if _, err := p.lookup(t.Context(), a); err != nil {
 			t.Fatal(err)
 		}

@@ -14,14 +14,14 @@ import (
 )
 
 const (
-	maxEntries = 4 // a page: the newest, and those that an undo may ask for
+	maxEntries = 4 // a page: the newest, and some that an undo may need
 	keepFor    = 24 * time.Hour
 )
 
-// entry says that a binary is what the go command makes of some content.
+// entry records what a binary was made from.
 type entry struct {
 	Inputs       inputs
-	Shape        string // while it stays, these are the inputs
+	Shape        string // while it stays the same, so do the inputs
 	Content      string // fingerprint of the inputs
 	Settings     string // fingerprint of flags and environment
 	Toolchain    string // which go command
@@ -30,8 +30,8 @@ type entry struct {
 	RolledBackTo string // the binary that took its place because it kept ending
 }
 
-// reuse returns a binary that was made of what is on disk now. What it looks
-// at is watched first, and counts as what the page is made of meanwhile.
+// reuse returns a binary that was made from what is on disk now. Before it reads
+// inputs it watches them, and meanwhile they count as inputs of the page.
 func (b *Builder) reuse(p *page, flavour, tools string, r *snapshotCache) (e entry, ok bool) {
 	b.mu.Lock()
 	entries := p.entries
@@ -41,7 +41,7 @@ func (b *Builder) reuse(p *page, flavour, tools string, r *snapshotCache) (e ent
 	b.mu.Unlock()
 	b.watch(p)
 	i := slices.IndexFunc(looking, func(e entry) bool { return r.snapshot(e.Inputs).fingerprint() == e.Content })
-	defer b.watch(p) // less again
+	defer b.watch(p) // fewer files again
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	p.candidates = nil
@@ -53,8 +53,8 @@ func (b *Builder) reuse(p *page, flavour, tools string, r *snapshotCache) (e ent
 	return looking[i], true
 }
 
-// isUsable reports whether a binary was built as one is to be built now, and is
-// there.
+// isUsable reports whether a binary exists and was built with the same settings
+// and toolchain.
 func (b *Builder) isUsable(e entry, flavour, tools string) bool {
 	if e.Settings != flavour || tools != "" && e.Toolchain != tools {
 		return false
@@ -63,15 +63,15 @@ func (b *Builder) isUsable(e entry, flavour, tools string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Size() == e.Size
 }
 
-// touchLocked notes that a binary is wanted, for the sweep, and reports whether
-// it is there.
+// touchLocked sets the time of a binary, so that Sweep leaves it, and reports
+// whether it exists.
 func (b *Builder) touchLocked(name string) bool {
 	now := time.Now()
 	return os.Chtimes(filepath.Join(b.dir, name), now, now) == nil
 }
 
-// RemoveDamaged reports whether a binary is not what its name says, as after a power
-// failure, and removes it then: the next build makes it again.
+// RemoveDamaged removes a binary whose content does not fit its name, as after a
+// power failure, so that the next build makes it again. It reports whether it has.
 func (b *Builder) RemoveDamaged(binary string) bool {
 	made, err := digest(binary)
 	named := binary[strings.LastIndexByte(binary, '-')+1:]
@@ -85,8 +85,8 @@ func (b *Builder) RemoveDamaged(binary string) bool {
 
 func (b *Builder) entriesFile(id string) string { return filepath.Join(b.dir, id+".json") }
 
-// readEntries reads what is written of a page. What cannot be read is as good
-// as nothing: the page is built.
+// readEntries reads what is recorded of a page. If that cannot be read, there is
+// nothing, and the page is built.
 func (b *Builder) readEntries(id string) []entry {
 	text, err := os.ReadFile(b.entriesFile(id))
 	if err != nil {
@@ -99,9 +99,9 @@ func (b *Builder) readEntries(id string) []entry {
 	return slices.DeleteFunc(entries, func(e entry) bool { return !filepath.IsLocal(e.Binary) || len(e.Inputs.Dirs) == 0 })
 }
 
-// writeEntries writes down a page's entries in place of those before. What
-// another server has written of its page at the same path stays: servers in
-// containers may share the folder.
+// writeEntries records a page's entries in place of those before. It keeps what
+// another server has recorded of a page at the same path: servers in containers
+// may share the folder.
 func (b *Builder) writeEntries(id string, entries, before []entry) error {
 	known := append(slices.Clone(entries), before...)
 	others := slices.DeleteFunc(b.readEntries(id), func(e entry) bool {
@@ -115,7 +115,7 @@ func (b *Builder) writeEntries(id string, entries, before []entry) error {
 	return b.writeWhole(b.entriesFile(id), text)
 }
 
-// writeWhole writes a file whole or not at all.
+// writeWhole writes a file, whole or not at all.
 func (b *Builder) writeWhole(file string, text []byte) error {
 	f, err := os.CreateTemp(b.dir, filepath.Base(file)+".*.tmp")
 	if err != nil {
@@ -132,14 +132,14 @@ func (b *Builder) writeWhole(file string, text []byte) error {
 	return nil
 }
 
-// Sweep removes what nothing uses and was not used for 24 hours, that of projects
-// which are gone included, and returns how many binaries went. It leaves the binaries named to Keep and the two
-// newest of each page that was built or looked up.
+// Sweep removes what was not used for 24 hours, including the folders of projects
+// that are gone, and returns how many binaries it removed. It leaves the binaries
+// that Keep names and the two newest of each known page.
 func (b *Builder) Sweep() (removed int, err error) {
 	files, err := os.ReadDir(b.dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return 0, nil // it is made again when there is something to put there
+		return 0, nil // the next build makes it again
 	case err != nil:
 		return 0, fmt.Errorf("sweep old binaries: %w", err)
 	}
@@ -162,8 +162,8 @@ func (b *Builder) Sweep() (removed int, err error) {
 	return removed + b.sweepProjects(), nil
 }
 
-// touch makes files young: there are cleaners of temporary files that remove
-// what was not used for days, though it is executed at the moment.
+// touch sets the times of files: cleaners of temporary files remove what was not
+// used for days, even if it is being executed.
 func (b *Builder) touch(names map[string]bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -172,8 +172,8 @@ func (b *Builder) touch(names map[string]bool) {
 	}
 }
 
-// sweepFile removes what was not used for long. It holds the lock, or a
-// build could decide to use it in between.
+// sweepFile removes a file that was not used for long. It holds the lock, so that
+// no build decides to use the file meanwhile.
 func (b *Builder) sweepFile(name string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -25,12 +25,12 @@ type environment struct {
 
 func (b *Builder) environment() environment {
 	b.mu.Lock()
-	h := environment{ldflags: b.opts.LDFlags, env: b.opts.Env}
+	e := environment{ldflags: b.opts.LDFlags, env: b.opts.Env}
 	b.mu.Unlock()
-	h.settings, h.toolchain = h.readSettings()
-	h.shim = isShim()
-	h.cacheEnv = h.caches(b.temp)
-	return h
+	e.settings, e.toolchain = e.readSettings()
+	e.shim = isShim()
+	e.cacheEnv = e.caches(b.temp)
+	return e
 }
 
 func (e environment) environ() []string {

@@ -13,9 +13,9 @@ import (
 	"strings"
 )
 
-// clauses are what in a Go file says which other files a program is made of.
+// clauses are the parts of a Go file that determine other files of the program.
 type clauses struct {
-	head    string // all of it up to the end of the imports; empty if it cannot be told
+	head    string // the text up to the end of the imports
 	imports []string
 	embeds  []string // patterns
 }
@@ -53,11 +53,12 @@ func clausesOf(file string) (c clauses, err error) {
 	return c, nil
 }
 
-// shape is one name for all that decides what a binary is made of, the content
-// of functions left out. While it stays, go list would say the same again.
+// shape returns a hash of everything that determines the inputs of a binary:
+// names of files, imports and embeds, but not the rest of the source. While it
+// stays the same, go list would print the same.
 func (a *attempt) shape(in inputs) string {
 	sum := sha256.New()
-	fmt.Fprintf(sum, "%s\n%s\n", a.settings, a.tools)
+	fmt.Fprintf(sum, "%s\n%s\n", a.settings, a.toolchain)
 	for _, dir := range in.Dirs {
 		files, _ := os.ReadDir(dir)
 		fmt.Fprintf(sum, "%q\n", dir)
@@ -79,9 +80,9 @@ func (a *attempt) shape(in inputs) string {
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
-// withImports adds to what a page is known to be made of what import clauses lead
-// to, whether it is taken or not: what is looked at before a build need not be
-// looked at by its time afterwards. The go command is the one who knows.
+// withImports adds the packages and files that import clauses may lead to. It is
+// a guess, which the go command replaces; changes of files that were read before a
+// build are recognised by content, of others only by time.
 func (in inputs) withImports() inputs {
 	places, seen := in.moduleRoots(), make(map[string]bool)
 	all := inputs{Dirs: slices.Clone(in.Dirs), Embeds: slices.Clone(in.Embeds), Files: slices.Clone(in.Files)}
@@ -119,8 +120,8 @@ func (in inputs) withImports() inputs {
 	return all
 }
 
-// moduleRoots are the folders of modules, and of what they keep of others, each with
-// how the paths of packages below begin.
+// moduleRoots returns the folders of modules and their vendor folders, each with
+// the path that the import paths below it begin with.
 func (in inputs) moduleRoots() map[string]string {
 	places := make(map[string]string)
 	for _, file := range in.Files {

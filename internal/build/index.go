@@ -7,15 +7,15 @@ import (
 	"tqserver/internal/project"
 )
 
-// index finds the pages that a path can concern without asking each: saves are
-// told from what else happens in the folders of hundreds of pages.
+// index finds the pages that a path can affect without checking each page. There
+// may be hundreds of pages, and many changes in their folders that are no saves.
 type index struct {
-	leads map[string]map[*page]bool // by path: what a page is made of is there, or below
-	holds map[string]map[*page]bool // by folder: files below it can be what a page is made of
-	keys  map[*page][2][]string     // under which it is found
+	leads map[string]map[*page]bool // by path: it is, or lies above, an input of the page
+	holds map[string]map[*page]bool // by folder: files below it can be inputs of the page
+	keys  map[*page][2][]string     // of leads and holds
 }
 
-// indexLocked has a page found by what it can be made of now.
+// indexLocked updates the index with what a page can be built from now.
 func (b *Builder) indexLocked(p *page) {
 	b.index.remove(p)
 	if b.pages[p.dir] != p {
@@ -69,7 +69,7 @@ func (x *index) remove(p *page) {
 	delete(x.keys, p)
 }
 
-// candidates returns the pages that a path can concern, and maybe more.
+// candidates returns the pages that a path can affect, and maybe others.
 func (x *index) candidates(path string) map[*page]bool {
 	found := make(map[*page]bool)
 	for p := range x.leads[path] {
@@ -85,10 +85,10 @@ func (x *index) candidates(path string) map[*page]bool {
 	}
 }
 
-// Affected returns the pages whose binary the change of a path can change,
-// each with the first such path. No path at all means that anything may have
-// changed. What a page is made of besides its Go files is known only when
-// a build has ended, which then tells whether any of that has changed.
+// Affected returns the pages whose binary a change of the paths can change, each
+// with the first such path. Without paths, anything may have changed. The inputs of
+// a page outside its folder are known only when a build has ended; its result says
+// whether any of them has changed.
 func (b *Builder) Affected(paths []string) map[string]string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -108,7 +108,7 @@ func (b *Builder) Affected(paths []string) map[string]string {
 	return affected
 }
 
-// possible is what the page is made of, and what it may turn out to be made of.
+// possible returns the inputs of the page, and those that it may turn out to have.
 func (p *page) possible() []inputs {
 	all := []inputs{p.inputs}
 	for _, e := range p.candidates {

@@ -14,32 +14,33 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"tqserver/internal/project"
 )
 
-// inputs is what a binary is made of, as far as it can change: packages
-// outside GOROOT and the module cache, and the files that say which.
+// inputs is what a binary is built from, as far as it can change: packages outside
+// GOROOT and the module cache, and the files that determine which packages.
 type inputs struct {
 	Dirs   []string // of packages; every source file in them counts
 	Embeds []embed
-	Files  []string // go.mod and the like, whether they exist or not, and what source files are links to
+	Files  []string // go.mod and the like, even if they do not exist, and targets of links
 }
 
 // embed is the go:embed patterns of one package.
 type embed struct {
 	Dir      string
 	Patterns []string
-	Package  string `json:",omitempty"` // it is no go:embed: cgo of the package in this folder takes the files
+	Package  string `json:",omitempty"` // if set, no go:embed, but files that cgo of the package in this folder uses
 }
 
-// snapshot is what there is, by path.
+// snapshot is the state of inputs, by path.
 type snapshot map[string]stamp
 
-// stamp is what is known of one file or folder.
+// stamp is the state of one file or folder.
 type stamp struct {
-	content string // the hash of a file, or what stands for that
+	content string // hash of a file, or one of the constants below
 	changed time.Time
 	size    int64
 	node    uint64
@@ -48,10 +49,10 @@ type stamp struct {
 const (
 	folder     = "folder"
 	unreadable = "unreadable"
-	denied     = "denied" // there, and not for us to read
+	denied     = "denied" // it exists, but may not be read
 )
 
-// sourceKinds are the endings that the go command looks at (go help packages,
+// sourceKinds are the endings that the go command knows (go help packages,
 // go/build.Package).
 var sourceKinds = map[string]bool{
 	".go": true, ".s": true, ".S": true, ".sx": true, ".syso": true, ".c": true, ".cc": true, ".cpp": true, ".cxx": true, ".m": true,
@@ -63,13 +64,13 @@ func isSource(name string) bool {
 	return sourceKinds[filepath.Ext(name)] && name[0] != '.' && name[0] != '_' && !strings.HasSuffix(name, "_test.go")
 }
 
-// isTest reports whether name is one of a file of tests. It goes into no
-// binary, but the go command reads its head before it builds.
+// isTest reports whether name is that of a test file. It goes into no binary, but
+// the go command reads its imports before it builds.
 func isTest(name string) bool {
 	return strings.HasSuffix(name, "_test.go") && name[0] != '.' && name[0] != '_'
 }
 
-// affectedBy reports whether the change of a path can change the binary.
+// affectedBy reports whether a change of a path can change the binary.
 func (in inputs) affectedBy(changed string) bool {
 	dir, name := filepath.Split(changed)
 	if isSource(name) && slices.Contains(in.Dirs, filepath.Clean(dir)) {
@@ -78,7 +79,7 @@ func (in inputs) affectedBy(changed string) bool {
 	for _, known := range [][]string{in.Dirs, in.Files} {
 		for _, path := range known {
 			if project.Contains(changed, path) {
-				return true // it, or a folder that came or went with it
+				return true // the input itself, or a folder above it
 			}
 		}
 	}
@@ -88,7 +89,7 @@ func (in inputs) affectedBy(changed string) bool {
 			continue
 		}
 		takes, leads := e.match(filepath.ToSlash(rel))
-		if takes || leads && (e.Package == "" || filepath.Ext(rel) == "") { // or all that is in folders of headers would be one
+		if takes || leads && (e.Package == "" || filepath.Ext(rel) == "") { // other files beside headers are no inputs
 			return true
 		}
 	}
@@ -96,7 +97,7 @@ func (in inputs) affectedBy(changed string) bool {
 }
 
 // match reports whether a pattern takes a path relative to the package, and
-// whether one leads to what lies below it.
+// whether one may take files below it.
 func (e embed) match(rel string) (takes, leads bool) {
 	parts := strings.Split(rel, "/")
 	for _, pattern := range e.Patterns {
@@ -114,8 +115,8 @@ func (e embed) match(rel string) (takes, leads bool) {
 	return takes, leads
 }
 
-// walk visits the files that the patterns take now, and the folders where more
-// may come.
+// walk visits the files that the patterns take now, and the folders in which they
+// may take more.
 func (e embed) walk(visit func(path string, dir bool)) {
 	fs.WalkDir(os.DirFS(e.Dir), ".", func(rel string, d fs.DirEntry, err error) error {
 		if rel == "." || err != nil {
@@ -132,7 +133,7 @@ func (e embed) walk(visit func(path string, dir bool)) {
 	})
 }
 
-// watched are the files and folders in which a change can concern the page.
+// watched returns the files and folders to watch.
 func (in inputs) watched() []string {
 	paths := slices.Concat(in.Dirs, in.Files)
 	for _, e := range in.Embeds {
@@ -145,12 +146,12 @@ func (in inputs) watched() []string {
 	return paths
 }
 
-// snapshot reads all of it.
+// snapshot reads all inputs.
 func (in inputs) snapshot() snapshot { return in.snapshotSince(nil, time.Time{}) }
 
-// snapshotSince reads all of it, but for files that are as they were in a
-// snapshot before, which began at a time: those that changed just then may have
-// changed again without another time of change.
+// snapshotSince reads all inputs but the files that have not changed since an
+// earlier snapshot, which began at a time. Files that changed just before that
+// may have changed again within the precision of times.
 func (in inputs) snapshotSince(before snapshot, began time.Time) snapshot {
 	s := make(snapshot)
 	add := func(file string) { s.add(file, before[file], began.Add(-timePrecision)) }
@@ -179,13 +180,13 @@ func (in inputs) snapshotSince(before snapshot, began time.Time) snapshot {
 	return s
 }
 
-// timePrecision is how exact times of change are at least.
+// timePrecision is the precision of times of change, at worst.
 const timePrecision = 2 * time.Second
 
 func (s snapshot) add(file string, before stamp, trusted time.Time) {
 	var now stamp
 	info, err := os.Stat(file)
-	if err == nil && info.Mode().IsRegular() { // opening a pipe would wait for who writes to it
+	if err == nil && info.Mode().IsRegular() { // opening a pipe would wait for a writer
 		now = stamp{before.content, changeTime(info), info.Size(), node(info)}
 		if now != before || !now.changed.Before(trusted) {
 			now.content, err = digest(file)
@@ -201,7 +202,7 @@ func (s snapshot) add(file string, before stamp, trusted time.Time) {
 	}
 }
 
-// denied returns the files that must not be read.
+// denied returns the files that may not be read.
 func (s snapshot) denied() (files []string) {
 	for file, stamp := range s {
 		if stamp.content == denied {
@@ -211,7 +212,7 @@ func (s snapshot) denied() (files []string) {
 	return files
 }
 
-// tests returns what there is of files of tests.
+// tests returns the state of the test files.
 func (in inputs) tests() snapshot {
 	s := make(snapshot)
 	for _, dir := range in.Dirs {
@@ -228,8 +229,8 @@ func (in inputs) tests() snapshot {
 	return s
 }
 
-// snapshotCache keeps the last snapshot: looking for a binary and making one mostly
-// read the same.
+// snapshotCache keeps the last snapshot, because the steps of a lookup mostly need
+// the same one.
 type snapshotCache struct {
 	in   inputs
 	seen snapshot
@@ -242,7 +243,7 @@ func (r *snapshotCache) snapshot(in inputs) snapshot {
 	return r.seen
 }
 
-// fingerprint is one name for all the content.
+// fingerprint returns a hash of all the content.
 func (s snapshot) fingerprint() string {
 	h := sha256.New()
 	for _, file := range slices.Sorted(maps.Keys(s)) {
@@ -251,8 +252,8 @@ func (s snapshot) fingerprint() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// digest names the content of a file. That is read in pieces: binaries are
-// large, and so may be what they embed.
+// digest returns a hash of a file's content. It reads in pieces: binaries are
+// large, and so may be the files that they embed.
 func digest(file string) (string, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -264,14 +265,14 @@ func digest(file string) (string, error) {
 		return "", err
 	}
 	h := sha256.New()
-	room := make([]byte, min(info.Size()+1, 64<<10)) // one more, to see the end
-	if _, err := io.CopyBuffer(h, struct{ io.Reader }{f}, room); err != nil {
+	buf := make([]byte, min(info.Size()+1, 64<<10)) // one byte more, to see the end
+	if _, err := io.CopyBuffer(h, struct{ io.Reader }{f}, buf); err != nil {
 		return "", err
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// readRegular reads a file, but never waits on a pipe that bears its name.
+// readRegular reads a regular file. It never waits on a pipe.
 func readRegular(file string) ([]byte, error) {
 	info, err := os.Stat(file)
 	if err != nil {
@@ -281,4 +282,19 @@ func readRegular(file string) ([]byte, error) {
 		return nil, fs.ErrInvalid
 	}
 	return os.ReadFile(file)
+}
+
+func changeTime(info os.FileInfo) time.Time {
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		return statTime(stat)
+	}
+	return info.ModTime()
+}
+
+// node tells files of one disk apart.
+func node(info os.FileInfo) uint64 {
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		return uint64(stat.Ino)
+	}
+	return 0
 }

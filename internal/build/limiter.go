@@ -16,7 +16,7 @@ type limiter struct {
 // waiter is somebody who waits for a slot.
 type waiter struct {
 	priority func() int // the lowest goes first, the first among equals
-	ready    chan struct{}
+	start    chan struct{}
 }
 
 // Ranks, asked when a slot comes free.
@@ -35,11 +35,11 @@ func (s *limiter) acquire(ctx context.Context, rank func() int) (release func(),
 		s.mu.Unlock()
 		return s.release, nil
 	}
-	t := &waiter{priority: rank, ready: make(chan struct{})}
+	t := &waiter{priority: rank, start: make(chan struct{})}
 	s.queue = append(s.queue, t)
 	s.mu.Unlock()
 	select {
-	case <-t.ready:
+	case <-t.start:
 		return s.release, nil
 	case <-ctx.Done():
 	}
@@ -68,6 +68,6 @@ func (s *limiter) release() {
 			best, lowest = i+1, r
 		}
 	}
-	close(s.queue[best].ready)
+	close(s.queue[best].start)
 	s.queue = slices.Delete(s.queue, best, best+1)
 }

@@ -28,7 +28,7 @@ func (p *testProject) midway(change func()) (stale bool) {
 
 func (p *testProject) interrupted(b *Builder, change func()) Result {
 	p.Helper()
-	a := b.attempt(p.page, true)
+	a := b.newAttempt(p.page, true)
 	if _, err := b.lookup(p.Context(), a); err != nil {
 		p.Fatal(err)
 	}

@@ -9,107 +9,107 @@ import (
 	"time"
 )
 
-// Who is built when. Pages that need the go command wait in a queue, and one
-// command builds all of them that agree on module and settings: a go command
-// needs as long to find out what there is to do as the compiler for a page. So
-// a page waits for those that still look for a binary that was made before, of
-// which it is not known yet whether they need the compiler too.
+// Pages that need the go command wait in a queue. One command builds all pages
+// that agree on module and settings, because a go command takes as long to
+// determine what there is to do as the compiler takes for a page. So a page waits
+// for pages that still look for a binary made earlier: they may need the compiler
+// too.
 //
-//	look ──► waiting ──► alone, or one of a batch ──► made
-//	 │          ▲                    │
-//	 ▼          └────────────────────┘ people wait for it, or the batch did not make it
+//	lookup ──► waiting ──► alone, or in a batch ──► made
+//	  │          ▲                    │
+//	  ▼          └────────────────────┘ it became urgent, or the batch did not make it
 //	found
 //
-// A page that people wait for comes first in its command. If it is far from its
-// turn in one that runs already, it gets a command of its own. Whatever makes
-// later builds faster is done when none of this is under way.
+// A page is urgent if people wait for it. It comes first in its command. If it
+// is far from its turn in a command that already runs, it gets one of its own.
+// Idle tasks, which make later builds faster, run when nothing else does.
 
 const (
-	// near is how many pages, for each command that may run, may come before one
-	// that people wait for. A command of its own takes what several pages take in
-	// a batch, and the batch builds the page all the same.
+	// maxAhead is how many pages of a batch, for each command that may run, may
+	// come before an urgent one. A command of its own takes as long as several
+	// pages of a batch, and the batch builds the page all the same.
 	maxAhead = 8
-	// patience is how long people wait for a batch at most before the page gets
+	// maxBatchWait is how long an urgent page waits for its batch before it gets
 	// a command of its own: another page may have modules to download.
 	maxBatchWait = 2 * time.Second
 )
 
-// job is one page to build, from when it is known to need the compiler.
+// job is one page that needs the compiler.
 type job struct {
 	ctx         context.Context
 	dir         string
 	env         environment
-	hidden      []string          // files that the go command is not to see
-	stamps      map[string]string // files that it is to see besides
-	first       bool              // of this server
-	wantPlan    bool              // it may pay to find out how to do without the go command
-	path        string            // by which it is imported, if it is known what the page is made of
-	module      string            // whose file is what decides how imports are found
-	key         string            // pages of one key can be built by one command; empty for a page that is built alone
-	afterLookup uint64            // looks up to this number began before it waited
+	hidden      []string          // files that the go command must not see
+	stamps      map[string]string // files that it sees in addition
+	first       bool              // the first build of the page by this server
+	wantPlan    bool              // record the commands of the go command, to make a plan
+	path        string            // import path, if the inputs are known
+	module      string            // file of the module or workspace
+	key         string            // one command can build all pages of a key; empty: build alone
+	afterLookup uint64            // lookups up to this number began before the job waited
 
 	batch       *batch            // that builds it now
-	leftBatches []<-chan struct{} // the ends of batches in which it was the last
+	leftBatches []<-chan struct{} // closed when batches end whose last job it was
 	delivered   bool              // a batch has made it
-	made        chan made         // holds that
-	alone       chan struct{}     // holds one: it is built alone now
-	urgent      chan struct{}     // holds one: people wait for it, and a batch builds it
+	made        chan made         // gets what the batch made
+	start       chan struct{}     // gets a value when the job may build alone
+	urgent      chan struct{}     // gets a value when the job is urgent and in a batch
 }
 
 func newJob(ctx context.Context, dir string, env environment) *job {
-	return &job{ctx: ctx, dir: dir, env: env, made: make(chan made, 1), alone: make(chan struct{}, 1), urgent: make(chan struct{}, 1)}
+	return &job{ctx: ctx, dir: dir, env: env, made: make(chan made, 1), start: make(chan struct{}, 1), urgent: make(chan struct{}, 1)}
 }
 
 // batch is one go command for several pages.
 type batch struct {
 	jobs   []*job // in the order in which they are built
-	made   int    // so many of them
+	made   int    // number of jobs whose binary is made
 	cancel context.CancelFunc
 	done   chan struct{}
 }
 
 // made is a binary that a batch made.
 type made struct {
-	file     string    // to be moved away
-	listed   *listing  // nil if go list was not asked
-	commands *commands // that the go command ran, if that was asked and is understood
+	file     string    // belongs to who gets it
+	listed   *listing  // nil if go list did not run
+	commands *commands // of the go command; nil if not wanted or not understood
 }
 
 func (m made) remove() { os.Remove(m.file) }
 
-// queue is the queue.
+// queue decides which pages are built when, and by which command.
 type queue struct {
-	limit      int // go commands at once
+	limit      int // of go commands at a time
 	startBatch func(context.Context, *batch)
 
-	mu         sync.Mutex // guards all below, and the fields of each job from key to got
+	mu         sync.Mutex // guards all below, and the fields of each job from key to delivered
 	lastLookup uint64
 	lookups    map[string]pendingLookup // by folder
 	waiting    []*job
-	alone      int // jobs that are built by a command of their own
+	alone      int // jobs that build alone
 	batches    []*batch
-	urgent     map[string]bool // folders of pages that people wait for
-	running    *idleTask       // whose turn it is
-	idleTasks  []*idleTask
+	urgent     map[string]bool // by folder
+	running    *idleTask
+	idleTasks  []*idleTask // that wait
 }
 
-// idleTask waits until nobody is built.
+// idleTask is work that is done while nothing is built.
 type idleTask struct {
 	cancel context.CancelFunc
-	mine   chan struct{}
+	start  chan struct{}
 }
 
-// pendingLookup is a page that looks for its binary, or is about to.
+// pendingLookup is the search for a binary of a page, under way or announced.
 type pendingLookup struct {
 	number uint64
-	fresh  bool // it was never built: it takes no time, and a command is sure to follow
+	fresh  bool // the page was never built: the lookup is short, and a build is sure to follow
 }
 
-func newQueue(limit int, begin func(context.Context, *batch)) *queue {
-	return &queue{limit: limit, startBatch: begin, lookups: make(map[string]pendingLookup), urgent: make(map[string]bool)}
+func newQueue(limit int, startBatch func(context.Context, *batch)) *queue {
+	return &queue{limit: limit, startBatch: startBatch, lookups: make(map[string]pendingLookup), urgent: make(map[string]bool)}
 }
 
-// expect says that a page is about to be built.
+// expect announces a lookup.
 func (q *queue) expect(dir string, fresh bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -122,7 +122,7 @@ func (q *queue) expect(dir string, fresh bool) {
 	}
 }
 
-// lookupEnded is the end of a look. A job, if one came of it, waits for its turn.
+// lookupEnded ends a lookup, and queues the job if one came of it.
 func (q *queue) lookupEnded(dir string, j *job) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -134,7 +134,7 @@ func (q *queue) lookupEnded(dir string, j *job) {
 	q.startJobsLocked()
 }
 
-// prioritize notes that people wait for a page.
+// prioritize makes a page urgent.
 func (q *queue) prioritize(dir string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -149,7 +149,7 @@ func (q *queue) prioritize(dir string) {
 	q.startJobsLocked()
 }
 
-// priority says how urgent a look is.
+// priority returns the priority of a page's lookup.
 func (q *queue) priority(dir string) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -159,9 +159,9 @@ func (q *queue) priority(dir string) int {
 	return priorityOther
 }
 
-// promoteLocked lets a page that a batch builds wait for a command of its own as
-// well, if more than so many others come before it.
-func (q *queue) promoteLocked(j *job, before int) {
+// promoteLocked queues a job of a batch for a command of its own as well, if more
+// than limit others come before it in the batch.
+func (q *queue) promoteLocked(j *job, limit int) {
 	ahead := 0
 	for _, other := range j.batch.jobs {
 		if other == j {
@@ -173,7 +173,7 @@ func (q *queue) promoteLocked(j *job, before int) {
 	}
 	switch {
 	case j.delivered, slices.Contains(q.waiting, j):
-	case ahead > before || before == 0:
+	case ahead > limit || limit == 0:
 		q.waiting = append(q.waiting, j)
 	default:
 		select {
@@ -183,15 +183,15 @@ func (q *queue) promoteLocked(j *job, before int) {
 	}
 }
 
-// wait waits until a batch has made the page, or until it is its turn to be
-// built alone. Call done in either case.
+// wait waits until a batch has made the page, or until the page may be built
+// alone. Call finish in either case.
 func (q *queue) wait(ctx context.Context, j *job) (m made, alone bool, err error) {
-	var timeout <-chan time.Time // since when people wait, however many have come since
+	var timeout <-chan time.Time // of the batch, since the job became urgent
 	for {
 		select {
 		case m := <-j.made:
 			return m, false, nil
-		case <-j.alone:
+		case <-j.start:
 			return made{}, true, nil
 		case <-j.urgent:
 			if timeout == nil {
@@ -210,14 +210,14 @@ func (q *queue) wait(ctx context.Context, j *job) (m made, alone bool, err error
 	}
 }
 
-// finish is the end of a job, whatever came of it. A batch that nobody waits for
-// any more has ended, with its processes, when done returns.
+// finish ends a job, whatever came of it. A batch without other jobs has ended,
+// with its processes, when finish returns.
 func (q *queue) finish(j *job, alone bool) {
 	q.mu.Lock()
 	q.waiting = slices.DeleteFunc(q.waiting, func(w *job) bool { return w == j })
 	q.leaveBatchLocked(j)
 	select {
-	case <-j.alone: // its turn came as it gave up
+	case <-j.start: // it could have started as it gave up
 		alone = true
 	default:
 	}
@@ -243,13 +243,13 @@ func (q *queue) leaveBatchLocked(j *job) {
 	if b == nil || slices.ContainsFunc(b.jobs, func(other *job) bool { return other.batch == b }) {
 		return
 	}
-	if b.made < len(b.jobs) { // or else it only cleans up
+	if b.made < len(b.jobs) { // otherwise it is only cleaning up
 		b.cancel()
 	}
 	j.leftBatches = append(j.leftBatches, b.done)
 }
 
-// deliver hands a job what a batch has made of it.
+// deliver gives a job what a batch has made for it.
 func (q *queue) deliver(b *batch, j *job, m made) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -263,24 +263,23 @@ func (q *queue) deliver(b *batch, j *job, m made) {
 	q.waiting = slices.DeleteFunc(q.waiting, func(w *job) bool { return w == j })
 }
 
-// candidate is a page that waits for a go command, as far as that decides whose
-// turn it is.
+// candidate is what nextJobs needs to know of a job that waits.
 type candidate struct {
 	key     string
-	urgent  bool // people wait for it
-	ready   bool // whoever may join it has
-	first   bool // it was not built before, so that nobody edits it
-	batched bool // a batch builds it, but too late
+	urgent  bool
+	ready   bool // no lookup is pending that could join it
+	first   bool // this server has not built it before, so nobody edits it
+	batched bool // a batch builds it too
 }
 
-// nextJobs returns which of the candidates are built by the next command, in
-// what order, given how many commands run of how many that may; none if
-// nobody's turn has come. Who does not just start the server need not wait for
-// a batch that does so: there may be one command more beside one.
-func nextJobs(waiting []candidate, running, limit int, batch bool) []int {
+// nextJobs returns which candidates the next command builds, in order; none if no
+// command may start. At most limit commands run at a time. There may be one more
+// beside a background batch, so that a save need not wait for the start of the
+// server.
+func nextJobs(waiting []candidate, running, limit int, background bool) []int {
 	leader := -1
 	for i, c := range waiting {
-		allowed := running < limit || batch && running == limit && (c.urgent || !c.first)
+		allowed := running < limit || background && running == limit && (c.urgent || !c.first)
 		if c.ready && allowed && (leader < 0 || c.urgent && !waiting[leader].urgent) {
 			leader = i
 		}
@@ -288,28 +287,28 @@ func nextJobs(waiting []candidate, running, limit int, batch bool) []int {
 	if leader < 0 {
 		return nil
 	}
-	turn := []int{leader}
+	next := []int{leader}
 	if key := waiting[leader].key; key != "" {
-		for _, hurried := range []bool{true, false} {
+		for _, urgent := range []bool{true, false} {
 			for i, c := range waiting {
-				if i != leader && c.key == key && c.urgent == hurried && (hurried || !c.batched) {
-					turn = append(turn, i)
+				if i != leader && c.key == key && c.urgent == urgent && (urgent || !c.batched) {
+					next = append(next, i)
 				}
 			}
 		}
 	}
-	return turn
+	return next
 }
 
-// startJobsLocked has built whose turn it is.
+// startJobsLocked starts all jobs that may start.
 func (q *queue) startJobsLocked() {
 	for {
-		turn := nextJobs(q.candidatesLocked(), q.alone+len(q.batches), q.limit, q.hasBackgroundBatchLocked())
-		if turn == nil {
+		next := nextJobs(q.candidatesLocked(), q.alone+len(q.batches), q.limit, q.hasBackgroundBatchLocked())
+		if next == nil {
 			break
 		}
-		jobs := make([]*job, len(turn))
-		for i, n := range turn {
+		jobs := make([]*job, len(next))
+		for i, n := range next {
 			jobs[i] = q.waiting[n]
 		}
 		q.waiting = slices.DeleteFunc(q.waiting, func(j *job) bool { return slices.Contains(jobs, j) })
@@ -318,7 +317,7 @@ func (q *queue) startJobsLocked() {
 		}
 		if len(jobs) == 1 {
 			q.alone++
-			jobs[0].alone <- struct{}{}
+			jobs[0].start <- struct{}{}
 			continue
 		}
 		q.startBatchLocked(jobs)
@@ -340,8 +339,8 @@ func (q *queue) candidatesLocked() []candidate {
 	return all
 }
 
-// hasBackgroundBatchLocked reports whether a batch runs of which people wait for nothing,
-// or for nothing that does not wait for another command too.
+// hasBackgroundBatchLocked reports whether a batch runs without urgent jobs, or
+// with such that wait for another command too.
 func (q *queue) hasBackgroundBatchLocked() bool {
 	return slices.ContainsFunc(q.batches, func(b *batch) bool {
 		return !slices.ContainsFunc(b.jobs, func(j *job) bool {
@@ -350,11 +349,11 @@ func (q *queue) hasBackgroundBatchLocked() bool {
 	})
 }
 
-// startBatchLocked begins a batch.
+// startBatchLocked starts a command for several jobs, the urgent ones first.
 func (q *queue) startBatchLocked(jobs []*job) {
 	slices.SortStableFunc(jobs, func(x, y *job) int {
-		if hurry := q.urgent[x.dir]; hurry != q.urgent[y.dir] {
-			return map[bool]int{true: -1, false: 1}[hurry]
+		if urgent := q.urgent[x.dir]; urgent != q.urgent[y.dir] {
+			return map[bool]int{true: -1, false: 1}[urgent]
 		}
 		return strings.Compare(x.dir, y.dir)
 	})
@@ -370,7 +369,7 @@ func (q *queue) startBatchLocked(jobs []*job) {
 			}
 		}
 	}
-	go func() { // ends with the go command, which the last of the jobs waits for
+	go func() { // ends with the go command, for which the last of the jobs waits
 		defer close(b.done)
 		defer cancel()
 		q.startBatch(ctx, b)
@@ -378,8 +377,8 @@ func (q *queue) startBatchLocked(jobs []*job) {
 	}()
 }
 
-// batchEnded is the end of a batch. What it has not made is built alone, which tells
-// why.
+// batchEnded ends a batch. Pages that it has not made are built alone, which shows
+// why it could not make them.
 func (q *queue) batchEnded(b *batch) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -396,34 +395,34 @@ func (q *queue) batchEnded(b *batch) {
 	q.startJobsLocked()
 }
 
-// clearPriority forgets that people wait for a page: its build has ended.
+// clearPriority makes a page ordinary again when its build has ended.
 func (q *queue) clearPriority(dir string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.urgent, dir)
 }
 
-// awaitIdle waits until nobody waits for a build. The context that it returns ends
-// when somebody does. Call release when the work is done.
+// awaitIdle waits until no page is built or waits. The context that it returns ends
+// when one does. Call release when the work is done.
 func (q *queue) awaitIdle(ctx context.Context) (idle context.Context, release func(), err error) {
 	idle, cancel := context.WithCancel(ctx)
-	l := &idleTask{cancel, make(chan struct{})}
+	task := &idleTask{cancel, make(chan struct{})}
 	q.mu.Lock()
-	q.idleTasks = append(q.idleTasks, l)
+	q.idleTasks = append(q.idleTasks, task)
 	q.startIdleTaskLocked()
 	q.mu.Unlock()
 	release = func() {
 		cancel()
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		q.idleTasks = slices.DeleteFunc(q.idleTasks, func(other *idleTask) bool { return other == l })
-		if q.running == l {
+		q.idleTasks = slices.DeleteFunc(q.idleTasks, func(other *idleTask) bool { return other == task })
+		if q.running == task {
 			q.running = nil
 		}
 		q.startIdleTaskLocked()
 	}
 	select {
-	case <-l.mine:
+	case <-task.start:
 		return idle, release, nil
 	case <-ctx.Done():
 		release()
@@ -431,13 +430,12 @@ func (q *queue) awaitIdle(ctx context.Context) (idle context.Context, release fu
 	}
 }
 
-// startIdleTaskLocked lets the next learn who waits for that, if there is nothing else
-// to do.
+// startIdleTaskLocked starts the next idle task if there is nothing else to do.
 func (q *queue) startIdleTaskLocked() {
 	if q.running != nil || len(q.idleTasks) == 0 || len(q.lookups)+len(q.waiting)+q.alone+len(q.batches) > 0 {
 		return
 	}
 	q.running = q.idleTasks[0]
 	q.idleTasks = q.idleTasks[1:]
-	close(q.running.mine)
+	close(q.running.start)
 }
