@@ -21,37 +21,37 @@ import (
 	"tqserver/internal/state"
 )
 
-// scale is a sampler whose routes refuse what they are asked, at a moment that
-// the test says, and whose processes take what the test says.
-type scale struct {
+// fixture is a sampler with routes that refuse requests, at a moment that the test
+// sets, and with processes whose usage the test sets.
+type fixture struct {
 	t       *testing.T
 	store   *state.Store
 	sampler *Sampler
 
 	mu     sync.Mutex            // guards all below
 	usages map[int]process.Usage // by pid; those that are missing have ended
-	asked  int                   // for usages
+	reads  int                   // of usages
 }
 
-func newScale(t *testing.T, routes ...string) *scale {
-	s := &scale{t: t, store: state.NewStore(state.Server{}), usages: make(map[int]process.Usage)}
+func newFixture(t *testing.T, routes ...string) *fixture {
+	s := &fixture{t: t, store: state.NewStore(state.Server{}), usages: make(map[int]process.Usage)}
 	s.sampler = New(s.store)
 	s.sampler.usage = func(pid int) (process.Usage, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.asked++
+		s.reads++
 		u, ok := s.usages[pid]
 		if !ok {
 			return process.Usage{}, os.ErrNotExist
 		}
 		return u, nil
 	}
-	s.route(routes...)
+	s.setRoutes(routes...)
 	return s
 }
 
-// route makes routes anew.
-func (s *scale) route(routes ...string) {
+// setRoutes sets new routes.
+func (s *fixture) setRoutes(routes ...string) {
 	entries := make(map[string]*proxy.Route)
 	for _, route := range routes {
 		entries[route] = new(proxy.Route)
@@ -60,21 +60,21 @@ func (s *scale) route(routes ...string) {
 	s.sampler.SetRoutes(entries)
 }
 
-// weigh runs a test beside the sampler, in a bubble.
-func weigh(t *testing.T, test func(s *scale)) {
+// withSampler runs a test beside a running sampler, in a bubble.
+func withSampler(t *testing.T, test func(s *fixture)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := newScale(t, "/")
+		s := newFixture(t, "/")
 		ctx, cancel := context.WithCancel(t.Context())
-		over := make(chan struct{})
-		go func() { defer close(over); s.sampler.Run(ctx) }() // ends with ctx
-		defer func() { cancel(); <-over }()
+		done := make(chan struct{})
+		go func() { defer close(done); s.sampler.Run(ctx) }() // ends with ctx
+		defer func() { cancel(); <-done }()
 		test(s)
 	})
 }
 
-// request has a request answered with a status after a time.
-func (s *scale) request(status int, after time.Duration) {
+// request makes a request whose response has a status and comes after a time.
+func (s *fixture) request(status int, after time.Duration) {
 	entry := (*s.sampler.routes.Load())["/"]
 	entry.Hold()
 	time.AfterFunc(after, func() { entry.Refuse(policy.Refusal{Status: status}) })
@@ -83,22 +83,22 @@ func (s *scale) request(status int, after time.Duration) {
 	p.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
 }
 
-// takes has a process take so much from now on.
-func (s *scale) takes(pid int, u process.Usage) {
+// setUsage sets the usage of a process.
+func (s *fixture) setUsage(pid int, u process.Usage) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.usages[pid] = u
 }
 
-// ended has a process be gone.
-func (s *scale) ended(pid int) {
+// end ends a process.
+func (s *fixture) end(pid int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.usages, pid)
 }
 
-// serving publishes the page with a worker that serves, or with none.
-func (s *scale) serving(pid int) {
+// setServing publishes the page with a worker that serves, or with none.
+func (s *fixture) setServing(pid int) {
 	page := state.Page{Route: "/", Workers: []state.Worker{{Role: state.RoleDraining, PID: 1}}}
 	if pid != 0 {
 		page.Workers = append(page.Workers, state.Worker{Role: state.RoleServing, PID: pid})
@@ -106,8 +106,8 @@ func (s *scale) serving(pid int) {
 	s.store.Publish(state.Event{Page: &page})
 }
 
-// load returns what is known after a time.
-func (s *scale) load(after time.Duration) state.Load {
+// load returns the newest load after a time.
+func (s *fixture) load(after time.Duration) state.Load {
 	time.Sleep(after)
 	synctest.Wait()
 	u, _ := s.store.Next(s.t.Context(), state.Cursor{})
@@ -120,7 +120,7 @@ func (s *scale) load(after time.Duration) state.Load {
 }
 
 func TestTheRateIsThatOfTheLastTwoSeconds(t *testing.T) {
-	weigh(t, func(s *scale) {
+	withSampler(t, func(s *fixture) {
 		for range 5 {
 			s.request(http.StatusNotFound, 10*time.Millisecond)
 		}
@@ -142,7 +142,7 @@ func TestTheRateIsThatOfTheLastTwoSeconds(t *testing.T) {
 
 func TestPercentilesAreThoseOfTheLastTenSecondsThatHadAny(t *testing.T) {
 	near := func(d, want time.Duration) bool { return math.Abs(float64(d-want)) <= float64(want)/14 }
-	weigh(t, func(s *scale) {
+	withSampler(t, func(s *fixture) {
 		for range 18 {
 			s.request(http.StatusOK, 10*time.Millisecond)
 		}
@@ -169,30 +169,30 @@ func TestPercentilesAreThoseOfTheLastTenSecondsThatHadAny(t *testing.T) {
 }
 
 func TestMemoryAndCPUAreThoseOfTheServingWorker(t *testing.T) {
-	weigh(t, func(s *scale) {
-		s.takes(1, process.Usage{Memory: 99 * mebibyte})
-		s.takes(7, process.Usage{Memory: 20*mebibyte + 4096, CPU: time.Second})
-		s.takes(8, process.Usage{Memory: 10 * mebibyte, CPU: 100 * time.Millisecond})
-		s.serving(7)
+	withSampler(t, func(s *fixture) {
+		s.setUsage(1, process.Usage{Memory: 99 * mebibyte})
+		s.setUsage(7, process.Usage{Memory: 20*mebibyte + 4096, CPU: time.Second})
+		s.setUsage(8, process.Usage{Memory: 10 * mebibyte, CPU: 100 * time.Millisecond})
+		s.setServing(7)
 		if got, want := s.load(300*time.Millisecond), (state.Load{Page: "/", Memory: 20 * mebibyte}); got != want {
 			t.Error(cmp.Diff(want, got))
 		}
-		s.takes(7, process.Usage{Memory: 30 * mebibyte, CPU: 2 * time.Second})
+		s.setUsage(7, process.Usage{Memory: 30 * mebibyte, CPU: 2 * time.Second})
 		if got, want := s.load(2*time.Second), (state.Load{Page: "/", Memory: 30 * mebibyte, CPU: 50}); got != want {
 			t.Error(cmp.Diff(want, got))
 		}
-		s.serving(8) // which has taken less so far
+		s.setServing(8) // which has taken less so far
 		if got, want := s.load(250*time.Millisecond), (state.Load{Page: "/", Memory: 10 * mebibyte}); got != want {
 			t.Error(cmp.Diff(want, got))
 		}
-		s.ended(8)
+		s.end(8)
 		if got, want := s.load(2*time.Second), (state.Load{Page: "/"}); got != want {
 			t.Error(cmp.Diff(want, got))
 		}
-		s.takes(7, process.Usage{Memory: 40 * mebibyte})
-		s.serving(7)
+		s.setUsage(7, process.Usage{Memory: 40 * mebibyte})
+		s.setServing(7)
 		s.load(250 * time.Millisecond)
-		s.serving(0)
+		s.setServing(0)
 		if got, want := s.load(250*time.Millisecond), (state.Load{Page: "/"}); got != want {
 			t.Error(cmp.Diff(want, got))
 		}
@@ -201,34 +201,34 @@ func TestMemoryAndCPUAreThoseOfTheServingWorker(t *testing.T) {
 
 func TestAProcessIsAskedEveryTwoSecondsUnlessItRests(t *testing.T) {
 	for name, tt := range map[string]struct {
-		second  func(s *scale, n int)
+		second  func(s *fixture, n int)
 		atLeast int
 		atMost  int
 	}{
-		"has requests": {func(s *scale, _ int) { s.request(http.StatusOK, time.Millisecond) }, 28, 31},
-		"grows":        {func(s *scale, n int) { s.takes(7, process.Usage{Memory: int64(n) * mebibyte}) }, 28, 31},
-		"rests":        {func(*scale, int) {}, 6, 8},
+		"has requests": {func(s *fixture, _ int) { s.request(http.StatusOK, time.Millisecond) }, 28, 31},
+		"grows":        {func(s *fixture, n int) { s.setUsage(7, process.Usage{Memory: int64(n) * mebibyte}) }, 28, 31},
+		"rests":        {func(*fixture, int) {}, 6, 8},
 	} {
-		weigh(t, func(s *scale) {
-			s.takes(7, process.Usage{Memory: mebibyte})
-			s.serving(7)
+		withSampler(t, func(s *fixture) {
+			s.setUsage(7, process.Usage{Memory: mebibyte})
+			s.setServing(7)
 			for n := range 60 {
 				tt.second(s, n)
 				s.load(time.Second)
 			}
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			if s.asked < tt.atLeast || s.asked > tt.atMost {
-				t.Errorf("while it %s it was asked %d times in a minute", name, s.asked)
+			if s.reads < tt.atLeast || s.reads > tt.atMost {
+				t.Errorf("while it %s its usage was read %d times in a minute", name, s.reads)
 			}
 		})
 	}
 }
 
 func TestAnIdlePageWakesNobody(t *testing.T) {
-	weigh(t, func(s *scale) {
-		s.takes(7, process.Usage{Memory: 20 * mebibyte})
-		s.serving(7)
+	withSampler(t, func(s *fixture) {
+		s.setUsage(7, process.Usage{Memory: 20 * mebibyte})
+		s.setServing(7)
 		s.request(http.StatusOK, 5*time.Millisecond)
 		s.load(20 * time.Second)
 		u, _ := s.store.Next(s.t.Context(), state.Cursor{})
@@ -241,16 +241,16 @@ func TestAnIdlePageWakesNobody(t *testing.T) {
 }
 
 func TestARouteThatIsMadeAnewStartsAnew(t *testing.T) {
-	weigh(t, func(s *scale) {
+	withSampler(t, func(s *fixture) {
 		s.request(http.StatusOK, 5*time.Millisecond)
 		if got := s.load(time.Second); got.Requests != 1 || got.P50 == 0 {
 			t.Errorf("before: %+v", got)
 		}
-		s.route("/", "/other")
+		s.setRoutes("/", "/other")
 		if got := s.load(time.Second); got != (state.Load{Page: "/"}) {
 			t.Errorf("after: %+v", got)
 		}
-		s.route("/other")
+		s.setRoutes("/other")
 		s.load(time.Second)
 		if len(s.sampler.gauges) != 1 {
 			t.Errorf("%d gauges are kept for one route", len(s.sampler.gauges))
@@ -260,7 +260,7 @@ func TestARouteThatIsMadeAnewStartsAnew(t *testing.T) {
 
 func TestTheLastMeasureIsOfTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newScale(t, "/")
+		s := newFixture(t, "/")
 		s.request(http.StatusOK, 5*time.Millisecond)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

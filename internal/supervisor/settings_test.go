@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
 
@@ -32,7 +33,7 @@ func (s *harness) configure(text string) (replaced int) {
 // TestOnlyWhatAWorkerIsStartedWithReplacesIt changes each option of workers, for
 // all pages and by path.
 func TestOnlyWhatAWorkerIsStartedWithReplacesIt(t *testing.T) {
-	for key, c := range map[string]struct {
+	options := map[string]struct {
 		value    string
 		replaces bool
 	}{
@@ -53,7 +54,11 @@ func TestOnlyWhatAWorkerIsStartedWithReplacesIt(t *testing.T) {
 		"health_failures":               {"7", false},
 		"start":                         {"on_demand", false},
 		"idle_stop_seconds":             {"7", false},
-	} {
+	}
+	if fields := reflect.TypeFor[config.ProcessSettings]().NumField() + reflect.TypeFor[config.SupervisionSettings]().NumField(); fields != len(options) {
+		t.Errorf("%d options are changed, but workers have %d", len(options), fields)
+	}
+	for key, c := range options {
 		section, name := "", key
 		if len(key) > 8 && key[:8] == "default." {
 			section, name = "default", key[8:]
@@ -125,8 +130,8 @@ func TestMaxRequestsCountForTheWorkerThatRuns(t *testing.T) {
 	})
 }
 
-// A worker says by ShouldShutdown that it ends soon when it has had as many
-// requests as it was told; so that must become true.
+// A worker reports by ShouldShutdown that it ends soon, once it has had as many
+// requests as TQ_MAX_REQUESTS says. So it must be replaced then.
 func TestARaisedMaxRequestsCountsFromTheNextWorkerOn(t *testing.T) {
 	withPage(t, nil, func(s *harness) {
 		s.after(time.Second)
@@ -134,26 +139,26 @@ func TestARaisedMaxRequestsCountsFromTheNextWorkerOn(t *testing.T) {
 		s.request()
 		s.request()
 		s.after(time.Second)
-		old := s.wantServing("v1") // it was told 2
+		old := s.wantServing("v1") // with TQ_MAX_REQUESTS=2
 		s.configure("workers: {default: {max_requests: 4}}")
 		s.request()
 		s.request()
 		s.after(time.Second)
 		next := s.wantServing("v1")
 		if next == old {
-			t.Fatal("the worker that was told 2 was not replaced")
+			t.Fatal("the worker with TQ_MAX_REQUESTS=2 was not replaced")
 		}
 		s.request()
 		s.request()
 		s.request()
 		s.after(time.Second)
 		if s.wantServing("v1") != next {
-			t.Fatal("the worker that was told 4 was replaced before")
+			t.Fatal("the worker with TQ_MAX_REQUESTS=4 was replaced before")
 		}
 		s.request()
 		s.after(time.Second)
 		if s.wantServing("v1") == next {
-			t.Error("the worker that was told 4 was not replaced")
+			t.Error("the worker with TQ_MAX_REQUESTS=4 was not replaced")
 		}
 	})
 }
