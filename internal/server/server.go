@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -82,9 +83,7 @@ func New(cfg *config.Config, opts Options) (*Server, error) {
 	s.proxy.SetFiles(s.files.Find)
 	s.access = accesslog.New(accesslog.Options{
 		Show: s.store.Append,
-		Warn: func(lost uint64, err error) {
-			s.publishEvent(state.LevelWarn, "log lines were lost", state.Int("lines", lost), state.String("err", err.Error()))
-		},
+		Warn: s.warnLostLines(),
 	})
 	s.proxy.SetRecord(s.access.Record)
 	s.http, err = listen(cfg.Server, s.proxy, s.store)
@@ -108,7 +107,7 @@ func New(cfg *config.Config, opts Options) (*Server, error) {
 		Source: s.Source(), Root: cfg.Root, Epoch: s.store.Epoch(),
 		Warn: func(message string, attrs ...state.Attr) { s.publishEvent(state.LevelWarn, message, attrs...) },
 	})
-	s.log = sinks.NewEventLog(s.store, logfile.Template(cfg.Server.LogFile), cfg.Server.LogFormat)
+	s.log = sinks.NewEventLog(s.store, logfile.Template(cfg.Server.LogFile), cfg.Server.LogFormat, s.warnLostLines())
 	s.cfg.Store(cfg)
 	s.reloads = newReloader(s)
 	return s, nil
@@ -260,9 +259,7 @@ func (s *Server) setWatched(cfg *config.Config) {
 
 // openLog opens the log file for the output of a page's workers.
 func (s *Server) openLog(name config.LogFile, page string) supervisor.Log {
-	return logfile.Open(logfile.Template(name), func(lost uint64, err error) {
-		s.publishEvent(state.LevelWarn, "log lines were lost", state.String("page", page), state.Int("lines", lost), state.String("err", err.Error()))
-	})
+	return logfile.Open(logfile.Template(name), s.warnLostLines(state.String("page", page)))
 }
 
 // mountStatic serves the folders that the configuration names.
@@ -278,6 +275,14 @@ func (s *Server) mountStatic(cfg *config.Config) {
 		}
 	}
 	s.files.SetMounts(mounts)
+}
+
+// warnLostLines returns a function that publishes how many lines of a log file were
+// lost, and why.
+func (s *Server) warnLostLines(attrs ...state.Attr) func(lost uint64, err error) {
+	return func(lost uint64, err error) {
+		s.publishEvent(state.LevelWarn, "log lines were lost", slices.Concat(attrs, []state.Attr{state.Int("lines", lost), state.String("err", err.Error())})...)
+	}
 }
 
 func (s *Server) publishEvent(level state.Level, message string, attrs ...state.Attr) {

@@ -13,6 +13,7 @@ import (
 // EventLog writes events to the server's log file.
 type EventLog struct {
 	store *state.Store
+	warn  func(lost uint64, err error)
 
 	mu      sync.Mutex // guards all below
 	name    logfile.Template
@@ -23,9 +24,9 @@ type EventLog struct {
 }
 
 // NewEventLog returns an EventLog that writes to a file, in the format "text" or
-// "json". It writes nothing before Run.
-func NewEventLog(store *state.Store, name logfile.Template, format string) *EventLog {
-	l := &EventLog{store: store}
+// "json". It writes nothing before Run. It calls warn as [logfile.Open] does.
+func NewEventLog(store *state.Store, name logfile.Template, format string, warn func(lost uint64, err error)) *EventLog {
+	l := &EventLog{store: store, warn: warn}
 	l.Configure(name, format)
 	return l
 }
@@ -39,9 +40,7 @@ func (l *EventLog) Configure(name logfile.Template, format string) {
 		return
 	}
 	l.name, l.format = name, format
-	l.file = logfile.Open(name, func(lost uint64, err error) {
-		l.store.Publish(state.Event{Level: state.LevelWarn, Message: "log lines were lost", Attrs: []state.Attr{state.Int("lines", lost), state.String("err", err.Error())}})
-	})
+	l.file = logfile.Open(name, l.warn)
 	if format == "json" {
 		l.handler = slog.NewJSONHandler(dayWriter{l}, nil)
 	} else {

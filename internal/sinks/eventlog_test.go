@@ -17,7 +17,7 @@ import (
 func TestTheLogFileHasWhatHappenedInItsFormat(t *testing.T) {
 	dir := t.TempDir()
 	store := state.NewStore(state.Server{})
-	events := NewEventLog(store, logfile.Template{Name: filepath.Join(dir, "a.log")}, "text")
+	events := NewEventLog(store, logfile.Template{Name: filepath.Join(dir, "a.log")}, "text", nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { events.Run(ctx) })
@@ -45,7 +45,7 @@ func TestTheLogFileHasWhatHappenedInItsFormat(t *testing.T) {
 func TestAnEventIsWrittenToTheFileOfItsDay(t *testing.T) {
 	dir := t.TempDir()
 	store := state.NewStore(state.Server{})
-	events := NewEventLog(store, logfile.Template{Root: dir, Name: "{date}.log"}, "text")
+	events := NewEventLog(store, logfile.Template{Root: dir, Name: "{date}.log"}, "text", nil)
 	yesterday := time.Now().AddDate(0, 0, -1)
 	store.Publish(state.Event{Message: "late", Time: yesterday})
 	store.Publish(state.Event{Message: "now"})
@@ -64,7 +64,7 @@ func TestNoLineIsLostWhenTheLogFileChanges(t *testing.T) {
 		return logfile.Template{Name: filepath.Join(dir, fmt.Sprintf("%d.log", i))}
 	}
 	store := state.NewStore(state.Server{})
-	events := NewEventLog(store, name(0), "text")
+	events := NewEventLog(store, name(0), "text", nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { events.Run(ctx) }) // ends with ctx
