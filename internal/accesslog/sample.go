@@ -24,14 +24,14 @@ const (
 
 // lineBudget is what a page may still show.
 type lineBudget struct {
-	left    float64
-	since   time.Time // when left was updated
+	lines   float64   // that may be shown now
+	since   time.Time // when lines was updated
 	skipped int
 }
 
 // refill adds what has become available since the last call.
 func (s *lineBudget) refill(now time.Time) {
-	s.left = min(budgetBurst, s.left+now.Sub(s.since).Seconds()*budgetRate)
+	s.lines = min(budgetBurst, s.lines+now.Sub(s.since).Seconds()*budgetRate)
 	s.since = now
 }
 
@@ -39,15 +39,15 @@ func (s *lineBudget) refill(now time.Time) {
 func (w *writer) show(r *Record, now time.Time) {
 	s := w.budgets[r.Route]
 	if s == nil {
-		s = &lineBudget{left: budgetBurst, since: now}
+		s = &lineBudget{lines: budgetBurst, since: now}
 		w.budgets[r.Route] = s
 	}
 	s.refill(now)
-	if s.left < 1 || s.skipped > 0 {
+	if s.lines < 1 || s.skipped > 0 {
 		s.skipped++
 		return
 	}
-	s.left--
+	s.lines--
 	w.addLine(state.Line{Time: r.Time.Add(r.Took), Page: r.Route, Access: true, Status: r.Status, Text: summary(r)})
 }
 
@@ -57,11 +57,11 @@ func (w *writer) reportSkipped(now time.Time, ended bool) {
 	for page, s := range w.budgets {
 		s.refill(now)
 		switch {
-		case s.skipped > 0 && (s.left >= budgetRate || ended):
+		case s.skipped > 0 && (s.lines >= budgetRate || ended):
 			w.addLine(state.Line{Time: now, Page: page, Access: true, Text: fmt.Sprintf("… %d requests not shown", s.skipped)})
-			s.left--
+			s.lines--
 			s.skipped = 0
-		case s.left == budgetBurst:
+		case s.lines == budgetBurst:
 			delete(w.budgets, page)
 		}
 	}

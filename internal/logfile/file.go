@@ -151,10 +151,10 @@ func (f *File) waitLocked(n int) bool {
 		if f.space == nil {
 			f.space = make(chan struct{})
 		}
-		room := f.space
+		space := f.space
 		f.mu.Unlock()
 		select {
-		case <-room:
+		case <-space:
 			f.mu.Lock()
 		case <-late.C:
 			f.mu.Lock()

@@ -17,18 +17,18 @@ var encodings = []encoding{{"br", ".br"}, {"gzip", ".gz"}}
 
 // chooseEncoding switches to an encoded file if the client prefers it. A file older
 // than the original does not count.
-func (a *response) chooseEncoding(accept string) {
-	original := a.info.ModTime()
+func (resp *response) chooseEncoding(accept string) {
+	original := resp.info.ModTime()
 	fits := func(info fs.FileInfo, err error) bool {
 		return err == nil && info.Mode().IsRegular() && !info.ModTime().Before(original)
 	}
 	best, weight := (*encoding)(nil), acceptWeight(accept, "identity")
 	for i := range encodings {
 		e := &encodings[i]
-		if !fits(a.mount.folder.root.Stat(a.name + e.suffix)) {
+		if !fits(resp.mount.folder.root.Stat(resp.name + e.suffix)) {
 			continue
 		}
-		a.hasEncoded = true
+		resp.hasEncoded = true
 		if q := acceptWeight(accept, e.token); q > 0 && q >= weight && (best == nil || q > weight) {
 			best, weight = e, q
 		}
@@ -36,14 +36,14 @@ func (a *response) chooseEncoding(accept string) {
 	if best == nil {
 		return
 	}
-	file, info, err := a.mount.folder.open(a.name + best.suffix)
+	file, info, err := resp.mount.folder.open(resp.name + best.suffix)
 	switch {
 	case err != nil:
 	case !fits(info, nil): // it was replaced meanwhile
 		file.Close()
 	default:
-		a.file.Close()
-		a.file, a.info, a.encoding = file, info, best
+		resp.file.Close()
+		resp.file, resp.info, resp.encoding = file, info, best
 	}
 }
 

@@ -21,28 +21,28 @@ type response struct {
 }
 
 // ServeHTTP sends the file and closes it.
-func (a *response) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	defer a.file.Close()
+func (resp *response) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer resp.file.Close()
 	h := w.Header()
-	h.Set("Content-Type", typeOf(a.name))
+	h.Set("Content-Type", typeOf(resp.name))
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-cache")
-	if a.mount.cacheControl != "" {
-		h.Set("Cache-Control", a.mount.cacheControl)
+	if resp.mount.cacheControl != "" {
+		h.Set("Cache-Control", resp.mount.cacheControl)
 	}
-	h.Set("Etag", a.etag())
-	if a.hasEncoded {
+	h.Set("Etag", resp.etag())
+	if resp.hasEncoded {
 		h.Add("Vary", "Accept-Encoding")
 	}
-	if a.encoding != nil {
-		h.Set("Content-Encoding", a.encoding.token)
-		w = &encoded{w, a.info.Size()}
+	if resp.encoding != nil {
+		h.Set("Content-Encoding", resp.encoding.token)
+		w = &encoded{w, resp.info.Size()}
 	}
-	http.ServeContent(w, a.withValidRanges(r), "", a.info.ModTime(), content{a.file, a.info.Size()})
+	http.ServeContent(w, resp.withValidRanges(r), "", resp.info.ModTime(), content{resp.file, resp.info.Size()})
 }
 
 // withValidRanges returns a request that asks only for valid ranges.
-func (a *response) withValidRanges(r *http.Request) *http.Request {
+func (resp *response) withValidRanges(r *http.Request) *http.Request {
 	field := r.Header.Get("Range")
 	if field == "" {
 		return r
@@ -50,18 +50,18 @@ func (a *response) withValidRanges(r *http.Request) *http.Request {
 	ranged := *r
 	ranged.Header = maps.Clone(r.Header)
 	ranged.Header.Del("Range")
-	if ranges := validRanges(field, a.info.Size()); ranges != "" && r.Method == http.MethodGet { // RFC 9110 section 14.2
+	if ranges := validRanges(field, resp.info.Size()); ranges != "" && r.Method == http.MethodGet { // RFC 9110 section 14.2
 		ranged.Header.Set("Range", ranges)
 	}
 	return &ranged
 }
 
 // etag returns the entity tag. An encoded file has its own.
-func (a *response) etag() string {
-	tag := strconv.AppendInt([]byte{'"'}, a.info.ModTime().UnixNano(), 36)
-	tag = strconv.AppendInt(append(tag, '-'), a.info.Size(), 36)
-	if a.encoding != nil {
-		tag = append(append(tag, '-'), a.encoding.token...)
+func (resp *response) etag() string {
+	tag := strconv.AppendInt([]byte{'"'}, resp.info.ModTime().UnixNano(), 36)
+	tag = strconv.AppendInt(append(tag, '-'), resp.info.Size(), 36)
+	if resp.encoding != nil {
+		tag = append(append(tag, '-'), resp.encoding.token...)
 	}
 	return string(append(tag, '"'))
 }

@@ -285,9 +285,9 @@ func (b *body) readChunks(p []byte) (n int, err error) {
 			n, err = r.Read(p[:min(int64(len(p)), k)])
 			b.chunks.Skip(n)
 		} else if _, err = r.Peek(1); err == nil {
-			come, _ := r.Peek(r.Buffered())
+			buffered, _ := r.Peek(r.Buffered())
 			var read int
-			n, read, err = b.chunks.Decode(p, come)
+			n, read, err = b.chunks.Decode(p, buffered)
 			r.Discard(read)
 		}
 		switch {

@@ -58,7 +58,7 @@ func (srv *Server) addWhenPossible(tcp *net.TCPConn) (*Conn, error) {
 		return nil, err
 	}
 	for {
-		room, ok := srv.addConn(c)
+		freed, ok := srv.addConn(c)
 		if ok {
 			return c, nil
 		}
@@ -66,7 +66,7 @@ func (srv *Server) addWhenPossible(tcp *net.TCPConn) (*Conn, error) {
 			continue
 		}
 		select {
-		case <-room:
+		case <-freed:
 		case <-time.After(unusedCheckInterval):
 		case <-srv.closing:
 			tcp.Close()
@@ -77,7 +77,7 @@ func (srv *Server) addWhenPossible(tcp *net.TCPConn) (*Conn, error) {
 
 // addConn adds a connection if there is capacity. If not, it returns a channel that
 // is closed when another attempt may succeed, or nil if the server is closing.
-func (srv *Server) addConn(c *Conn) (room <-chan struct{}, ok bool) {
+func (srv *Server) addConn(c *Conn) (freed <-chan struct{}, ok bool) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	if srv.isClosing() {

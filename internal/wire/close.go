@@ -25,9 +25,9 @@ func (c *Conn) Close() error {
 // hasUnreadInput reports whether the client has sent something that will not be
 // read.
 func (c *Conn) hasUnreadInput() bool {
-	left := c.bodyUnread || len(c.buf) > 0
-	c.raw.Control(func(fd uintptr) { left = left || socket.HasInput(fd) })
-	return left
+	has := c.bodyUnread || len(c.buf) > 0
+	c.raw.Control(func(fd uintptr) { has = has || socket.HasInput(fd) })
+	return has
 }
 
 // linger reads what the client still sends after its last response. If the
@@ -51,11 +51,11 @@ func (c *Conn) linger() {
 func (c *Conn) setReset() {
 	timeout := time.NewTimer(lingerTimeout)
 	defer timeout.Stop()
-	look := time.NewTicker(time.Millisecond)
-	defer look.Stop()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
 	for more := true; more; {
 		select {
-		case <-look.C:
+		case <-tick.C:
 			more = false
 			c.raw.Control(func(fd uintptr) { _, more, _ = socket.Acked(fd) })
 		case <-timeout.C:

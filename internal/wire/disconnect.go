@@ -103,20 +103,20 @@ func (r *disconnectChecks) run() {
 func (c *Conn) checkDisconnect() {
 	c.mu.Lock()
 	c.checkPending = false
-	left := false
+	disconnected := false
 	switch {
 	case !c.requestActive:
 	case c.checkedRequest == c.requests && c.requestRead.Load(): // the handler reads nothing any more
 		c.watchDone = make(chan struct{})
 		go c.awaitDisconnect(c.watchDone)
 	case c.isDisconnected():
-		left = true
+		disconnected = true
 	default:
 		c.checkedRequest = c.requests
 		c.checkLaterLocked()
 	}
 	c.mu.Unlock()
-	if left {
+	if disconnected {
 		c.handleDisconnect()
 	}
 }
@@ -133,9 +133,9 @@ func (c *Conn) onDisconnect(f func()) {
 // handleDisconnect cancels the requests of a client that has disconnected.
 func (c *Conn) handleDisconnect() {
 	c.mu.Lock()
-	leave := c.cancel
+	cancel := c.cancel
 	c.mu.Unlock()
-	leave()
+	cancel()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.disconnectFunc != nil {
@@ -143,12 +143,12 @@ func (c *Conn) handleDisconnect() {
 	}
 }
 
-func (c *Conn) isDisconnected() (gone bool) {
+func (c *Conn) isDisconnected() (disconnected bool) {
 	raw, err := c.tcp.SyscallConn()
 	if err == nil {
-		err = raw.Control(func(fd uintptr) { gone = socket.Disconnected(fd) })
+		err = raw.Control(func(fd uintptr) { disconnected = socket.Disconnected(fd) })
 	}
-	return gone || err != nil
+	return disconnected || err != nil
 }
 
 // awaitDisconnect cancels the requests of a client that disconnects. It returns

@@ -47,9 +47,9 @@ func (c *Conn) writeNow(fd uintptr) (done bool) {
 // clientProgressed reports whether the client has acknowledged more since the last
 // call.
 func (c *Conn) clientProgressed() bool {
-	taken, _, ok := c.Acked()
-	moved := ok && taken > c.acked
-	c.acked = taken
+	acked, _, ok := c.Acked()
+	moved := ok && acked > c.acked
+	c.acked = acked
 	return moved
 }
 

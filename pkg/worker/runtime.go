@@ -211,16 +211,16 @@ func (r *Runtime) listen() ([]net.Listener, error) {
 	case err != nil:
 		return nil, err
 	}
-	listeners, said := []net.Listener{portListener{listener, r}}, "r"
+	listeners, ready := []net.Listener{portListener{listener, r}}, "r"
 	if r.Socket != "" {
 		if l, err := net.Listen("unix", r.Socket); err == nil {
-			listeners, said = append(listeners, socketListener{l, r, listener.Addr()}), "s"
+			listeners, ready = append(listeners, socketListener{l, r, listener.Addr()}), "s"
 		}
 	}
 	if r.ready == nil {
 		fmt.Fprintf(os.Stderr, "listening on http://%s\n", listener.Addr())
 	} else {
-		r.ready.WriteString(said)
+		r.ready.WriteString(ready)
 		r.ready.Close()
 	}
 	return listeners, nil

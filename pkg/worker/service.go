@@ -131,7 +131,7 @@ func (s *service) watchServer() {
 // shutDown stops accepting connections, and makes sure that the others are closed
 // before the grace is over. A later call can only shorten the grace.
 func (s *service) shutDown(grace time.Duration) {
-	killed := time.Now().Add(grace)
+	killTime := time.Now().Add(grace)
 	if s.idle == nil {
 		s.runtime.shutdownRequested.Store(true)
 		idle := make(chan struct{})
@@ -144,10 +144,10 @@ func (s *service) shutDown(grace time.Duration) {
 				close(idle)
 			}
 		}()
-	} else if killed.After(s.killTime) {
+	} else if killTime.After(s.killTime) {
 		return
 	}
-	s.killTime = killed
+	s.killTime = killTime
 	s.cancelTime = time.After(grace * 4 / 5)
 	s.closeTime = time.After(grace * 9 / 10)
 }
