@@ -17,7 +17,7 @@ import (
 
 const mistake = "\nfunc broken() { undefinedThing(1) }\n"
 
-// notices has a tab note when the next notice comes.
+// notices makes a tab note when the next notice appears.
 const notices = `window.noticed = 0, new MutationObserver(() => { if (document.querySelector("tqserver-notice")) window.noticed ||= Date.now() }).observe(document.documentElement, {childList: true})`
 
 func (tab *tab) noticed() time.Time {
@@ -39,7 +39,7 @@ func TestABrokenBuildIsToldInTheCorner(t *testing.T) {
 		tab.await(notice, want)
 	}
 	tab.await(text, "one")
-	const tries = 5 // a busy machine is late now and then, a fault is there each time
+	const tries = 5 // a busy machine is late now and then, but a fault is there every time
 	for n := 1; ; n++ {
 		late := tab.noticed().Sub(p.events("/", "build failed")[n-1].Time)
 		t.Logf("figure  build failed to notice in the tab: %v", late.Round(time.Millisecond))
@@ -111,7 +111,7 @@ func TestATabThatCameWhileAPageStartedAgainShowsItsPanic(t *testing.T) {
 	tab.await(text, "panic: no luck")
 }
 
-// slow starts late.
+// slow is a page that takes long to start.
 var slow = strings.Replace(hello("ready"), "func main() {\n", "func main() {\n\ttime.Sleep(3 * time.Second)\n", 1)
 
 func TestAPageThatIsNotReadyYetShowsHowFarItIs(t *testing.T) {
@@ -168,7 +168,7 @@ func TestPictures(t *testing.T) {
 	}
 }
 
-// picture is a screenshot.
+// picture takes a screenshot.
 func (t *tab) picture(scheme string, width int64) []byte {
 	t.Helper()
 	prefers := func(ctx context.Context, target *chromedp.Target) error {
@@ -176,7 +176,7 @@ func (t *tab) picture(scheme string, width int64) []byte {
 		return err
 	}
 	t.do(chromedp.EmulateViewport(width, 720), chromedp.Func(prefers))
-	ctx, cancel := context.WithTimeout(t.ctx, patience)
+	ctx, cancel := context.WithTimeout(t.ctx, testTimeout)
 	defer cancel()
 	picture, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
 	if err != nil {

@@ -12,11 +12,11 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// browser is one that all tabs of a test are opened in.
+// browser is a browser with tabs for a test.
 type browser struct {
 	*testing.T
 	ctx      context.Context
-	expected string // what consoles may say; empty for nothing
+	expected string // what consoles may say; empty means nothing
 }
 
 func newBrowser(t *testing.T) *browser {
@@ -27,7 +27,7 @@ func newBrowser(t *testing.T) *browser {
 	}
 	opts := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(name), chromedp.UserDataDir(t.TempDir()), chromedp.WindowSize(1280, 900),
-		chromedp.Flag("host-resolver-rules", "MAP phone.test 127.0.0.1"), // an origin that is not secure
+		chromedp.Flag("host-resolver-rules", "MAP phone.test 127.0.0.1"), // an insecure origin
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
 	if os.Getuid() == 0 {
 		opts = append(opts, chromedp.NoSandbox)
@@ -44,14 +44,14 @@ func newBrowser(t *testing.T) *browser {
 	return &browser{T: t, ctx: ctx}
 }
 
-// tab is one of the browser's.
+// tab is a tab of the browser.
 type tab struct {
 	*testing.T
 	ctx context.Context
 }
 
-// open opens a tab, at an address. Errors in its console fail the test, but for
-// the status of the document itself, which browsers note there.
+// open opens a tab at an address. An error in its console fails the test, except
+// for the status of the document itself, which browsers report there.
 func (b *browser) open(url string) *tab {
 	b.Helper()
 	ctx, cancel := chromedp.NewContext(b.ctx)
@@ -80,17 +80,17 @@ func (b *browser) open(url string) *tab {
 
 func (t *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.ctx, patience)
+	ctx, cancel := context.WithTimeout(t.ctx, testTimeout)
 	defer cancel()
 	if err := chromedp.Do(ctx, steps...); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// try evaluates an expression, and returns nothing while the tab is between two
-// documents.
+// try evaluates an expression. It returns an empty string while the tab is between
+// two documents.
 func (t *tab) try(expression string) string {
-	ctx, cancel := context.WithTimeout(t.ctx, patience)
+	ctx, cancel := context.WithTimeout(t.ctx, testTimeout)
 	defer cancel()
 	value, err := chromedp.Run(ctx, chromedp.Evaluate[string]("String("+expression+")"))
 	if err != nil {
@@ -104,10 +104,11 @@ const (
 	notice = `document.querySelector("tqserver-notice")?.shadowRoot.querySelector("div").innerText ?? ""`
 )
 
-// await waits until an expression's value contains a text; "" is the empty one.
+// await waits until the value of an expression contains want, or is empty if want
+// is.
 func (t *tab) await(expression, want string) {
 	t.Helper()
-	end := time.Now().Add(patience)
+	end := time.Now().Add(testTimeout)
 	for {
 		got := t.try(expression)
 		if want == "" && got == "" || want != "" && strings.Contains(got, want) {
@@ -120,8 +121,8 @@ func (t *tab) await(expression, want string) {
 	}
 }
 
-// mark leaves a mark in a tab that a reload takes away.
+// mark sets a mark that a reload removes.
 func (t *tab) mark() { t.try(`window.marked = "marked"`) }
 
-// marked reports whether the tab was not reloaded since.
+// marked reports whether the tab has not been reloaded since mark.
 func (t *tab) marked() bool { return t.try("window.marked") == "marked" }

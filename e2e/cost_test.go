@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// TestTheScriptCostsLittle compares documents that get the script with the same
-// ones that do not, because they are asked for by a fetch, in turns.
+// TestTheScriptCostsLittle compares documents with the script with the same
+// documents without it, which a fetch gets, in turns.
 func TestTheScriptCostsLittle(t *testing.T) {
 	const rounds, clients, span = 15, 8, 400 * time.Millisecond
 	p := newProject(t, map[string]string{"pages/index/main.go": large})
 	p.serves("/", "some text")
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}, Timeout: patience}
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}, Timeout: testTimeout}
 	measure := func(mode string) float64 {
 		var answers atomic.Int64
 		var asking sync.WaitGroup
@@ -54,7 +54,7 @@ func TestTheScriptCostsLittle(t *testing.T) {
 	}
 }
 
-// large is a page of 20 kB with its length.
+// large is a page of 20 kB with a Content-Length.
 var large = fmt.Sprintf(`package main
 
 import (

@@ -12,7 +12,7 @@ import (
 func TestADocumentThroughAServiceWorkerFollowsSaves(t *testing.T) {
 	const worker = `self.addEventListener("install", e => self.skipWaiting()); self.addEventListener("activate", e => e.waitUntil(clients.claim())); self.addEventListener("fetch", e => { if (e.request.mode === "navigate") e.respondWith(fetch(e.request)) })`
 	code := func(v string) string {
-		return counted(v, `if r.URL.Path == "/sw.js" { w.Header().Set("Content-Type", "text/javascript"); fmt.Fprint(w, `+"`"+worker+"`"+`); return }
+		return countingPage(v, `if r.URL.Path == "/sw.js" { w.Header().Set("Content-Type", "text/javascript"); fmt.Fprint(w, `+"`"+worker+"`"+`); return }
 		w.Header().Set("Content-Type", "text/html")
 		fmt.Fprint(w, "<!doctype html><h1>version "+version+"</h1><script>navigator.serviceWorker.register('/sw.js')</script>")`)
 	}
@@ -66,7 +66,7 @@ func TestAPolicyInTheDocumentIsNotTriedAgain(t *testing.T) {
 	b.expected = "Content Security Policy"
 	tab := b.open(p.url)
 	tab.await("window.refused", "connect-src")
-	<-time.After(4 * time.Second) // more than the pause before another try
+	<-time.After(4 * time.Second) // longer than the pause before the next try
 	if refused := tab.try("window.refused"); strings.Count(refused, "connect-src") != 1 {
 		t.Errorf("it was refused %s", refused)
 	}
@@ -96,11 +96,11 @@ func TestPagesStayInTheBackForwardCache(t *testing.T) {
 			if !tab.marked() {
 				t.Errorf("it is loaded anew: %s", tab.try(`JSON.stringify(performance.getEntriesByType("navigation")[0].notRestoredReasons)`))
 			}
-			p.write("pages/index/main.go", version(2)) // its stream is back
+			p.write("pages/index/main.go", version(2)) // its stream is open again
 			tab.await(text, "version 2")
 			tab.try("history.forward()")
 			tab.await("location.pathname", "/second")
-			tab.await(text, "version 2") // and of one that changed meanwhile
+			tab.await(text, "version 2") // even if it changed meanwhile
 		})
 	}
 }

@@ -17,7 +17,7 @@ func TestASaveChangesTheTextInTheTab(t *testing.T) {
 	const saves = 20
 	type sight struct {
 		version string
-		at      time.Time // by the browser's clock, which is the server's too
+		at      time.Time // by the browser's clock, which the server shares
 	}
 	seen := make(chan sight, saves)
 	beacon := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -43,7 +43,7 @@ func TestASaveChangesTheTextInTheTab(t *testing.T) {
 				t.Fatalf("after save %d the tab shows version %s", n, s.version)
 			}
 			at = s.at
-		case <-time.After(patience):
+		case <-time.After(testTimeout):
 			t.Fatalf("save %d is not seen", n)
 		}
 		p.await("the swap is in the log", func() bool { return len(p.events("/", "swapped")) == n })
@@ -65,12 +65,12 @@ func TestASaveChangesTheTextInTheTab(t *testing.T) {
 		verdict = "missed"
 	}
 	t.Logf("figure  the bar of %v behind the worker is %s in the median", bar, verdict)
-	if behind[saves/2] > max(bar, 3*reloads) { // how fast a machine is says nothing of us
+	if behind[saves/2] > max(bar, 3*reloads) { // the machine's speed must not count
 		t.Errorf("the text is %v behind the worker in the median, where a reload takes %v", behind[saves/2], reloads)
 	}
 }
 
-// plainReloads measures how long the browser takes to reload a page by itself.
+// plainReloads measures how long the browser takes to reload a page itself.
 func plainReloads(t *testing.T, tab *tab, seen func() time.Time) time.Duration {
 	const rounds = 10
 	var took []time.Duration
@@ -83,7 +83,7 @@ func plainReloads(t *testing.T, tab *tab, seen func() time.Time) time.Duration {
 	return took[rounds/2]
 }
 
-// shop has two pages, with templates and style sheets of their own.
+// shop has two pages, each with a template and a style sheet.
 func shop() map[string]string {
 	read := func(route, folder string) string {
 		return fmt.Sprintf(`package main

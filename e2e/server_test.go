@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// patience is what a test waits for what must come.
-const patience = time.Minute
+// testTimeout limits how long a test waits.
+const testTimeout = time.Minute
 
 var binary string // of the server
 
@@ -46,7 +46,7 @@ type project struct {
 	log  string
 }
 
-// newProject starts a server in development on the files, by their paths.
+// newProject starts a server in development mode on files given by path.
 func newProject(t *testing.T, files map[string]string) *project {
 	t.Helper()
 	p := &project{T: t, root: t.TempDir()}
@@ -83,8 +83,7 @@ func newProject(t *testing.T, files map[string]string) *project {
 	return p
 }
 
-// freePorts returns the first of n ports in a row that nobody listens on, below
-// those that connections are given.
+// freePorts returns the first of n consecutive free ports below the ephemeral ones.
 func freePorts(t *testing.T, n int) int {
 	t.Helper()
 next:
@@ -120,10 +119,10 @@ func (p *project) write(name, text string) {
 
 func (p *project) await(what string, done func() bool) {
 	p.Helper()
-	end := time.Now().Add(patience)
+	end := time.Now().Add(testTimeout)
 	for !done() {
 		if time.Now().After(end) {
-			p.Fatalf("not within %v: %s", patience, what)
+			p.Fatalf("not within %v: %s", testTimeout, what)
 		}
 		<-time.After(5 * time.Millisecond)
 	}
@@ -138,7 +137,7 @@ type event struct {
 	Err   string
 }
 
-// events returns the lines of a message about a page.
+// events returns the log lines with a message about a page.
 func (p *project) events(page, msg string) (all []event) {
 	f, err := os.Open(p.log)
 	if err != nil {
@@ -154,7 +153,7 @@ func (p *project) events(page, msg string) (all []event) {
 	return all
 }
 
-// serves waits until a page answers with a text.
+// serves waits until a page responds with a text.
 func (p *project) serves(path, text string) {
 	p.Helper()
 	p.await(path+" serves "+text, func() bool {
@@ -169,7 +168,7 @@ func (p *project) serves(path, text string) {
 	})
 }
 
-// navigate returns what a tab without scripts is shown at a path.
+// navigate returns what a tab without scripts shows at a path.
 func (p *project) navigate(path string) string {
 	p.Helper()
 	r, err := http.NewRequestWithContext(p.Context(), http.MethodGet, p.url+path, nil)
@@ -189,8 +188,7 @@ func (p *project) navigate(path string) string {
 	return string(body)
 }
 
-// page is a program that answers with HTML; %s in it is what header and body
-// are.
+// page is a program that responds with HTML. %s in it stands for header and body.
 func page(route, header, body string) string {
 	return fmt.Sprintf(`package main
 

@@ -72,7 +72,7 @@ func TestATabFollowsThePageThatItShows(t *testing.T) {
 	p.write("pages/blog/main.go", document("/blog/", "blog 2"))
 	tab.await(text, "blog 2")
 
-	tab.mark() // what is put in place was requested when it was put there, and is the newest
+	tab.mark() // what a script inserts was just requested, so it is the newest
 	tab.try("window.boost('/other')")
 	tab.await(text, "other")
 	tab.try("history.replaceState({}, '', '/other?x')")
@@ -85,7 +85,7 @@ func TestATabFollowsThePageThatItShows(t *testing.T) {
 	if !tab.marked() {
 		t.Error("a tab was reloaded that showed what is newest")
 	}
-	tab.do(chromedp.NavigateForward()) // to what is old by now
+	tab.do(chromedp.NavigateForward()) // to an old version
 	tab.await("location.search", "?x")
 	tab.await(text, "other 2")
 }

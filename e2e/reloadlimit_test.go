@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// counted is a program whose documents are asked for at a path that it counts at
-// /count; its handler is the code given.
-func counted(version, handler string) string {
+// countingPage is a page that counts the requests to its handler, and responds to
+// /count with its version and their number.
+func countingPage(version, handler string) string {
 	return fmt.Sprintf(`package main
 
 import (
@@ -37,7 +37,7 @@ func main() {
 `, version, handler)
 }
 
-// requests returns how often a counted program of a version was asked.
+// requests returns how often the page of a version was requested.
 func (p *project) requests(version string) (n int) {
 	p.Helper()
 	resp, err := http.Get(p.url + "/count")
@@ -45,16 +45,16 @@ func (p *project) requests(version string) (n int) {
 		p.Fatal(err)
 	}
 	defer resp.Body.Close()
-	var answers string
-	fmt.Fscan(resp.Body, &answers, &n)
-	if answers != version {
-		p.Fatalf("version %q answers", answers)
+	var got string
+	fmt.Fscan(resp.Body, &got, &n)
+	if got != version {
+		p.Fatalf("version %q responds", got)
 	}
 	return n
 }
 
-// stays is what a tab says that is not reloaded any more.
-const stays = "is not reloaded until the next save"
+// notReloaded is what a tab says that is not reloaded any more.
+const notReloaded = "is not reloaded until the next save"
 
 func TestADocumentWithValidatorsOfItsOwnIsReloadedOnce(t *testing.T) {
 	for name, handler := range map[string]string{
@@ -64,7 +64,7 @@ func TestADocumentWithValidatorsOfItsOwnIsReloadedOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			code := func(v string) string {
-				c := counted(v, handler)
+				c := countingPage(v, handler)
 				if strings.Contains(handler, "time.") {
 					c = strings.Replace(c, `"sync/atomic"`, "\"strings\"\n\t\"sync/atomic\"\n\t\"time\"", 1)
 				}
@@ -94,7 +94,7 @@ func TestADocumentWithValidatorsOfItsOwnIsReloadedOnce(t *testing.T) {
 func TestADocumentThatStaysOldIsNotReloadedForEver(t *testing.T) {
 	const worker = `self.addEventListener("install", e => self.skipWaiting()); self.addEventListener("activate", e => e.waitUntil(clients.claim())); self.addEventListener("fetch", e => { if (e.request.mode === "navigate") e.respondWith(caches.open("x").then(async c => await c.match(e.request.url) || fetch(e.request).then(r => { c.put(e.request.url, r.clone()); return r }))) })`
 	code := func(v string) string {
-		return counted(v, `if r.URL.Path == "/sw.js" { w.Header().Set("Content-Type", "text/javascript"); fmt.Fprint(w, `+"`"+worker+"`"+`); return }
+		return countingPage(v, `if r.URL.Path == "/sw.js" { w.Header().Set("Content-Type", "text/javascript"); fmt.Fprint(w, `+"`"+worker+"`"+`); return }
 		w.Header().Set("Content-Type", "text/html")
 		fmt.Fprint(w, "<!doctype html><h1>version "+version+"</h1><script>sessionStorage.loads = 1 + +(sessionStorage.loads || 0); navigator.serviceWorker.register('/sw.js')</script>")`)
 	}
@@ -105,10 +105,10 @@ func TestADocumentThatStaysOldIsNotReloadedForEver(t *testing.T) {
 	tab.try("location.reload()") // into the cache
 	tab.await("sessionStorage.loads", "2")
 	tab.await(text, "version one")
-	for i, v := range []string{"two", "three"} { // it goes on at the next save
+	for i, v := range []string{"two", "three"} { // the next save is followed
 		p.write("pages/index/main.go", code(v))
 		tab.await("sessionStorage.loads", fmt.Sprint(2+3*(i+1)))
-		tab.await(notice, stays)
+		tab.await(notice, notReloaded)
 		tab.await(notice, "Reloading / brings the same older document")
 		tab.await(notice, "Cache-Control: no-transform")
 	}
@@ -130,11 +130,11 @@ func TestAPageThatChangesItsOwnFilesIsNotReloadedForEver(t *testing.T) {
 	html := func(text string) string {
 		return "<!doctype html><h1>" + text + "</h1><script>sessionStorage.loads = 1 + +(sessionStorage.loads || 0)</script>"
 	}
-	p := newProject(t, map[string]string{"pages/index/main.go": counted("one", handler), "pages/index/page.html": html("one")})
+	p := newProject(t, map[string]string{"pages/index/main.go": countingPage("one", handler), "pages/index/page.html": html("one")})
 	p.serves("/", "one")
 	tab := newBrowser(t).open(p.url)
-	for _, text := range []string{"two", "three"} { // it goes on at the next save
-		tab.await(notice, stays)
+	for _, text := range []string{"two", "three"} { // the next save is followed
+		tab.await(notice, notReloaded)
 		tab.await(notice, "pages/index/seen.txt changes whenever / is requested")
 		tab.await(notice, "begin its name with a dot")
 		var loads int
