@@ -16,8 +16,8 @@ import (
 	"tqserver/internal/state"
 )
 
-// running is a log that runs, and what it said.
-type running struct {
+// runningLog is a log that runs, and what it said.
+type runningLog struct {
 	*Log
 	mu    sync.Mutex // guards all below
 	lines []state.Line
@@ -25,9 +25,9 @@ type running struct {
 	end   func()
 }
 
-func run(t *testing.T, inUse ...Settings) *running {
+func startLog(t *testing.T, inUse ...Settings) *runningLog {
 	t.Helper()
-	r := new(running)
+	r := new(runningLog)
 	r.Log = New(Options{
 		Show: func(batch []state.Line) {
 			r.mu.Lock()
@@ -50,7 +50,7 @@ func run(t *testing.T, inUse ...Settings) *running {
 }
 
 // record records requests of which settings say what becomes of them.
-func (r *running) record(s Settings, requests ...Record) {
+func (r *runningLog) record(s Settings, requests ...Record) {
 	for _, request := range requests {
 		request.Settings = &s
 		r.Record(request)
@@ -69,7 +69,7 @@ func content(t *testing.T, file string) string {
 func TestWhatWasRecordedIsWrittenBeforeTheEnd(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "logs", "access.log")
 	s := Settings{logfile.Template{Name: file}, "combined"}
-	l := run(t, s)
+	l := startLog(t, s)
 	for range 1000 {
 		l.record(s, sample())
 	}
@@ -86,7 +86,7 @@ func TestEveryPathHasItsOwnSettings(t *testing.T) {
 		rest, {logfile.Template{Name: filepath.Join(dir, "off")}, "off"}, {logfile.Template{Name: filepath.Join(dir, "json")}, "json"},
 		{logfile.Template{Name: ""}, "json"}, rest,
 	}
-	l := run(t, all...)
+	l := startLog(t, all...)
 	for _, s := range all {
 		r := sample()
 		r.Status = 0
@@ -110,7 +110,7 @@ func TestEveryPathHasItsOwnSettings(t *testing.T) {
 func TestARequestIsWrittenToTheFileOfTheDayOnWhichItCame(t *testing.T) {
 	dir := t.TempDir()
 	s := Settings{logfile.Template{Root: dir, Name: "{date}.log"}, "common"}
-	l := run(t, s)
+	l := startLog(t, s)
 	midnight := time.Date(2026, 1, 1, 0, 0, 0, 0, time.Local) // of which the last request of a year waits beyond
 	for _, at := range []time.Duration{-time.Hour, -time.Second, 0, -time.Millisecond, time.Hour} {
 		r := sample()
@@ -129,7 +129,7 @@ func TestAFileThatNoSettingsNameIsClosed(t *testing.T) {
 	first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
 	synctest.Test(t, func(t *testing.T) {
 		old, now := Settings{logfile.Template{Name: first}, "common"}, Settings{logfile.Template{Name: second}, "json"}
-		l := run(t, old)
+		l := startLog(t, old)
 		l.record(old, sample())
 		synctest.Wait()
 		if l.out.files[old.File] == nil {
@@ -154,7 +154,7 @@ func TestAFileThatNoSettingsNameIsClosed(t *testing.T) {
 
 func TestWhatFindsTheQueueFullIsCountedAndToldOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := run(t)
+		l := startLog(t)
 		flood := func() {
 			l.Record(sample())
 			synctest.Wait()
@@ -231,7 +231,7 @@ func TestABatchCountsUntilItIsWritten(t *testing.T) {
 
 func TestTheScreenGetsASampleOfABusyPageAndAllOfAQuietOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := run(t)
+		l := startLog(t)
 		for range 100 {
 			for range 400 {
 				l.Record(sample())
@@ -267,7 +267,7 @@ func TestARequestThatCannotBeWrittenDownIsCounted(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "access.log")
 	s := Settings{File: logfile.Template{Name: file}, Format: "json"}
-	l := run(t, s)
+	l := startLog(t, s)
 	l.record(s, sample())
 	l.Record(Record{}) // which has no settings: it panics
 	l.record(s, sample())

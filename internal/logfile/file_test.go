@@ -22,10 +22,10 @@ func TestLinesGoToTheFileOfTheirDay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		f := open(t, filepath.Join(dir, "logs/{date}/server_{date}.log"))
-		at(t, "2000-01-01 23:59:59")
+		setClock(t, "2000-01-01 23:59:59")
 		today := f.Path()
 		write(t, f, "today\n")
-		at(t, "2000-01-02 00:00:00")
+		setClock(t, "2000-01-02 00:00:00")
 		tomorrow := f.Path()
 		write(t, f, "tomorrow\n")
 		closeFile(t, f)
@@ -45,12 +45,12 @@ func TestALineGoesToTheFileOfTheDayOnWhichItWasMade(t *testing.T) {
 		disk := &fakeDisk{space: 1 << 20, hang: make(chan struct{})}
 		f := open(t, filepath.Join(dir, "{date}.log"))
 		f.open = disk.open
-		at(t, "2000-01-01 23:59:58")
+		setClock(t, "2000-01-01 23:59:58")
 		write(t, f, "first\n") // the disk has it, and hangs
 		synctest.Wait()
 		write(t, f, "today\n")
 		made := time.Now()
-		at(t, "2000-01-02 00:00:01")
+		setClock(t, "2000-01-02 00:00:01")
 		write(t, f, "tomorrow\n")
 		f.WriteLines(made, []byte("today, told late\n"))
 		close(disk.hang)
@@ -88,7 +88,7 @@ func TestNothingIsMadeWhereTheProjectWas(t *testing.T) {
 		root, away := filepath.Join(base, "app"), filepath.Join(base, "away")
 		os.Mkdir(root, 0o755)
 		f := Open(Template{Root: root, Name: "logs/{date}.log"}, func(lost uint64, err error) { t.Errorf("%d lines lost: %v", lost, err) })
-		at(t, "2000-01-01 12:00:00")
+		setClock(t, "2000-01-01 12:00:00")
 		write(t, f, "one\n")
 		synctest.Wait()
 		os.Rename(root, away)
@@ -96,7 +96,7 @@ func TestNothingIsMadeWhereTheProjectWas(t *testing.T) {
 			wait(10 * time.Second)
 			write(t, f, "two\n")
 		}
-		at(t, "2000-01-02 12:00:00") // there is nowhere else for the next day
+		setClock(t, "2000-01-02 12:00:00") // there is nowhere else for the next day
 		write(t, f, "three\n")
 		synctest.Wait()
 		if _, err := os.Stat(root); err == nil {
@@ -650,8 +650,8 @@ func wait(d time.Duration) {
 	synctest.Wait()
 }
 
-// at lets time pass in a bubble until the local clock shows the time.
-func at(t *testing.T, clock string) {
+// setClock lets time pass in a bubble until the local clock shows the time.
+func setClock(t *testing.T, clock string) {
 	t.Helper()
 	then, err := time.ParseInLocation(time.DateTime, clock, time.Local)
 	if err != nil {

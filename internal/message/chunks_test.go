@@ -11,9 +11,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// read reads a body that comes in pieces, into as many bytes at a time, and
+// readInPieces reads a body that comes in pieces, into as many bytes at a time, and
 // returns it, how many bytes it had with its framing, and what is wrong with it.
-func read(c *Chunks, b []byte, pieces, into int) (body []byte, n int, bad error) {
+func readInPieces(c *Chunks, b []byte, pieces, into int) (body []byte, n int, bad error) {
 	for n < len(b) && bad == nil && !c.Done() {
 		piece := append([]byte(nil), b[n:min(len(b), n+pieces)]...)
 		var wrote, read int
@@ -42,8 +42,8 @@ func FuzzChunks(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte, pieces, into uint8, lenient bool) {
 		once, many := Chunks{MaxTrailer: 1 << 10, Lenient: lenient}, Chunks{MaxTrailer: 1 << 10, Lenient: lenient}
-		body, n, bad := read(&once, b, len(b), 0)
-		bodyToo, nToo, badToo := read(&many, b, int(pieces%7)+1, int(into%5))
+		body, n, bad := readInPieces(&once, b, len(b), 0)
+		bodyToo, nToo, badToo := readInPieces(&many, b, int(pieces%7)+1, int(into%5))
 		if n != nToo || !bytes.Equal(body, bodyToo) || bad != badToo || once.Done() != many.Done() {
 			t.Fatalf("in one piece %q %d %v, in pieces %q %d %v", body, n, bad, bodyToo, nToo, badToo)
 		}
@@ -82,12 +82,12 @@ func TestWhatIsNoPartOfTheBodyIsBounded(t *testing.T) {
 		"a thousand extensions":         {strings.Repeat("1;"+long[:250]+"\r\nx\r\n", 1000) + "0\r\n\r\n", false, nil},
 	} {
 		c := Chunks{MaxTrailer: 1 << 10, Lenient: test.lenient}
-		if _, _, err := read(&c, []byte(test.body), len(test.body), 0); err != test.want || c.Done() != (err == nil) {
+		if _, _, err := readInPieces(&c, []byte(test.body), len(test.body), 0); err != test.want || c.Done() != (err == nil) {
 			t.Errorf("%s: %v, over %v; want %v", name, err, c.Done(), test.want)
 		}
 	}
 	c := Chunks{MaxTrailer: 1 << 20}
-	if _, _, err := read(&c, []byte("0\r\n"+strings.Repeat("A:\r\n", MaxFields+1)+"\r\n"), 1<<20, 0); err != TooManyFields {
+	if _, _, err := readInPieces(&c, []byte("0\r\n"+strings.Repeat("A:\r\n", MaxFields+1)+"\r\n"), 1<<20, 0); err != TooManyFields {
 		t.Errorf("%d fields in a trailer: %v", MaxFields+1, err)
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// joined returns two ends of a connection over a Unix socket.
-func joined(t *testing.T) (here, there *Conn) {
+// connectedUnix returns two ends of a connection over a Unix socket.
+func connectedUnix(t *testing.T) (here, there *Conn) {
 	t.Helper()
 	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
 	if err != nil {
@@ -38,7 +38,7 @@ func joined(t *testing.T) (here, there *Conn) {
 
 func TestAConnectionCarriesAllBothWaysAtOnce(t *testing.T) {
 	t.Parallel()
-	here, there := joined(t)
+	here, there := connectedUnix(t)
 	sent := bytes.Repeat([]byte("0123456789abcde"), 1<<17) // more than a socket holds
 	var moving sync.WaitGroup
 	for _, way := range []struct{ from, to *Conn }{{here, there}, {there, here}} {
@@ -69,7 +69,7 @@ func TestWhatWaitsOnAConnectionCanBeEnded(t *testing.T) {
 			return err
 		},
 	} {
-		c, _ := joined(t)
+		c, _ := connectedUnix(t)
 		c.SetDeadline(time.Now().Add(20 * time.Millisecond))
 		var op *net.OpError
 		if err := wait(c); !errors.Is(err, os.ErrDeadlineExceeded) || !errors.As(err, &op) || op.Op != name || !op.Timeout() {
@@ -85,7 +85,7 @@ func TestWhatWaitsOnAConnectionCanBeEnded(t *testing.T) {
 
 func TestAConnectionWhoseOtherEndHasGoneSaysSo(t *testing.T) {
 	t.Parallel()
-	c, there := joined(t)
+	c, there := connectedUnix(t)
 	there.Close()
 	if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
 		t.Errorf("a read: %d, %v", n, err)
@@ -97,7 +97,7 @@ func TestAConnectionWhoseOtherEndHasGoneSaysSo(t *testing.T) {
 
 func TestAwaitIsCalledWheneverSomethingCame(t *testing.T) {
 	t.Parallel()
-	here, there := joined(t)
+	here, there := connectedUnix(t)
 	var got []byte
 	calls := 0
 	go func() {
@@ -125,7 +125,7 @@ func TestAwaitIsCalledWheneverSomethingCame(t *testing.T) {
 // Room is told of to who waits for it, and to nobody else.
 func TestWritersTakeTurns(t *testing.T) {
 	t.Parallel()
-	here, there := joined(t)
+	here, there := connectedUnix(t)
 	const pieces, long = 40, 300 << 10 // more than a socket holds
 	var writing sync.WaitGroup
 	for range 4 {
@@ -146,7 +146,7 @@ func TestWritersTakeTurns(t *testing.T) {
 
 func TestUnreadIsWhatTheOtherEndHasNotRead(t *testing.T) {
 	t.Parallel()
-	here, there := joined(t)
+	here, there := connectedUnix(t)
 	unread := func() (n int) {
 		here.Control(func(fd uintptr) {
 			var ok bool

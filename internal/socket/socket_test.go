@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// connected returns two ends of a TCP connection.
-func connected(t *testing.T) (here, there *net.TCPConn) {
+// connectedTCP returns two ends of a TCP connection.
+func connectedTCP(t *testing.T) (here, there *net.TCPConn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -29,8 +29,8 @@ func connected(t *testing.T) (here, there *net.TCPConn) {
 	return c.(*net.TCPConn), d.(*net.TCPConn)
 }
 
-// on calls a function until it has nothing to wait for.
-func on(t *testing.T, c *net.TCPConn, f func(fd uintptr) (done bool)) {
+// withSocket calls a function until it has nothing to wait for.
+func withSocket(t *testing.T, c *net.TCPConn, f func(fd uintptr) (done bool)) {
 	t.Helper()
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -44,9 +44,9 @@ func on(t *testing.T, c *net.TCPConn, f func(fd uintptr) (done bool)) {
 
 func TestReadSaysWhenThereIsNothingAndWhenNothingWillCome(t *testing.T) {
 	t.Parallel()
-	here, there := connected(t)
+	here, there := connectedTCP(t)
 	p := make([]byte, 8)
-	on(t, here, func(fd uintptr) bool {
+	withSocket(t, here, func(fd uintptr) bool {
 		if n, err := Read(fd, p); n != 0 || err != syscall.EAGAIN {
 			t.Errorf("of nothing: %d, %v", n, err)
 		}
@@ -56,7 +56,7 @@ func TestReadSaysWhenThereIsNothingAndWhenNothingWillCome(t *testing.T) {
 		return true
 	})
 	there.Write([]byte("hello"))
-	on(t, here, func(fd uintptr) bool {
+	withSocket(t, here, func(fd uintptr) bool {
 		if IsIdle(fd) {
 			return false
 		}
@@ -66,7 +66,7 @@ func TestReadSaysWhenThereIsNothingAndWhenNothingWillCome(t *testing.T) {
 		return true
 	})
 	there.Close()
-	on(t, here, func(fd uintptr) bool {
+	withSocket(t, here, func(fd uintptr) bool {
 		n, err := Read(fd, p)
 		if err == syscall.EAGAIN {
 			return false
@@ -80,11 +80,11 @@ func TestReadSaysWhenThereIsNothingAndWhenNothingWillCome(t *testing.T) {
 
 func TestWriteWritesWhatTheKernelTakes(t *testing.T) {
 	t.Parallel()
-	here, there := connected(t)
+	here, there := connectedTCP(t)
 	LimitUnsent(here)
 	p := make([]byte, 32<<20)
 	taken := 0
-	on(t, here, func(fd uintptr) bool {
+	withSocket(t, here, func(fd uintptr) bool {
 		n, err := Write(fd, p)
 		if taken = n; n <= 0 || n >= len(p) || err != syscall.EAGAIN {
 			t.Errorf("%d of %d, %v", n, len(p), err)
@@ -100,7 +100,7 @@ func TestWriteWritesWhatTheKernelTakes(t *testing.T) {
 	}
 	there.SetLinger(0)
 	there.Close() // with a reset
-	on(t, here, func(fd uintptr) bool {
+	withSocket(t, here, func(fd uintptr) bool {
 		n, err := Write(fd, p[:1])
 		if n != 0 || !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("to nobody: %d, %v", n, err)
@@ -111,9 +111,9 @@ func TestWriteWritesWhatTheKernelTakes(t *testing.T) {
 
 func TestTakenIsWhatTheOtherEndHasAcknowledged(t *testing.T) {
 	t.Parallel()
-	here, there := connected(t)
+	here, there := connectedTCP(t)
 	taken := func() (bytes uint64, more bool) {
-		on(t, here, func(fd uintptr) bool {
+		withSocket(t, here, func(fd uintptr) bool {
 			var ok bool
 			if bytes, more, ok = Acked(fd); !ok {
 				t.Skip("this kernel does not say")

@@ -16,7 +16,7 @@ import (
 
 func TestAFileIsWhereItsFolderAndItsNameSay(t *testing.T) {
 	t.Parallel()
-	root := tree(t, map[string]string{
+	root := writeTree(t, map[string]string{
 		"site/a.css": "site", "site/only.css": "only", "site/shop/deep/x": "from above", "site/sh": "a file", "site/empty": "",
 		"site/.hidden": "secret", "site/.git/config": "secret", "site/a/.env": "secret", "site/index.html": "index", "site/dir/index.html": "index",
 		"site/with space+ä": "odd", "site/back\\slash": "secret", "site/..a": "secret", "site/a..b": "dots", "site/%2e": "percent",
@@ -25,7 +25,7 @@ func TestAFileIsWhereItsFolderAndItsNameSay(t *testing.T) {
 		"secret": "secret",
 	})
 	at := func(name string) string { return filepath.Join(root, name) }
-	f := serving(t, map[string]string{"/": at("site"), "/shop": at("shop"), "/blog": at("page"), "/shop/x/y/gone": at("gone"), "/file": at("secret"), "/.well-known": at("shop")})
+	f := newFiles(t, map[string]string{"/": at("site"), "/shop": at("shop"), "/blog": at("page"), "/shop/x/y/gone": at("gone"), "/file": at("secret"), "/.well-known": at("shop")})
 	f.SetPages(map[string]string{"/shop": at("page"), "/none": at("shop")})
 	for path, want := range map[string]string{
 		"/a.css": "site", "/only.css": "only", "/sh": "a file", "/with%20space+%C3%A4": "odd", "/a..b": "dots", "/%252e": "percent",
@@ -41,14 +41,14 @@ func TestAFileIsWhereItsFolderAndItsNameSay(t *testing.T) {
 			t.Errorf("%s is %q, want %q", path, got, want)
 		}
 	}
-	if resp := ask(f, http.MethodGet, "/empty"); resp.StatusCode != http.StatusOK || resp.ContentLength != 0 {
+	if resp := request(f, http.MethodGet, "/empty"); resp.StatusCode != http.StatusOK || resp.ContentLength != 0 {
 		t.Errorf("an empty file is %d of %d bytes", resp.StatusCode, resp.ContentLength)
 	}
 }
 
 func TestNoLinkLeadsOut(t *testing.T) {
 	t.Parallel()
-	root := tree(t, map[string]string{"site/real/a": "inside", "out/secret": "secret"})
+	root := writeTree(t, map[string]string{"site/real/a": "inside", "out/secret": "secret"})
 	at := func(name string) string { return filepath.Join(root, name) }
 	symlink(t, "real/a", at("site/file"))
 	symlink(t, "real", at("site/dir"))
@@ -64,7 +64,7 @@ func TestNoLinkLeadsOut(t *testing.T) {
 	symlink(t, "missing", at("site/dangling"))
 	symlink(t, "/proc/self/environ", at("site/environ"))
 	symlink(t, at("site"), at("linked"))
-	f := serving(t, map[string]string{"/": at("site"), "/linked": at("linked")})
+	f := newFiles(t, map[string]string{"/": at("site"), "/linked": at("linked")})
 	for path, want := range map[string]string{
 		"/file": "inside", "/dir/a": "inside", "/real/up": "inside", "/here/real/a": "inside", "/linked/file": "inside",
 		"/leak": "", "/absolute": "", "/absolutely-inside": "", "/leakdir/secret": "", "/out-and-in": "", "/chain": "", "/loop": "", "/dangling": "", "/environ": "", "/linked/leak": "",
@@ -78,9 +78,9 @@ func TestNoLinkLeadsOut(t *testing.T) {
 
 func TestThePublicFolderOfAPageIsNoLink(t *testing.T) {
 	t.Parallel()
-	root := tree(t, map[string]string{"page/main.go": "secret", "other/a": "secret"})
+	root := writeTree(t, map[string]string{"page/main.go": "secret", "other/a": "secret"})
 	symlink(t, "../other", filepath.Join(root, "page/public"))
-	f := serving(t, nil)
+	f := newFiles(t, nil)
 	f.SetPages(map[string]string{"/": filepath.Join(root, "page")})
 	if got := body(f, "/a"); got != "" {
 		t.Errorf("got %q", got)
@@ -112,18 +112,18 @@ func TestWhatIsNoRegularFileIsNotThereAndNeverWaitedFor(t *testing.T) {
 	if syscall.Mknod(filepath.Join(root, "zero"), syscall.S_IFCHR|0o666, 1<<8|5) == nil { // only root may
 		paths = append(paths, "/zero")
 	}
-	f := serving(t, map[string]string{"/": root})
+	f := newFiles(t, map[string]string{"/": root})
 	done := make(chan struct{})
 	go func() { // ends unless something is waited for, which is the defect
 		defer close(done)
 		for _, path := range paths {
 			for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
-				if resp := ask(f, method, path); resp.StatusCode != nothing {
+				if resp := request(f, method, path); resp.StatusCode != notServed {
 					t.Errorf("%s %s is answered with %d", method, path, resp.StatusCode)
 				}
 			}
 		}
-		if resp := ask(f, http.MethodGet, "/a.css", "Accept-Encoding", "br, gzip"); resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Encoding") != "" || resp.Header.Get("Vary") != "" {
+		if resp := request(f, http.MethodGet, "/a.css", "Accept-Encoding", "br, gzip"); resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Encoding") != "" || resp.Header.Get("Vary") != "" {
 			t.Errorf("with a FIFO and a folder beside it: %v", resp)
 		}
 	}()
@@ -139,23 +139,23 @@ func TestAFileThatMayNotBeReadIsNotThere(t *testing.T) {
 	if os.Geteuid() == 0 {
 		t.Skip("root may read everything")
 	}
-	root := tree(t, map[string]string{"a": "secret"})
+	root := writeTree(t, map[string]string{"a": "secret"})
 	if err := os.Chmod(filepath.Join(root, "a"), 0); err != nil {
 		t.Fatal(err)
 	}
-	if resp := ask(serving(t, map[string]string{"/": root}), http.MethodGet, "/a"); resp.StatusCode != nothing {
+	if resp := request(newFiles(t, map[string]string{"/": root}), http.MethodGet, "/a"); resp.StatusCode != notServed {
 		t.Errorf("status %d", resp.StatusCode)
 	}
 }
 
 func TestOnlyGetAndHeadApplyToFiles(t *testing.T) {
 	t.Parallel()
-	f := serving(t, map[string]string{"/": tree(t, map[string]string{"a": "text"})})
+	f := newFiles(t, map[string]string{"/": writeTree(t, map[string]string{"a": "text"})})
 	for method, want := range map[string]int{"GET": 200, "HEAD": 200, "POST": 405, "PUT": 405, "DELETE": 405, "PATCH": 405, "OPTIONS": 405, "TRACE": 405, "get": 405, "FOO": 405} {
-		if resp := ask(f, method, "/a"); resp.StatusCode != want {
+		if resp := request(f, method, "/a"); resp.StatusCode != want {
 			t.Errorf("%s is answered with %d, want %d", method, resp.StatusCode, want)
 		}
-		if resp := ask(f, method, "/b"); resp.StatusCode != nothing {
+		if resp := request(f, method, "/b"); resp.StatusCode != notServed {
 			t.Errorf("%s of what is not there is answered with %d", method, resp.StatusCode)
 		}
 	}
@@ -163,7 +163,7 @@ func TestOnlyGetAndHeadApplyToFiles(t *testing.T) {
 
 func TestFoldersComeAndGo(t *testing.T) {
 	t.Parallel()
-	root := tree(t, map[string]string{"page/main.go": ""})
+	root := writeTree(t, map[string]string{"page/main.go": ""})
 	page, public, assets := filepath.Join(root, "page"), filepath.Join(root, "page/public"), filepath.Join(root, "assets")
 	f := New()
 	t.Cleanup(f.Close)
@@ -206,7 +206,7 @@ func TestFoldersComeAndGo(t *testing.T) {
 }
 
 func TestNoDescriptorIsLeftOverManyChanges(t *testing.T) {
-	root := tree(t, map[string]string{"a/x": "text", "a/x.gz": "gz", "b/x": "text", "page/public/y": "text"})
+	root := writeTree(t, map[string]string{"a/x": "text", "a/x.gz": "gz", "b/x": "text", "page/public/y": "text"})
 	at := func(name string) string { return filepath.Join(root, name) }
 	f := New()
 	f.SetPages(map[string]string{"/": at("page")})
@@ -222,14 +222,14 @@ func TestNoDescriptorIsLeftOverManyChanges(t *testing.T) {
 				default:
 				}
 				for _, path := range []string{"/a/x", "/b/x", "/y"} {
-					switch resp := ask(f, http.MethodGet, path, "Accept-Encoding", "gzip"); {
-					case resp.StatusCode != http.StatusOK && (path == "/y" || resp.StatusCode != nothing):
+					switch resp := request(f, http.MethodGet, path, "Accept-Encoding", "gzip"); {
+					case resp.StatusCode != http.StatusOK && (path == "/y" || resp.StatusCode != notServed):
 						t.Errorf("%s is answered with %d", path, resp.StatusCode)
 						return
 					}
 				}
-				ask(f, http.MethodPost, "/y")
-				ask(f, http.MethodGet, "/missing")
+				request(f, http.MethodPost, "/y")
+				request(f, http.MethodGet, "/missing")
 			}
 		})
 	}
@@ -261,14 +261,14 @@ func descriptors(t *testing.T) int {
 }
 
 func FuzzAPathLeadsNowhereElse(f *testing.F) {
-	root := tree(f, map[string]string{
+	root := writeTree(f, map[string]string{
 		"site/a": "public", "site/d/b": "public", "site/.c": "secret", "site/d/.e/f": "secret", "site/d\\b": "secret",
 		"secret": "secret", "sites/a": "secret", "page/main.go": "secret", "page/public/d/a": "public",
 	})
 	symlink(f, "../secret", filepath.Join(root, "site/out"))
 	symlink(f, "..", filepath.Join(root, "site/d/up"))
 	symlink(f, "../..", filepath.Join(root, "site/d/over"))
-	files := serving(f, map[string]string{"/": filepath.Join(root, "site"), "/m": filepath.Join(root, "site/d")})
+	files := newFiles(f, map[string]string{"/": filepath.Join(root, "site"), "/m": filepath.Join(root, "site/d")})
 	files.SetPages(map[string]string{"/p": filepath.Join(root, "page")})
 	for _, path := range []string{"/a", "/d/b", "/m/b", "/p/d/a", "/../secret", "/d/../../secret", "/d/up/a", "/d/over/secret", "/out", "/.c", "/d/.e/f", "/p/../main.go", "/p/main.go", "//a", "", "a", "/a\x00", "/d\\b", "/d%2Fb", "/m/../.c", "/\xff"} {
 		f.Add(path)
@@ -293,7 +293,7 @@ func FuzzAPathLeadsNowhereElse(f *testing.F) {
 }
 
 func TestAPageWithoutAFolderCostsNoAllocation(t *testing.T) {
-	f := serving(t, map[string]string{"/other": tree(t, map[string]string{"a": ""})})
+	f := newFiles(t, map[string]string{"/other": writeTree(t, map[string]string{"a": ""})})
 	r := httptest.NewRequest(http.MethodGet, "/blog/2026/a-post", nil)
 	if n := testing.AllocsPerRun(100, func() { f.Find(r) }); n != 0 {
 		t.Errorf("%v allocations", n)
@@ -301,8 +301,8 @@ func TestAPageWithoutAFolderCostsNoAllocation(t *testing.T) {
 }
 
 func BenchmarkNoFolder(b *testing.B) {
-	root := tree(b, map[string]string{"page/main.go": "", "other/public/a": ""})
-	f := serving(b, nil)
+	root := writeTree(b, map[string]string{"page/main.go": "", "other/public/a": ""})
+	f := newFiles(b, nil)
 	f.SetPages(map[string]string{"/blog": filepath.Join(root, "page"), "/other": filepath.Join(root, "other")})
 	r := httptest.NewRequest(http.MethodGet, "/blog/2026/a-post", nil)
 	b.ReportAllocs()
@@ -312,7 +312,7 @@ func BenchmarkNoFolder(b *testing.B) {
 }
 
 func BenchmarkNoFile(b *testing.B) {
-	f := serving(b, map[string]string{"/": tree(b, map[string]string{"a": ""})})
+	f := newFiles(b, map[string]string{"/": writeTree(b, map[string]string{"a": ""})})
 	r := httptest.NewRequest(http.MethodGet, "/blog/2026/a-post", nil)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -321,7 +321,7 @@ func BenchmarkNoFile(b *testing.B) {
 }
 
 func BenchmarkFile(b *testing.B) {
-	f := serving(b, map[string]string{"/": tree(b, map[string]string{"css/a.css": "text"})})
+	f := newFiles(b, map[string]string{"/": writeTree(b, map[string]string{"css/a.css": "text"})})
 	r := httptest.NewRequest(http.MethodGet, "/css/a.css", nil)
 	b.ReportAllocs()
 	for b.Loop() {

@@ -14,8 +14,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// tree makes files below a folder and returns it.
-func tree(t testing.TB, files map[string]string) string {
+// writeTree makes files below a folder and returns it.
+func writeTree(t testing.TB, files map[string]string) string {
 	t.Helper()
 	root := t.TempDir()
 	for name, text := range files {
@@ -41,16 +41,16 @@ func symlink(t testing.TB, target, path string) {
 	}
 }
 
-// date sets when a file was changed.
-func date(t testing.TB, file string, at time.Time) {
+// setModTime sets when a file was changed.
+func setModTime(t testing.TB, file string, at time.Time) {
 	t.Helper()
 	if err := os.Chtimes(file, at, at); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// serving returns Files that serve folders by path.
-func serving(t testing.TB, dirs map[string]string) *Files {
+// newFiles returns Files that serve folders by path.
+func newFiles(t testing.TB, dirs map[string]string) *Files {
 	t.Helper()
 	f := New()
 	t.Cleanup(f.Close)
@@ -62,10 +62,10 @@ func serving(t testing.TB, dirs map[string]string) *Files {
 	return f
 }
 
-const nothing = http.StatusTeapot // the status of who answers where no file does
+const notServed = http.StatusTeapot // the status of who answers where no file does
 
-// ask asks for a path, with the names and values of header fields.
-func ask(f *Files, method, path string, header ...string) *http.Response {
+// request asks for a path, with the names and values of header fields.
+func request(f *Files, method, path string, header ...string) *http.Response {
 	r := httptest.NewRequest(method, path, nil)
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Add(header[i], header[i+1])
@@ -73,7 +73,7 @@ func ask(f *Files, method, path string, header ...string) *http.Response {
 	w := httptest.NewRecorder()
 	switch h, found := f.Find(r); {
 	case !found:
-		w.WriteHeader(nothing)
+		w.WriteHeader(notServed)
 	case h == nil:
 		w.WriteHeader(http.StatusMethodNotAllowed)
 	default:
@@ -84,7 +84,7 @@ func ask(f *Files, method, path string, header ...string) *http.Response {
 
 // body is what a file's answer holds, or nothing if none answers.
 func body(f *Files, path string) string {
-	resp := ask(f, http.MethodGet, path)
+	resp := request(f, http.MethodGet, path)
 	if resp.StatusCode != http.StatusOK {
 		return ""
 	}

@@ -41,8 +41,8 @@ func TestTypesAreOursOnEveryMachine(t *testing.T) {
 
 func TestAnAnswerSaysWhatTheFileIs(t *testing.T) {
 	t.Parallel()
-	root := tree(t, map[string]string{"a.css": "text"})
-	date(t, filepath.Join(root, "a.css"), changed)
+	root := writeTree(t, map[string]string{"a.css": "text"})
+	setModTime(t, filepath.Join(root, "a.css"), changed)
 	f := New()
 	t.Cleanup(f.Close)
 	f.SetMounts([]Mount{{Path: "/", Dir: root}, {Path: "/kept", Dir: root, CacheControl: "public, max-age=60"}})
@@ -50,9 +50,9 @@ func TestAnAnswerSaysWhatTheFileIs(t *testing.T) {
 		"Content-Type": {"text/css; charset=utf-8"}, "Content-Length": {"4"}, "Accept-Ranges": {"bytes"}, "X-Content-Type-Options": {"nosniff"},
 		"Cache-Control": {"no-cache"}, "Last-Modified": {"Wed, 04 Mar 2026 05:06:07 GMT"},
 	}
-	want.Set("Etag", ask(f, http.MethodGet, "/a.css").Header.Get("Etag"))
+	want.Set("Etag", request(f, http.MethodGet, "/a.css").Header.Get("Etag"))
 	for _, method := range []string{http.MethodGet, http.MethodHead} {
-		resp := ask(f, method, "/a.css")
+		resp := request(f, method, "/a.css")
 		if diff := cmp.Diff(want, resp.Header); diff != "" {
 			t.Errorf("%s: %s", method, diff)
 		}
@@ -60,15 +60,15 @@ func TestAnAnswerSaysWhatTheFileIs(t *testing.T) {
 			t.Errorf("%s: the body is %q", method, text)
 		}
 	}
-	if got := ask(f, http.MethodGet, "/kept/a.css").Header.Get("Cache-Control"); got != "public, max-age=60" {
+	if got := request(f, http.MethodGet, "/kept/a.css").Header.Get("Cache-Control"); got != "public, max-age=60" {
 		t.Errorf("Cache-Control: %s", got)
 	}
 	tags := map[string]bool{want.Get("Etag"): true}
-	date(t, filepath.Join(root, "a.css"), changed.Add(time.Nanosecond))
-	tags[ask(f, http.MethodGet, "/a.css").Header.Get("Etag")] = true
+	setModTime(t, filepath.Join(root, "a.css"), changed.Add(time.Nanosecond))
+	tags[request(f, http.MethodGet, "/a.css").Header.Get("Etag")] = true
 	write(t, filepath.Join(root, "a.css"), "longer")
-	date(t, filepath.Join(root, "a.css"), changed)
-	tags[ask(f, http.MethodGet, "/a.css").Header.Get("Etag")] = true
+	setModTime(t, filepath.Join(root, "a.css"), changed)
+	tags[request(f, http.MethodGet, "/a.css").Header.Get("Etag")] = true
 	if len(tags) != 3 {
 		t.Errorf("of three contents the tags are %v", tags)
 	}
@@ -77,10 +77,10 @@ func TestAnAnswerSaysWhatTheFileIs(t *testing.T) {
 func TestConditionsAndRanges(t *testing.T) {
 	t.Parallel()
 	const text = "0123456789"
-	root := tree(t, map[string]string{"a.txt": text, "empty.txt": ""})
-	date(t, filepath.Join(root, "a.txt"), changed)
-	f := serving(t, map[string]string{"/": root})
-	tag := ask(f, http.MethodGet, "/a.txt").Header.Get("Etag")
+	root := writeTree(t, map[string]string{"a.txt": text, "empty.txt": ""})
+	setModTime(t, filepath.Join(root, "a.txt"), changed)
+	f := newFiles(t, map[string]string{"/": root})
+	tag := request(f, http.MethodGet, "/a.txt").Header.Get("Etag")
 	at := func(d time.Duration) string { return changed.Add(d).Format(http.TimeFormat) }
 	for _, c := range []struct {
 		header []string
@@ -124,7 +124,7 @@ func TestConditionsAndRanges(t *testing.T) {
 		{[]string{"Range", "bytes=2-4", "If-Range", at(-time.Hour)}, 200, text},
 		{[]string{"Range", "bytes=2-4", "If-None-Match", tag}, 304, ""},
 	} {
-		resp := ask(f, http.MethodGet, "/a.txt", c.header...)
+		resp := request(f, http.MethodGet, "/a.txt", c.header...)
 		got, _ := io.ReadAll(resp.Body)
 		if resp.StatusCode != c.status || string(got) != c.body {
 			t.Errorf("%q is answered with %d %q, want %d %q", c.header, resp.StatusCode, got, c.status, c.body)
@@ -136,13 +136,13 @@ func TestConditionsAndRanges(t *testing.T) {
 			t.Errorf("%q is answered with %v", c.header, resp.Header)
 		}
 	}
-	if resp := ask(f, http.MethodHead, "/a.txt", "Range", "bytes=2-4"); resp.StatusCode != 200 || resp.ContentLength != 10 {
+	if resp := request(f, http.MethodHead, "/a.txt", "Range", "bytes=2-4"); resp.StatusCode != 200 || resp.ContentLength != 10 {
 		t.Errorf("HEAD with a range is answered with %d of %d bytes", resp.StatusCode, resp.ContentLength)
 	}
-	if resp := ask(f, http.MethodGet, "/empty.txt", "Range", "bytes=0-4"); resp.StatusCode != 200 {
+	if resp := request(f, http.MethodGet, "/empty.txt", "Range", "bytes=0-4"); resp.StatusCode != 200 {
 		t.Errorf("a range of nothing is answered with %d", resp.StatusCode)
 	}
-	resp := ask(f, http.MethodGet, "/a.txt", "Range", "bytes=0-1,8-")
+	resp := request(f, http.MethodGet, "/a.txt", "Range", "bytes=0-1,8-")
 	_, params, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	parts := multipart.NewReader(resp.Body, params["boundary"])
 	for _, want := range []string{"01 bytes 0-1/10", "89 bytes 8-9/10"} {
@@ -159,18 +159,18 @@ func TestConditionsAndRanges(t *testing.T) {
 
 func TestTheEncodingThatIsWantedMostIsSent(t *testing.T) {
 	t.Parallel()
-	root := tree(t, map[string]string{
+	root := writeTree(t, map[string]string{
 		"a.css": "as it is", "a.css.br": "brotli!", "a.css.gz": "gz", "g.css": "as it is", "g.css.gz": "gz", "n.css": "as it is",
 		"old.css": "as it is", "old.css.br": "old", "link.css": "as it is", "out": "secret", "dir.css/x": "", "dir.css.gz": "gz",
 	})
 	symlink(t, filepath.Join(root, "out"), filepath.Join(root, "link.css.br"))
 	entries, _ := os.ReadDir(root)
 	for _, e := range entries {
-		date(t, filepath.Join(root, e.Name()), changed)
+		setModTime(t, filepath.Join(root, e.Name()), changed)
 	}
-	date(t, filepath.Join(root, "old.css.br"), changed.Add(-time.Nanosecond))
-	date(t, filepath.Join(root, "g.css.gz"), changed.Add(time.Hour))
-	f := serving(t, map[string]string{"/": root})
+	setModTime(t, filepath.Join(root, "old.css.br"), changed.Add(-time.Nanosecond))
+	setModTime(t, filepath.Join(root, "g.css.gz"), changed.Add(time.Hour))
+	f := newFiles(t, map[string]string{"/": root})
 	for _, c := range []struct{ path, accept, want string }{
 		{"/a.css", "", ""},
 		{"/a.css", "br", "br"},
@@ -199,7 +199,7 @@ func TestTheEncodingThatIsWantedMostIsSent(t *testing.T) {
 		{"/g.css", "br, gzip;q=0.1", "gzip"},
 		{"/g.css", "br", ""},
 	} {
-		resp := ask(f, http.MethodGet, c.path, "Accept-Encoding", c.accept)
+		resp := request(f, http.MethodGet, c.path, "Accept-Encoding", c.accept)
 		text, _ := io.ReadAll(resp.Body)
 		want := map[string]string{"": "as it is", "br": "brotli!", "gzip": "gz"}[c.want]
 		if got := resp.Header.Get("Content-Encoding"); got != c.want || string(text) != want || resp.ContentLength != int64(len(want)) {
@@ -210,28 +210,28 @@ func TestTheEncodingThatIsWantedMostIsSent(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"/n.css", "/old.css", "/link.css"} {
-		resp := ask(f, http.MethodGet, path, "Accept-Encoding", "br, gzip")
+		resp := request(f, http.MethodGet, path, "Accept-Encoding", "br, gzip")
 		if resp.StatusCode != 200 || resp.Header.Get("Vary") != "" || resp.Header.Get("Content-Encoding") != "" {
 			t.Errorf("%s: %v", path, resp.Header)
 		}
 	}
-	if resp := ask(f, http.MethodGet, "/dir.css", "Accept-Encoding", "gzip"); resp.StatusCode != nothing {
+	if resp := request(f, http.MethodGet, "/dir.css", "Accept-Encoding", "gzip"); resp.StatusCode != notServed {
 		t.Errorf("what is encoded without an original is answered with %d", resp.StatusCode)
 	}
-	if resp := ask(f, http.MethodGet, "/a.css.gz", "Accept-Encoding", "gzip"); resp.Header.Get("Content-Encoding") != "" || resp.Header.Get("Content-Type") != "application/gzip" || resp.Header.Get("Vary") != "" {
+	if resp := request(f, http.MethodGet, "/a.css.gz", "Accept-Encoding", "gzip"); resp.Header.Get("Content-Encoding") != "" || resp.Header.Get("Content-Type") != "application/gzip" || resp.Header.Get("Vary") != "" {
 		t.Errorf("by its own name: %v", resp.Header)
 	}
 }
 
 func TestAnEncodedFileIsAFileOfItsOwn(t *testing.T) {
 	t.Parallel()
-	root := tree(t, map[string]string{"a.css": "same len", "a.css.br": "SAME LEN"})
+	root := writeTree(t, map[string]string{"a.css": "same len", "a.css.br": "SAME LEN"})
 	for _, name := range []string{"a.css", "a.css.br"} {
-		date(t, filepath.Join(root, name), changed)
+		setModTime(t, filepath.Join(root, name), changed)
 	}
-	f := serving(t, map[string]string{"/": root})
-	plain := ask(f, http.MethodGet, "/a.css").Header.Get("Etag")
-	tag := ask(f, http.MethodGet, "/a.css", "Accept-Encoding", "br").Header.Get("Etag")
+	f := newFiles(t, map[string]string{"/": root})
+	plain := request(f, http.MethodGet, "/a.css").Header.Get("Etag")
+	tag := request(f, http.MethodGet, "/a.css", "Accept-Encoding", "br").Header.Get("Etag")
 	if tag == plain || strings.HasPrefix(tag, "W/") {
 		t.Errorf("the tags are %s and %s", plain, tag)
 	}
@@ -248,7 +248,7 @@ func TestAnEncodedFileIsAFileOfItsOwn(t *testing.T) {
 		{[]string{"Range", "bytes=5-", "If-Range", plain}, 200, "SAME LEN", "br"},
 		{[]string{"Range", "bytes=50-"}, 416, "invalid range: failed to overlap\n", ""},
 	} {
-		resp := ask(f, http.MethodGet, "/a.css", append(c.header, "Accept-Encoding", "br")...)
+		resp := request(f, http.MethodGet, "/a.css", append(c.header, "Accept-Encoding", "br")...)
 		text, _ := io.ReadAll(resp.Body)
 		if resp.StatusCode != c.status || string(text) != c.body || resp.Header.Get("Content-Encoding") != c.encoding || resp.Header.Get("Vary") != "Accept-Encoding" {
 			t.Errorf("%q is answered with %d %q %v", c.header, resp.StatusCode, text, resp.Header)
@@ -257,7 +257,7 @@ func TestAnEncodedFileIsAFileOfItsOwn(t *testing.T) {
 			t.Errorf("%q: %d bytes are said to be %s", c.header, len(text), length)
 		}
 	}
-	if resp := ask(f, http.MethodHead, "/a.css", "Accept-Encoding", "br"); resp.ContentLength != 8 {
+	if resp := request(f, http.MethodHead, "/a.css", "Accept-Encoding", "br"); resp.ContentLength != 8 {
 		t.Errorf("HEAD says %d bytes", resp.ContentLength)
 	}
 }
@@ -268,14 +268,14 @@ func TestAFileThatChangesWhileItIsSentIsCutAndNeverMixed(t *testing.T) {
 	for name, accept := range map[string]string{"a.bin": "identity", "e.bin": "br"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			root := tree(t, map[string]string{name: "", name + ".br": ""})
+			root := writeTree(t, map[string]string{name: "", name + ".br": ""})
 			file := filepath.Join(root, name)
 			if accept == "br" {
 				file += ".br"
 			}
 			write(t, file, strings.Repeat("x", size))
-			date(t, filepath.Join(root, name), changed)
-			f := serving(t, map[string]string{"/": root})
+			setModTime(t, filepath.Join(root, name), changed)
+			f := newFiles(t, map[string]string{"/": root})
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				h, _ := f.Find(r)
 				if r.URL.Query().Has("grow") {
@@ -366,20 +366,20 @@ func TestRangesAreReadAsTheyAreDefined(t *testing.T) {
 		}
 	}
 	for field, want := range map[string]int{"bytes=0-": 200, "bytes=-5": 200, "bytes=3-4": 200, "bytes=-0": 416} {
-		f := serving(t, map[string]string{"/": tree(t, map[string]string{"empty.txt": ""})})
-		if resp := ask(f, http.MethodGet, "/empty.txt", "Range", field); resp.StatusCode != want {
+		f := newFiles(t, map[string]string{"/": writeTree(t, map[string]string{"empty.txt": ""})})
+		if resp := request(f, http.MethodGet, "/empty.txt", "Range", field); resp.StatusCode != want {
 			t.Errorf("%q of nothing is answered with %d %v", field, resp.StatusCode, resp.Header)
 		}
 	}
 }
 
-// taker is a client's end that takes a file whole.
-type taker struct {
+// readerFromRecorder is a client's end that takes a file whole.
+type readerFromRecorder struct {
 	*httptest.ResponseRecorder
 	from io.Reader
 }
 
-func (w *taker) ReadFrom(r io.Reader) (int64, error) {
+func (w *readerFromRecorder) ReadFrom(r io.Reader) (int64, error) {
 	w.from = r
 	return io.Copy(w.ResponseRecorder, r)
 }
@@ -387,11 +387,11 @@ func (w *taker) ReadFrom(r io.Reader) (int64, error) {
 // A file reaches its writer in a form in which package net has the kernel send it.
 func TestAFileIsHandedOverWithItsDescriptor(t *testing.T) {
 	t.Parallel()
-	root := tree(t, map[string]string{"a.css": "as it is", "a.css.gz": "gz"})
+	root := writeTree(t, map[string]string{"a.css": "as it is", "a.css.gz": "gz"})
 	for _, entry := range []string{"a.css", "a.css.gz"} {
-		date(t, filepath.Join(root, entry), changed)
+		setModTime(t, filepath.Join(root, entry), changed)
 	}
-	f := serving(t, map[string]string{"/": root})
+	f := newFiles(t, map[string]string{"/": root})
 	for _, header := range []string{"", "Range", "Accept-Encoding"} {
 		r := httptest.NewRequest(http.MethodGet, "/a.css", nil)
 		r.Header.Set(header, map[string]string{"Range": "bytes=1-3", "Accept-Encoding": "gzip"}[header])
@@ -399,7 +399,7 @@ func TestAFileIsHandedOverWithItsDescriptor(t *testing.T) {
 		if !found {
 			t.Fatal("there is no file")
 		}
-		w := &taker{ResponseRecorder: httptest.NewRecorder()}
+		w := &readerFromRecorder{ResponseRecorder: httptest.NewRecorder()}
 		h.ServeHTTP(w, r)
 		limited, ok := w.from.(*io.LimitedReader)
 		if !ok {

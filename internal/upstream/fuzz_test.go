@@ -41,10 +41,10 @@ func FuzzAnswersAreThoseOfTransport(f *testing.F) {
 			return
 		}
 		verb := []string{"GET", "HEAD", "POST"}[method%3]
-		ours := taken(func(dial dialer) (*http.Response, error) {
-			return NewPool(time.Minute, dial).RoundTrip(t.Context(), request(verb, nil))
+		ours := outcomeOf(func(dial dialer) (*http.Response, error) {
+			return NewPool(time.Minute, dial).RoundTrip(t.Context(), newExchange(verb, nil))
 		}, t, answer)
-		theirs := taken(func(dial dialer) (*http.Response, error) {
+		theirs := outcomeOf(func(dial dialer) (*http.Response, error) {
 			tr := &http.Transport{DisableCompression: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }}
 			t.Cleanup(tr.CloseIdleConnections)
 			r, err := http.NewRequestWithContext(t.Context(), verb, "http://page/x", nil)
@@ -54,21 +54,21 @@ func FuzzAnswersAreThoseOfTransport(f *testing.F) {
 			return tr.RoundTrip(r)
 		}, t, answer)
 		if !theirs.Failed && theirs.Status < 100 { // no status at all (RFC 9110 section 15)
-			theirs = answered{Failed: true}
+			theirs = outcome{Failed: true}
 		}
-		if strictly(answer, theirs, ours) {
+		if stricterByDesign(answer, theirs, ours) {
 			return
 		}
-		alike(answer, &theirs)
-		alike(answer, &ours)
+		normalize(answer, &theirs)
+		normalize(answer, &ours)
 		if diff := cmp.Diff(theirs, ours); diff != "" {
 			t.Errorf("%s, %q (-Transport +ours):\n%s", verb, answer, diff)
 		}
 	})
 }
 
-// strictly reports whether an answer is refused, or cut, as only we do it.
-func strictly(answer string, theirs, ours answered) bool {
+// stricterByDesign reports whether an answer is refused, or cut, as only we do it.
+func stricterByDesign(answer string, theirs, ours outcome) bool {
 	if ours.Failed == theirs.Failed && ours.Cut == theirs.Cut {
 		return false
 	}
@@ -86,11 +86,11 @@ func strictly(answer string, theirs, ours answered) bool {
 	return strings.Count(answer, "\n") > message.MaxFields
 }
 
-// alike takes out of an answer what net/http makes of it and we do not: Connection
+// normalize takes out of an answer what net/http makes of it and we do not: Connection
 // goes when it says close, Pragma gets a Cache-Control, values may end in a space,
 // a name may before its colon, and the answer to HEAD may have a length beside
 // chunks.
-func alike(answer string, a *answered) {
+func normalize(answer string, a *outcome) {
 	for name, values := range a.Header {
 		if trimmed := strings.TrimRight(name, " "); trimmed != name {
 			delete(a.Header, name)
@@ -114,8 +114,8 @@ func alike(answer string, a *answered) {
 
 type dialer = func(context.Context) (net.Conn, error)
 
-// answered is what was taken for an answer.
-type answered struct {
+// outcome is what was taken for an answer.
+type outcome struct {
 	Failed  bool
 	Status  int
 	Header  http.Header
@@ -125,8 +125,8 @@ type answered struct {
 	Trailer http.Header
 }
 
-// taken returns what a client makes of a worker's bytes.
-func taken(roundTrip func(dialer) (*http.Response, error), t *testing.T, bytesOfWorker string) answered {
+// outcomeOf returns what a client makes of a worker's bytes.
+func outcomeOf(roundTrip func(dialer) (*http.Response, error), t *testing.T, bytesOfWorker string) outcome {
 	ours, theirs := socketPair(t)
 	ended := make(chan struct{})
 	go func() { // ends with the connection
@@ -144,10 +144,10 @@ func taken(roundTrip func(dialer) (*http.Response, error), t *testing.T, bytesOf
 	defer func() { ours.Close(); <-ended }()
 	resp, err := roundTrip(func(context.Context) (net.Conn, error) { return ours, nil })
 	if err != nil {
-		return answered{Failed: true}
+		return outcome{Failed: true}
 	}
 	defer resp.Body.Close()
-	a := answered{Status: resp.StatusCode, Header: resp.Header, Length: resp.ContentLength}
+	a := outcome{Status: resp.StatusCode, Header: resp.Header, Length: resp.ContentLength}
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		return a
 	}

@@ -23,25 +23,25 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is how long the other side is waited for.
-const patience = 30 * time.Second
+// testTimeout is how long the other side is waited for.
+const testTimeout = 30 * time.Second
 
-// worker is the other side: it answers each connection by a script.
-type worker struct {
+// fakeWorker is the other side: it answers each connection by a script.
+type fakeWorker struct {
 	*Pool
 	conns atomic.Int32 // so far
 }
 
-// serve returns a worker that plays a script on each connection, the number of
+// startWorker returns a worker that plays a script on each connection, the number of
 // which it gets, and then closes it.
-func serve(t *testing.T, script func(n int, c net.Conn, r *bufio.Reader)) *worker {
+func startWorker(t *testing.T, script func(n int, c net.Conn, r *bufio.Reader)) *fakeWorker {
 	t.Helper()
 	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := new(worker)
-	w.Pool = NewPool(patience, func(ctx context.Context) (net.Conn, error) {
+	w := new(fakeWorker)
+	w.Pool = NewPool(testTimeout, func(ctx context.Context) (net.Conn, error) {
 		var d net.Dialer
 		c, err := d.DialContext(ctx, "unix", l.Addr().String())
 		if err != nil {
@@ -57,7 +57,7 @@ func serve(t *testing.T, script func(n int, c net.Conn, r *bufio.Reader)) *worke
 			if err != nil {
 				return
 			}
-			c.SetDeadline(time.Now().Add(patience))
+			c.SetDeadline(time.Now().Add(testTimeout))
 			script(int(w.conns.Add(1)), c, bufio.NewReader(c))
 			c.Close()
 		}
@@ -66,8 +66,8 @@ func serve(t *testing.T, script func(n int, c net.Conn, r *bufio.Reader)) *worke
 	return w
 }
 
-// head reads the header of a request, and says when there is none.
-func head(r *bufio.Reader) (text string, ok bool) {
+// readHeader reads the header of a request, and says when there is none.
+func readHeader(r *bufio.Reader) (text string, ok bool) {
 	for {
 		line, err := r.ReadString('\n')
 		if text += line; err != nil {
@@ -79,7 +79,7 @@ func head(r *bufio.Reader) (text string, ok bool) {
 	}
 }
 
-func request(method string, body io.Reader) *Exchange {
+func newExchange(method string, body io.Reader) *Exchange {
 	x := &Exchange{Method: method, Target: "/x", Host: "page", Body: body}
 	if body != nil {
 		x.Length = -1
@@ -87,10 +87,10 @@ func request(method string, body io.Reader) *Exchange {
 	return x
 }
 
-// ask makes an exchange and returns its status and body.
-func (w *worker) ask(t *testing.T, x *Exchange) (status int, body string, err error) {
+// roundTrip makes an exchange and returns its status and body.
+func (w *fakeWorker) roundTrip(t *testing.T, x *Exchange) (status int, body string, err error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
 	resp, err := w.RoundTrip(ctx, x)
 	if err != nil {
@@ -108,34 +108,34 @@ func TestWhatIsSentIsTheRequest(t *testing.T) {
 	t.Parallel()
 	for want, x := range map[string]func() *Exchange{
 		"GET /x HTTP/1.1\r\nHost: page\r\nB: 3\r\nA: 1\r\nA: 2\r\n\r\n": func() *Exchange {
-			x := request("GET", nil)
+			x := newExchange("GET", nil)
 			x.Fields = []Field{{"B", "3"}, {"A", "1"}, {"Content-Length", "9"}, {"A", "2"}, {"Transfer-Encoding", "x"}, {"Host", "other"}, {"Trailer", "t"}}
 			return x
 		},
-		"POST /x HTTP/1.1\r\nHost: page\r\nContent-Length: 0\r\n\r\n": func() *Exchange { return request("POST", nil) },
-		"PURGE /x HTTP/1.1\r\nHost: \r\n\r\n":                         func() *Exchange { x := request("PURGE", nil); x.Host = ""; return x },
+		"POST /x HTTP/1.1\r\nHost: page\r\nContent-Length: 0\r\n\r\n": func() *Exchange { return newExchange("POST", nil) },
+		"PURGE /x HTTP/1.1\r\nHost: \r\n\r\n":                         func() *Exchange { x := newExchange("PURGE", nil); x.Host = ""; return x },
 		"PUT /x HTTP/1.1\r\nHost: page\r\nContent-Length: 5\r\n\r\nhello": func() *Exchange {
-			x := request("PUT", strings.NewReader("hello"))
+			x := newExchange("PUT", strings.NewReader("hello"))
 			x.Length = 5
 			return x
 		},
 		"PUT /x HTTP/1.1\r\nHost: page\r\nContent-Length: 6\r\n\r\nat one": func() *Exchange {
-			x := request("PUT", strings.NewReader(" one"))
+			x := newExchange("PUT", strings.NewReader(" one"))
 			x.Length, x.BodyStart = 6, []byte("at")
 			return x
 		},
 		"PUT /x HTTP/1.1\r\nHost: page\r\nContent-Length: 7\r\n\r\nat once": func() *Exchange {
-			x := request("PUT", errReader{errors.New("nothing is left to read")})
+			x := newExchange("PUT", errReader{errors.New("nothing is left to read")})
 			x.Length, x.BodyStart = 7, []byte("at once")
 			return x
 		},
 		"PUT /x HTTP/1.1\r\nHost: page\r\nTransfer-Encoding: chunked\r\nTrailer: T\r\n\r\n5\r\nhello\r\n0\r\nT: end\r\n\r\n": func() *Exchange {
-			x := request("PUT", strings.NewReader("hello"))
+			x := newExchange("PUT", strings.NewReader("hello"))
 			x.Trailer = http.Header{"T": {"end"}}
 			return x
 		},
 	} {
-		w := serve(t, func(_ int, c net.Conn, r *bufio.Reader) {
+		w := startWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {
 			got := make([]byte, len(want))
 			io.ReadFull(r, got)
 			if string(got) != want {
@@ -143,7 +143,7 @@ func TestWhatIsSentIsTheRequest(t *testing.T) {
 			}
 			io.WriteString(c, ok)
 		})
-		if status, body, err := w.ask(t, x()); status != 200 || body != "ok" || err != nil {
+		if status, body, err := w.roundTrip(t, x()); status != 200 || body != "ok" || err != nil {
 			t.Errorf("%q: %d %q, %v", want, status, body, err)
 		}
 	}
@@ -154,8 +154,8 @@ func TestWhatIsAtHandOfABodyIsSentOnAnotherConnection(t *testing.T) {
 	t.Parallel()
 	first := strings.Repeat("x", 40<<10) // more than a buffer
 	closed := make(chan struct{})
-	w := serve(t, func(n int, c net.Conn, r *bufio.Reader) {
-		head(r)
+	w := startWorker(t, func(n int, c net.Conn, r *bufio.Reader) {
+		readHeader(r)
 		if n == 1 {
 			io.WriteString(c, ok)
 			c.Close()
@@ -168,13 +168,13 @@ func TestWhatIsAtHandOfABodyIsSentOnAnotherConnection(t *testing.T) {
 		}
 		io.WriteString(c, ok)
 	})
-	if status, _, err := w.ask(t, request("GET", nil)); status != 200 || err != nil {
+	if status, _, err := w.roundTrip(t, newExchange("GET", nil)); status != 200 || err != nil {
 		t.Fatal(status, err)
 	}
 	<-closed
-	x := request("POST", strings.NewReader(" and the rest"))
+	x := newExchange("POST", strings.NewReader(" and the rest"))
 	x.Length, x.BodyStart = int64(len(first)+len(" and the rest")), []byte(first)
-	if status, _, err := w.ask(t, x); status != 200 || err != nil || !x.WroteHeader() {
+	if status, _, err := w.roundTrip(t, x); status != 200 || err != nil || !x.WroteHeader() {
 		t.Error(status, err, x.WroteHeader())
 	}
 }
@@ -190,14 +190,14 @@ func TestWhatCannotBeWrittenIsNotSent(t *testing.T) {
 		"value with a nul":    func(x *Exchange) { x.Fields = []Field{{"A", "b\x00"}} },
 		"name with a line":    func(x *Exchange) { x.Fields = []Field{{"A\r\nB", "c"}} },
 	} {
-		w := serve(t, func(_ int, c net.Conn, r *bufio.Reader) {
-			if text, _ := head(r); text != "" {
+		w := startWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {
+			if text, _ := readHeader(r); text != "" {
 				t.Errorf("%s: the worker got %q", name, text)
 			}
 		})
-		x := request("GET", nil)
+		x := newExchange("GET", nil)
 		spoil(x)
-		if _, _, err := w.ask(t, x); err == nil || x.WroteHeader() {
+		if _, _, err := w.roundTrip(t, x); err == nil || x.WroteHeader() {
 			t.Errorf("%s: %v, wrote %v", name, err, x.WroteHeader())
 		}
 	}
@@ -234,9 +234,9 @@ func TestAConnectionIsUsedAgainOnlyIfBothMessagesEndedOnIt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			closed := make(chan struct{}, 8)
-			w := serve(t, func(n int, conn net.Conn, r *bufio.Reader) {
+			w := startWorker(t, func(n int, conn net.Conn, r *bufio.Reader) {
 				for {
-					if _, ok := head(r); !ok {
+					if _, ok := readHeader(r); !ok {
 						break
 					}
 					if c.body != nil {
@@ -254,7 +254,7 @@ func TestAConnectionIsUsedAgainOnlyIfBothMessagesEndedOnIt(t *testing.T) {
 				conn.Close()
 				closed <- struct{}{}
 			})
-			x := request(cmp.Or(c.method, "GET"), c.body)
+			x := newExchange(cmp.Or(c.method, "GET"), c.body)
 			resp, err := w.RoundTrip(t.Context(), x)
 			if err != nil {
 				t.Fatal(err)
@@ -269,12 +269,12 @@ func TestAConnectionIsUsedAgainOnlyIfBothMessagesEndedOnIt(t *testing.T) {
 			if !c.again {
 				select {
 				case <-closed: // else the second might come before
-				case <-time.After(patience):
+				case <-time.After(testTimeout):
 					t.Fatal("the connection stays open")
 				}
 			}
 			c.body = nil
-			if resp, err = w.RoundTrip(t.Context(), request(cmp.Or(c.method, "GET"), nil)); err != nil {
+			if resp, err = w.RoundTrip(t.Context(), newExchange(cmp.Or(c.method, "GET"), nil)); err != nil {
 				if c.again {
 					t.Fatal(err)
 				}
@@ -295,9 +295,9 @@ func TestAnAnswerThatMakesNoSenseIsAnError(t *testing.T) {
 		"HTTP/1.1 200 OK\r\nA: " + strings.Repeat("a", maxHeader) + "\r\n\r\n",
 		strings.Repeat("HTTP/1.1 103 Early Hints\r\nLink: <"+strings.Repeat("a", 1000)+">\r\n\r\n", 2000) + ok,
 	} {
-		w := serve(t, func(_ int, c net.Conn, r *bufio.Reader) { head(r); io.WriteString(c, answer) })
-		x := request("GET", nil)
-		if status, _, err := w.ask(t, x); err == nil {
+		w := startWorker(t, func(_ int, c net.Conn, r *bufio.Reader) { readHeader(r); io.WriteString(c, answer) })
+		x := newExchange("GET", nil)
+		if status, _, err := w.roundTrip(t, x); err == nil {
 			t.Errorf("%.40q: %d", answer, status)
 		}
 		if !x.WroteHeader() || x.GotFirstByte() != (answer != "") {
@@ -312,8 +312,8 @@ func TestACutAnswerIsAnError(t *testing.T) {
 		"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nok",
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
 	} {
-		w := serve(t, func(_ int, c net.Conn, r *bufio.Reader) { head(r); io.WriteString(c, answer) })
-		if _, body, err := w.ask(t, request("GET", nil)); err == nil {
+		w := startWorker(t, func(_ int, c net.Conn, r *bufio.Reader) { readHeader(r); io.WriteString(c, answer) })
+		if _, body, err := w.roundTrip(t, newExchange("GET", nil)); err == nil {
 			t.Errorf("%q: %q is whole", answer, body)
 		}
 	}
@@ -322,8 +322,8 @@ func TestACutAnswerIsAnError(t *testing.T) {
 func TestWithoutAConnectionNothingWasSent(t *testing.T) {
 	t.Parallel()
 	no := errors.New("nobody there")
-	p := NewPool(patience, func(context.Context) (net.Conn, error) { return nil, no })
-	x := request("GET", nil)
+	p := NewPool(testTimeout, func(context.Context) (net.Conn, error) { return nil, no })
+	x := newExchange("GET", nil)
 	if _, err := p.RoundTrip(t.Context(), x); err != no || x.WroteHeader() || x.GotFirstByte() {
 		t.Errorf("%v, wrote %v, began %v", err, x.WroteHeader(), x.GotFirstByte())
 	}
@@ -332,12 +332,12 @@ func TestWithoutAConnectionNothingWasSent(t *testing.T) {
 func TestTheEndOfTheContextEndsTheWaitForAConnection(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
-	p := NewPool(patience, func(ctx context.Context) (net.Conn, error) {
+	p := NewPool(testTimeout, func(ctx context.Context) (net.Conn, error) {
 		cancel()
 		<-ctx.Done()
 		return nil, ctx.Err()
 	})
-	x := request("GET", nil)
+	x := newExchange("GET", nil)
 	if _, err := p.RoundTrip(ctx, x); err != context.Canceled || x.WroteHeader() {
 		t.Errorf("%v, wrote %v", err, x.WroteHeader())
 	}
@@ -347,13 +347,13 @@ func TestACutEndsTheExchange(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]string{"before the answer": "", "in its header": "HTTP/1.1 200", "in its body": "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"} {
 		gone := make(chan struct{})
-		w := serve(t, func(_ int, c net.Conn, r *bufio.Reader) {
-			head(r)
+		w := startWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {
+			readHeader(r)
 			io.WriteString(c, answer)
 			io.Copy(io.Discard, r)
 			close(gone)
 		})
-		x := request("GET", nil)
+		x := newExchange("GET", nil)
 		x.Sent = func() { time.AfterFunc(10*time.Millisecond, x.Cancel) }
 		resp, err := w.RoundTrip(t.Context(), x)
 		if err == nil {
@@ -365,7 +365,7 @@ func TestACutEndsTheExchange(t *testing.T) {
 		}
 		select {
 		case <-gone:
-		case <-time.After(patience):
+		case <-time.After(testTimeout):
 			t.Fatalf("%s: the worker was not told", name)
 		}
 	}
@@ -374,9 +374,9 @@ func TestACutEndsTheExchange(t *testing.T) {
 func TestIdleConnectionsAreClosedInTime(t *testing.T) {
 	t.Parallel()
 	gone := make(chan struct{}, 1)
-	w := serve(t, func(_ int, c net.Conn, r *bufio.Reader) {
+	w := startWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {
 		for {
-			if _, ok := head(r); !ok {
+			if _, ok := readHeader(r); !ok {
 				break
 			}
 			io.WriteString(c, ok)
@@ -385,24 +385,24 @@ func TestIdleConnectionsAreClosedInTime(t *testing.T) {
 	})
 	w.idleTimeout = 50 * time.Millisecond
 	began := time.Now()
-	if _, _, err := w.ask(t, request("GET", nil)); err != nil {
+	if _, _, err := w.roundTrip(t, newExchange("GET", nil)); err != nil {
 		t.Fatal(err)
 	}
 	select {
 	case <-gone:
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		t.Fatal("it stays open")
 	}
 	if took := time.Since(began); took < w.idleTimeout {
 		t.Errorf("closed after %v", took)
 	}
-	if _, _, err := w.ask(t, request("GET", nil)); err != nil || w.conns.Load() != 2 {
+	if _, _, err := w.roundTrip(t, newExchange("GET", nil)); err != nil || w.conns.Load() != 2 {
 		t.Errorf("%v on connection %d", err, w.conns.Load())
 	}
 	w.Close()
 	select {
 	case <-gone:
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		t.Fatal("Close leaves an idle one open")
 	}
 }
@@ -418,8 +418,8 @@ func TestAWorkerIsAskedWhetherItWantsTheBody(t *testing.T) {
 		"":    {"", "hello"},
 	} {
 		got := make(chan string, 1)
-		w := serve(t, func(_ int, conn net.Conn, r *bufio.Reader) {
-			head(r)
+		w := startWorker(t, func(_ int, conn net.Conn, r *bufio.Reader) {
+			readHeader(r)
 			if name == "" { // it comes unasked after a while
 				r.Peek(1)
 			}
@@ -431,14 +431,14 @@ func TestAWorkerIsAskedWhetherItWantsTheBody(t *testing.T) {
 			}
 			got <- string(body[:n])
 		})
-		x := request("PUT", strings.NewReader("hello"))
+		x := newExchange("PUT", strings.NewReader("hello"))
 		x.Length = 5
 		x.Fields = []Field{{"Expect", "100-continue"}}
-		x.ContinueAfter = patience / 2
+		x.ContinueAfter = testTimeout / 2
 		if name == "" {
 			x.ContinueAfter = 10 * time.Millisecond
 		}
-		status, _, err := w.ask(t, x)
+		status, _, err := w.roundTrip(t, x)
 		if want := map[bool]int{true: 200, false: 417}[c.body != ""]; status != want || err != nil {
 			t.Errorf("%q: %d, %v", name, status, err)
 		}
@@ -454,10 +454,10 @@ func TestABodyThatIsNotWhatWasSaidIsNoRequest(t *testing.T) {
 	for name, body := range map[string]io.Reader{
 		"short": strings.NewReader("hell"), "long": strings.NewReader("hello!"), "broken": io.MultiReader(strings.NewReader("he"), errReader{broken}),
 	} {
-		w := serve(t, func(_ int, c net.Conn, r *bufio.Reader) { head(r); io.Copy(io.Discard, r) })
-		x := request("POST", body)
+		w := startWorker(t, func(_ int, c net.Conn, r *bufio.Reader) { readHeader(r); io.Copy(io.Discard, r) })
+		x := newExchange("POST", body)
 		x.Length = 5
-		_, _, err := w.ask(t, x)
+		_, _, err := w.roundTrip(t, x)
 		if want := map[string]error{"short": errLength, "long": errLength, "broken": broken}[name]; err != want {
 			t.Errorf("%s: %v, want %v", name, err, want)
 		}
@@ -471,14 +471,14 @@ func (r errReader) Read([]byte) (int, error) { return 0, r.error }
 
 func TestAnAnswerMayComeBeforeTheBodyIsSent(t *testing.T) {
 	t.Parallel()
-	w := serve(t, func(_ int, c net.Conn, r *bufio.Reader) {
-		head(r)
+	w := startWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {
+		readHeader(r)
 		io.WriteString(c, ok)
 		io.Copy(io.Discard, r)
 	})
 	slow, more := io.Pipe()
-	x := request("POST", slow)
-	status, body, err := w.ask1(t, x)
+	x := newExchange("POST", slow)
+	status, body, err := w.roundTripOnce(t, x)
 	if status != 200 || body != "ok" || err != nil {
 		t.Errorf("%d %q, %v", status, body, err)
 	}
@@ -489,8 +489,8 @@ func TestAnAnswerMayComeBeforeTheBodyIsSent(t *testing.T) {
 	}
 }
 
-// ask1 is ask without waiting for the request's body.
-func (w *worker) ask1(t *testing.T, x *Exchange) (int, string, error) {
+// roundTripOnce is ask without waiting for the request's body.
+func (w *fakeWorker) roundTripOnce(t *testing.T, x *Exchange) (int, string, error) {
 	resp, err := w.RoundTrip(t.Context(), x)
 	if err != nil {
 		return 0, "", err
@@ -503,13 +503,13 @@ func (w *worker) ask1(t *testing.T, x *Exchange) (int, string, error) {
 func TestBeforeABodyIsAwaitedTheCallerHearsOfIt(t *testing.T) {
 	t.Parallel()
 	goOn := make(chan struct{}, 1)
-	w := serve(t, func(_ int, c net.Conn, r *bufio.Reader) {
-		head(r)
+	w := startWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {
+		readHeader(r)
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nok")
 		<-goOn
 		io.WriteString(c, "ok")
 	})
-	x := request("GET", nil)
+	x := newExchange("GET", nil)
 	var got []byte
 	said := ""
 	x.Blocked = func() {
@@ -537,11 +537,11 @@ func TestBeforeABodyIsAwaitedTheCallerHearsOfIt(t *testing.T) {
 
 func TestInterimAnswersAndTrailersComeAlong(t *testing.T) {
 	t.Parallel()
-	w := serve(t, func(_ int, c net.Conn, r *bufio.Reader) {
-		head(r)
+	w := startWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {
+		readHeader(r)
 		io.WriteString(c, "HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nTrailer: T\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nT: end\r\n\r\n")
 	})
-	x := request("GET", nil)
+	x := newExchange("GET", nil)
 	var seen []int
 	x.Interim = func(status int, h http.Header) { seen = append(seen, status) }
 	resp, err := w.RoundTrip(t.Context(), x)
@@ -557,13 +557,13 @@ func TestInterimAnswersAndTrailersComeAlong(t *testing.T) {
 
 func TestAnotherProtocolBeginsWithWhatFollowsTheAnswer(t *testing.T) {
 	t.Parallel()
-	w := serve(t, func(_ int, c net.Conn, r *bufio.Reader) {
-		head(r)
+	w := startWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {
+		readHeader(r)
 		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nearly")
 		b, _ := io.ReadAll(r)
 		c.Write(b)
 	})
-	resp, err := w.RoundTrip(t.Context(), request("GET", nil))
+	resp, err := w.RoundTrip(t.Context(), newExchange("GET", nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -579,16 +579,16 @@ func TestAnotherProtocolBeginsWithWhatFollowsTheAnswer(t *testing.T) {
 func TestALargeHeaderIsSentWhole(t *testing.T) {
 	t.Parallel()
 	value := strings.Repeat("v", 8<<20) // more than a kernel takes at once
-	w := serve(t, func(_ int, c net.Conn, r *bufio.Reader) {
-		if text, _ := head(r); !strings.Contains(text, "\r\nBig: "+value+"\r\n") {
+	w := startWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {
+		if text, _ := readHeader(r); !strings.Contains(text, "\r\nBig: "+value+"\r\n") {
 			t.Errorf("%d bytes came", len(text))
 		}
 		io.WriteString(c, ok)
 		r.ReadByte()
 	})
-	x := request("GET", nil)
+	x := newExchange("GET", nil)
 	x.Fields = []Field{{"Big", value}}
-	if status, _, err := w.ask(t, x); status != 200 || err != nil {
+	if status, _, err := w.roundTrip(t, x); status != 200 || err != nil {
 		t.Errorf("%d, %v", status, err)
 	}
 	if len(w.idle) != 1 || w.idle[0].message != nil {
@@ -599,8 +599,8 @@ func TestALargeHeaderIsSentWhole(t *testing.T) {
 // A body whose read panics ends its exchange and not the server.
 func TestAPanicOfABodyIsThatOfItsExchange(t *testing.T) {
 	t.Parallel()
-	w := serve(t, func(_ int, c net.Conn, r *bufio.Reader) { io.Copy(io.Discard, r) })
-	_, _, err := w.ask(t, request("POST", panicking{}))
+	w := startWorker(t, func(_ int, c net.Conn, r *bufio.Reader) { io.Copy(io.Discard, r) })
+	_, _, err := w.roundTrip(t, newExchange("POST", panicking{}))
 	if _, ok := errors.AsType[*recovered.Panic](err); !ok {
 		t.Errorf("the exchange ends with %v", err)
 	}

@@ -11,30 +11,30 @@ import (
 	"time"
 )
 
-// poor is a listener that has no descriptors while it lacks some.
-type poor struct {
+// failingListener is a listener that has no descriptors while it lacks some.
+type failingListener struct {
 	net.Listener
 	lacks func() bool
 }
 
-func (l poor) Accept() (net.Conn, error) {
+func (l failingListener) Accept() (net.Conn, error) {
 	if l.lacks() {
 		return nil, &net.OpError{Op: "accept", Err: syscall.EMFILE}
 	}
 	return l.Listener.Accept()
 }
 
-// shut is a listener that was closed.
-type shut struct{ net.Listener }
+// closedListener is a listener that was closed.
+type closedListener struct{ net.Listener }
 
-func (shut) Accept() (net.Conn, error) { return nil, net.ErrClosed }
+func (closedListener) Accept() (net.Conn, error) { return nil, net.ErrClosed }
 
 func TestTroubleIsToldOnceASecondWithHowMuchThereWas(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		var failed, told, counted int
-		l := Listen(poor{shut{}, func() bool {
+		l := Listen(failingListener{closedListener{}, func() bool {
 			if time.Since(began) > 10*time.Second {
 				return false
 			}
@@ -52,7 +52,7 @@ func TestAFreedConnectionEndsThePauseAfterTrouble(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		began, tried := time.Now(), time.Duration(0)
-		l := Listen(poor{shut{}, func() bool {
+		l := Listen(failingListener{closedListener{}, func() bool {
 			tried = time.Since(began)
 			return tried < 5100*time.Millisecond
 		}}, generous, func(error, int) {})
@@ -74,8 +74,8 @@ func TestTheLongestIdleConnectionIsClosedWhenThereAreNoDescriptors(t *testing.T)
 		t.Fatal(err)
 	}
 	var l *Server
-	l = Listen(poor{tcp, func() bool { return l.Connections() > 2 }}, generous, func(error, int) {})
-	d := serve(t, l, nil)
+	l = Listen(failingListener{tcp, func() bool { return l.Connections() > 2 }}, generous, func(error, int) {})
+	d := serveWith(t, l, nil)
 	ask := func(c net.Conn, r *bufio.Reader, idle int) {
 		t.Helper()
 		io.WriteString(c, victim)

@@ -46,15 +46,15 @@ func BenchmarkKeepAlive(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
 					io.WriteString(c, send)
-					answer(b, r)
+					discardResponse(b, r)
 				}
 			})
 		}
 	}
 }
 
-// answer reads an answer whose body is hello.
-func answer(b *testing.B, r *bufio.Reader) {
+// discardResponse reads an discardResponse whose body is hello.
+func discardResponse(b *testing.B, r *bufio.Reader) {
 	for {
 		line, err := r.ReadSlice('\n')
 		if err != nil {

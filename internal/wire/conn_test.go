@@ -13,31 +13,31 @@ import (
 	"time"
 )
 
-// patience is what a test waits for what must come.
-const patience = 30 * time.Second
+// testTimeout is what a test waits for what must come.
+const testTimeout = 30 * time.Second
 
-var generous = Settings{HeaderTimeout: 2 * patience, IdleTimeout: 2 * patience, MaxHeader: 64 << 10, MaxConnections: 100}
+var generous = Settings{HeaderTimeout: 2 * testTimeout, IdleTimeout: 2 * testTimeout, MaxHeader: 64 << 10, MaxConnections: 100}
 
-// door is a server. It answers with what it read of each
+// testServer is a server. It answers with what it read of each
 // request, and with why it was refused.
-type door struct {
+type testServer struct {
 	*testing.T
 	server *Server
 	mu     sync.Mutex
 	saw    []string // requests that were let through
 }
 
-func open(t *testing.T, s Settings, handler http.HandlerFunc) *door {
+func startServer(t *testing.T, s Settings, handler http.HandlerFunc) *testServer {
 	t.Helper()
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return serve(t, Listen(tcp, s, func(err error, n int) { t.Log(err, n) }), handler)
+	return serveWith(t, Listen(tcp, s, func(err error, n int) { t.Log(err, n) }), handler)
 }
 
-func serve(t *testing.T, srv *Server, handler http.HandlerFunc) *door {
-	d := &door{T: t, server: srv}
+func serveWith(t *testing.T, srv *Server, handler http.HandlerFunc) *testServer {
+	d := &testServer{T: t, server: srv}
 	if handler == nil {
 		handler = d.echo
 	}
@@ -51,7 +51,7 @@ func serve(t *testing.T, srv *Server, handler http.HandlerFunc) *door {
 	return d
 }
 
-func (d *door) echo(w http.ResponseWriter, r *http.Request) {
+func (d *testServer) echo(w http.ResponseWriter, r *http.Request) {
 	if refusal := RefusalOf(r); refusal != nil {
 		w.Header().Set("Connection", "close")
 		http.Error(w, "refused: "+refusal.Reason, refusal.Status)
@@ -69,20 +69,20 @@ func (d *door) echo(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "%s %s %s|%s", r.Method, r.RequestURI, r.Host, body)
 }
 
-func (d *door) dial() (net.Conn, *bufio.Reader) {
+func (d *testServer) dial() (net.Conn, *bufio.Reader) {
 	d.Helper()
 	c, err := net.Dial("tcp", d.server.Addr().String())
 	if err != nil {
 		d.Fatal(err)
 	}
 	d.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testTimeout))
 	return c, bufio.NewReader(c)
 }
 
-// answers sends bytes in pieces and returns the answers until the connection
+// responses sends bytes in pieces and returns the responses until the connection
 // ends: status and body each.
-func (d *door) answers(pieces ...string) (all []string) {
+func (d *testServer) responses(pieces ...string) (all []string) {
 	d.Helper()
 	c, r := d.dial()
 	go func() { // ends with c
@@ -128,12 +128,12 @@ func TestGoodRequestsPassAndEndWhereTheyEnd(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := open(t, generous, nil)
+			d := startServer(t, generous, nil)
 			want := []string{"200 " + test.want, "200 GET /victim v|"}
-			if got := d.answers(test.send + victim); fmt.Sprint(got) != fmt.Sprint(want) {
+			if got := d.responses(test.send + victim); fmt.Sprint(got) != fmt.Sprint(want) {
 				t.Errorf("in one piece: %q", got)
 			}
-			if got := d.answers(strings.Split(test.send+victim, "")...); fmt.Sprint(got) != fmt.Sprint(want) {
+			if got := d.responses(strings.Split(test.send+victim, "")...); fmt.Sprint(got) != fmt.Sprint(want) {
 				t.Errorf("byte by byte: %q", got)
 			}
 		})
@@ -142,16 +142,16 @@ func TestGoodRequestsPassAndEndWhereTheyEnd(t *testing.T) {
 
 func TestHTTP10IsSpoken(t *testing.T) {
 	t.Parallel()
-	d := open(t, generous, nil)
+	d := startServer(t, generous, nil)
 	for _, head := range []string{"GET / HTTP/1.0\r\n\r\n", "POST / HTTP/1.0\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\nab"} {
-		if got := d.answers(head); len(got) != 1 || !strings.HasPrefix(got[0], "200 ") {
+		if got := d.responses(head); len(got) != 1 || !strings.HasPrefix(got[0], "200 ") {
 			t.Errorf("%q: %q", head, got)
 		}
 	}
 }
 
-// bad are headers that are refused, with their status.
-var bad = map[string]struct {
+// badRequests are headers that are refused, with their status.
+var badRequests = map[string]struct {
 	send   string
 	status int
 }{
@@ -221,17 +221,17 @@ var bad = map[string]struct {
 
 func TestBadHeadersAreRefusedInTheirTurn(t *testing.T) {
 	t.Parallel()
-	for name, test := range bad {
+	for name, test := range badRequests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := open(t, generous, nil)
+			d := startServer(t, generous, nil)
 			first := "GET /first HTTP/1.1\r\nHost: h\r\n\r\n"
-			got := d.answers(first + test.send + victim)
+			got := d.responses(first + test.send + victim)
 			if len(got) != 2 || got[0] != "200 GET /first h|" || !strings.HasPrefix(got[1], fmt.Sprint(test.status, " refused: ")) {
 				t.Errorf("in one piece: %.200q", got)
 			}
 			if len(test.send) < 1000 {
-				if got := d.answers(strings.Split(test.send+victim, "")...); len(got) != 1 || !strings.HasPrefix(got[0], fmt.Sprint(test.status, " refused: ")) {
+				if got := d.responses(strings.Split(test.send+victim, "")...); len(got) != 1 || !strings.HasPrefix(got[0], fmt.Sprint(test.status, " refused: ")) {
 					t.Errorf("byte by byte: %q", got)
 				}
 			}
@@ -270,13 +270,13 @@ func TestBadChunksEndTheBodyWithAnError(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := open(t, generous, nil)
+			d := startServer(t, generous, nil)
 			send := "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + body + victim
 			for _, pieces := range [][]string{{send}, strings.Split(send[:min(len(send), 1000)], "")} {
 				if len(send) > 1000 && len(pieces) > 1 {
 					continue
 				}
-				if got := d.answers(pieces...); len(got) != 1 || !strings.HasPrefix(got[0], "400 ") {
+				if got := d.responses(pieces...); len(got) != 1 || !strings.HasPrefix(got[0], "400 ") {
 					t.Errorf("%d pieces: %q", len(pieces), got)
 				}
 			}
@@ -302,7 +302,7 @@ func TestTheNumberOfFieldsIsBounded(t *testing.T) {
 	}
 	names := strings.ReplaceAll(fields(257), ":\r\n", ",")
 	post := "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n"
-	d := open(t, generous, nil)
+	d := startServer(t, generous, nil)
 	for name, test := range map[string]struct{ send, want string }{
 		"as many as there may be":     {"GET / HTTP/1.1\r\nHost: h\r\n" + fields(255) + "\r\n", "200 "},
 		"one more":                    {"GET / HTTP/1.1\r\nHost: h\r\n" + fields(256) + "\r\n", "431 "},
@@ -313,7 +313,7 @@ func TestTheNumberOfFieldsIsBounded(t *testing.T) {
 		"one more in a trailer":       {post + "\r\n0\r\n" + fields(257) + "\r\n", "400 "},
 		"announced":                   {post + "Trailer: " + names + "\r\n\r\n0\r\n\r\n", "431 "},
 	} {
-		if got := d.answers(test.send); len(got) != 1 || !strings.HasPrefix(got[0], test.want) {
+		if got := d.responses(test.send); len(got) != 1 || !strings.HasPrefix(got[0], test.want) {
 			t.Errorf("%s: %.100q, want %s", name, got, test.want)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 func TestAClientThatLeavesCancelsItsRequest(t *testing.T) {
 	t.Parallel()
 	began, left := make(chan struct{}), make(chan time.Time)
-	d := open(t, generous, func(w http.ResponseWriter, r *http.Request) {
+	d := startServer(t, generous, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/waits" {
 			return
 		}
@@ -52,7 +52,7 @@ func TestAClientThatLeavesCancelsItsRequest(t *testing.T) {
 					if took := told.Sub(at); took > 100*time.Millisecond {
 						return fmt.Errorf("%q, left after %v: the handler was told after %v", request, after, took)
 					}
-				case <-time.After(patience):
+				case <-time.After(testTimeout):
 					t.Fatalf("%q, left after %v: the handler was not told", request, after)
 				}
 				return nil
@@ -66,7 +66,7 @@ func TestAConnectionIsReadOnAfterALongRequest(t *testing.T) {
 	t.Parallel()
 	s := generous
 	s.IdleTimeout = 20 * checkInterval
-	d := open(t, s, func(w http.ResponseWriter, r *http.Request) {
+	d := startServer(t, s, func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-r.Context().Done():
 			t.Error("a request was cancelled")
@@ -112,7 +112,7 @@ func TestAConnectionIsReadOnAfterALongRequest(t *testing.T) {
 // time.
 func TestNothingIsLostBetweenLooks(t *testing.T) {
 	t.Parallel()
-	d := open(t, generous, func(w http.ResponseWriter, r *http.Request) {
+	d := startServer(t, generous, func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			t.Error(err)

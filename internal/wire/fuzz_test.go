@@ -16,7 +16,7 @@ import (
 // What is let through net/http reads as the same request, and nothing that it
 // would not read itself. It makes a Cache-Control of Pragma, which nobody sent.
 func FuzzParseHead(f *testing.F) {
-	for _, test := range bad {
+	for _, test := range badRequests {
 		f.Add([]byte(test.send))
 	}
 	f.Add([]byte("POST http://h/%41?%zz HTTP/1.1\r\nHost: h:1\r\nContent-Length: 10\r\nX: \t y \r\n\r\n0123456789"))

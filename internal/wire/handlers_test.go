@@ -12,7 +12,7 @@ import (
 func handlers(t *testing.T) map[string]handle {
 	all := make(map[string]handle)
 	for _, some := range []map[string]handle{
-		statuses(), bodies(), framed(), fields(), flushed(), informed(), trailers(), aborted(), copiers(), duplex(), hijackers(), timed(), files(t),
+		statuses(), bodies(), framed(), fields(), flushed(), interim(), trailers(), aborted(), copiers(), duplex(), hijackers(), timed(), files(t),
 	} {
 		for name, h := range some {
 			if all[name] != nil {
@@ -36,7 +36,7 @@ func (x *exchange) write(w io.Writer, p []byte, size int) {
 	}
 }
 
-func (x *exchange) say(w io.Writer, s string) {
+func (x *exchange) writeString(w io.Writer, s string) {
 	if n, err := io.WriteString(w, s); n != len(s) || err != nil {
 		x.note("write: %d, %v", n, err)
 	}
@@ -48,14 +48,14 @@ func (x *exchange) flush(w http.ResponseWriter) {
 	}
 }
 
-// sent flushes and waits until the last that was written has come. Where there
+// noteResult flushes and waits until the last that was written has come. Where there
 // is no body it is the header.
-func (x *exchange) sent(w http.ResponseWriter, r *http.Request, what string) {
+func (x *exchange) noteResult(w http.ResponseWriter, r *http.Request, what string) {
 	x.flush(w)
 	if r.Method == http.MethodHead {
 		what = "\r\n\r\n"
 	}
-	x.arrives(what)
+	x.awaitNote(what)
 }
 
 // read reads a body, or so much of it.
@@ -64,7 +64,7 @@ func (x *exchange) read(from io.Reader, most int64) {
 	x.note("%d bytes of the body: %.8q, %v", len(b), b, err)
 }
 
-const whole = 1 << 40
+const unlimited = 1 << 40
 
 func statuses() map[string]handle {
 	all := map[string]handle{
@@ -74,9 +74,9 @@ func statuses() map[string]handle {
 			w.WriteHeader(404)
 		},
 		"body, then 404": func(w http.ResponseWriter, _ *http.Request, x *exchange) {
-			x.say(w, "hello")
+			x.writeString(w, "hello")
 			w.WriteHeader(404)
-			x.say(w, " and more")
+			x.writeString(w, " and more")
 		},
 		"status 101, upgraded": func(w http.ResponseWriter, _ *http.Request, _ *exchange) {
 			w.Header().Set("Connection", "upgrade")
@@ -99,8 +99,8 @@ func statuses() map[string]handle {
 		all["status "+strconv.Itoa(status)+" with a body"] = func(w http.ResponseWriter, _ *http.Request, x *exchange) {
 			w.Header().Set("X-Some", "value")
 			w.WriteHeader(status)
-			x.write(w, text(5), 0)
-			x.say(w, "hello")
+			x.write(w, bodyText(5), 0)
+			x.writeString(w, "hello")
 		}
 	}
 	return all
@@ -109,42 +109,42 @@ func statuses() map[string]handle {
 func bodies() map[string]handle {
 	all := map[string]handle{
 		"small body":   func(w http.ResponseWriter, _ *http.Request, x *exchange) { x.write(w, []byte("hello"), 0) },
-		"small string": func(w http.ResponseWriter, _ *http.Request, x *exchange) { x.say(w, "hello") },
-		"empty write":  func(w http.ResponseWriter, _ *http.Request, x *exchange) { x.note("%v", second(w.Write(nil))) },
+		"small string": func(w http.ResponseWriter, _ *http.Request, x *exchange) { x.writeString(w, "hello") },
+		"empty write":  func(w http.ResponseWriter, _ *http.Request, x *exchange) { x.note("%v", secondOf(w.Write(nil))) },
 		"HTML in two": func(w http.ResponseWriter, _ *http.Request, x *exchange) {
-			x.say(w, "<ht")
-			x.say(w, "ml>hello")
+			x.writeString(w, "<ht")
+			x.writeString(w, "ml>hello")
 		},
 		"HTML in two, flushed between": func(w http.ResponseWriter, r *http.Request, x *exchange) {
-			x.say(w, "<ht")
-			x.sent(w, r, "<ht")
-			x.say(w, "ml>hello")
+			x.writeString(w, "<ht")
+			x.noteResult(w, r, "<ht")
+			x.writeString(w, "ml>hello")
 		},
 		"binary": func(w http.ResponseWriter, _ *http.Request, x *exchange) { x.write(w, []byte{0, 1, 2, 0xff}, 0) },
 	}
 	for _, n := range []int{2047, 2048, 2049, 4095, 4096, 4097, 6144, 100000} {
 		name := "body of " + strconv.Itoa(n)
-		all[name] = func(w http.ResponseWriter, _ *http.Request, x *exchange) { x.write(w, text(n), 0) }
-		all[name+" in many"] = func(w http.ResponseWriter, _ *http.Request, x *exchange) { x.write(w, text(n), 100) }
-		all[name+" as a string"] = func(w http.ResponseWriter, _ *http.Request, x *exchange) { x.say(w, string(text(n))) }
+		all[name] = func(w http.ResponseWriter, _ *http.Request, x *exchange) { x.write(w, bodyText(n), 0) }
+		all[name+" in many"] = func(w http.ResponseWriter, _ *http.Request, x *exchange) { x.write(w, bodyText(n), 100) }
+		all[name+" as a string"] = func(w http.ResponseWriter, _ *http.Request, x *exchange) { x.writeString(w, string(bodyText(n))) }
 		all[name+" with its length"] = func(w http.ResponseWriter, _ *http.Request, x *exchange) {
 			w.Header().Set("Content-Length", strconv.Itoa(n))
-			x.write(w, text(n), 0)
+			x.write(w, bodyText(n), 0)
 		}
 	}
 	return all
 }
 
-func second[A, B any](_ A, b B) B { return b }
+func secondOf[A, B any](_ A, b B) B { return b }
 
-// with sets fields and writes the pieces of a body.
-func with(h http.Header, pieces ...string) handle {
+// respondWith sets fields and writes the pieces of a body.
+func respondWith(h http.Header, pieces ...string) handle {
 	return func(w http.ResponseWriter, _ *http.Request, x *exchange) {
 		for name, values := range h {
 			w.Header()[name] = values
 		}
 		for _, piece := range pieces {
-			x.say(w, piece)
+			x.writeString(w, piece)
 		}
 	}
 }
@@ -152,9 +152,9 @@ func with(h http.Header, pieces ...string) handle {
 // withStatus does so after it said a status.
 func withStatus(h http.Header, status int, pieces ...string) handle {
 	return func(w http.ResponseWriter, r *http.Request, x *exchange) {
-		with(h)(w, r, x)
+		respondWith(h)(w, r, x)
 		w.WriteHeader(status)
-		with(nil, pieces...)(w, r, x)
+		respondWith(nil, pieces...)(w, r, x)
 	}
 }
 
@@ -163,42 +163,44 @@ func framed() map[string]handle {
 	length := func(s string) http.Header { return http.Header{"Content-Length": {s}} }
 	coding := func(s string) http.Header { return http.Header{"Transfer-Encoding": {s}} }
 	return map[string]handle{
-		"length":                        with(length("5"), "hello"),
-		"length, in two":                with(length("5"), "he", "llo"),
-		"length 0":                      with(length("0")),
-		"length, nothing written":       with(length("5")),
-		"length too long":               with(length("10"), "hello"),
-		"length too long by far":        with(length("100000"), string(text(5000))),
-		"length too short":              with(length("3"), "hello"),
-		"length too short for the last": with(length("7"), "hello", " and", " more"),
-		"length that is none":           with(length("abc"), "hello"),
-		"length that is negative":       with(length("-1"), "hello"),
+		"length":                        respondWith(length("5"), "hello"),
+		"length, in two":                respondWith(length("5"), "he", "llo"),
+		"length 0":                      respondWith(length("0")),
+		"length, nothing written":       respondWith(length("5")),
+		"length too long":               respondWith(length("10"), "hello"),
+		"length too long by far":        respondWith(length("100000"), string(bodyText(5000))),
+		"length too short":              respondWith(length("3"), "hello"),
+		"length too short for the last": respondWith(length("7"), "hello", " and", " more"),
+		"length that is none":           respondWith(length("abc"), "hello"),
+		"length that is negative":       respondWith(length("-1"), "hello"),
 		"length, status 200":            withStatus(length("5"), 200, "hello"),
 		"length, status 204":            withStatus(length("5"), 204),
 		"length, status 205":            withStatus(length("0"), 205),
 		"length, status 304":            withStatus(length("5"), 304),
 		"length, status 304, body":      withStatus(length("5"), 304, "hello"),
-		"chunked":                       with(coding("chunked"), "hello"),
-		"chunked, nothing written":      with(coding("chunked")),
+		"chunked":                       respondWith(coding("chunked"), "hello"),
+		"chunked, nothing written":      respondWith(coding("chunked")),
 		"chunked, status 204":           withStatus(coding("chunked"), 204),
-		"chunked, length":               with(http.Header{"Transfer-Encoding": {"chunked"}, "Content-Length": {"5"}}, "hello"),
-		"identity":                      with(coding("identity"), "hello"),
-		"identity, in many":             with(coding("identity"), string(text(2000)), string(text(2000)), "end"),
-		"identity, length":              with(http.Header{"Transfer-Encoding": {"identity"}, "Content-Length": {"5"}}, "hello"),
-		"coding gzip":                   with(coding("gzip"), "hello"),
+		"chunked, length":               respondWith(http.Header{"Transfer-Encoding": {"chunked"}, "Content-Length": {"5"}}, "hello"),
+		"identity":                      respondWith(coding("identity"), "hello"),
+		"identity, in many":             respondWith(coding("identity"), string(bodyText(2000)), string(bodyText(2000)), "end"),
+		"identity, length":              respondWith(http.Header{"Transfer-Encoding": {"identity"}, "Content-Length": {"5"}}, "hello"),
+		"coding gzip":                   respondWith(coding("gzip"), "hello"),
 	}
 }
 
 // fields are handlers that set other fields.
 func fields() map[string]handle {
-	field := func(name string, values ...string) handle { return with(http.Header{name: values}, "<html>hello") }
+	field := func(name string, values ...string) handle {
+		return respondWith(http.Header{name: values}, "<html>hello")
+	}
 	return map[string]handle{
 		"Connection: close":                  field("Connection", "close"),
-		"Connection: close, nothing written": with(http.Header{"Connection": {"close"}}),
+		"Connection: close, nothing written": respondWith(http.Header{"Connection": {"close"}}),
 		"Connection: close in a list":        field("Connection", "X-Some, close"),
 		"Connection: Close":                  field("Connection", "Close"),
 		"Connection: keep-alive":             field("Connection", "keep-alive"),
-		"Connection: keep-alive, length":     with(http.Header{"Connection": {"keep-alive"}, "Content-Length": {"5"}}, "hello"),
+		"Connection: keep-alive, length":     respondWith(http.Header{"Connection": {"keep-alive"}, "Content-Length": {"5"}}, "hello"),
 		"Connection: other":                  field("Connection", "X-Some"),
 		"Connection nil":                     field("Connection"),
 		"Date":                               field("Date", "Tue, 15 Nov 1994 08:12:31 GMT"),
@@ -213,8 +215,8 @@ func fields() map[string]handle {
 		"Content-Encoding empty":             field("Content-Encoding", ""),
 		"several values":                     field("X-Some", "a", "", "b", "a"),
 		"spaces around a value":              field("X-Some", " \ta b\t "),
-		"names in lower case":                with(http.Header{"x-some": {"a"}, "X-Some": {"b"}, "content-type": {"c"}, "connection": {"d"}, "date": {"e"}}, "hello"),
-		"bad names and values": with(http.Header{
+		"names in lower case":                respondWith(http.Header{"x-some": {"a"}, "X-Some": {"b"}, "content-type": {"c"}, "connection": {"d"}, "date": {"e"}}, "hello"),
+		"bad names and values": respondWith(http.Header{
 			"X-Line": {"one\ntwo", "three\r\nX-Injected: 1", "four\r"}, "X Space": {"a"}, "X-Cr\r\nX-Injected": {"a"}, "": {"a"}, "X:Colon": {"a"}, "X-\xfc": {"a"},
 			"X-Nul": {"a\x00b"}, "X-8bit": {"J\xfcrgen"}, "Connection": {"close\r\nX-Injected: 1"},
 		}, "hello"),
@@ -227,23 +229,23 @@ func fields() map[string]handle {
 			h.Set("Content-Length", "3")
 			w.Header().Set("Content-Type", "late")
 			w.Header().Del("X-Some")
-			x.say(w, "hello")
+			x.writeString(w, "hello")
 		},
 		"set first after WriteHeader": func(w http.ResponseWriter, _ *http.Request, x *exchange) {
 			w.WriteHeader(201)
 			w.Header().Set("X-Late", "late")
-			x.say(w, "hello")
+			x.writeString(w, "hello")
 		},
 		"changed after a write": func(w http.ResponseWriter, _ *http.Request, x *exchange) {
-			x.say(w, "hello")
+			x.writeString(w, "hello")
 			w.Header().Set("X-Late", "late")
 			w.Header().Set("Connection", "close")
 		},
 		"changed after a flush": func(w http.ResponseWriter, r *http.Request, x *exchange) {
 			w.Header().Set("X-Some", "a")
-			x.sent(w, r, "X-Some: a")
+			x.noteResult(w, r, "X-Some: a")
 			w.Header().Set("X-Late", "late")
-			x.say(w, "hello")
+			x.writeString(w, "hello")
 		},
 	}
 }
@@ -251,56 +253,56 @@ func fields() map[string]handle {
 func flushed() map[string]handle {
 	return map[string]handle{
 		"flush before a body": func(w http.ResponseWriter, r *http.Request, x *exchange) {
-			x.sent(w, r, "\r\n\r\n")
-			x.say(w, "<html>hello")
+			x.noteResult(w, r, "\r\n\r\n")
+			x.writeString(w, "<html>hello")
 		},
 		"flush between": func(w http.ResponseWriter, r *http.Request, x *exchange) {
 			for _, piece := range []string{"one", "two", "three"} {
-				x.say(w, piece)
-				x.sent(w, r, piece)
+				x.writeString(w, piece)
+				x.noteResult(w, r, piece)
 			}
 		},
 		"flush at the end": func(w http.ResponseWriter, r *http.Request, x *exchange) {
-			x.say(w, "hello")
-			x.sent(w, r, "hello")
+			x.writeString(w, "hello")
+			x.noteResult(w, r, "hello")
 		},
 		"flush without a body": func(w http.ResponseWriter, r *http.Request, x *exchange) {
 			w.WriteHeader(404)
-			x.sent(w, r, "\r\n\r\n")
+			x.noteResult(w, r, "\r\n\r\n")
 			x.flush(w)
 		},
 		"flush a status without a body": func(w http.ResponseWriter, r *http.Request, x *exchange) {
 			w.WriteHeader(204)
-			x.sent(w, r, "\r\n\r\n")
+			x.noteResult(w, r, "\r\n\r\n")
 		},
 		"flush between, length": func(w http.ResponseWriter, r *http.Request, x *exchange) {
 			w.Header().Set("Content-Length", "11")
-			x.say(w, "one")
-			x.sent(w, r, "one")
-			x.say(w, "and two,")
-			x.sent(w, r, "and two,")
+			x.writeString(w, "one")
+			x.noteResult(w, r, "one")
+			x.writeString(w, "and two,")
+			x.noteResult(w, r, "and two,")
 		},
 		"flush between large pieces": func(w http.ResponseWriter, r *http.Request, x *exchange) {
 			for _, end := range []string{"one", "two"} {
-				x.write(w, text(10000), 0)
-				x.say(w, end)
-				x.sent(w, r, end)
+				x.write(w, bodyText(10000), 0)
+				x.writeString(w, end)
+				x.noteResult(w, r, end)
 			}
 		},
 	}
 }
 
-// informed are handlers that answer with a 1xx first.
-func informed() map[string]handle {
+// interim are handlers that answer with a 1xx first.
+func interim() map[string]handle {
 	hint := func(w http.ResponseWriter, status int, x *exchange) {
 		w.Header()["Link"] = []string{"</a>; rel=preload", "</b>; rel=preload"}
 		w.WriteHeader(status)
-		x.arrives(strconv.Itoa(status))
+		x.awaitNote(strconv.Itoa(status))
 	}
 	return map[string]handle{
 		"103": func(w http.ResponseWriter, _ *http.Request, x *exchange) {
 			hint(w, 103, x)
-			x.say(w, "hello")
+			x.writeString(w, "hello")
 		},
 		"103 twice, then another header": func(w http.ResponseWriter, _ *http.Request, x *exchange) {
 			hint(w, 103, x)
@@ -308,7 +310,7 @@ func informed() map[string]handle {
 			w.WriteHeader(103)
 			w.Header().Del("Link")
 			w.WriteHeader(404)
-			x.say(w, "hello")
+			x.writeString(w, "hello")
 		},
 		"103 with a length": func(w http.ResponseWriter, _ *http.Request, x *exchange) {
 			w.Header().Set("Content-Length", "5")
@@ -318,31 +320,31 @@ func informed() map[string]handle {
 			w.Header()["X Space"] = []string{"a\nb"}
 			hint(w, 103, x)
 			w.Header().Del("Transfer-Encoding")
-			x.say(w, "hello")
+			x.writeString(w, "hello")
 		},
 		"103, then the body is read": func(w http.ResponseWriter, r *http.Request, x *exchange) {
 			hint(w, 103, x)
-			x.read(r.Body, whole)
-			x.say(w, "hello")
+			x.read(r.Body, unlimited)
+			x.writeString(w, "hello")
 		},
 		"103 and nothing more": func(w http.ResponseWriter, _ *http.Request, x *exchange) { hint(w, 103, x) },
 		"102, then a flush": func(w http.ResponseWriter, r *http.Request, x *exchange) {
 			hint(w, 102, x)
-			x.sent(w, r, "200 OK")
+			x.noteResult(w, r, "200 OK")
 		},
 		"199": func(w http.ResponseWriter, _ *http.Request, x *exchange) { hint(w, 199, x) },
 		"103 too late": func(w http.ResponseWriter, r *http.Request, x *exchange) {
-			x.say(w, "hello")
+			x.writeString(w, "hello")
 			w.WriteHeader(103)
 		},
 		"100, then the body is read": func(w http.ResponseWriter, r *http.Request, x *exchange) {
 			w.WriteHeader(100)
-			x.read(r.Body, whole)
-			x.say(w, "hello")
+			x.read(r.Body, unlimited)
+			x.writeString(w, "hello")
 		},
 		"100, the body is not read": func(w http.ResponseWriter, r *http.Request, x *exchange) {
 			w.WriteHeader(100)
-			x.say(w, "hello")
+			x.writeString(w, "hello")
 		},
 	}
 }
@@ -351,14 +353,14 @@ func trailers() map[string]handle {
 	// trailed announces, writes pieces with a flush after each, and sets.
 	trailed := func(before http.Header, flush bool, after http.Header, pieces ...string) handle {
 		return func(w http.ResponseWriter, r *http.Request, x *exchange) {
-			with(before)(w, r, x)
+			respondWith(before)(w, r, x)
 			for _, piece := range pieces {
-				x.say(w, piece)
+				x.writeString(w, piece)
 				if flush {
-					x.sent(w, r, piece)
+					x.noteResult(w, r, piece)
 				}
 			}
-			with(after)(w, r, x)
+			respondWith(after)(w, r, x)
 		}
 	}
 	announced := http.Header{"Trailer": {"X-Sum, x-absent", "X-More"}, "X-More": {"early"}}
@@ -376,7 +378,7 @@ func trailers() map[string]handle {
 		"trailer announced too late":           trailed(nil, true, http.Header{"Trailer": {"X-Sum"}, "X-Sum": {"1"}}, "hello"),
 		"trailer prefixed":                     trailed(nil, false, prefixed, "hello"),
 		"trailer prefixed, flushed":            trailed(nil, true, prefixed, "hello"),
-		"trailer prefixed, large body":         trailed(nil, false, prefixed, string(text(5000))),
+		"trailer prefixed, large body":         trailed(nil, false, prefixed, string(bodyText(5000))),
 		"trailer prefixed, nothing written":    trailed(nil, false, prefixed),
 		"trailer prefixed before the body":     trailed(prefixed, false, nil, "hello"),
 		"trailer prefixed before the body, on": trailed(prefixed, true, http.Header{http.TrailerPrefix + "X-Pre": {"changed"}}, "hello", "more"),

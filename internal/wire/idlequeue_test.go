@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// crowd is a server at its limit, none of whose connections does anything.
-func crowd(n int) *Server {
+// serverWithIdleConns is a server at its limit, none of whose connections does anything.
+func serverWithIdleConns(n int) *Server {
 	s := generous
 	s.MaxConnections, s.HeaderTimeout = n, 0
 	srv := Listen(nil, s, nil)
@@ -20,8 +20,8 @@ func crowd(n int) *Server {
 	return srv
 }
 
-// replace has one connection make room for another, as accept does.
-func (srv *Server) replace() (since int64) {
+// replaceLongestIdle has one connection make room for another, as accept does.
+func (srv *Server) replaceLongestIdle() (since int64) {
 	longest, _ := srv.popLongestIdle()
 	srv.removeConn(longest.c)
 	srv.addConn(&Conn{server: srv})
@@ -30,11 +30,11 @@ func (srv *Server) replace() (since int64) {
 
 func TestTheConnectionThatWaitsLongestMakesRoom(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, testWhoMakesRoom) // as new ones make room only after a while
+	synctest.Test(t, testLongestIdleIsClosed) // as new ones make room only after a while
 }
 
-func testWhoMakesRoom(t *testing.T) {
-	srv := crowd(100)
+func testLongestIdleIsClosed(t *testing.T) {
+	srv := serverWithIdleConns(100)
 	var second *Conn
 	for c := range srv.conns {
 		switch c.idleSince.Load() {
@@ -47,19 +47,19 @@ func testWhoMakesRoom(t *testing.T) {
 			c.idleSince.Store(0)
 		}
 	}
-	if got := srv.replace(); got != 1 {
+	if got := srv.replaceLongestIdle(); got != 1 {
 		t.Errorf("first the one that waits since %d", got)
 	}
 	second.idleSince.Store(1001)
 	srv.connFreed(second)
 	want := int64(5)
 	for ; want <= 100; want++ {
-		if got := srv.replace(); got != want {
+		if got := srv.replaceLongestIdle(); got != want {
 			t.Fatalf("the one that waits since %d makes room before that since %d", got, want)
 		}
 	}
 	for _, want := range []int64{1000, 1001} {
-		if got := srv.replace(); got != want {
+		if got := srv.replaceLongestIdle(); got != want {
 			t.Fatalf("the one that waits since %d makes room before that since %d", got, want)
 		}
 	}
@@ -76,8 +76,8 @@ func testWhoMakesRoom(t *testing.T) {
 // and others that come and go.
 func TestTheLineIsNotLongerThanItMustBe(t *testing.T) {
 	t.Parallel()
-	srv := crowd(100)
-	srv.replace()
+	srv := serverWithIdleConns(100)
+	srv.replaceLongestIdle()
 	for i := range int64(10_000) {
 		for c := range srv.conns {
 			c.idleSince.Store(1000 + i)
@@ -100,11 +100,11 @@ func TestTheLineIsNotLongerThanItMustBe(t *testing.T) {
 func TestRoomCostsTheSameHoweverManyThereAre(t *testing.T) {
 	const times = 200
 	cost := func(n int) time.Duration {
-		srv := crowd(n)
-		srv.replace() // makes the line
+		srv := serverWithIdleConns(n)
+		srv.replaceLongestIdle() // makes the line
 		began := time.Now()
 		for range times {
-			srv.replace()
+			srv.replaceLongestIdle()
 		}
 		return time.Since(began)
 	}
@@ -118,7 +118,7 @@ func TestRoomCostsTheSameHoweverManyThereAre(t *testing.T) {
 }
 
 func BenchmarkRoom(b *testing.B) {
-	srv := crowd(10_000)
+	srv := serverWithIdleConns(10_000)
 	for b.Loop() {
 		longest, _ := srv.popLongestIdle()
 		srv.removeConn(longest.c)

@@ -10,7 +10,7 @@ import (
 func TestHastyReadsTakeWhatIsThere(t *testing.T) {
 	t.Parallel()
 	next := make(chan string)
-	d := open(t, generous, func(_ http.ResponseWriter, r *http.Request) {
+	d := startServer(t, generous, func(_ http.ResponseWriter, r *http.Request) {
 		buf := make([]byte, 64<<10)
 		for {
 			var n int

@@ -35,8 +35,8 @@ import (
 // read the body (net/http may panic then, its two reads meet). So is a file that
 // is longer than its Content-Length, which net/http sends whole.
 
-// differs are the pairs that are not compared. A * stands for any text.
-var differs = []struct{ handler, request, why string }{
+// differences are the pairs that are not compared. A * stands for any text.
+var differences = []struct{ handler, request, why string }{
 	{"abort before anything", afterContinue, hangs},
 	{"abort after a header", afterContinue, hangs},
 	{"abort after a small body", afterContinue, hangs},
@@ -73,9 +73,9 @@ const (
 	hangs         = "net/http answers nothing and waits for the body that it has not asked for"
 )
 
-// left reports why a pair is not compared.
-func left(handler, request string) (why string) {
-	for _, d := range differs {
+// reasonToSkip reports why a pair is not compared.
+func reasonToSkip(handler, request string) (why string) {
+	for _, d := range differences {
 		h, _ := path.Match(d.handler, handler)
 		r, _ := path.Match(d.request, request)
 		if h && r {
@@ -98,94 +98,94 @@ type request struct {
 const unread = 256 << 10
 
 var requests = map[string]request{
-	"GET":                              {send: ask("GET /a?b=%20c HTTP/1.1", "X-Two: a", "x-two: b", "X-Empty:")},
-	"GET, absolute":                    {send: ask("GET http://other:81/a HTTP/1.1")},
-	"GET, range":                       {send: ask("GET / HTTP/1.1", "Range: bytes=10-99")},
-	"GET, Connection: close":           {send: ask("GET / HTTP/1.1", "Connection: close")},
-	"GET, Connection: Close in a list": {send: ask("GET / HTTP/1.1", "Connection: X-Two, Close")},
-	"GET, Connection: keep-alive":      {send: ask("GET / HTTP/1.1", "Connection: keep-alive")},
-	"GET, body":                        {send: ask("GET / HTTP/1.1", "Content-Length: 3") + "abc"},
-	"GET, upgrade":                     {send: ask("GET / HTTP/1.1", "Connection: upgrade", "Upgrade: other")},
-	"GET, half-closed":                 {send: ask("GET / HTTP/1.1"), half: true},
-	"GET 1.0":                          {send: ask("GET / HTTP/1.0")},
-	"GET 1.0, keep-alive":              {send: ask("GET / HTTP/1.0", "Connection: keep-alive")},
-	"GET 1.2":                          {send: ask("GET / HTTP/1.2")},
-	"HEAD":                             {send: ask("HEAD / HTTP/1.1")},
-	"HEAD, body":                       {send: ask("HEAD / HTTP/1.1", "Content-Length: 3") + "abc"},
-	"HEAD, Connection: close":          {send: ask("HEAD / HTTP/1.1", "Connection: close")},
-	"HEAD 1.0":                         {send: ask("HEAD / HTTP/1.0")},
-	"HEAD 1.0, keep-alive":             {send: ask("HEAD / HTTP/1.0", "Connection: keep-alive")},
-	"OPTIONS *":                        {send: ask("OPTIONS * HTTP/1.1")},
-	"PURGE":                            {send: ask("PURGE /%2e%2F HTTP/1.1")},
-	"POST":                             {send: post(5)},
-	"POST 0":                           {send: post(0)},
-	"POST 10000":                       {send: post(10000)},
-	"POST, just read":                  {send: post(unread - 1)},
-	"POST, too large":                  {send: post(unread)},
-	"POST 300000":                      {send: post(300000)},
-	"POST, Connection: close":          {send: ask("POST / HTTP/1.1", "Content-Length: 5", "Connection: close") + "01234"},
-	"POST, cut":                        {send: ask("POST / HTTP/1.1", "Content-Length: 9") + "01234", half: true},
-	"POST 1.0":                         {send: ask("POST / HTTP/1.0", "Content-Length: 5") + "01234"},
-	"POST 1.0, keep-alive":             {send: ask("POST / HTTP/1.0", "Content-Length: 5", "Connection: keep-alive") + "01234"},
-	"POST 1.0 that expects":            {send: ask("POST / HTTP/1.0", "Content-Length: 5", "Expect: 100-continue") + "01234"},
+	"GET":                              {send: requestText("GET /a?b=%20c HTTP/1.1", "X-Two: a", "x-two: b", "X-Empty:")},
+	"GET, absolute":                    {send: requestText("GET http://other:81/a HTTP/1.1")},
+	"GET, range":                       {send: requestText("GET / HTTP/1.1", "Range: bytes=10-99")},
+	"GET, Connection: close":           {send: requestText("GET / HTTP/1.1", "Connection: close")},
+	"GET, Connection: Close in a list": {send: requestText("GET / HTTP/1.1", "Connection: X-Two, Close")},
+	"GET, Connection: keep-alive":      {send: requestText("GET / HTTP/1.1", "Connection: keep-alive")},
+	"GET, body":                        {send: requestText("GET / HTTP/1.1", "Content-Length: 3") + "abc"},
+	"GET, upgrade":                     {send: requestText("GET / HTTP/1.1", "Connection: upgrade", "Upgrade: other")},
+	"GET, half-closed":                 {send: requestText("GET / HTTP/1.1"), half: true},
+	"GET 1.0":                          {send: requestText("GET / HTTP/1.0")},
+	"GET 1.0, keep-alive":              {send: requestText("GET / HTTP/1.0", "Connection: keep-alive")},
+	"GET 1.2":                          {send: requestText("GET / HTTP/1.2")},
+	"HEAD":                             {send: requestText("HEAD / HTTP/1.1")},
+	"HEAD, body":                       {send: requestText("HEAD / HTTP/1.1", "Content-Length: 3") + "abc"},
+	"HEAD, Connection: close":          {send: requestText("HEAD / HTTP/1.1", "Connection: close")},
+	"HEAD 1.0":                         {send: requestText("HEAD / HTTP/1.0")},
+	"HEAD 1.0, keep-alive":             {send: requestText("HEAD / HTTP/1.0", "Connection: keep-alive")},
+	"OPTIONS *":                        {send: requestText("OPTIONS * HTTP/1.1")},
+	"PURGE":                            {send: requestText("PURGE /%2e%2F HTTP/1.1")},
+	"POST":                             {send: postText(5)},
+	"POST 0":                           {send: postText(0)},
+	"POST 10000":                       {send: postText(10000)},
+	"POST, just read":                  {send: postText(unread - 1)},
+	"POST, too large":                  {send: postText(unread)},
+	"POST 300000":                      {send: postText(300000)},
+	"POST, Connection: close":          {send: requestText("POST / HTTP/1.1", "Content-Length: 5", "Connection: close") + "01234"},
+	"POST, cut":                        {send: requestText("POST / HTTP/1.1", "Content-Length: 9") + "01234", half: true},
+	"POST 1.0":                         {send: requestText("POST / HTTP/1.0", "Content-Length: 5") + "01234"},
+	"POST 1.0, keep-alive":             {send: requestText("POST / HTTP/1.0", "Content-Length: 5", "Connection: keep-alive") + "01234"},
+	"POST 1.0 that expects":            {send: requestText("POST / HTTP/1.0", "Content-Length: 5", "Expect: 100-continue") + "01234"},
 	"POST chunks":                      {send: chunked + "3\r\nabc\r\n5;x=y\r\n01234\r\n0\r\n\r\n"},
 	"POST chunks, none":                {send: chunked + "0\r\n\r\n"},
 	"POST chunks, cut":                 {send: chunked + "3\r\nabc\r\n5\r\n01", half: true},
 	"POST chunks, trailer":             {send: trailed + "3\r\nabc\r\n0\r\nX-Sum: 1\r\nX-More: 2\r\n\r\n"},
-	"POST chunks 300000, trailer":      {send: trailed + strings.Repeat("2710\r\n"+string(text(10000))+"\r\n", 30) + "0\r\nX-Sum: 1\r\nX-More: 2\r\n\r\n"},
+	"POST chunks 300000, trailer":      {send: trailed + strings.Repeat("2710\r\n"+string(bodyText(10000))+"\r\n", 30) + "0\r\nX-Sum: 1\r\nX-More: 2\r\n\r\n"},
 
 	"POST that expects, body at once":            {send: expecting + "01234"},
 	"POST that expects, body after a 100":        {send: expecting, after: "01234"},
 	"POST chunks that expects, body at once":     {send: expectingChunks + "3\r\nabc\r\n0\r\n\r\n"},
 	"POST chunks that expects, body after a 100": {send: expectingChunks, after: "3\r\nabc\r\n0\r\n\r\n"},
-	"POST 0 that expects":                        {send: ask("POST / HTTP/1.1", "Content-Length: 0", "Expect: 100-continue")},
+	"POST 0 that expects":                        {send: requestText("POST / HTTP/1.1", "Content-Length: 0", "Expect: 100-continue")},
 
-	"two GETs":                         {send: ask("GET / HTTP/1.1") + ask("GET /b HTTP/1.1"), methods: []string{"GET", "GET"}},
-	"two POSTs, an empty line between": {send: post(5) + "\r\n" + post(7), methods: []string{"POST", "POST"}},
-	"POST chunks and GET":              {send: chunked + "3\r\nabc\r\n0\r\n\r\n" + ask("GET / HTTP/1.1"), methods: []string{"POST", "GET"}},
-	"HEAD and GET":                     {send: ask("HEAD / HTTP/1.1") + ask("GET / HTTP/1.1"), methods: []string{"HEAD", "GET"}},
+	"two GETs":                         {send: requestText("GET / HTTP/1.1") + requestText("GET /b HTTP/1.1"), methods: []string{"GET", "GET"}},
+	"two POSTs, an empty line between": {send: postText(5) + "\r\n" + postText(7), methods: []string{"POST", "POST"}},
+	"POST chunks and GET":              {send: chunked + "3\r\nabc\r\n0\r\n\r\n" + requestText("GET / HTTP/1.1"), methods: []string{"POST", "GET"}},
+	"HEAD and GET":                     {send: requestText("HEAD / HTTP/1.1") + requestText("GET / HTTP/1.1"), methods: []string{"HEAD", "GET"}},
 }
 
 var (
-	chunked         = ask("POST / HTTP/1.1", "Transfer-Encoding: chunked")
-	trailed         = ask("POST / HTTP/1.1", "Transfer-Encoding: chunked", "Trailer: X-Sum, X-Absent")
-	expecting       = ask("POST / HTTP/1.1", "Content-Length: 5", "Expect: 100-continue")
-	expectingChunks = ask("POST / HTTP/1.1", "Transfer-Encoding: chunked", "Expect: 100-continue")
+	chunked         = requestText("POST / HTTP/1.1", "Transfer-Encoding: chunked")
+	trailed         = requestText("POST / HTTP/1.1", "Transfer-Encoding: chunked", "Trailer: X-Sum, X-Absent")
+	expecting       = requestText("POST / HTTP/1.1", "Content-Length: 5", "Expect: 100-continue")
+	expectingChunks = requestText("POST / HTTP/1.1", "Transfer-Encoding: chunked", "Expect: 100-continue")
 )
 
-func ask(line string, fields ...string) string {
+func requestText(line string, fields ...string) string {
 	return strings.Join(append([]string{line, "Host: h:80", "Case: @"}, fields...), "\r\n") + "\r\n\r\n"
 }
 
-func post(n int) string {
-	return ask("POST / HTTP/1.1", "Content-Length: "+strconv.Itoa(n)) + string(text(n))
+func postText(n int) string {
+	return requestText("POST / HTTP/1.1", "Content-Length: "+strconv.Itoa(n)) + string(bodyText(n))
 }
 
 // long is what bodies are the beginning of.
 var long = bytes.Repeat([]byte("0123456789abcdef"), 20000)
 
-// text is a body of n bytes, which nobody may change.
-func text(n int) []byte { return long[:n:n] }
+// bodyText is a body of n bytes, which nobody may change.
+func bodyText(n int) []byte { return long[:n:n] }
 
 // last is the request that tells if the connection was kept.
 const last = "GET /last HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 
 func TestAnswersAreThoseOfNetHTTP(t *testing.T) {
 	t.Parallel()
-	theirs, ours := newSide(t, startNetHTTP), newSide(t, startOurs)
+	theirs, ours := newComparedServer(t, startNetHTTP), newComparedServer(t, startOurs)
 	for handler, handle := range handlers(t) {
 		t.Run(handler, func(t *testing.T) {
 			t.Parallel()
 			for name, r := range requests {
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
-					if why := left(handler, name); why != "" {
+					if why := reasonToSkip(handler, name); why != "" {
 						t.Skip(why)
 					}
 					id := handler + " / " + name
 					want, got := theirs.exchange(t, id, r, handle), ours.exchange(t, id, r, handle)
 					if got != want {
-						t.Errorf("handler %q, request %q: %s", handler, name, apart(want, got))
+						t.Errorf("handler %q, request %q: %s", handler, name, firstDifference(want, got))
 					}
 				})
 			}
@@ -193,8 +193,8 @@ func TestAnswersAreThoseOfNetHTTP(t *testing.T) {
 	}
 }
 
-// apart shows where two texts part.
-func apart(want, got string) string {
+// firstDifference shows where two texts part.
+func firstDifference(want, got string) string {
 	at := 0
 	for at < min(len(want), len(got)) && want[at] == got[at] {
 		at++
@@ -229,7 +229,7 @@ func startNetHTTP(t *testing.T, h http.Handler) (addr string) {
 	var serving sync.WaitGroup
 	serving.Go(func() { srv.Serve(tcp) }) // ends with srv
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()
 		if err := srv.Shutdown(ctx); err != nil { // after the half seconds that it gives clients to read
 			t.Error(err)
@@ -239,30 +239,30 @@ func startNetHTTP(t *testing.T, h http.Handler) (addr string) {
 	return tcp.Addr().String()
 }
 
-// side is a server, and what happens there.
-type side struct {
+// comparedServer is a server, and what happens there.
+type comparedServer struct {
 	addr      string
 	mu        sync.Mutex // guards exchanges
 	exchanges map[string]*exchange
 	late      atomic.Bool // something did not come in time
 }
 
-// patience is what is waited for an answer: less when it is known that there is a
+// waitTime is what is waited for an answer: less when it is known that there is a
 // fault, of which all handlers shall be told.
-func (s *side) patience() time.Duration {
+func (s *comparedServer) waitTime() time.Duration {
 	if s.late.Load() {
 		return soon
 	}
-	return patience
+	return testTimeout
 }
 
-func newSide(t *testing.T, start func(*testing.T, http.Handler) string) *side {
-	s := &side{exchanges: make(map[string]*exchange)}
+func newComparedServer(t *testing.T, start func(*testing.T, http.Handler) string) *comparedServer {
+	s := &comparedServer{exchanges: make(map[string]*exchange)}
 	s.addr = start(t, s)
 	return s
 }
 
-func (s *side) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *comparedServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/last" {
 		io.WriteString(w, "the last")
 		return
@@ -282,7 +282,7 @@ func (s *side) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // end of that too.
 type exchange struct {
 	net.Conn
-	side   *side
+	side   *comparedServer
 	handle handle
 
 	mu       sync.Mutex // held by the handler; guards the next two
@@ -300,13 +300,13 @@ type handle func(http.ResponseWriter, *http.Request, *exchange)
 const halfClose = "" // is said in the place of bytes
 
 // exchange returns what came of a request, in a form that can be compared.
-func (s *side) exchange(t *testing.T, id string, r request, h handle) string {
+func (s *comparedServer) exchange(t *testing.T, id string, r request, h handle) string {
 	t.Helper()
 	c, err := net.Dial("tcp", s.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.SetDeadline(time.Now().Add(s.patience()))
+	c.SetDeadline(time.Now().Add(s.waitTime()))
 	x := &exchange{Conn: c, side: s, handle: h, more: make(chan struct{}, 1)}
 	s.mu.Lock()
 	s.exchanges[id] = x
@@ -332,7 +332,7 @@ func (s *side) exchange(t *testing.T, id string, r request, h handle) string {
 	if r.half {
 		say <- halfClose
 	}
-	all, err := x.answers(r, say)
+	all, err := x.readResponses(r, say)
 	c.Close()
 	close(say)
 	saying.Wait()
@@ -346,7 +346,7 @@ func (s *side) exchange(t *testing.T, id string, r request, h handle) string {
 	for _, ctx := range x.contexts {
 		select {
 		case <-ctx.Done():
-		case <-time.After(s.patience()):
+		case <-time.After(s.waitTime()):
 			s.late.Store(true)
 			x.note("the context goes on")
 		}
@@ -355,8 +355,8 @@ func (s *side) exchange(t *testing.T, id string, r request, h handle) string {
 	return all + "\n" + notes
 }
 
-// answers reads answers until the connection ends, and says what follows them.
-func (x *exchange) answers(r request, say chan<- string) (string, error) {
+// readResponses reads readResponses until the connection ends, and says what follows them.
+func (x *exchange) readResponses(r request, say chan<- string) (string, error) {
 	methods := r.methods
 	if methods == nil {
 		method, _, _ := strings.Cut(r.send, " ")
@@ -369,7 +369,7 @@ func (x *exchange) answers(r request, say chan<- string) (string, error) {
 		h, err := readHeader(in)
 		all.WriteString(h.text)
 		if err != nil {
-			err = over(&all, err)
+			err = noteEnd(&all, err)
 			return all.String(), err
 		}
 		if r.after != "" && (h.status == 100 || h.status >= 200) {
@@ -383,7 +383,7 @@ func (x *exchange) answers(r request, say chan<- string) (string, error) {
 			continue
 		}
 		if err := h.readBody(in, methods[0], &all); err != nil {
-			err = over(&all, err)
+			err = noteEnd(&all, err)
 			return all.String(), err
 		}
 		if len(methods) > 1 {
@@ -395,9 +395,9 @@ func (x *exchange) answers(r request, say chan<- string) (string, error) {
 	}
 }
 
-// over notes how a connection has ended. That it was reset says only that
+// noteEnd notes how a connection has ended. That it was reset says only that
 // something which the client sent was not read.
-func over(all *strings.Builder, err error) error {
+func noteEnd(all *strings.Builder, err error) error {
 	if errors.Is(err, syscall.ECONNRESET) {
 		err = io.EOF
 	}
@@ -524,9 +524,9 @@ func (x *exchange) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// arrives waits until the client has read a text.
-func (x *exchange) arrives(what string) {
-	patient := time.After(x.side.patience() / 2) // the client's is not over then
+// awaitNote waits until the client has read a text.
+func (x *exchange) awaitNote(what string) {
+	patient := time.After(x.side.waitTime() / 2) // the client's is not over then
 	for {
 		x.reading.Lock()
 		came, ended := bytes.Contains(x.got, []byte(what)), x.ended
@@ -551,14 +551,14 @@ func (x *exchange) arrives(what string) {
 func (x *exchange) note(format string, args ...any) {
 	for i, arg := range args {
 		if err, ok := arg.(error); ok {
-			args[i] = kind(err)
+			args[i] = errorKind(err)
 		}
 	}
 	fmt.Fprintf(&x.notes, format+"\n", args...)
 }
 
-// kind is the error that handlers look for.
-func kind(err error) error {
+// errorKind is the error that handlers look for.
+func errorKind(err error) error {
 	for _, k := range []error{
 		io.ErrUnexpectedEOF, io.EOF, os.ErrDeadlineExceeded, context.Canceled, net.ErrClosed, http.ErrBodyReadAfterClose,
 		http.ErrContentLength, http.ErrBodyNotAllowed, http.ErrHijacked, http.ErrNotSupported,

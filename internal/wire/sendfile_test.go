@@ -40,7 +40,7 @@ func TestTheKernelSendsFiles(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			var read atomic.Int64
-			d := open(t, generous, func(w http.ResponseWriter, r *http.Request) {
+			d := startServer(t, generous, func(w http.ResponseWriter, r *http.Request) {
 				file, err := os.Open(name)
 				if err != nil {
 					t.Error(err)
@@ -52,7 +52,7 @@ func TestTheKernelSendsFiles(t *testing.T) {
 			})
 			c, r := d.dial()
 			io.WriteString(c, victim)
-			if _, body := next(t, r); body != string(content) {
+			if _, body := readResponse(t, r); body != string(content) {
 				t.Errorf("%d bytes came, or others", len(body))
 			}
 			if n := read.Load(); n > 512 { // by which its type is told
@@ -70,7 +70,7 @@ func TestWhatIsNoFileIsCopied(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer in.Close()
-	d := open(t, generous, func(w http.ResponseWriter, r *http.Request) {
+	d := startServer(t, generous, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", "4")
 		io.Copy(w, in)
 	})
@@ -78,7 +78,7 @@ func TestWhatIsNoFileIsCopied(t *testing.T) {
 	out.Close()
 	c, r := d.dial()
 	io.WriteString(c, victim)
-	if _, body := next(t, r); body != "text" {
+	if _, body := readResponse(t, r); body != "text" {
 		t.Errorf("%q came", body)
 	}
 }

@@ -23,7 +23,7 @@ import (
 // eventually waits until something is so.
 func eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	late := time.After(patience)
+	late := time.After(testTimeout)
 	look := time.NewTicker(time.Millisecond)
 	defer look.Stop()
 	for !so() {
@@ -49,8 +49,8 @@ func inTime(t *testing.T, try func() error) {
 	t.Error(err)
 }
 
-// next reads an answer, with its body.
-func next(t *testing.T, r *bufio.Reader) (resp *http.Response, body string) {
+// readResponse reads an answer, with its body.
+func readResponse(t *testing.T, r *bufio.Reader) (resp *http.Response, body string) {
 	t.Helper()
 	resp, err := http.ReadResponse(r, nil)
 	if err != nil {
@@ -66,7 +66,7 @@ func next(t *testing.T, r *bufio.Reader) (resp *http.Response, body string) {
 func TestAShutdownWaitsForRequestsUnderWay(t *testing.T) {
 	t.Parallel()
 	began, goOn := make(chan struct{}), make(chan struct{})
-	d := open(t, generous, func(w http.ResponseWriter, r *http.Request) {
+	d := startServer(t, generous, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/waits" {
 			began <- struct{}{}
 			<-goOn
@@ -74,7 +74,7 @@ func TestAShutdownWaitsForRequestsUnderWay(t *testing.T) {
 	})
 	quiet, quietR := d.dial()
 	io.WriteString(quiet, victim)
-	next(t, quietR)
+	readResponse(t, quietR)
 	d.awaitIdle(1)
 	c, r := d.dial()
 	io.WriteString(c, "GET /waits HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -99,7 +99,7 @@ func TestAShutdownWaitsForRequestsUnderWay(t *testing.T) {
 	case <-time.After(20 * time.Millisecond):
 	}
 	close(goOn)
-	if resp, _ := next(t, r); !resp.Close {
+	if resp, _ := readResponse(t, r); !resp.Close {
 		t.Error("the client may think that it can ask again")
 	}
 	if err := <-ended; err != nil {
@@ -124,8 +124,8 @@ func TestWhatWasNotReadTakesNoAnswerBack(t *testing.T) {
 			t.Parallel()
 			large := strings.Repeat("x", 100<<10) // the kernel takes it at once, the client does not
 			began := make(chan struct{})
-			var d *door
-			d = open(t, generous, func(w http.ResponseWriter, r *http.Request) {
+			var d *testServer
+			d = startServer(t, generous, func(w http.ResponseWriter, r *http.Request) {
 				close(began)
 				eventually(t, "something more comes", func() (comes bool) {
 					ConnOf(r).raw.Control(func(fd uintptr) { comes = !socket.IsIdle(fd) })
@@ -146,7 +146,7 @@ func TestWhatWasNotReadTakesNoAnswerBack(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			c.SetDeadline(time.Now().Add(patience))
+			c.SetDeadline(time.Now().Add(testTimeout))
 			io.WriteString(c, test.first)
 			<-began
 			io.WriteString(c, test.then)
@@ -155,7 +155,7 @@ func TestWhatWasNotReadTakesNoAnswerBack(t *testing.T) {
 				go func() { ended <- d.server.Shutdown(t.Context()) }() // ends with d
 				defer func() { <-ended }()
 			}
-			d.awaitNone()
+			d.awaitNoConnections()
 			resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 			if err != nil {
 				t.Fatal(err)
@@ -170,7 +170,7 @@ func TestWhatWasNotReadTakesNoAnswerBack(t *testing.T) {
 func TestAShutdownDoesNotWaitForWhatWasTakenOver(t *testing.T) {
 	t.Parallel()
 	began, goOn, end := make(chan struct{}), make(chan struct{}), make(chan struct{})
-	d := open(t, generous, func(w http.ResponseWriter, r *http.Request) {
+	d := startServer(t, generous, func(w http.ResponseWriter, r *http.Request) {
 		close(began)
 		<-goOn
 		c, _, err := http.NewResponseController(w).Hijack()
@@ -197,7 +197,7 @@ func TestAShutdownDoesNotWaitForWhatWasTakenOver(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		t.Error("the shutdown waits for a connection that was taken over")
 	}
 }
@@ -206,7 +206,7 @@ func TestAShutdownDoesNotWaitForWhatWasTakenOver(t *testing.T) {
 func TestWhoTakesAConnectionOverReadsItAlone(t *testing.T) {
 	t.Parallel()
 	read := make(chan error, 1)
-	d := open(t, generous, func(w http.ResponseWriter, r *http.Request) {
+	d := startServer(t, generous, func(w http.ResponseWriter, r *http.Request) {
 		go func() { // ends with the body
 			_, err := io.Copy(io.Discard, r.Body)
 			read <- err
@@ -238,7 +238,7 @@ func TestWhoTakesAConnectionOverReadsItAlone(t *testing.T) {
 func TestACloseCutsAllRequests(t *testing.T) {
 	t.Parallel()
 	began, left := make(chan struct{}), make(chan struct{})
-	d := open(t, generous, func(w http.ResponseWriter, r *http.Request) {
+	d := startServer(t, generous, func(w http.ResponseWriter, r *http.Request) {
 		close(began)
 		OnDisconnect(r, func() { close(left) })
 		<-r.Context().Done()
@@ -257,7 +257,7 @@ func TestNothingIsToldOfALeavingAfterNobodyIsMeant(t *testing.T) {
 	t.Parallel()
 	began, called, calling := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	over := make(chan bool, 1)
-	d := open(t, generous, func(w http.ResponseWriter, r *http.Request) {
+	d := startServer(t, generous, func(w http.ResponseWriter, r *http.Request) {
 		ended := false
 		OnDisconnect(r, func() {
 			close(called)
@@ -296,10 +296,10 @@ func TestAPanicOfWhatIsReadEndsItsConnectionAndNothingElse(t *testing.T) {
 	})
 	defer serving.Wait()
 	defer srv.Close()
-	d := &door{T: t, server: srv}
+	d := &testServer{T: t, server: srv}
 	c, r := d.dial()
 	io.WriteString(c, victim)
-	next(t, r)
+	readResponse(t, r)
 	srv.settings.Store(nil) // without which no header can be read
 	io.WriteString(c, victim)
 	if err := <-told; !strings.Contains(err.Error(), "nil pointer") || !strings.Contains(err.Error(), "request.go") {
@@ -310,7 +310,7 @@ func TestAPanicOfWhatIsReadEndsItsConnectionAndNothingElse(t *testing.T) {
 	}
 	c, r = d.dial()
 	io.WriteString(c, victim)
-	if resp, _ := next(t, r); resp.StatusCode != http.StatusNotFound {
+	if resp, _ := readResponse(t, r); resp.StatusCode != http.StatusNotFound {
 		t.Errorf("another is answered with %d", resp.StatusCode)
 	}
 }
@@ -347,7 +347,7 @@ func TestAPanicCutsItsAnswerAndNothingElse(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		c.SetDeadline(time.Now().Add(patience))
+		c.SetDeadline(time.Now().Add(testTimeout))
 		fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: h\r\n\r\n", path)
 		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 		var body []byte
@@ -370,7 +370,7 @@ func TestAPanicCutsItsAnswerAndNothingElse(t *testing.T) {
 
 func TestABodyThatNobodyReadDoesNotHoldUpItsAnswer(t *testing.T) {
 	t.Parallel()
-	d := open(t, generous, func(w http.ResponseWriter, r *http.Request) {
+	d := startServer(t, generous, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/flush" {
 			http.NewResponseController(w).Flush()
 		}
@@ -396,8 +396,8 @@ func TestABodyThatNobodyReadDoesNotHoldUpItsAnswer(t *testing.T) {
 		began := time.Now()
 		sent := make(chan struct{})
 		go func() { io.WriteString(c, test.send); close(sent) }() // ends with c
-		resp, body := next(t, r)
-		if took := time.Since(began); resp.StatusCode != 200 || body != "no" || took > patience/2 {
+		resp, body := readResponse(t, r)
+		if took := time.Since(began); resp.StatusCode != 200 || body != "no" || took > testTimeout/2 {
 			t.Errorf("%s: %d %q after %v", name, resp.StatusCode, body, took)
 		}
 		if !test.again {
@@ -409,7 +409,7 @@ func TestABodyThatNobodyReadDoesNotHoldUpItsAnswer(t *testing.T) {
 			continue
 		}
 		io.WriteString(c, victim)
-		if resp, _ := next(t, r); resp.Close {
+		if resp, _ := readResponse(t, r); resp.Close {
 			t.Errorf("%s: the connection is closed", name)
 		}
 	}
@@ -419,7 +419,7 @@ func TestWhatAHandlerLeftBehindReachesNoOtherRequest(t *testing.T) {
 	t.Parallel()
 	var w1 atomic.Pointer[http.ResponseWriter]
 	var r1 atomic.Pointer[http.Request]
-	d := open(t, generous, func(w http.ResponseWriter, r *http.Request) {
+	d := startServer(t, generous, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/first" {
 			w1.Store(&w)
 			r1.Store(r)
@@ -454,9 +454,9 @@ func TestWhatAHandlerLeftBehindReachesNoOtherRequest(t *testing.T) {
 	})
 	c, r := d.dial()
 	io.WriteString(c, "POST /first HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc")
-	next(t, r)
+	readResponse(t, r)
 	io.WriteString(c, "POST /second HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nxyz")
-	if _, body := next(t, r); body != "xyz" {
+	if _, body := readResponse(t, r); body != "xyz" {
 		t.Errorf("%q", body)
 	}
 }
@@ -464,7 +464,7 @@ func TestWhatAHandlerLeftBehindReachesNoOtherRequest(t *testing.T) {
 func TestAClientThatTakesNothingIsGivenUp(t *testing.T) {
 	t.Parallel()
 	wrote := make(chan struct{})
-	d := open(t, generous, func(w http.ResponseWriter, r *http.Request) {
+	d := startServer(t, generous, func(w http.ResponseWriter, r *http.Request) {
 		rc := http.NewResponseController(w)
 		rc.SetWriteDeadline(time.Now().Add(soon))
 		for {
@@ -484,14 +484,14 @@ func TestAClientThatTakesNothingIsGivenUp(t *testing.T) {
 	c, _ := d.dial()
 	io.WriteString(c, victim)
 	<-wrote
-	d.awaitNone()
+	d.awaitNoConnections()
 }
 
 // The end of an answer no handler watches.
 func TestAClientThatTakesNoEndIsGivenUp(t *testing.T) {
 	t.Parallel()
 	gaveUp := make(chan error)
-	d := open(t, generous, func(_ http.ResponseWriter, r *http.Request) {
+	d := startServer(t, generous, func(_ http.ResponseWriter, r *http.Request) {
 		gaveUp <- ConnOf(r).writeEnd(make([]byte, 64<<20))
 		panic(http.ErrAbortHandler)
 	})
@@ -501,13 +501,13 @@ func TestAClientThatTakesNoEndIsGivenUp(t *testing.T) {
 	if err := <-gaveUp; !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error(err)
 	}
-	d.awaitNone()
+	d.awaitNoConnections()
 }
 
 func TestAClientThatTakesTheEndSlowlyIsNot(t *testing.T) {
 	t.Parallel()
 	conns, took := make(chan *Conn, 1), make(chan error, 1)
-	d := open(t, generous, func(_ http.ResponseWriter, r *http.Request) {
+	d := startServer(t, generous, func(_ http.ResponseWriter, r *http.Request) {
 		conns <- ConnOf(r)
 		took <- ConnOf(r).writeEnd(make([]byte, 8<<20))
 		panic(http.ErrAbortHandler)
@@ -536,8 +536,8 @@ func TestAClientThatTakesTheEndSlowlyIsNot(t *testing.T) {
 	}
 }
 
-// awaitNone waits until there are no connections.
-func (d *door) awaitNone() {
+// awaitNoConnections waits until there are no connections.
+func (d *testServer) awaitNoConnections() {
 	for {
 		changed := d.server.capacityFreed()
 		if d.server.Connections() == 0 {
@@ -550,7 +550,7 @@ func (d *door) awaitNone() {
 // A 100 is written by who reads the body, while the handler writes as well.
 func TestAnInvitationDoesNotMixWithInterimAnswers(t *testing.T) {
 	t.Parallel()
-	d := open(t, generous, func(w http.ResponseWriter, r *http.Request) {
+	d := startServer(t, generous, func(w http.ResponseWriter, r *http.Request) {
 		var reading sync.WaitGroup
 		reading.Go(func() { io.ReadAll(r.Body) })
 		for range 10 {

@@ -31,7 +31,7 @@ func FuzzPieces(f *testing.F) {
 	for i, s := range streams {
 		f.Add([]byte(s+streams[(i+1)%len(streams)]), uint8(i))
 	}
-	for _, test := range bad {
+	for _, test := range badRequests {
 		if len(test.send) < 1000 {
 			f.Add([]byte(victim+test.send+victim), uint8(0))
 		}
@@ -42,8 +42,8 @@ func FuzzPieces(f *testing.F) {
 		if len(b) > 4<<10 {
 			return
 		}
-		whole, saw := sendIn(t, s, b, len(b)+1)
-		pieces, sawToo := sendIn(t, s, b, int(size%16)+1)
+		whole, saw := sendInPieces(t, s, b, len(b)+1)
+		pieces, sawToo := sendInPieces(t, s, b, int(size%16)+1)
 		if whole != pieces || !slices.Equal(saw, sawToo) {
 			t.Errorf("%q\nin one piece: %q\n%s\nin pieces of %d: %q\n%s", b, saw, whole, size%16+1, sawToo, pieces)
 		}
@@ -54,7 +54,7 @@ func FuzzPieces(f *testing.F) {
 				t.Fatalf("%q\nthe handler saw %q, and net/http reads %v", b, got, err)
 			}
 			body, _ := io.ReadAll(r.Body)
-			if want := seen(r, body); got != want {
+			if want := describeRequest(r, body); got != want {
 				t.Errorf("%q\nthe handler saw %q, and net/http reads %q", b, got, want)
 			}
 			for next, _ := bare.Peek(2); string(next) == "\r\n"; next, _ = bare.Peek(2) {
@@ -64,14 +64,14 @@ func FuzzPieces(f *testing.F) {
 	})
 }
 
-func seen(r *http.Request, body []byte) string {
+func describeRequest(r *http.Request, body []byte) string {
 	return fmt.Sprintf("%s %s %s %q %q", r.Method, r.RequestURI, r.Host, body, r.Trailer)
 }
 
-// sendIn sends bytes in pieces and returns all that is answered, and which
+// sendInPieces sends bytes in pieces and returns all that is answered, and which
 // requests were let through.
-func sendIn(t *testing.T, s Settings, b []byte, size int) (answers string, saw []string) {
-	d := open(t, s, func(w http.ResponseWriter, r *http.Request) {
+func sendInPieces(t *testing.T, s Settings, b []byte, size int) (answers string, saw []string) {
+	d := startServer(t, s, func(w http.ResponseWriter, r *http.Request) {
 		w.Header()["Date"] = nil
 		if refusal := RefusalOf(r); refusal != nil {
 			http.Error(w, refusal.Reason, refusal.Status)
@@ -83,7 +83,7 @@ func sendIn(t *testing.T, s Settings, b []byte, size int) (answers string, saw [
 			http.Error(w, "bad body", http.StatusBadRequest)
 			return
 		}
-		saw = append(saw, seen(r, body))
+		saw = append(saw, describeRequest(r, body))
 		io.WriteString(w, saw[len(saw)-1])
 	})
 	c, r := d.dial()

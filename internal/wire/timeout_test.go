@@ -19,7 +19,7 @@ func TestASlowHeaderIsRefused(t *testing.T) {
 	t.Parallel()
 	s := generous
 	s.HeaderTimeout = soon
-	d := open(t, s, nil)
+	d := startServer(t, s, nil)
 	c, r := d.dial()
 	began := time.Now()
 	go func() { // ends with c
@@ -44,7 +44,7 @@ func TestASecondHeaderMayNotBeSlowEither(t *testing.T) {
 	t.Parallel()
 	s := generous
 	s.HeaderTimeout = soon
-	d := open(t, s, nil)
+	d := startServer(t, s, nil)
 	inTime(t, func() error {
 		c, r := d.dial()
 		for range 3 {
@@ -63,11 +63,11 @@ func TestASecondHeaderMayNotBeSlowEither(t *testing.T) {
 
 // roundTrip makes a request that must succeed.
 func roundTrip(c net.Conn, r *bufio.Reader, path string) error {
-	return finish(c, r, fmt.Sprintf("GET %s HTTP/1.1\r\nHost: h\r\n\r\n", path))
+	return finishRequest(c, r, fmt.Sprintf("GET %s HTTP/1.1\r\nHost: h\r\n\r\n", path))
 }
 
-// finish sends the rest of a request that must succeed.
-func finish(c net.Conn, r *bufio.Reader, rest string) error {
+// finishRequest sends the rest of a request that must succeed.
+func finishRequest(c net.Conn, r *bufio.Reader, rest string) error {
 	io.WriteString(c, rest)
 	resp, err := http.ReadResponse(r, nil)
 	if err != nil {
@@ -83,13 +83,13 @@ func TestAConnectionOnWhichNothingComesIsClosed(t *testing.T) {
 	t.Parallel()
 	s := generous
 	s.HeaderTimeout = soon
-	_, r := open(t, s, nil).dial()
+	_, r := startServer(t, s, nil).dial()
 	if _, err := r.ReadByte(); err != io.EOF {
 		t.Errorf("new: %v", err)
 	}
 	s = generous
 	s.IdleTimeout = soon
-	d := open(t, s, nil)
+	d := startServer(t, s, nil)
 	inTime(t, func() error {
 		c, r := d.dial()
 		for range 3 {
@@ -109,7 +109,7 @@ func TestARequestUnderWayMayTakeLongerThanAnIdleConnection(t *testing.T) {
 	t.Parallel()
 	s := generous
 	s.IdleTimeout, s.HeaderTimeout = soon, soon
-	d := open(t, s, func(w http.ResponseWriter, r *http.Request) {
+	d := startServer(t, s, func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-r.Context().Done():
 			t.Error("the request was cancelled")
@@ -159,7 +159,7 @@ func upgrade(w http.ResponseWriter, r *http.Request) {
 
 func TestWhatFollowsAnUpgradeIsNotLookedAt(t *testing.T) {
 	t.Parallel()
-	d := open(t, generous, upgrade)
+	d := startServer(t, generous, upgrade)
 	for _, pause := range []time.Duration{0, 20 * time.Millisecond} {
 		c, r := d.dial()
 		ask := "GET /yes HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"
@@ -185,10 +185,10 @@ func TestWhatFollowsAnUpgradeIsNotLookedAt(t *testing.T) {
 
 func TestWhatFollowsARefusedUpgradeIsARequest(t *testing.T) {
 	t.Parallel()
-	d := open(t, generous, upgrade)
+	d := startServer(t, generous, upgrade)
 	ask := "GET /no HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"
 	for range 20 {
-		if got := d.answers(ask + ask + ask); fmt.Sprint(got) != "[200 no 200 no 200 no]" {
+		if got := d.responses(ask + ask + ask); fmt.Sprint(got) != "[200 no 200 no 200 no]" {
 			t.Errorf("%q", got)
 		}
 	}
@@ -208,7 +208,7 @@ func TestTheLongestIdleConnectionMakesRoom(t *testing.T) {
 	s := generous
 	s.MaxConnections = 3
 	busy, free := make(chan struct{}), make(chan struct{})
-	d := open(t, s, func(w http.ResponseWriter, r *http.Request) {
+	d := startServer(t, s, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/busy" {
 			busy <- struct{}{}
 			<-free
@@ -246,7 +246,7 @@ func TestTheLongestIdleConnectionMakesRoom(t *testing.T) {
 
 // awaitIdle waits until so many connections wait for another request, which is
 // a moment after the answer to the one before.
-func (d *door) awaitIdle(want int) {
+func (d *testServer) awaitIdle(want int) {
 	for {
 		changed := d.server.capacityFreed()
 		n := 0
@@ -269,13 +269,13 @@ func TestAConnectionWaitsWhenAllAreBusy(t *testing.T) {
 	s := generous
 	s.MaxConnections = 1
 	busy, free := make(chan struct{}), make(chan struct{})
-	d := open(t, s, func(w http.ResponseWriter, r *http.Request) {
+	d := startServer(t, s, func(w http.ResponseWriter, r *http.Request) {
 		busy <- struct{}{}
 		<-free
 	})
 	answers := make(chan []string, 3)
 	for range 3 {
-		go func() { answers <- d.answers(victim) }()
+		go func() { answers <- d.responses(victim) }()
 	}
 	for range 3 {
 		<-busy
@@ -293,7 +293,7 @@ func TestAConnectionWaitsWhenAllAreBusy(t *testing.T) {
 
 func TestSettingsReachConnectionsThatThereAre(t *testing.T) {
 	t.Parallel()
-	d := open(t, generous, nil)
+	d := startServer(t, generous, nil)
 	c, r := d.dial()
 	s := generous
 	s.MaxHeader = 1 << 10
@@ -316,14 +316,14 @@ func TestTheTimeForAHeaderBeginsWithItsFirstByte(t *testing.T) {
 	t.Parallel()
 	s := generous
 	s.HeaderTimeout, s.IdleTimeout = 2*soon, 2*soon
-	d := open(t, s, nil)
+	d := startServer(t, s, nil)
 	inTime(t, func() error {
 		c, r := d.dial()
 		for range 2 { // new, idle
 			<-time.After(soon * 4 / 3)
 			io.WriteString(c, victim[:20])
 			<-time.After(soon * 4 / 3)
-			if err := finish(c, r, victim[20:]); err != nil {
+			if err := finishRequest(c, r, victim[20:]); err != nil {
 				return err
 			}
 		}
@@ -353,7 +353,7 @@ func TestAHeaderThatBeganTooEarlyMayNotBeSlow(t *testing.T) {
 	t.Parallel()
 	s := generous
 	s.HeaderTimeout = soon
-	d := open(t, s, func(w http.ResponseWriter, r *http.Request) {
+	d := startServer(t, s, func(w http.ResponseWriter, r *http.Request) {
 		if refusal := RefusalOf(r); refusal != nil {
 			w.WriteHeader(refusal.Status)
 			return
@@ -385,7 +385,7 @@ func TestAHeaderThatBeganTooEarlyMayNotBeSlow(t *testing.T) {
 // a client that writes all before it reads.
 func TestARefusedClientThatWritesOnGetsItsAnswer(t *testing.T) {
 	t.Parallel()
-	d := open(t, generous, nil)
+	d := startServer(t, generous, nil)
 	for _, send := range []string{
 		"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
 		"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",

@@ -58,7 +58,7 @@ func TestAWriteIsInterruptedOnlyWhenNothingIsTaken(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			here, there := connected(t)
+			here, there := connectedTCP(t)
 			here.SetWriteBuffer(64 << 10)
 			there.SetReadBuffer(64 << 10)
 			extended := make(chan struct{}, 1<<10)
@@ -96,7 +96,7 @@ func TestAWriteIsInterruptedOnlyWhenNothingIsTaken(t *testing.T) {
 	}
 }
 
-func connected(t *testing.T) (here, there *net.TCPConn) {
+func connectedTCP(t *testing.T) (here, there *net.TCPConn) {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {

@@ -163,8 +163,8 @@ func begun(next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// patience is what a test waits for what must come.
-const patience = time.Minute
+// testTimeout is what a test waits for what must come.
+const testTimeout = time.Minute
 
 // A page is a process that runs a page, and the ends of its pipes.
 type page struct {
@@ -191,7 +191,7 @@ func startProgram(t *testing.T, program string, vars ...string) *page {
 	t.Helper()
 	for {
 		p := launch(t, program, freePort(t), vars...)
-		switch said := p.said(); said {
+		switch said := p.readyByte(); said {
 		case "r", "s":
 			p.listens = said
 			return p
@@ -241,8 +241,8 @@ func (p *page) run(program string, stderr io.Writer, files []*os.File, vars []st
 	})
 }
 
-// said returns all that the page wrote to its ready pipe.
-func (p *page) said() string {
+// readyByte returns all that the page wrote to its ready pipe.
+func (p *page) readyByte() string {
 	p.Helper()
 	said, err := io.ReadAll(p.ready)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 func TestAPageSaysThatItListensAndNothingElse(t *testing.T) {
 	t.Parallel()
 	p := launch(t, os.Args[0], freePort(t), "TQ_TEST_ROLE=page")
-	if said := p.said(); said != "r" {
+	if said := p.readyByte(); said != "r" {
 		t.Fatalf("page said %q; want r and the end of the pipe", said)
 	}
 	if got := p.get("/count"); got != "1 false\n" {
@@ -38,7 +38,7 @@ func TestAPageWhosePortIsTakenSaysSo(t *testing.T) {
 	}
 	defer l.Close()
 	p := launch(t, os.Args[0], l.Addr().(*net.TCPAddr).Port, "TQ_TEST_ROLE=page")
-	if said := p.said(); said != "x" {
+	if said := p.readyByte(); said != "x" {
 		t.Errorf("page said %q; want x and the end of the pipe", said)
 	}
 	<-p.done
@@ -114,7 +114,7 @@ func TestAnIdlePageEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	p := start(t, "TQ_SHUTDOWN_GRACE_PERIOD_MS=600000")
 	p.get("/count") // leaves a connection that is kept alive
-	within(t, 0, patience, func() {
+	within(t, 0, testTimeout, func() {
 		p.signal(syscall.SIGTERM)
 		p.wantGoodbye()
 	})
@@ -144,7 +144,7 @@ func TestAHandlerThatNeverReturnsIsLeftBehind(t *testing.T) {
 	t.Parallel()
 	p := start(t, "TQ_SHUTDOWN_GRACE_PERIOD_MS=1000", "TQ_TEST_LEAKS=one")
 	answer := p.begin("/deaf", nil).awaitBegun()
-	within(t, 900*time.Millisecond, patience, func() {
+	within(t, 900*time.Millisecond, testTimeout, func() {
 		p.signal(syscall.SIGTERM)
 		p.wantGoodbye()
 	})
@@ -167,7 +167,7 @@ func TestASecondSignalEndsThePageAtOnce(t *testing.T) {
 	p.begin("/deaf", nil).awaitBegun()
 	p.signal(syscall.SIGINT)
 	p.awaitRefusal()
-	within(t, 0, patience, func() {
+	within(t, 0, testTimeout, func() {
 		p.signal(syscall.SIGTERM)
 		p.wantGoodbye()
 	})
@@ -210,7 +210,7 @@ func TestALineToABrokenStderrDoesNotEndThePage(t *testing.T) {
 	p := &page{T: t, port: freePort(t), ready: ready, alive: alive}
 	p.run(os.Args[0], theirStderr, []*os.File{theirReady, theirAlive}, []string{
 		"TQ_TEST_ROLE=page", "TQ_PORT=" + strconv.Itoa(p.port), "TQ_READY_FD=3", "TQ_ALIVE_FD=4"})
-	if said := p.said(); said != "r" {
+	if said := p.readyByte(); said != "r" {
 		t.Skipf("page said %q: its port is taken", said)
 	}
 	body, upload := io.Pipe()
