@@ -100,8 +100,8 @@ func unescaped(t *testing.T, s string) string {
 	return b.String()
 }
 
-// FuzzLine: whatever goes in, one line comes out that no terminal obeys, and
-// from which what went in can be read again.
+// Whatever the client sends becomes one line without control characters, and can be
+// read from it again.
 func FuzzLine(f *testing.F) {
 	f.Add("GET", "/a", "HTTP/1.1", "host", "http://h/", "curl\n\x00\x1b[2J\"\\\xff\u202e\U000e0001")
 	f.Add("", "", "", "", "", "")
@@ -131,7 +131,7 @@ func FuzzLine(f *testing.F) {
 				if err := json.Unmarshal([]byte(text), &back); err != nil {
 					t.Fatalf("%v: %s", err, text)
 				}
-				want := string([]rune(agent)) // each byte that is no UTF-8 is U+FFFD
+				want := string([]rune(agent)) // JSON has U+FFFD for each byte that is not UTF-8
 				if got, _ := back["user_agent"].(string); got != want {
 					t.Fatalf("%q comes back as %q", want, got)
 				}

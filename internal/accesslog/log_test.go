@@ -16,10 +16,10 @@ import (
 	"tqserver/internal/state"
 )
 
-// runningLog is a log that runs, and what it said.
+// runningLog is a log under Run, with its lines and warnings.
 type runningLog struct {
 	*Log
-	mu    sync.Mutex // guards all below
+	mu    sync.Mutex // guards the fields below
 	lines []state.Line
 	lost  []uint64
 	end   func()
@@ -49,7 +49,7 @@ func startLog(t *testing.T, inUse ...Settings) *runningLog {
 	return r
 }
 
-// record records requests of which settings say what becomes of them.
+// record records requests with settings.
 func (r *runningLog) record(s Settings, requests ...Record) {
 	for _, request := range requests {
 		request.Settings = &s
@@ -111,7 +111,7 @@ func TestARequestIsWrittenToTheFileOfTheDayOnWhichItCame(t *testing.T) {
 	dir := t.TempDir()
 	s := Settings{logfile.Template{Root: dir, Name: "{date}.log"}, "common"}
 	l := startLog(t, s)
-	midnight := time.Date(2026, 1, 1, 0, 0, 0, 0, time.Local) // of which the last request of a year waits beyond
+	midnight := time.Date(2026, 1, 1, 0, 0, 0, 0, time.Local) // the last request of a year ends after it
 	for _, at := range []time.Duration{-time.Hour, -time.Second, 0, -time.Millisecond, time.Hour} {
 		r := sample()
 		r.Time = midnight.Add(at)
@@ -136,7 +136,7 @@ func TestAFileThatNoSettingsNameIsClosed(t *testing.T) {
 			t.Error("it is closed while settings name it")
 		}
 		l.Configure([]Settings{now})
-		for range 2 { // the second time for a request that began before
+		for range 2 { // the second time for a request that started before
 			time.Sleep(time.Second)
 			synctest.Wait()
 			if open := l.out.files[old.File]; open != nil {
@@ -158,7 +158,7 @@ func TestWhatFindsTheQueueFullIsCountedAndToldOnceAMinute(t *testing.T) {
 		flood := func() {
 			l.Record(sample())
 			synctest.Wait()
-			for range queueLen + 500 { // while the writer gathers
+			for range queueLen + 500 { // between two batches
 				l.Record(sample())
 			}
 		}
@@ -185,7 +185,8 @@ func TestWhatFindsTheQueueFullIsCountedAndToldOnceAMinute(t *testing.T) {
 	})
 }
 
-// Whatever part of a record a client makes long, what is kept of it stays bounded.
+// Whatever part of a record a client makes long, the log keeps a bounded number of
+// bytes.
 func TestWhatIsKeptIsBoundedInBytes(t *testing.T) {
 	t.Parallel()
 	const long = 60 << 10
@@ -206,7 +207,7 @@ func TestWhatIsKeptIsBoundedInBytes(t *testing.T) {
 	}
 }
 
-// What is being written is kept too.
+// What is being written counts too.
 func TestABatchCountsUntilItIsWritten(t *testing.T) {
 	t.Parallel()
 	l := New(Options{})
@@ -269,7 +270,7 @@ func TestARequestThatCannotBeWrittenDownIsCounted(t *testing.T) {
 	s := Settings{File: logfile.Template{Name: file}, Format: "json"}
 	l := startLog(t, s)
 	l.record(s, sample())
-	l.Record(Record{}) // which has no settings: it panics
+	l.Record(Record{}) // a record without settings makes the writer panic
 	l.record(s, sample())
 	l.end()
 	if n := strings.Count(content(t, file), "\n"); n != 2 || len(l.lost) != 1 || l.lost[0] != 1 {
@@ -313,7 +314,7 @@ func BenchmarkRecord(b *testing.B) {
 			var spare []Record
 			send := func(n int) {
 				l.Record(r)
-				if n%1000 == 0 { // one that is lost would cost nothing
+				if n%1000 == 0 { // a lost record would cost nothing
 					mu.Lock()
 					batch, bytes, _ := l.take(spare)
 					l.releaseBytes(bytes)

@@ -46,7 +46,7 @@ func TestALineGoesToTheFileOfTheDayOnWhichItWasMade(t *testing.T) {
 		f := open(t, filepath.Join(dir, "{date}.log"))
 		f.open = disk.open
 		setClock(t, "2000-01-01 23:59:58")
-		write(t, f, "first\n") // the disk has it, and hangs
+		write(t, f, "first\n") // the disk has the line, and hangs
 		synctest.Wait()
 		write(t, f, "today\n")
 		made := time.Now()
@@ -79,8 +79,7 @@ func TestOnlyPlaceholdersOfTheNameAreReplaced(t *testing.T) {
 	}
 }
 
-// TestNothingIsMadeWhereTheProjectWas renames the folder of a project, and puts
-// another in its place.
+// This test renames the folder of a project and puts another in its place.
 func TestNothingIsMadeWhereTheProjectWas(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -96,7 +95,7 @@ func TestNothingIsMadeWhereTheProjectWas(t *testing.T) {
 			wait(10 * time.Second)
 			write(t, f, "two\n")
 		}
-		setClock(t, "2000-01-02 12:00:00") // there is nowhere else for the next day
+		setClock(t, "2000-01-02 12:00:00") // the next day has no other place
 		write(t, f, "three\n")
 		synctest.Wait()
 		if _, err := os.Stat(root); err == nil {
@@ -115,8 +114,7 @@ func TestNothingIsMadeWhereTheProjectWas(t *testing.T) {
 	})
 }
 
-// TestLinesOfAProjectThatWasDeletedAreCounted tells of them when there is one
-// again.
+// The loss is reported when there is a project again.
 func TestLinesOfAProjectThatWasDeletedAreCounted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -572,7 +570,7 @@ func BenchmarkWrite(b *testing.B) {
 // A fakeDisk has little space, or hangs.
 type fakeDisk struct {
 	space int           // bytes left
-	hang  chan struct{} // if not nil, a write waits until it is closed
+	hang  chan struct{} // writes wait until it is closed; may be nil
 }
 
 func (d *fakeDisk) open(path string) (handle, error) {
@@ -603,7 +601,7 @@ type warning struct {
 	After time.Duration // since the first
 }
 
-// warnings collects what a File reports; read it when the File rests.
+// warnings collects the reports of a File. Read it when the File is idle.
 type warnings struct {
 	got   []warning
 	err   error
@@ -625,7 +623,7 @@ func (w *warnings) total() (lost uint64) {
 	return lost
 }
 
-// open returns a File that must lose no line.
+// open returns a File that must not lose lines.
 func open(t *testing.T, template string) *File {
 	return Open(Template{Name: template}, func(lost uint64, err error) { t.Errorf("%d lines lost: %v", lost, err) })
 }
@@ -644,13 +642,13 @@ func closeFile(t *testing.T, f *File) {
 	}
 }
 
-// wait lets d pass in a bubble, and then everything rest.
+// wait lets d pass in a bubble and waits for the goroutines.
 func wait(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
 
-// setClock lets time pass in a bubble until the local clock shows the time.
+// setClock lets time pass in a bubble until the local clock shows a time.
 func setClock(t *testing.T, clock string) {
 	t.Helper()
 	then, err := time.ParseInLocation(time.DateTime, clock, time.Local)

@@ -11,8 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// readInPieces reads a body that comes in pieces, into as many bytes at a time, and
-// returns it, how many bytes it had with its framing, and what is wrong with it.
+// readInPieces decodes a body that arrives in pieces, into buffers of a size. It
+// returns the body, its length with the framing, and the error.
 func readInPieces(c *Chunks, b []byte, pieces, into int) (body []byte, n int, bad error) {
 	for n < len(b) && bad == nil && !c.Done() {
 		piece := append([]byte(nil), b[n:min(len(b), n+pieces)]...)
@@ -30,8 +30,7 @@ func readInPieces(c *Chunks, b []byte, pieces, into int) (body []byte, n int, ba
 	return body, n, bad
 }
 
-// However the pieces fall, a body in chunks is the same, and that which net/http
-// reads.
+// However it is split, a chunked body is the same, and net/http reads it too.
 func FuzzChunks(f *testing.F) {
 	for _, body := range []string{
 		"3\r\nabc\r\n0;a=b\r\nX: y\r\nx: Z\r\n\r\nGET", "3\nabc\r\n0\r\n\r\n", "3 \t\r\nabc\r\n0\r\n\r\n", "3 ;x\r\nabc\r\n0\r\n\r\n",

@@ -33,7 +33,7 @@ func TestConnectionNamesFieldsInAnyCase(t *testing.T) {
 	}
 }
 
-// Requests of all clients come by here.
+// Every request of a client calls this function.
 func TestConnectionCostsNoMemoryButForWhatItNames(t *testing.T) {
 	h := http.Header{"Connection": {"keep-alive, Upgrade, x-absent, HTTP2-Settings"}, "Upgrade": {"x"}}
 	if n := testing.AllocsPerRun(100, func() { NamedByConnection(h) }); n > 0 {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// It lowers the limit of the whole process, so it does not run beside others.
+// This test lowers a limit of the whole process, so it is not parallel.
 func TestAConnectionThatCannotBeTakenOverStaysAsItWas(t *testing.T) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
@@ -34,7 +34,7 @@ func TestAConnectionThatCannotBeTakenOverStaysAsItWas(t *testing.T) {
 		t.Fatal(err)
 	}
 	syscall.Close(next)
-	for free := range uint64(3) { // of what it takes
+	for free := range uint64(3) { // of the descriptors that NewConn needs
 		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: uint64(next) + free, Max: limit.Max}); err != nil {
 			t.Fatal(err)
 		}

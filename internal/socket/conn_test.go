@@ -122,7 +122,7 @@ func TestAwaitIsCalledWheneverSomethingCame(t *testing.T) {
 	}
 }
 
-// Room is told of to who waits for it, and to nobody else.
+// Only writers that wait for space are woken for it.
 func TestWritersTakeTurns(t *testing.T) {
 	t.Parallel()
 	here, there := connectedUnix(t)

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// connectedTCP returns two ends of a TCP connection.
+// connectedTCP returns the ends of a TCP connection.
 func connectedTCP(t *testing.T) (here, there *net.TCPConn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -29,7 +29,7 @@ func connectedTCP(t *testing.T) (here, there *net.TCPConn) {
 	return c.(*net.TCPConn), d.(*net.TCPConn)
 }
 
-// withSocket calls a function until it has nothing to wait for.
+// withSocket calls f with the socket until f reports that it is done.
 func withSocket(t *testing.T, c *net.TCPConn, f func(fd uintptr) (done bool)) {
 	t.Helper()
 	raw, err := c.SyscallConn()
@@ -133,11 +133,11 @@ func TestTakenIsWhatTheOtherEndHasAcknowledged(t *testing.T) {
 		b, m := taken()
 		t.Errorf("%d bytes are taken, more is %v; want %d, %v", b, m, bytes, more)
 	}
-	begin, _ := taken() // the first may count as a byte
+	begin, _ := taken() // the first byte may count too
 	here.Write(make([]byte, 1000))
-	await(begin+1000, false) // by the kernel there, though nobody reads
+	await(begin+1000, false) // by the other kernel, although nobody reads
 	sent, more := 0, false
-	for tries := 0; !more && tries < 100; tries++ { // until the other end has room for no more
+	for tries := 0; !more && tries < 100; tries++ { // until the other end accepts no more
 		here.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 		n, err := here.Write(make([]byte, 64<<20))
 		if err == nil {

@@ -89,7 +89,7 @@ func TestThePublicFolderOfAPageIsNoLink(t *testing.T) {
 
 func TestWhatIsNoRegularFileIsNotThereAndNeverWaitedFor(t *testing.T) {
 	t.Parallel()
-	root, err := os.MkdirTemp("", "s") // a socket's name is short
+	root, err := os.MkdirTemp("", "s") // a socket needs a short name
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,12 +109,12 @@ func TestWhatIsNoRegularFileIsNotThereAndNeverWaitedFor(t *testing.T) {
 	os.Mkdir(filepath.Join(root, "a.css.gz"), 0o755)
 	symlink(t, "fifo", filepath.Join(root, "link"))
 	paths := []string{"/fifo", "/fifo/x", "/socket", "/link"}
-	if syscall.Mknod(filepath.Join(root, "zero"), syscall.S_IFCHR|0o666, 1<<8|5) == nil { // only root may
+	if syscall.Mknod(filepath.Join(root, "zero"), syscall.S_IFCHR|0o666, 1<<8|5) == nil { // needs root
 		paths = append(paths, "/zero")
 	}
 	f := newFiles(t, map[string]string{"/": root})
 	done := make(chan struct{})
-	go func() { // ends unless something is waited for, which is the defect
+	go func() { // ends unless opening waits, which is the defect
 		defer close(done)
 		for _, path := range paths {
 			for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
@@ -250,7 +250,7 @@ func TestNoDescriptorIsLeftOverManyChanges(t *testing.T) {
 	}
 }
 
-// descriptors counts what this process has open.
+// descriptors returns how many descriptors this process has open.
 func descriptors(t *testing.T) int {
 	t.Helper()
 	open, err := os.ReadDir("/dev/fd")

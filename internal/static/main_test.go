@@ -14,7 +14,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// writeTree makes files below a folder and returns it.
+// writeTree writes files below a new folder and returns the folder.
 func writeTree(t testing.TB, files map[string]string) string {
 	t.Helper()
 	root := t.TempDir()
@@ -41,7 +41,7 @@ func symlink(t testing.TB, target, path string) {
 	}
 }
 
-// setModTime sets when a file was changed.
+// setModTime sets the modification time of a file.
 func setModTime(t testing.TB, file string, at time.Time) {
 	t.Helper()
 	if err := os.Chtimes(file, at, at); err != nil {
@@ -62,9 +62,9 @@ func newFiles(t testing.TB, dirs map[string]string) *Files {
 	return f
 }
 
-const notServed = http.StatusTeapot // the status of who answers where no file does
+const notServed = http.StatusTeapot // the status if no file is served
 
-// request asks for a path, with the names and values of header fields.
+// request requests a path. Header holds names and values of fields.
 func request(f *Files, method, path string, header ...string) *http.Response {
 	r := httptest.NewRequest(method, path, nil)
 	for i := 0; i < len(header); i += 2 {
@@ -82,7 +82,7 @@ func request(f *Files, method, path string, header ...string) *http.Response {
 	return w.Result()
 }
 
-// body is what a file's answer holds, or nothing if none answers.
+// body returns the body of a response for a file, or nothing if there is no file.
 func body(f *Files, path string) string {
 	resp := request(f, http.MethodGet, path)
 	if resp.StatusCode != http.StatusOK {

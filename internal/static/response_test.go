@@ -92,7 +92,7 @@ func TestConditionsAndRanges(t *testing.T) {
 		{[]string{"If-None-Match", `"x", ` + tag}, 304, ""},
 		{[]string{"If-None-Match", "*"}, 304, ""},
 		{[]string{"If-None-Match", `"x"`}, 200, text},
-		{[]string{"If-None-Match", `"x"`, "If-Modified-Since", at(0)}, 200, text}, // which is not looked at then
+		{[]string{"If-None-Match", `"x"`, "If-Modified-Since", at(0)}, 200, text}, // ignored then
 		{[]string{"If-Modified-Since", at(0)}, 304, ""},
 		{[]string{"If-Modified-Since", at(time.Hour)}, 304, ""},
 		{[]string{"If-Modified-Since", at(-time.Second)}, 200, text},
@@ -117,7 +117,7 @@ func TestConditionsAndRanges(t *testing.T) {
 		{[]string{"Range", "bytes=-0,2-4,10-"}, 206, "234"},
 		{[]string{"Range", "bytes=5-99999999999999999999"}, 206, "56789"},
 		{[]string{"Range", "bytes=-99999999999999999999"}, 206, text},
-		{[]string{"Range", "bytes=0-8,0-8,0-8"}, 200, text}, // more than all
+		{[]string{"Range", "bytes=0-8,0-8,0-8"}, 200, text}, // more than the whole file
 		{[]string{"Range", "bytes=2-4", "If-Range", tag}, 206, "234"},
 		{[]string{"Range", "bytes=2-4", "If-Range", `"x"`}, 200, text},
 		{[]string{"Range", "bytes=2-4", "If-Range", at(0)}, 206, "234"},
@@ -340,7 +340,7 @@ func TestRangesAreReadAsTheyAreDefined(t *testing.T) {
 		"bytes=10-":                    "bytes=10-",
 		"bytes=99999999999999999999-":  "bytes=10-",
 		"bytes=0-99999999999999999999": "bytes=0-4611686018427387903",
-		// Invalid sets.
+		// Invalid ranges.
 		"bytes=-":       "bytes=10-",
 		"bytes=x":       "bytes=10-",
 		"bytes=1":       "bytes=10-",
@@ -352,7 +352,7 @@ func TestRangesAreReadAsTheyAreDefined(t *testing.T) {
 		"bytes=1-2-3":   "bytes=10-",
 		"bytes=3-2":     "bytes=10-",
 		"bytes=0-1,3-2": "bytes=10-",
-		// What is ignored.
+		// Ignored ranges.
 		"":                                     "",
 		"bytes":                                "",
 		"bytes=":                               "",
@@ -373,7 +373,7 @@ func TestRangesAreReadAsTheyAreDefined(t *testing.T) {
 	}
 }
 
-// readerFromRecorder is a client's end that takes a file whole.
+// readerFromRecorder records what its ReadFrom receives.
 type readerFromRecorder struct {
 	*httptest.ResponseRecorder
 	from io.Reader
@@ -384,7 +384,7 @@ func (w *readerFromRecorder) ReadFrom(r io.Reader) (int64, error) {
 	return io.Copy(w.ResponseRecorder, r)
 }
 
-// A file reaches its writer in a form in which package net has the kernel send it.
+// A file reaches the writer in a form that package net lets the kernel send.
 func TestAFileIsHandedOverWithItsDescriptor(t *testing.T) {
 	t.Parallel()
 	root := writeTree(t, map[string]string{"a.css": "as it is", "a.css.gz": "gz"})

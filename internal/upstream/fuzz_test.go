@@ -17,8 +17,8 @@ import (
 	"tqserver/internal/message"
 )
 
-// FuzzAnswersAreThoseOfTransport feeds the same bytes of a worker to a Pool and
-// to net/http's Transport: both take them for the same answer.
+// FuzzAnswersAreThoseOfTransport feeds the same bytes of a worker to a Pool and to
+// net/http's Transport. Both must read the same response.
 func FuzzAnswersAreThoseOfTransport(f *testing.F) {
 	for _, answer := range []string{
 		ok, "", "HTTP/1.1 204 No Content\r\n\r\n", "HTTP/1.0 200 OK\r\n\r\nto the end", "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
@@ -53,7 +53,7 @@ func FuzzAnswersAreThoseOfTransport(f *testing.F) {
 			}
 			return tr.RoundTrip(r)
 		}, t, answer)
-		if !theirs.Failed && theirs.Status < 100 { // no status at all (RFC 9110 section 15)
+		if !theirs.Failed && theirs.Status < 100 { // not a valid status (RFC 9110 section 15)
 			theirs = outcome{Failed: true}
 		}
 		if stricterByDesign(answer, theirs, ours) {
@@ -67,7 +67,8 @@ func FuzzAnswersAreThoseOfTransport(f *testing.F) {
 	})
 }
 
-// stricterByDesign reports whether an answer is refused, or cut, as only we do it.
+// stricterByDesign reports whether the package refuses or cuts a response on
+// purpose that net/http accepts.
 func stricterByDesign(answer string, theirs, ours outcome) bool {
 	if ours.Failed == theirs.Failed && ours.Cut == theirs.Cut {
 		return false
@@ -75,8 +76,8 @@ func stricterByDesign(answer string, theirs, ours outcome) bool {
 	for line := range strings.Lines(answer) {
 		name, _, _ := strings.Cut(line, ":")
 		switch {
-		case strings.HasPrefix(line, "HTTP/") && !strings.HasPrefix(line, "HTTP/1."): // a version that we do not speak
-		case strings.Contains(name, " "): // in a name, or a line of a trailer that continues another
+		case strings.HasPrefix(line, "HTTP/") && !strings.HasPrefix(line, "HTTP/1."): // a version that is not supported
+		case strings.Contains(name, " "): // a space in a name, or a folded line of a trailer
 		case ours.Cut && !strings.HasSuffix(line, "\r\n"): // a line of a trailer that ends in a bare LF
 		default:
 			continue
@@ -86,10 +87,10 @@ func stricterByDesign(answer string, theirs, ours outcome) bool {
 	return strings.Count(answer, "\n") > message.MaxFields
 }
 
-// normalize takes out of an answer what net/http makes of it and we do not: Connection
-// goes when it says close, Pragma gets a Cache-Control, values may end in a space,
-// a name may before its colon, and the answer to HEAD may have a length beside
-// chunks.
+// normalize removes differences that net/http makes: it drops Connection if that
+// contains close, adds Cache-Control for Pragma, and allows values to end in a
+// space, names to have a space before the colon, and the response to HEAD to have a
+// length beside chunks.
 func normalize(answer string, a *outcome) {
 	for name, values := range a.Header {
 		if trimmed := strings.TrimRight(name, " "); trimmed != name {
@@ -114,7 +115,7 @@ func normalize(answer string, a *outcome) {
 
 type dialer = func(context.Context) (net.Conn, error)
 
-// outcome is what was taken for an answer.
+// outcome is what a client read.
 type outcome struct {
 	Failed  bool
 	Status  int
@@ -125,7 +126,7 @@ type outcome struct {
 	Trailer http.Header
 }
 
-// outcomeOf returns what a client makes of a worker's bytes.
+// outcomeOf returns what a client reads from a worker's bytes.
 func outcomeOf(roundTrip func(dialer) (*http.Response, error), t *testing.T, bytesOfWorker string) outcome {
 	ours, theirs := socketPair(t)
 	ended := make(chan struct{})

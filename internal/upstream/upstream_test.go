@@ -23,17 +23,17 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// testTimeout is how long the other side is waited for.
+// testTimeout limits how long a test waits for the worker.
 const testTimeout = 30 * time.Second
 
-// fakeWorker is the other side: it answers each connection by a script.
+// fakeWorker serves connections by a script.
 type fakeWorker struct {
 	*Pool
-	conns atomic.Int32 // so far
+	conns atomic.Int32 // accepted so far
 }
 
-// startWorker returns a worker that plays a script on each connection, the number of
-// which it gets, and then closes it.
+// startWorker starts a worker that runs a script for each connection, with the
+// number of the connection, and then closes it.
 func startWorker(t *testing.T, script func(n int, c net.Conn, r *bufio.Reader)) *fakeWorker {
 	t.Helper()
 	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
@@ -66,7 +66,7 @@ func startWorker(t *testing.T, script func(n int, c net.Conn, r *bufio.Reader)) 
 	return w
 }
 
-// readHeader reads the header of a request, and says when there is none.
+// readHeader reads the header of a request, and reports whether there was one.
 func readHeader(r *bufio.Reader) (text string, ok bool) {
 	for {
 		line, err := r.ReadString('\n')
@@ -87,7 +87,7 @@ func newExchange(method string, body io.Reader) *Exchange {
 	return x
 }
 
-// roundTrip makes an exchange and returns its status and body.
+// roundTrip makes an exchange and returns the status and body of the response.
 func (w *fakeWorker) roundTrip(t *testing.T, x *Exchange) (status int, body string, err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
@@ -149,7 +149,7 @@ func TestWhatIsSentIsTheRequest(t *testing.T) {
 	}
 }
 
-// A connection on which a request came too late took nothing of it.
+// The worker has closed the connection just before a request.
 func TestWhatIsAtHandOfABodyIsSentOnAnotherConnection(t *testing.T) {
 	t.Parallel()
 	first := strings.Repeat("x", 40<<10) // more than a buffer
@@ -203,15 +203,15 @@ func TestWhatCannotBeWrittenIsNotSent(t *testing.T) {
 	}
 }
 
-// TestAConnectionIsUsedAgainOnlyIfBothMessagesEndedOnIt has a worker that gives
-// an answer to every request and says on which connection it came.
+// The worker of this test responds to every request with the number of the
+// connection.
 func TestAConnectionIsUsedAgainOnlyIfBothMessagesEndedOnIt(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		answer string
 		again  bool
 		method string
-		closes bool // the worker, after it
+		closes bool // the worker closes the connection after the response
 		unread bool // the client closes the body before its end
 		body   io.Reader
 	}{
@@ -268,7 +268,7 @@ func TestAConnectionIsUsedAgainOnlyIfBothMessagesEndedOnIt(t *testing.T) {
 			x.Wait()
 			if !c.again {
 				select {
-				case <-closed: // else the second might come before
+				case <-closed: // else the second request might be sent before
 				case <-time.After(testTimeout):
 					t.Fatal("the connection stays open")
 				}
@@ -410,8 +410,8 @@ func TestIdleConnectionsAreClosedInTime(t *testing.T) {
 func TestAWorkerIsAskedWhetherItWantsTheBody(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		says string // before the body
-		body string // that comes
+		says string // what the worker sends before the body
+		body string // what arrives of the body
 	}{
 		"yes": {"HTTP/1.1 100 Continue\r\n\r\n", "hello"},
 		"no":  {"HTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno", ""},
@@ -420,7 +420,7 @@ func TestAWorkerIsAskedWhetherItWantsTheBody(t *testing.T) {
 		got := make(chan string, 1)
 		w := startWorker(t, func(_ int, conn net.Conn, r *bufio.Reader) {
 			readHeader(r)
-			if name == "" { // it comes unasked after a while
+			if name == "" { // sent unasked after a while
 				r.Peek(1)
 			}
 			io.WriteString(conn, c.says)
@@ -489,7 +489,7 @@ func TestAnAnswerMayComeBeforeTheBodyIsSent(t *testing.T) {
 	}
 }
 
-// roundTripOnce is ask without waiting for the request's body.
+// roundTripOnce is roundTrip without waiting for the request's body.
 func (w *fakeWorker) roundTripOnce(t *testing.T, x *Exchange) (int, string, error) {
 	resp, err := w.RoundTrip(t.Context(), x)
 	if err != nil {
@@ -515,7 +515,7 @@ func TestBeforeABodyIsAwaitedTheCallerHearsOfIt(t *testing.T) {
 	x.Blocked = func() {
 		if len(got) == 2 && said == "" {
 			said = string(got)
-			goOn <- struct{}{} // the rest comes only now
+			goOn <- struct{}{} // the rest follows only now
 		}
 	}
 	resp, err := w.RoundTrip(t.Context(), x)
@@ -578,7 +578,7 @@ func TestAnotherProtocolBeginsWithWhatFollowsTheAnswer(t *testing.T) {
 
 func TestALargeHeaderIsSentWhole(t *testing.T) {
 	t.Parallel()
-	value := strings.Repeat("v", 8<<20) // more than a kernel takes at once
+	value := strings.Repeat("v", 8<<20) // more than a kernel accepts at once
 	w := startWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {
 		if text, _ := readHeader(r); !strings.Contains(text, "\r\nBig: "+value+"\r\n") {
 			t.Errorf("%d bytes came", len(text))
@@ -596,7 +596,7 @@ func TestALargeHeaderIsSentWhole(t *testing.T) {
 	}
 }
 
-// A body whose read panics ends its exchange and not the server.
+// A body that panics ends its exchange, not the server.
 func TestAPanicOfABodyIsThatOfItsExchange(t *testing.T) {
 	t.Parallel()
 	w := startWorker(t, func(_ int, c net.Conn, r *bufio.Reader) { io.Copy(io.Discard, r) })

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// failingListener is a listener that has no descriptors while it lacks some.
+// failingListener fails for lack of descriptors while lacks reports true.
 type failingListener struct {
 	net.Listener
 	lacks func() bool
@@ -24,7 +24,7 @@ func (l failingListener) Accept() (net.Conn, error) {
 	return l.Listener.Accept()
 }
 
-// closedListener is a listener that was closed.
+// closedListener is a listener that is closed.
 type closedListener struct{ net.Listener }
 
 func (closedListener) Accept() (net.Conn, error) { return nil, net.ErrClosed }
@@ -57,7 +57,7 @@ func TestAFreedConnectionEndsThePauseAfterTrouble(t *testing.T) {
 			return tried < 5100*time.Millisecond
 		}}, generous, func(error, int) {})
 		done := make(chan struct{})
-		go func() { l.accept(); close(done) }() // ends when nothing lacks
+		go func() { l.accept(); close(done) }() // ends when descriptors are free
 		<-time.After(5100 * time.Millisecond)
 		l.removeConn(new(Conn))
 		<-done
@@ -84,7 +84,7 @@ func TestTheLongestIdleConnectionIsClosedWhenThereAreNoDescriptors(t *testing.T)
 			t.Fatal(err)
 		}
 		io.Copy(io.Discard, resp.Body)
-		d.awaitIdle(idle) // whose answer comes first need not be idle first
+		d.awaitIdle(idle) // the order of the responses need not be that of becoming idle
 	}
 	first, firstR := d.dial()
 	ask(first, firstR, 1)

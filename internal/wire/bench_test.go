@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// BenchmarkKeepAlive compares requests on one connection with and without the
-// checks.
+// BenchmarkKeepAlive compares requests on one connection with net/http's server and
+// with this one.
 func BenchmarkKeepAlive(b *testing.B) {
 	ask := "GET /some/path?with=a&query=1 HTTP/1.1\r\nHost: example.com\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n" +
 		"Accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\r\nAccept-Encoding: gzip, br\r\nCookie: session=0123456789abcdef\r\n\r\n"
@@ -53,7 +53,7 @@ func BenchmarkKeepAlive(b *testing.B) {
 	}
 }
 
-// discardResponse reads an discardResponse whose body is hello.
+// discardResponse reads a response whose body is hello.
 func discardResponse(b *testing.B, r *bufio.Reader) {
 	for {
 		line, err := r.ReadSlice('\n')

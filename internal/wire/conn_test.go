@@ -13,18 +13,18 @@ import (
 	"time"
 )
 
-// testTimeout is what a test waits for what must come.
+// testTimeout limits how long a test waits.
 const testTimeout = 30 * time.Second
 
 var generous = Settings{HeaderTimeout: 2 * testTimeout, IdleTimeout: 2 * testTimeout, MaxHeader: 64 << 10, MaxConnections: 100}
 
-// testServer is a server. It answers with what it read of each
-// request, and with why it was refused.
+// testServer is a server that responds with what it read of each request, or why it
+// refused it.
 type testServer struct {
 	*testing.T
 	server *Server
 	mu     sync.Mutex
-	saw    []string // requests that were let through
+	saw    []string // accepted requests
 }
 
 func startServer(t *testing.T, s Settings, handler http.HandlerFunc) *testServer {
@@ -80,8 +80,8 @@ func (d *testServer) dial() (net.Conn, *bufio.Reader) {
 	return c, bufio.NewReader(c)
 }
 
-// responses sends bytes in pieces and returns the responses until the connection
-// ends: status and body each.
+// responses sends bytes in pieces and returns the status and body of each response
+// until the connection ends.
 func (d *testServer) responses(pieces ...string) (all []string) {
 	d.Helper()
 	c, r := d.dial()
@@ -150,7 +150,7 @@ func TestHTTP10IsSpoken(t *testing.T) {
 	}
 }
 
-// badRequests are headers that are refused, with their status.
+// badRequests are headers that are refused, with the status.
 var badRequests = map[string]struct {
 	send   string
 	status int
@@ -289,8 +289,8 @@ func TestBadChunksEndTheBodyWithAnError(t *testing.T) {
 	}
 }
 
-// TestTheNumberOfFieldsIsBounded is of headers that are not large: each field costs
-// memory beside its bytes.
+// The headers in this test are not large: each field costs memory in addition to
+// its bytes.
 func TestTheNumberOfFieldsIsBounded(t *testing.T) {
 	t.Parallel()
 	fields := func(n int) string {
@@ -319,7 +319,7 @@ func TestTheNumberOfFieldsIsBounded(t *testing.T) {
 	}
 }
 
-// What is kept of a request that waits for its answer.
+// This is what a request keeps in memory while it waits.
 func TestARequestIsNotMuchLargerThanItsBytes(t *testing.T) {
 	var fields strings.Builder
 	for i := range 255 {

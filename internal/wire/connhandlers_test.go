@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// The handlers that end, copy, take over or time a connection.
+// Handlers that abort, copy, hijack, or set deadlines.
 
 func aborted() map[string]handle {
 	abort := func(after handle) handle {
@@ -48,9 +48,9 @@ func aborted() map[string]handle {
 	}
 }
 
-// copiers are handlers that look at the request.
+// copiers are handlers that copy from the request.
 func copiers() map[string]handle {
-	// read reads a part of the body, answers and reads the rest.
+	// read reads a part of the body, responds, and reads the rest.
 	read := func(part func(*http.Request) int64, answer string) handle {
 		return func(w http.ResponseWriter, r *http.Request, x *exchange) {
 			x.read(r.Body, part(r))
@@ -122,7 +122,7 @@ func copiers() map[string]handle {
 	}
 }
 
-// duplex are handlers that answer before they have read the body.
+// duplex are handlers that respond before they have read the body.
 func duplex() map[string]handle {
 	enabled := func(then handle) handle {
 		return func(w http.ResponseWriter, r *http.Request, x *exchange) {
@@ -232,7 +232,7 @@ func timed() map[string]handle {
 			x.read(r.Body, unlimited)
 			x.writeString(w, "hello")
 		},
-		// Of a body that is not large all may have been read before.
+		// A body that is not large may have been read to its end before.
 		"read deadline over": func(w http.ResponseWriter, r *http.Request, x *exchange) {
 			rc := http.NewResponseController(w)
 			x.note("%v", rc.SetReadDeadline(aLongTimeAgo))
@@ -266,7 +266,7 @@ func timed() map[string]handle {
 	}
 }
 
-// files are handlers that answer with what they read elsewhere.
+// files are handlers that respond with what they read elsewhere.
 func files(t *testing.T) map[string]handle {
 	dir := t.TempDir()
 	for name, n := range map[string]int{"none": 0, "small": 300, "large": 100000} {
@@ -274,7 +274,7 @@ func files(t *testing.T) map[string]handle {
 			t.Fatal(err)
 		}
 	}
-	// file copies a file, or so much of it.
+	// file copies a file, or a part of it.
 	file := func(name string, most int64, before handle) handle {
 		return func(w http.ResponseWriter, r *http.Request, x *exchange) {
 			before(w, r, x)

@@ -61,7 +61,7 @@ func TestAClientThatLeavesCancelsItsRequest(t *testing.T) {
 	}
 }
 
-// What is sent while a request takes long is not lost, nor are deadlines.
+// A long request loses neither what the client sends meanwhile nor a deadline.
 func TestAConnectionIsReadOnAfterALongRequest(t *testing.T) {
 	t.Parallel()
 	s := generous
@@ -108,7 +108,7 @@ func TestAConnectionIsReadOnAfterALongRequest(t *testing.T) {
 	}
 }
 
-// Requests of all lengths follow one another, and pieces of the next come at any
+// Requests of all lengths follow each other, and pieces of the next arrive at any
 // time.
 func TestNothingIsLostBetweenLooks(t *testing.T) {
 	t.Parallel()

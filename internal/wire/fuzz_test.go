@@ -13,8 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// What is let through net/http reads as the same request, and nothing that it
-// would not read itself. It makes a Cache-Control of Pragma, which nobody sent.
+// net/http reads every accepted request in the same way, and accepts it, except
+// that it adds a Cache-Control for Pragma.
 func FuzzParseHead(f *testing.F) {
 	for _, test := range badRequests {
 		f.Add([]byte(test.send))
@@ -29,7 +29,7 @@ func FuzzParseHead(f *testing.F) {
 		if bare || end == 0 {
 			return
 		}
-		for from := range min(end, 500) { // in however many pieces it came
+		for from := range min(end, 500) { // in however many pieces it arrived
 			if again, _ := endOfHead(b[:end], from); from < end-1 && again != end && !bytes.Contains(b[:from], []byte("\n\r\n")) {
 				t.Fatalf("end at %d, and looked for from %d at %d", end, from, again)
 			}
@@ -50,7 +50,7 @@ func FuzzParseHead(f *testing.F) {
 			t.Fatalf("what was let through cannot be read: %v\n%q", err, b[:end])
 		}
 		if !bytes.Contains(bytes.ToLower(b[:end]), []byte("\ncache-control")) {
-			delete(req.Header, "Cache-Control") // which net/http makes of Pragma
+			delete(req.Header, "Cache-Control") // net/http adds it for Pragma
 		}
 		for _, r := range []*http.Request{ours, req} {
 			r.Body = nil

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// handlers are those whose answers are compared.
+// handlers are the handlers whose responses are compared.
 func handlers(t *testing.T) map[string]handle {
 	all := make(map[string]handle)
 	for _, some := range []map[string]handle{
@@ -24,7 +24,7 @@ func handlers(t *testing.T) map[string]handle {
 	return all
 }
 
-// write writes in pieces of a size, 0 for all at once.
+// write writes p in pieces of a size, or all at once if that is 0.
 func (x *exchange) write(w io.Writer, p []byte, size int) {
 	if size == 0 {
 		size = len(p)
@@ -48,8 +48,8 @@ func (x *exchange) flush(w http.ResponseWriter) {
 	}
 }
 
-// noteResult flushes and waits until the last that was written has come. Where there
-// is no body it is the header.
+// noteResult flushes and waits until what was written last has arrived. Without a
+// body that is the header.
 func (x *exchange) noteResult(w http.ResponseWriter, r *http.Request, what string) {
 	x.flush(w)
 	if r.Method == http.MethodHead {
@@ -58,7 +58,7 @@ func (x *exchange) noteResult(w http.ResponseWriter, r *http.Request, what strin
 	x.awaitNote(what)
 }
 
-// read reads a body, or so much of it.
+// read reads a body, or at most so much of it.
 func (x *exchange) read(from io.Reader, most int64) {
 	b, err := io.ReadAll(io.LimitReader(from, most))
 	x.note("%d bytes of the body: %.8q, %v", len(b), b, err)
@@ -149,7 +149,7 @@ func respondWith(h http.Header, pieces ...string) handle {
 	}
 }
 
-// withStatus does so after it said a status.
+// withStatus sets fields and a status, and writes the pieces of a body.
 func withStatus(h http.Header, status int, pieces ...string) handle {
 	return func(w http.ResponseWriter, r *http.Request, x *exchange) {
 		respondWith(h)(w, r, x)
@@ -158,7 +158,7 @@ func withStatus(h http.Header, status int, pieces ...string) handle {
 	}
 }
 
-// framed are handlers that say where the body ends.
+// framed are handlers that set the framing of the body.
 func framed() map[string]handle {
 	length := func(s string) http.Header { return http.Header{"Content-Length": {s}} }
 	coding := func(s string) http.Header { return http.Header{"Transfer-Encoding": {s}} }
@@ -292,7 +292,7 @@ func flushed() map[string]handle {
 	}
 }
 
-// interim are handlers that answer with a 1xx first.
+// interim are handlers that send an interim response first.
 func interim() map[string]handle {
 	hint := func(w http.ResponseWriter, status int, x *exchange) {
 		w.Header()["Link"] = []string{"</a>; rel=preload", "</b>; rel=preload"}
@@ -350,7 +350,8 @@ func interim() map[string]handle {
 }
 
 func trailers() map[string]handle {
-	// trailed announces, writes pieces with a flush after each, and sets.
+	// trailed announces trailers, writes pieces with a flush after each, and sets
+	// the trailers.
 	trailed := func(before http.Header, flush bool, after http.Header, pieces ...string) handle {
 		return func(w http.ResponseWriter, r *http.Request, x *exchange) {
 			respondWith(before)(w, r, x)

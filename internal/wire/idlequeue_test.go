@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// serverWithIdleConns is a server at its limit, none of whose connections does anything.
+// serverWithIdleConns returns a server at its limit, with idle connections only.
 func serverWithIdleConns(n int) *Server {
 	s := generous
 	s.MaxConnections, s.HeaderTimeout = n, 0
@@ -20,7 +20,8 @@ func serverWithIdleConns(n int) *Server {
 	return srv
 }
 
-// replaceLongestIdle has one connection make room for another, as accept does.
+// replaceLongestIdle closes the longest idle connection for a new one, as accept
+// does.
 func (srv *Server) replaceLongestIdle() (since int64) {
 	longest, _ := srv.popLongestIdle()
 	srv.removeConn(longest.c)
@@ -30,7 +31,7 @@ func (srv *Server) replaceLongestIdle() (since int64) {
 
 func TestTheConnectionThatWaitsLongestMakesRoom(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, testLongestIdleIsClosed) // as new ones make room only after a while
+	synctest.Test(t, testLongestIdleIsClosed) // a new connection counts as idle only after a while
 }
 
 func testLongestIdleIsClosed(t *testing.T) {
@@ -40,7 +41,7 @@ func testLongestIdleIsClosed(t *testing.T) {
 		switch c.idleSince.Load() {
 		case 2:
 			second = c
-		case 3: // is asked, and waits again
+		case 3: // it serves a request and is idle again
 			c.idleSince.Store(1000)
 			srv.connFreed(c)
 		case 4:
@@ -72,8 +73,8 @@ func testLongestIdleIsClosed(t *testing.T) {
 	}
 }
 
-// TestTheLineIsNotLongerThanItMustBe has connections that are busy again and again,
-// and others that come and go.
+// Some connections of this test become busy again and again, and others come and
+// go.
 func TestTheLineIsNotLongerThanItMustBe(t *testing.T) {
 	t.Parallel()
 	srv := serverWithIdleConns(100)
@@ -95,13 +96,13 @@ func TestTheLineIsNotLongerThanItMustBe(t *testing.T) {
 	}
 }
 
-// TestRoomCostsTheSameHoweverManyThereAre compares crowds, in turns, by the shortest
-// of several times.
+// This test compares few and many connections in turns, by the shortest of several
+// times.
 func TestRoomCostsTheSameHoweverManyThereAre(t *testing.T) {
 	const times = 200
 	cost := func(n int) time.Duration {
 		srv := serverWithIdleConns(n)
-		srv.replaceLongestIdle() // makes the line
+		srv.replaceLongestIdle() // builds the queue
 		began := time.Now()
 		for range times {
 			srv.replaceLongestIdle()
@@ -112,7 +113,7 @@ func TestRoomCostsTheSameHoweverManyThereAre(t *testing.T) {
 	for range 5 {
 		few, many = min(few, cost(10*times)), min(many, cost(160*times))
 	}
-	if many > 12*few { // sixteen times as many
+	if many > 12*few { // sixteen times as many connections
 		t.Errorf("for %d connections %v, for %d %v", 10*times, few, 160*times, many)
 	}
 }

@@ -22,20 +22,20 @@ import (
 	"time"
 )
 
-// What handlers say reaches clients as it does by net/http: every handler of
-// handlers_test.go answers every request below, here and there. Compared are the
-// answers, but for the order of header lines, the date and where chunks end; if
-// the connection is kept; and what the handler notes of the request and of the
-// errors it gets.
+// Handlers reach clients as they would through net/http's server: every handler of
+// handlers_test.go responds to every request below, on both servers. The test
+// compares the responses, except for the order of header lines, the date and the
+// chunk boundaries; whether the connection is kept; and what the handler notes
+// about the request and its errors.
 //
-// Left out is what net/http itself does one way or another, by who is faster or by
-// what happens to fit its buffers: how much has left of an answer that is aborted
-// before it was flushed; how much of a body comes before a deadline that is over;
-// if a connection is kept after a handler that has enabled full duplex and not
-// read the body (net/http may panic then, its two reads meet). So is a file that
-// is longer than its Content-Length, which net/http sends whole.
+// It leaves out what net/http itself does one way or the other, because of a race
+// or the size of a buffer: how much of a response leaves that is aborted before it
+// was flushed; how much of a body arrives before a deadline that has passed; and
+// whether a connection is kept after a handler that enabled full duplex and did not
+// read the body (net/http may panic then, because its two reads meet). A file
+// longer than its Content-Length is left out too: net/http sends all of it.
 
-// differences are the pairs that are not compared. A * stands for any text.
+// differences lists the pairs that are not compared. A * stands for any text.
 var differences = []struct{ handler, request, why string }{
 	{"abort before anything", afterContinue, hangs},
 	{"abort after a header", afterContinue, hangs},
@@ -73,7 +73,7 @@ const (
 	hangs         = "net/http answers nothing and waits for the body that it has not asked for"
 )
 
-// reasonToSkip reports why a pair is not compared.
+// reasonToSkip returns why a pair is not compared, or an empty string.
 func reasonToSkip(handler, request string) (why string) {
 	for _, d := range differences {
 		h, _ := path.Match(d.handler, handler)
@@ -85,16 +85,15 @@ func reasonToSkip(handler, request string) (why string) {
 	return ""
 }
 
-// request is what a client sends, with @ for the case.
+// request is what a client sends. An @ in it stands for the id of the case.
 type request struct {
 	send    string
-	methods []string // of each request in it; nil for one
-	after   string   // sent when a 100 has come
-	half    bool     // nothing follows, and the client says so
+	methods []string // of its requests; nil means one
+	after   string   // sent when 100 Continue has arrived
+	half    bool     // the client closes its side
 }
 
-// unread is of how much of a body that no handler reads net/http closes the
-// connection.
+// unread is how much unread body makes net/http close the connection.
 const unread = 256 << 10
 
 var requests = map[string]request{
@@ -161,13 +160,13 @@ func postText(n int) string {
 	return requestText("POST / HTTP/1.1", "Content-Length: "+strconv.Itoa(n)) + string(bodyText(n))
 }
 
-// long is what bodies are the beginning of.
+// Bodies are beginnings of long.
 var long = bytes.Repeat([]byte("0123456789abcdef"), 20000)
 
-// bodyText is a body of n bytes, which nobody may change.
+// bodyText returns a body of n bytes, which nobody may change.
 func bodyText(n int) []byte { return long[:n:n] }
 
-// last is the request that tells if the connection was kept.
+// last is the request that shows whether the connection was kept.
 const last = "GET /last HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 
 func TestAnswersAreThoseOfNetHTTP(t *testing.T) {
@@ -193,7 +192,7 @@ func TestAnswersAreThoseOfNetHTTP(t *testing.T) {
 	}
 }
 
-// firstDifference shows where two texts part.
+// firstDifference shows where two texts begin to differ.
 func firstDifference(want, got string) string {
 	at := 0
 	for at < min(len(want), len(got)) && want[at] == got[at] {
@@ -204,7 +203,7 @@ func firstDifference(want, got string) string {
 	return fmt.Sprintf("the same until byte %d\nnet/http %.700q\nours     %.700q", at, clip(want), clip(got))
 }
 
-// startOurs serves as this package does, for the time of the test.
+// startOurs starts this package's server for the duration of the test.
 func startOurs(t *testing.T, h http.Handler) (addr string) {
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -219,7 +218,7 @@ func startOurs(t *testing.T, h http.Handler) (addr string) {
 	return tcp.Addr().String()
 }
 
-// startNetHTTP serves as net/http does, for the time of the test.
+// startNetHTTP starts net/http's server for the duration of the test.
 func startNetHTTP(t *testing.T, h http.Handler) (addr string) {
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -231,7 +230,7 @@ func startNetHTTP(t *testing.T, h http.Handler) (addr string) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()
-		if err := srv.Shutdown(ctx); err != nil { // after the half seconds that it gives clients to read
+		if err := srv.Shutdown(ctx); err != nil { // after the half second that it gives each client to read
 			t.Error(err)
 		}
 		serving.Wait()
@@ -239,16 +238,16 @@ func startNetHTTP(t *testing.T, h http.Handler) (addr string) {
 	return tcp.Addr().String()
 }
 
-// comparedServer is a server, and what happens there.
+// comparedServer is one of the two servers, with its exchanges.
 type comparedServer struct {
 	addr      string
 	mu        sync.Mutex // guards exchanges
 	exchanges map[string]*exchange
-	late      atomic.Bool // something did not come in time
+	late      atomic.Bool // something did not arrive in time
 }
 
-// waitTime is what is waited for an answer: less when it is known that there is a
-// fault, of which all handlers shall be told.
+// waitTime returns how long to wait for a response. It is short after a first
+// failure, so that the test can report all handlers.
 func (s *comparedServer) waitTime() time.Duration {
 	if s.late.Load() {
 		return soon
@@ -278,28 +277,28 @@ func (s *comparedServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.note("done")
 }
 
-// exchange is a request, or more, on a connection of its own. It is the client's
-// end of that too.
+// exchange is one or more requests on a connection of their own. It is also the
+// client's end of the connection.
 type exchange struct {
 	net.Conn
 	side   *comparedServer
 	handle handle
 
-	mu       sync.Mutex // held by the handler; guards the next two
+	mu       sync.Mutex // held by the handler; guards the next two fields
 	notes    strings.Builder
 	contexts []context.Context
 
-	reading sync.Mutex // guards the next two
+	reading sync.Mutex // guards the next two fields
 	got     []byte     // the first 64 kB
 	ended   bool
-	more    chan struct{} // got or ended has changed
+	more    chan struct{} // signals a change of got or ended
 }
 
 type handle func(http.ResponseWriter, *http.Request, *exchange)
 
-const halfClose = "" // is said in the place of bytes
+const halfClose = "" // stands for closing the client's side
 
-// exchange returns what came of a request, in a form that can be compared.
+// exchange returns the result of a request, in a form that can be compared.
 func (s *comparedServer) exchange(t *testing.T, id string, r request, h handle) string {
 	t.Helper()
 	c, err := net.Dial("tcp", s.addr)
@@ -320,7 +319,7 @@ func (s *comparedServer) exchange(t *testing.T, id string, r request, h handle) 
 				c.(*net.TCPConn).CloseWrite()
 				continue
 			}
-			io.WriteString(c, what) // that it may not be heard is seen from the answer
+			io.WriteString(c, what) // the response shows whether it arrived
 		}
 	})
 	if head, body, _ := strings.Cut(r.send, "\r\n\r\n"); len(body) > 64<<10 {
@@ -355,7 +354,8 @@ func (s *comparedServer) exchange(t *testing.T, id string, r request, h handle) 
 	return all + "\n" + notes
 }
 
-// readResponses reads readResponses until the connection ends, and says what follows them.
+// readResponses reads responses until the connection ends, and notes what follows
+// them.
 func (x *exchange) readResponses(r request, say chan<- string) (string, error) {
 	methods := r.methods
 	if methods == nil {
@@ -395,8 +395,8 @@ func (x *exchange) readResponses(r request, say chan<- string) (string, error) {
 	}
 }
 
-// noteEnd notes how a connection has ended. That it was reset says only that
-// something which the client sent was not read.
+// noteEnd notes how a connection ended. A reset only means that something that the
+// client sent was not read.
 func noteEnd(all *strings.Builder, err error) error {
 	if errors.Is(err, syscall.ECONNRESET) {
 		err = io.EOF
@@ -405,7 +405,7 @@ func noteEnd(all *strings.Builder, err error) error {
 	return err
 }
 
-// header is that of an answer.
+// header is the header of a response.
 type header struct {
 	status int
 	lines  []string
@@ -428,7 +428,7 @@ func readHeader(in *bufio.Reader) (h header, err error) {
 	return h, err
 }
 
-// orEOF is what has ended what was read to the end.
+// orEOF returns what ended a read that should have reached the end.
 func orEOF(err error) error {
 	if err == nil {
 		return io.EOF
@@ -436,7 +436,7 @@ func orEOF(err error) error {
 	return err
 }
 
-// readLines reads lines to an empty one, and sorts them.
+// readLines reads lines up to an empty one, and sorts them.
 func readLines(in *bufio.Reader) (lines []string, err error) {
 	for {
 		line, err := in.ReadString('\n')
@@ -457,7 +457,7 @@ func readLines(in *bufio.Reader) (lines []string, err error) {
 	}
 }
 
-// readBody reads a body and a trailer, as they are without chunks.
+// readBody reads a body and a trailer, and removes the chunk framing.
 func (h *header) readBody(in *bufio.Reader, method string, all *strings.Builder) error {
 	if method == http.MethodHead || h.status == 101 || h.status == 204 || h.status == 304 {
 		return nil
@@ -510,7 +510,7 @@ func readChunks(in *bufio.Reader, all *strings.Builder) error {
 	}
 }
 
-// Read keeps what comes.
+// Read implements [net.Conn] and keeps what arrives.
 func (x *exchange) Read(p []byte) (int, error) {
 	n, err := x.Conn.Read(p)
 	x.reading.Lock()
@@ -526,7 +526,7 @@ func (x *exchange) Read(p []byte) (int, error) {
 
 // awaitNote waits until the client has read a text.
 func (x *exchange) awaitNote(what string) {
-	patient := time.After(x.side.waitTime() / 2) // the client's is not over then
+	patient := time.After(x.side.waitTime() / 2) // shorter than the client's
 	for {
 		x.reading.Lock()
 		came, ended := bytes.Contains(x.got, []byte(what)), x.ended
@@ -557,7 +557,7 @@ func (x *exchange) note(format string, args ...any) {
 	fmt.Fprintf(&x.notes, format+"\n", args...)
 }
 
-// errorKind is the error that handlers look for.
+// errorKind returns the error that handlers check for.
 func errorKind(err error) error {
 	for _, k := range []error{
 		io.ErrUnexpectedEOF, io.EOF, os.ErrDeadlineExceeded, context.Canceled, net.ErrClosed, http.ErrBodyReadAfterClose,

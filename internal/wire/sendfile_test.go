@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// countedFile is a file for those that ask for its descriptor. It counts what is
-// read of it through this process.
+// countedFile is a file whose descriptor is visible. It counts what this process
+// reads of it.
 type countedFile struct {
 	*os.File
 	read *atomic.Int64
@@ -55,14 +55,14 @@ func TestTheKernelSendsFiles(t *testing.T) {
 			if _, body := readResponse(t, r); body != string(content) {
 				t.Errorf("%d bytes came, or others", len(body))
 			}
-			if n := read.Load(); n > 512 { // by which its type is told
+			if n := read.Load(); n > 512 { // the sample for its Content-Type
 				t.Errorf("%d bytes were copied", n)
 			}
 		})
 	}
 }
 
-// What is no file is read, though it has a descriptor.
+// A pipe has a descriptor, but the kernel cannot send it.
 func TestWhatIsNoFileIsCopied(t *testing.T) {
 	t.Parallel()
 	in, out, err := os.Pipe()

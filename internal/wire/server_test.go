@@ -20,7 +20,7 @@ import (
 	"tqserver/internal/socket"
 )
 
-// eventually waits until something is so.
+// eventually waits until a condition is true.
 func eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()
 	late := time.After(testTimeout)
@@ -36,8 +36,8 @@ func eventually(t *testing.T, what string, so func() bool) {
 	}
 }
 
-// inTime fails the test unless one of several tries succeeds: a busy machine is late
-// now and then, a fault is there each time.
+// inTime fails the test unless one of several tries succeeds: a busy machine is
+// late now and then, but a fault is there every time.
 func inTime(t *testing.T, try func() error) {
 	t.Helper()
 	var err error
@@ -49,7 +49,7 @@ func inTime(t *testing.T, try func() error) {
 	t.Error(err)
 }
 
-// readResponse reads an answer, with its body.
+// readResponse reads a response with its body.
 func readResponse(t *testing.T, r *bufio.Reader) (resp *http.Response, body string) {
 	t.Helper()
 	resp, err := http.ReadResponse(r, nil)
@@ -107,12 +107,12 @@ func TestAShutdownWaitsForRequestsUnderWay(t *testing.T) {
 	}
 }
 
-// To close a connection on which something was not read has the kernel throw away
-// what the client has not taken of its last answer.
+// When a connection with unread input is closed, the kernel discards what the
+// client has not read of the last response.
 func TestWhatWasNotReadTakesNoAnswerBack(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		first, then string // that the client sends
+		first, then string // what the client sends
 		shutdown    bool
 	}{
 		"another request at shutdown":               {victim, victim, true},
@@ -122,7 +122,7 @@ func TestWhatWasNotReadTakesNoAnswerBack(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			large := strings.Repeat("x", 100<<10) // the kernel takes it at once, the client does not
+			large := strings.Repeat("x", 100<<10) // the kernel accepts it at once, the client does not read it
 			began := make(chan struct{})
 			var d *testServer
 			d = startServer(t, generous, func(w http.ResponseWriter, r *http.Request) {
@@ -202,7 +202,7 @@ func TestAShutdownDoesNotWaitForWhatWasTakenOver(t *testing.T) {
 	}
 }
 
-// A body that is being read when its connection is taken over is read no more.
+// A handler's read of the body ends when the connection is hijacked.
 func TestWhoTakesAConnectionOverReadsItAlone(t *testing.T) {
 	t.Parallel()
 	read := make(chan error, 1)
@@ -211,7 +211,7 @@ func TestWhoTakesAConnectionOverReadsItAlone(t *testing.T) {
 			_, err := io.Copy(io.Discard, r.Body)
 			read <- err
 		}()
-		<-time.After(20 * time.Millisecond) // it waits for more
+		<-time.After(20 * time.Millisecond) // while it waits for more
 		c, rw, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			t.Error(err)
@@ -300,7 +300,7 @@ func TestAPanicOfWhatIsReadEndsItsConnectionAndNothingElse(t *testing.T) {
 	c, r := d.dial()
 	io.WriteString(c, victim)
 	readResponse(t, r)
-	srv.settings.Store(nil) // without which no header can be read
+	srv.settings.Store(nil) // no header can be parsed without them
 	io.WriteString(c, victim)
 	if err := <-told; !strings.Contains(err.Error(), "nil pointer") || !strings.Contains(err.Error(), "request.go") {
 		t.Errorf("told of %v", err)
@@ -487,7 +487,7 @@ func TestAClientThatTakesNothingIsGivenUp(t *testing.T) {
 	d.awaitNoConnections()
 }
 
-// The end of an answer no handler watches.
+// No handler watches the end of a response.
 func TestAClientThatTakesNoEndIsGivenUp(t *testing.T) {
 	t.Parallel()
 	gaveUp := make(chan error)
@@ -519,7 +519,7 @@ func TestAClientThatTakesTheEndSlowlyIsNot(t *testing.T) {
 	if !ok {
 		t.Skip("this kernel does not say what is taken")
 	}
-	for before := uint64(0); full == 0 || !more || full != before; { // nothing goes on any more
+	for before := uint64(0); full == 0 || !more || full != before; { // until nothing moves any more
 		<-time.After(20 * time.Millisecond)
 		before = full
 		full, more, _ = conn.Acked()
@@ -547,7 +547,8 @@ func (d *testServer) awaitNoConnections() {
 	}
 }
 
-// A 100 is written by who reads the body, while the handler writes as well.
+// The goroutine that reads the body writes 100 Continue while the handler writes
+// too.
 func TestAnInvitationDoesNotMixWithInterimAnswers(t *testing.T) {
 	t.Parallel()
 	d := startServer(t, generous, func(w http.ResponseWriter, r *http.Request) {

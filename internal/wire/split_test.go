@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// streams are requests one behind the other, with what may stand between them.
+// streams are pipelined requests, with what may stand between them.
 var streams = []string{
 	victim,
 	"\r\n\r\n" + victim,
@@ -24,9 +24,8 @@ var streams = []string{
 	"GET /g HTTP/1.1\r\nHost: h\r\nX: " + strings.Repeat("x", 1<<10) + "\n\r\n" + victim,
 }
 
-// However a stream of requests falls into pieces, the handler sees the same
-// requests, which net/http reads from the bare stream too, and the same answers
-// come.
+// However a stream is split into pieces, the handler sees the requests that
+// net/http reads from the whole stream, and the responses are the same.
 func FuzzPieces(f *testing.F) {
 	for i, s := range streams {
 		f.Add([]byte(s+streams[(i+1)%len(streams)]), uint8(i))
@@ -68,8 +67,8 @@ func describeRequest(r *http.Request, body []byte) string {
 	return fmt.Sprintf("%s %s %s %q %q", r.Method, r.RequestURI, r.Host, body, r.Trailer)
 }
 
-// sendInPieces sends bytes in pieces and returns all that is answered, and which
-// requests were let through.
+// sendInPieces sends bytes in pieces and returns all responses, and which requests
+// were accepted.
 func sendInPieces(t *testing.T, s Settings, b []byte, size int) (answers string, saw []string) {
 	d := startServer(t, s, func(w http.ResponseWriter, r *http.Request) {
 		w.Header()["Date"] = nil
@@ -96,6 +95,6 @@ func sendInPieces(t *testing.T, s Settings, b []byte, size int) (answers string,
 		c.(interface{ CloseWrite() error }).CloseWrite()
 	}()
 	var all strings.Builder
-	io.Copy(&all, r) // what ends the connection is not the same each time
+	io.Copy(&all, r) // how the connection ends varies
 	return all.String(), saw
 }

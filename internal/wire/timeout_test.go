@@ -39,7 +39,7 @@ func TestASlowHeaderIsRefused(t *testing.T) {
 	}
 }
 
-// The time for a header begins again with each request.
+// The time for a header starts again with each request.
 func TestASecondHeaderMayNotBeSlowEither(t *testing.T) {
 	t.Parallel()
 	s := generous
@@ -139,7 +139,7 @@ func TestARequestUnderWayMayTakeLongerThanAnIdleConnection(t *testing.T) {
 	}
 }
 
-// upgrade answers requests for another protocol, which says back what it reads.
+// upgrade switches to a protocol that echoes what it reads.
 func upgrade(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/no" {
 		io.WriteString(w, "no")
@@ -227,7 +227,7 @@ func TestTheLongestIdleConnectionMakesRoom(t *testing.T) {
 	if err := roundTrip(first, firstR, "/"); err != nil {
 		t.Fatal(err)
 	}
-	d.awaitIdle(2) // second waits longer
+	d.awaitIdle(2) // second has been idle for longer
 	third, thirdR := d.dial()
 	if err := roundTrip(third, thirdR, "/"); err != nil {
 		t.Errorf("a new connection finds no room: %v", err)
@@ -244,8 +244,8 @@ func TestTheLongestIdleConnectionMakesRoom(t *testing.T) {
 	}
 }
 
-// awaitIdle waits until so many connections wait for another request, which is
-// a moment after the answer to the one before.
+// awaitIdle waits until so many connections are idle, which they are a moment after
+// their response.
 func (d *testServer) awaitIdle(want int) {
 	for {
 		changed := d.server.capacityFreed()
@@ -310,8 +310,8 @@ func TestSettingsReachConnectionsThatThereAre(t *testing.T) {
 	}
 }
 
-// A browser opens connections before it has requests for them, and asks on old
-// ones to the last moment.
+// A browser opens connections before it needs them, and uses old ones to the last
+// moment.
 func TestTheTimeForAHeaderBeginsWithItsFirstByte(t *testing.T) {
 	t.Parallel()
 	s := generous
@@ -319,7 +319,7 @@ func TestTheTimeForAHeaderBeginsWithItsFirstByte(t *testing.T) {
 	d := startServer(t, s, nil)
 	inTime(t, func() error {
 		c, r := d.dial()
-		for range 2 { // new, idle
+		for range 2 { // new, then idle
 			<-time.After(soon * 4 / 3)
 			io.WriteString(c, victim[:20])
 			<-time.After(soon * 4 / 3)
@@ -347,8 +347,8 @@ func TestTheTimeForAHeaderBeginsWithItsFirstByte(t *testing.T) {
 	})
 }
 
-// What comes of a second request while the first is under way takes no time of
-// it, and the rest may not be slow.
+// What arrives of a second request during the first does not start its time, but
+// after the first the rest must arrive in time.
 func TestAHeaderThatBeganTooEarlyMayNotBeSlow(t *testing.T) {
 	t.Parallel()
 	s := generous
@@ -381,8 +381,8 @@ func TestAHeaderThatBeganTooEarlyMayNotBeSlow(t *testing.T) {
 	}
 }
 
-// To close a connection on which something is unread takes back the answer from
-// a client that writes all before it reads.
+// When a connection with unread input is closed, a client that sends everything
+// before it reads loses the response.
 func TestARefusedClientThatWritesOnGetsItsAnswer(t *testing.T) {
 	t.Parallel()
 	d := startServer(t, generous, nil)

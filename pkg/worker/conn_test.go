@@ -36,7 +36,7 @@ func TestASocketThatCannotBeIsDoneWithout(t *testing.T) {
 	}
 }
 
-// atSocket is the page for who asks at its socket.
+// atSocket returns the page with a client of its socket.
 func (p *page) atSocket() *page {
 	socket := ""
 	for _, entry := range p.cmd.Env {
@@ -52,8 +52,8 @@ func (p *page) atSocket() *page {
 	return at
 }
 
-// everywhere runs a test at the port and at the socket of a page whose timeouts
-// are a second.
+// everywhere runs a test at the port and at the socket of a page with timeouts of a
+// second.
 func everywhere(t *testing.T, f func(t *testing.T, p *page)) {
 	for _, at := range []string{"port", "socket"} {
 		t.Run(at, func(t *testing.T) {
@@ -67,7 +67,7 @@ func everywhere(t *testing.T, f func(t *testing.T, p *page)) {
 	}
 }
 
-// slowly is a body that takes twice a timeout, and never stops for as long as one.
+// slowly is a body that takes twice the timeout, but never pauses for as long.
 type slowly struct{ left int }
 
 func (s *slowly) Read(p []byte) (int, error) {
@@ -127,7 +127,7 @@ func TestABodyThatStopsComingIsCutOffAtThePort(t *testing.T) {
 		defer upload.Close()
 		resp := p.begin("/body", body).awaitBegun() // ends with the read of the body
 		atPort := p.cmd != nil
-		if !atPort { // the server is more patient, or knows better
+		if !atPort { // the server has its own timeout there
 			<-time.After(1500 * time.Millisecond)
 			upload.Close()
 		}

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// A page of a project that has a copy of the folder, and nothing else of ours.
+// pageOfACopy is a page of a project that has only a copy of the folder.
 const pageOfACopy = `package main
 
 import (

@@ -34,7 +34,7 @@ func ExampleLogger() {
 		// 2026/11/24 21:04:22 INFO bought request_id=… trace_id=… span_id=… item=tea
 		worker.Logger(r.Context()).Info("bought", "item", r.FormValue("item"))
 
-		// What goes wrong is found again by the name that the client sees too.
+		// The client has this id too.
 		http.Error(w, "out of tea, request "+worker.RequestID(r.Context()), http.StatusConflict)
 	})
 }

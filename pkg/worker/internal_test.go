@@ -28,12 +28,12 @@ func TestAnIdleTimeoutOfZeroIsNone(t *testing.T) {
 	t.Parallel()
 	s := newService(&Runtime{ReadTimeout: 1}, nil)
 	defer s.close()
-	if s.http.IdleTimeout > 0 || s.http.ReadTimeout > 0 { // which would be meant where the first is 0
+	if s.http.IdleTimeout > 0 || s.http.ReadTimeout > 0 { // they would apply where the first is 0
 		t.Errorf("idle timeout is %v, read timeout %v", s.http.IdleTimeout, s.http.ReadTimeout)
 	}
 }
 
-// A write goes on as long as somebody takes something in time.
+// A write goes on while the client accepts something in time.
 func TestAWriteIsInterruptedOnlyWhenNothingIsTaken(t *testing.T) {
 	t.Parallel()
 	content := bytes.Repeat([]byte("0123456789abcdef"), 1<<20)
@@ -78,7 +78,7 @@ func TestAWriteIsInterruptedOnlyWhenNothingIsTaken(t *testing.T) {
 						break
 					}
 				}
-				for range extended { // and nothing more is read
+				for range extended { // nothing more is read
 				}
 				io.Copy(&got, there)
 				read <- got.Bytes()

@@ -22,13 +22,14 @@ import (
 	"tqserver/pkg/worker"
 )
 
-// The test binary plays the pages and their children: TQ_TEST_ROLE says which.
+// The test binary also runs as pages and their children: TQ_TEST_ROLE says as
+// which.
 func TestMain(m *testing.M) {
 	if role, ok := roles[os.Getenv("TQ_TEST_ROLE")]; ok {
 		role()
 		return
 	}
-	os.Setenv("GORACE", "atexit_sleep_ms=0") // or every page sleeps for a second at its end
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // else every page sleeps for a second at its end
 	for _, entry := range os.Environ() {
 		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "TQ_") {
 			os.Unsetenv(name)
@@ -38,7 +39,7 @@ func TestMain(m *testing.M) {
 }
 
 var roles = map[string]func(){
-	"page": func() { // ends with goodbye on stdout when StartServer returns nil
+	"page": func() { // prints goodbye when StartServer returns nil
 		runtime, err := worker.NewRuntime()
 		if err != nil {
 			log.Fatal(err)
@@ -63,7 +64,7 @@ var roles = map[string]func(){
 			log.Fatal(err)
 		}
 	},
-	"child": func() { // what a page's child got that it should not have
+	"child": func() { // prints what a child of a page must not have inherited
 		for fd := 3; fd < 64; fd++ {
 			var stat syscall.Stat_t
 			if syscall.Fstat(fd, &stat) == nil && stat.Mode&syscall.S_IFMT == syscall.S_IFIFO {
@@ -117,10 +118,10 @@ func routes(runtime *worker.Runtime) http.Handler {
 		io.WriteString(w, said)
 	})
 	mux.HandleFunc("/much", func(w http.ResponseWriter, r *http.Request) { w.Write(make([]byte, 16<<20)) })
-	// The others say begun, and then have something to wait for.
+	// The others send begun, and then wait for something.
 	mux.HandleFunc("/body", begun(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
-		log.Print("the last line") // stderr may be gone
+		log.Print("the last line") // stderr may be broken
 		fmt.Fprintln(w, "finished", runtime.ShouldShutdown())
 	}))
 	mux.HandleFunc("/stream", begun(func(w http.ResponseWriter, r *http.Request) {
@@ -163,25 +164,25 @@ func begun(next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// testTimeout is what a test waits for what must come.
+// testTimeout limits how long a test waits.
 const testTimeout = time.Minute
 
-// A page is a process that runs a page, and the ends of its pipes.
+// A page is a process that runs a page, with the server's ends of its pipes.
 type page struct {
 	*testing.T
 	port    int
-	listens string // r at its port, s at its socket too
+	listens string // r: at its port, s: at its socket too
 	cmd     *exec.Cmd
 	stdout  bytes.Buffer
 	stderr  *bytes.Buffer // nil if nobody reads it
 	ready   *os.File
-	alive   *os.File // closing it is the death of the server
+	alive   *os.File // closing it stands for the end of the server
 	done    chan struct{}
 	client  *http.Client
 }
 
-// start starts a page under a server that sets the given variables, and returns
-// when it listens.
+// start starts a page with the given variables of the server, and returns when it
+// listens.
 func start(t *testing.T, vars ...string) *page {
 	t.Helper()
 	return startProgram(t, os.Args[0], append(vars, "TQ_TEST_ROLE=page")...)
@@ -195,7 +196,7 @@ func startProgram(t *testing.T, program string, vars ...string) *page {
 		case "r", "s":
 			p.listens = said
 			return p
-		case "x": // another test was faster
+		case "x": // another test has taken the port
 			<-p.done
 		default:
 			<-p.done
@@ -204,7 +205,7 @@ func startProgram(t *testing.T, program string, vars ...string) *page {
 	}
 }
 
-// launch starts a page and does not wait for it.
+// launch starts a page without waiting for it.
 func launch(t *testing.T, program string, port int, vars ...string) *page {
 	t.Helper()
 	ready, theirReady := pipe(t)
@@ -241,7 +242,7 @@ func (p *page) run(program string, stderr io.Writer, files []*os.File, vars []st
 	})
 }
 
-// readyByte returns all that the page wrote to its ready pipe.
+// readyByte returns what the page writes to its ready pipe.
 func (p *page) readyByte() string {
 	p.Helper()
 	said, err := io.ReadAll(p.ready)
@@ -258,7 +259,7 @@ func (p *page) get(path string) string {
 	return p.begin(path, nil).rest()
 }
 
-// begin sends a request and returns when its handler has begun.
+// begin sends a request and returns when the response has begun.
 func (p *page) begin(path string, body io.Reader) *response {
 	p.Helper()
 	request, err := http.NewRequest(http.MethodPost, p.url(path), body)
@@ -281,7 +282,7 @@ type response struct {
 	*http.Response
 }
 
-// awaitBegun returns when the handler says that it has begun.
+// awaitBegun returns when the handler has sent begun.
 func (r *response) awaitBegun() *response {
 	r.Helper()
 	line := make([]byte, len("begun\n"))
@@ -307,7 +308,7 @@ func (p *page) signal(sig syscall.Signal) {
 	}
 }
 
-// awaitRefusal returns when the page takes no connections any more.
+// awaitRefusal returns when the page accepts no more connections.
 func (p *page) awaitRefusal() {
 	p.Helper()
 	for {
@@ -330,7 +331,7 @@ func (p *page) wantGoodbye() {
 	}
 }
 
-// within runs f and fails unless that took from least to most.
+// within fails the test unless f takes from least to most.
 func within(t *testing.T, least, most time.Duration, f func()) {
 	t.Helper()
 	begin := time.Now()
@@ -340,8 +341,8 @@ func within(t *testing.T, least, most time.Duration, f func()) {
 	}
 }
 
-// inTime fails the test when a try takes less than least, or all take more than most:
-// a busy machine is late now and then, a fault is there each time.
+// inTime fails the test if a try takes less than least, or all take more than most:
+// a busy machine is late now and then, but a fault is there every time.
 func inTime(t *testing.T, least, most time.Duration, try func() time.Duration) {
 	t.Helper()
 	var took time.Duration

@@ -18,7 +18,7 @@ import (
 
 const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
-// served returns the handler of a service, that of StartServer.
+// served returns StartServer's handler.
 func served(t testing.TB, next http.HandlerFunc) http.Handler {
 	t.Helper()
 	s := newService(&Runtime{}, next)
@@ -31,7 +31,7 @@ func TestTheLinesOfARequestCarryItsNames(t *testing.T) {
 	before := slog.Default()
 	defer slog.SetDefault(before)
 	handler := served(t, func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), time.Hour) // what a handler derives counts too
+		ctx, cancel := context.WithTimeout(r.Context(), time.Hour) // contexts that a handler derives count too
 		defer cancel()
 		w.Write([]byte(RequestID(ctx)))
 		Logger(ctx).Info("hello", "n", 1)
@@ -48,7 +48,7 @@ func TestTheLinesOfARequestCarryItsNames(t *testing.T) {
 		{"", "", map[string]any{}},
 	} {
 		var out bytes.Buffer
-		slog.SetDefault(slog.New(slog.NewJSONHandler(&out, nil))) // after StartServer began, as a page may
+		slog.SetDefault(slog.New(slog.NewJSONHandler(&out, nil))) // after StartServer, as a page may
 		r := httptest.NewRequest("GET", "/", nil)
 		for name, value := range map[string]string{"X-Request-ID": tt.id, "traceparent": tt.trace} {
 			if value != "" {
@@ -121,7 +121,7 @@ func TestTheFilesOfAFormAreRemoved(t *testing.T) {
 	var body bytes.Buffer
 	form := multipart.NewWriter(&body)
 	part, _ := form.CreateFormFile("a", "a")
-	part.Write(make([]byte, 11<<20)) // net/http keeps 10 MiB in memory whatever it is told
+	part.Write(make([]byte, 11<<20)) // net/http keeps 10 MiB in memory in any case
 	form.Close()
 	r, _ := http.NewRequest("POST", srv.URL, &body)
 	r.Header.Set("Content-Type", form.FormDataContentType())
@@ -131,7 +131,7 @@ func TestTheFilesOfAFormAreRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
-	srv.Close() // waits for what net/http does after the answer
+	srv.Close() // waits for what net/http does after the response
 	file := <-files
 	if _, err := os.Stat(file); !os.IsNotExist(err) {
 		os.Remove(file)

@@ -113,7 +113,7 @@ func TestRequestsUnderWayFinishAfterASignal(t *testing.T) {
 func TestAnIdlePageEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	p := start(t, "TQ_SHUTDOWN_GRACE_PERIOD_MS=600000")
-	p.get("/count") // leaves a connection that is kept alive
+	p.get("/count") // leaves an idle connection
 	within(t, 0, testTimeout, func() {
 		p.signal(syscall.SIGTERM)
 		p.wantGoodbye()
@@ -255,7 +255,7 @@ func TestRequestsAreCountedButForHealth(t *testing.T) {
 		{"/healthy", "404 page not found\n"},
 		{"/health", ""},
 		{"/count", "3 true\n"},
-		{"/count", "4 true\n"}, // the worker goes on: the server replaces it
+		{"/count", "4 true\n"}, // the worker goes on, because the server replaces it
 	} {
 		if got := p.get(test.path); got != test.want {
 			t.Errorf("GET %s is %q; want %q", test.path, got, test.want)

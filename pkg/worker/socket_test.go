@@ -15,8 +15,8 @@ import (
 	"tqserver/internal/socket"
 )
 
-// connectedBySocket returns the ends that the server and a worker have of a
-// connection over a Unix socket, or ends of that kind swapped.
+// connectedBySocket returns the server's and a worker's end of a connection over a
+// Unix socket, swapped if asked.
 func connectedBySocket(t *testing.T, swapped bool) (here, there stream) {
 	t.Helper()
 	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
@@ -47,7 +47,7 @@ func connectedBySocket(t *testing.T, swapped bool) (here, there stream) {
 	return server, worker
 }
 
-// The worker's end is code of its own, so that pages link nothing of the server.
+// The worker's end has code of its own, so that pages link nothing of the server.
 func TestTheEndsOfTheServerAndOfTheWorkerBehaveAlike(t *testing.T) {
 	t.Parallel()
 	for name, swapped := range map[string]bool{"server": false, "worker": true} {
@@ -66,7 +66,7 @@ func testCarriesAll(t *testing.T, swapped bool) {
 	var moving sync.WaitGroup
 	for _, way := range []struct{ from, to stream }{{here, there}, {there, here}} {
 		moving.Go(func() {
-			for half := range 2 { // with a second wait for buffer space
+			for half := range 2 { // each waits for buffer space
 				p := sent[half*len(sent)/2 : (half+1)*len(sent)/2]
 				if n, err := way.from.Write(p); n != len(p) || err != nil {
 					t.Errorf("%d bytes were written, %v", n, err)
