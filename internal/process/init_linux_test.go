@@ -14,11 +14,11 @@ import (
 	"time"
 )
 
-// first starts this program as the first process of a namespace.
-func first(t *testing.T, role string) (cmd *exec.Cmd, out *bufio.Reader) {
+// startAsInit starts this program as the first process of a namespace.
+func startAsInit(t *testing.T, role string) (cmd *exec.Cmd, out *bufio.Reader) {
 	t.Helper()
 	cmd = exec.Command(os.Args[0])
-	cmd.Env = env(role)
+	cmd.Env = environ(role)
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
 	pipe, err := cmd.StdoutPipe()
@@ -52,7 +52,7 @@ func childrenOf(pid int) (states []string) {
 }
 
 func TestTheFirstProcessReapsOrphansAndNobodyElse(t *testing.T) {
-	cmd, out := first(t, "first process's child")
+	cmd, out := startAsInit(t, "first process's child")
 	line, err := out.ReadString('\n')
 	if err != nil || !strings.HasPrefix(line, "pid ") || line == "pid 1\n" {
 		t.Fatalf("it says %q, %v", line, err)
@@ -83,7 +83,7 @@ func TestTheFirstProcessReapsOrphansAndNobodyElse(t *testing.T) {
 
 func TestTheFirstProcessEndsAsItsChildDoes(t *testing.T) {
 	for role, want := range map[string]int{"exit 3": 3, "killed": 128 + 9, "print": 0} {
-		cmd, out := first(t, role)
+		cmd, out := startAsInit(t, role)
 		io.ReadAll(out)
 		if cmd.Wait(); cmd.ProcessState.ExitCode() != want {
 			t.Errorf("%s: it ended with %v", role, cmd.ProcessState)
@@ -92,7 +92,7 @@ func TestTheFirstProcessEndsAsItsChildDoes(t *testing.T) {
 }
 
 func TestTheFirstProcessDoesNotLeaveItsChildStopped(t *testing.T) {
-	cmd, out := first(t, "stops")
+	cmd, out := startAsInit(t, "stops")
 	said, _ := io.ReadAll(out)
 	if cmd.Wait(); string(said) != "going on\n" {
 		t.Errorf("it said %q, and ended with %v", said, cmd.ProcessState)

@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// childOfFirst makes orphans, and has children of its own meanwhile.
-func childOfFirst() {
+// runAsServer makes orphans, and has children of its own meanwhile.
+func runAsServer() {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGHUP, syscall.SIGINT)
 	parent, err := NewParent()

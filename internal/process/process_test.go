@@ -39,9 +39,9 @@ func TestMain(m *testing.M) {
 }
 
 var roles = map[string]func(){
-	"first process's child": childOfFirst,
+	"first process's child": runAsServer,
 	"exit 3":                func() { os.Exit(3) },
-	"killed":                func() { syscall.Kill(os.Getpid(), syscall.SIGKILL); wait() },
+	"killed":                func() { syscall.Kill(os.Getpid(), syscall.SIGKILL); waitForever() },
 	"stops":                 func() { syscall.Kill(os.Getpid(), syscall.SIGSTOP); fmt.Println("going on") },
 	"print": func() {
 		fmt.Println("one")
@@ -59,20 +59,20 @@ var roles = map[string]func(){
 		}
 		out.Flush()
 	},
-	"ready": func() { say("r"); wait() },
-	"taken": func() { say("x"); os.Exit(1) },
-	"sleep": wait,
+	"ready": func() { report("r"); waitForever() },
+	"taken": func() { report("x"); os.Exit(1) },
+	"sleep": waitForever,
 	"stubborn": func() {
 		signal.Ignore(syscall.SIGTERM)
 		fmt.Println("deaf")
-		wait()
+		waitForever()
 	},
 	"family": func() { // a child that holds our output, in our group
 		fmt.Println(startSelf("sleep", os.Stdout))
 	},
 	"estranged": func() { // a child that holds our output and left the group
 		cmd := exec.Command(os.Args[0])
-		cmd.Env = env("sleep")
+		cmd.Env = environ("sleep")
 		cmd.Stdout = os.Stdout
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // it has left when Start returns
 		cmd.Start()
@@ -83,13 +83,13 @@ var roles = map[string]func(){
 		if err != nil {
 			panic(err)
 		}
-		proc, err := parent.Start(Spec{Path: os.Args[0], Env: env("parent of one"), Output: func(_ int, _ bool, b []byte) { os.Stdout.Write(b) }})
+		proc, err := parent.Start(Spec{Path: os.Args[0], Env: environ("parent of one"), Output: func(_ int, _ bool, b []byte) { os.Stdout.Write(b) }})
 		if err != nil {
 			panic(err)
 		}
 		fmt.Println(proc.PID)
 		fmt.Println(parent.guardian.proc.Pid)
-		wait()
+		waitForever()
 	},
 	"short of descriptors": func() { // when the guardian dies
 		parent, err := NewParent()
@@ -108,18 +108,18 @@ var roles = map[string]func(){
 		}
 		fmt.Println("guarded")
 	},
-	"parent of one": func() { fmt.Println(startSelf("sleep", nil)); wait() },
+	"parent of one": func() { fmt.Println(startSelf("sleep", nil)); waitForever() },
 }
 
-// patience is what a test waits for what must come.
-const patience = 30 * time.Second
+// timeout is what a test waits for what must come.
+const timeout = 30 * time.Second
 
-func say(what string) {
+func report(what string) {
 	fd, _ := strconv.Atoi(os.Getenv("TQ_READY_FD"))
 	os.NewFile(uintptr(fd), "ready").WriteString(what)
 }
 
-func wait() {
+func waitForever() {
 	os.Stdin = nil
 	for {
 		<-time.After(time.Hour)
@@ -128,7 +128,7 @@ func wait() {
 
 func startSelf(role string, out *os.File) int {
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = env(role)
+	cmd.Env = environ(role)
 	cmd.Stdout = out
 	if err := cmd.Start(); err != nil {
 		panic(err)
@@ -136,16 +136,16 @@ func startSelf(role string, out *os.File) int {
 	return cmd.Process.Pid
 }
 
-func env(role string) []string { return append(os.Environ(), "TQ_TEST_ROLE="+role) }
+func environ(role string) []string { return append(os.Environ(), "TQ_TEST_ROLE="+role) }
 
-// output collects what a process prints.
-type output struct {
+// recorder collects what a process prints.
+type recorder struct {
 	mu    sync.Mutex
 	lines []string
 	more  chan struct{}
 }
 
-func (o *output) add(_ int, stderr bool, b []byte) {
+func (o *recorder) add(_ int, stderr bool, b []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for line := range strings.Lines(string(b)) {
@@ -160,11 +160,11 @@ func (o *output) add(_ int, stderr bool, b []byte) {
 	}
 }
 
-func (o *output) first(t *testing.T) string {
+func (o *recorder) firstLine(t *testing.T) string {
 	t.Helper()
 	select {
 	case <-o.more:
-	case <-time.After(patience):
+	case <-time.After(timeout):
 		t.Fatal("the process prints nothing")
 	}
 	o.mu.Lock()
@@ -182,10 +182,10 @@ func newParent(t *testing.T) *Parent {
 	return p
 }
 
-func start(t *testing.T, p *Parent, role string) (*Process, *output) {
+func startRole(t *testing.T, p *Parent, role string) (*Process, *recorder) {
 	t.Helper()
-	out := &output{more: make(chan struct{}, 1)}
-	proc, err := p.Start(Spec{Path: os.Args[0], Env: env(role), Output: out.add})
+	out := &recorder{more: make(chan struct{}, 1)}
+	proc, err := p.Start(Spec{Path: os.Args[0], Env: environ(role), Output: out.add})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,18 +193,18 @@ func start(t *testing.T, p *Parent, role string) (*Process, *output) {
 	return proc, out
 }
 
-func await(t *testing.T, what string, c <-chan struct{}) {
+func waitFor(t *testing.T, what string, c <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-c:
-	case <-time.After(patience):
-		t.Fatalf("waited %v for %s", patience, what)
+	case <-time.After(timeout):
+		t.Fatalf("waited %v for %s", timeout, what)
 	}
 }
 
-// gone waits until a process that is not our child has ended, for a second, and
+// waitGone waits until a process that is not our child has ended, for a second, and
 // for what this machine is slow at: of that each look tells.
-func gone(t *testing.T, pid int) {
+func waitGone(t *testing.T, pid int) {
 	t.Helper()
 	began := time.Now()
 	for last, slowest := began, time.Duration(0); ; <-time.After(2 * time.Millisecond) {
@@ -221,8 +221,8 @@ func gone(t *testing.T, pid int) {
 }
 
 func TestOutputComesInWholeLinesOfBothStreams(t *testing.T) {
-	proc, out := start(t, newParent(t), "print")
-	await(t, "the end", proc.Done())
+	proc, out := startRole(t, newParent(t), "print")
+	waitFor(t, "the end", proc.Done())
 	want := map[string]int{"one\n": 1, "! two\n": 1, "three without an end\n": 1}
 	got := make(map[string]int)
 	for _, l := range out.lines {
@@ -237,8 +237,8 @@ func TestOutputComesInWholeLinesOfBothStreams(t *testing.T) {
 }
 
 func TestALongLineComesInPieces(t *testing.T) {
-	proc, out := start(t, newParent(t), "long line")
-	await(t, "the end", proc.Done())
+	proc, out := startRole(t, newParent(t), "long line")
+	waitFor(t, "the end", proc.Done())
 	total := 0
 	for _, l := range out.lines[:len(out.lines)-1] {
 		if len(l) > maxLine {
@@ -252,8 +252,8 @@ func TestALongLineComesInPieces(t *testing.T) {
 }
 
 func TestNoLineIsLostInAFlood(t *testing.T) {
-	proc, out := start(t, newParent(t), "flood")
-	await(t, "the end", proc.Done())
+	proc, out := startRole(t, newParent(t), "flood")
+	waitFor(t, "the end", proc.Done())
 	if len(out.lines) != 100_000 {
 		t.Fatalf("%d lines came", len(out.lines))
 	}
@@ -279,21 +279,21 @@ func TestAFloodIsReadAtAPace(t *testing.T) {
 }
 
 func TestReadyIsHeard(t *testing.T) {
-	proc, _ := start(t, newParent(t), "ready")
-	await(t, "readiness", proc.Ready())
+	proc, _ := startRole(t, newParent(t), "ready")
+	waitFor(t, "readiness", proc.Ready())
 }
 
 func TestATakenPortIsHeard(t *testing.T) {
-	proc, _ := start(t, newParent(t), "taken")
-	await(t, "the end", proc.Done())
+	proc, _ := startRole(t, newParent(t), "taken")
+	waitFor(t, "the end", proc.Done())
 	if !proc.Exit().PortTaken {
 		t.Error("the worker said so and was not heard")
 	}
 }
 
 func TestStopKillsWhoDoesNotListen(t *testing.T) {
-	proc, out := start(t, newParent(t), "stubborn")
-	out.first(t)
+	proc, out := startRole(t, newParent(t), "stubborn")
+	out.firstLine(t)
 	began := time.Now()
 	proc.Stop(t.Context(), 50*time.Millisecond)
 	if took := time.Since(began); took < 50*time.Millisecond {
@@ -305,8 +305,8 @@ func TestStopKillsWhoDoesNotListen(t *testing.T) {
 }
 
 func TestStopEndsWhoListensBeforeTheGraceIsOver(t *testing.T) {
-	proc, _ := start(t, newParent(t), "ready")
-	await(t, "readiness", proc.Ready())
+	proc, _ := startRole(t, newParent(t), "ready")
+	waitFor(t, "readiness", proc.Ready())
 	proc.Stop(t.Context(), time.Hour)
 	if proc.Exit().Status != "signal: terminated" {
 		t.Errorf("it ended by %q", proc.Exit().Status)
@@ -314,16 +314,16 @@ func TestStopEndsWhoListensBeforeTheGraceIsOver(t *testing.T) {
 }
 
 func TestAChildThatHoldsTheOutputEndsWithItsParent(t *testing.T) {
-	proc, out := start(t, newParent(t), "family")
-	pid, _ := strconv.Atoi(out.first(t))
-	await(t, "the end", proc.Done())
-	gone(t, pid)
+	proc, out := startRole(t, newParent(t), "family")
+	pid, _ := strconv.Atoi(out.firstLine(t))
+	waitFor(t, "the end", proc.Done())
+	waitGone(t, pid)
 }
 
 func TestAChildThatLeftTheGroupDoesNotHoldUpTheEnd(t *testing.T) {
-	proc, out := start(t, newParent(t), "estranged")
-	pid, _ := strconv.Atoi(out.first(t))
-	await(t, "the end", proc.Done())
+	proc, out := startRole(t, newParent(t), "estranged")
+	pid, _ := strconv.Atoi(out.firstLine(t))
+	waitFor(t, "the end", proc.Done())
 	if syscall.Kill(pid, syscall.SIGKILL) != nil {
 		t.Error("a child that left the group on purpose was ended")
 	}
@@ -333,7 +333,7 @@ func TestNothingOutlivesTheServer(t *testing.T) {
 	for _, victims := range []string{"server", "server and guardian"} {
 		t.Run(victims, func(t *testing.T) {
 			cmd := exec.Command(os.Args[0])
-			cmd.Env = env("server")
+			cmd.Env = environ("server")
 			out, _ := cmd.StdoutPipe()
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
@@ -360,7 +360,7 @@ func TestNothingOutlivesTheServer(t *testing.T) {
 				if victims != "server" && bytes.Contains(name, []byte("TQ_TEST_ROLE=sleep")) {
 					syscall.Kill(pid, syscall.SIGKILL)
 				}
-				gone(t, pid)
+				waitGone(t, pid)
 				left--
 			}
 			if left != 0 {
@@ -372,13 +372,13 @@ func TestNothingOutlivesTheServer(t *testing.T) {
 
 func TestAGuardianThatDiesIsReplaced(t *testing.T) {
 	p := newParent(t)
-	proc, _ := start(t, p, "ready")
-	await(t, "readiness", proc.Ready())
+	proc, _ := startRole(t, p, "ready")
+	waitFor(t, "readiness", proc.Ready())
 	p.guardian.mu.Lock()
 	first := p.guardian.proc
 	p.guardian.mu.Unlock()
 	first.Kill()
-	for deadline := time.Now().Add(patience); ; <-time.After(time.Millisecond) {
+	for deadline := time.Now().Add(timeout); ; <-time.After(time.Millisecond) {
 		p.guardian.mu.Lock()
 		now, groups := p.guardian.proc, len(p.guardian.groups)
 		p.guardian.mu.Unlock()
@@ -389,17 +389,17 @@ func TestAGuardianThatDiesIsReplaced(t *testing.T) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("there is none after %v", patience)
+			t.Fatalf("there is none after %v", timeout)
 		}
 	}
 }
 
 func TestAGuardianIsReplacedWhenThereAreDescriptorsAgain(t *testing.T) {
-	proc, out := start(t, newParent(t), "short of descriptors")
-	if said := out.first(t); said != "guarded" {
+	proc, out := startRole(t, newParent(t), "short of descriptors")
+	if said := out.firstLine(t); said != "guarded" {
 		t.Errorf("it said %q", said)
 	}
-	await(t, "the end", proc.Done())
+	waitFor(t, "the end", proc.Done())
 }
 
 func TestTheGuardianForgetsWhatItIsTold(t *testing.T) {
@@ -419,12 +419,12 @@ func TestNoDescriptorIsLeftBehind(t *testing.T) {
 		}
 		return len(fds)
 	}
-	proc, _ := start(t, p, "print")
-	await(t, "the end", proc.Done())
+	proc, _ := startRole(t, p, "print")
+	waitFor(t, "the end", proc.Done())
 	before := count()
 	for range 20 {
-		proc, _ := start(t, p, "print")
-		await(t, "the end", proc.Done())
+		proc, _ := startRole(t, p, "print")
+		waitFor(t, "the end", proc.Done())
 	}
 	if after := count(); after > before {
 		t.Errorf("%d descriptors before, %d after", before, after)

@@ -19,7 +19,7 @@ const mainFile = "package main\n\nfunc main() {}\n"
 
 func TestDiscoverMapsFoldersToRoutes(t *testing.T) {
 	t.Parallel()
-	root := tree(t, map[string]string{
+	root := writeTree(t, map[string]string{
 		"main.go":             mainFile,
 		"index/main.go":       mainFile,
 		"index/foo/main.go":   mainFile,
@@ -50,12 +50,12 @@ func TestDiscoverPassesOverFoldersThatAreNeverPages(t *testing.T) {
 		files[name+"/deep/main.go"] = mainFile
 		files["ok/"+name+"/main.go"] = mainFile
 	}
-	wantRoutes(t, tree(t, files), "/ok")
+	wantRoutes(t, writeTree(t, files), "/ok")
 }
 
 func TestDiscoverTakesWhatIsPublicInAPageForFiles(t *testing.T) {
 	t.Parallel()
-	wantRoutes(t, tree(t, map[string]string{
+	wantRoutes(t, writeTree(t, map[string]string{
 		"public/main.go":            mainFile,
 		"public/public/main.go":     mainFile,
 		"blog/main.go":              mainFile,
@@ -109,14 +109,14 @@ func TestDiscoverTellsPagesFromLibraries(t *testing.T) {
 			if test.page {
 				want = []string{"/p"}
 			}
-			wantRoutes(t, tree(t, files), want...)
+			wantRoutes(t, writeTree(t, files), want...)
 		})
 	}
 }
 
 func TestDiscoverNamesFoldersThatAskForOneRoute(t *testing.T) {
 	t.Parallel()
-	root := tree(t, map[string]string{
+	root := writeTree(t, map[string]string{
 		"blog/main.go":       mainFile,
 		"blog/index/main.go": mainFile,
 		"blog/post/main.go":  mainFile,
@@ -132,22 +132,22 @@ func TestDiscoverNamesFoldersThatAskForOneRoute(t *testing.T) {
 
 func TestDiscoverFollowsNoLinksToFolders(t *testing.T) {
 	t.Parallel()
-	root := tree(t, map[string]string{"a/main.go": mainFile, "elsewhere.go": mainFile})
-	link(t, root, filepath.Join(root, "a/loop"))
-	link(t, filepath.Join(root, "a"), filepath.Join(root, "b"))
-	link(t, "nowhere", filepath.Join(root, "a/gone.go"))
+	root := writeTree(t, map[string]string{"a/main.go": mainFile, "elsewhere.go": mainFile})
+	symlink(t, root, filepath.Join(root, "a/loop"))
+	symlink(t, filepath.Join(root, "a"), filepath.Join(root, "b"))
+	symlink(t, "nowhere", filepath.Join(root, "a/gone.go"))
 	wantRoutes(t, root, "/a")
 
 	mkdir(t, filepath.Join(root, "c"))
-	link(t, "../elsewhere.go", filepath.Join(root, "c/main.go"))
+	symlink(t, "../elsewhere.go", filepath.Join(root, "c/main.go"))
 	wantRoutes(t, root, "/a", "/c")
 }
 
 func TestDiscoverTakesALinkForRoot(t *testing.T) {
 	t.Parallel()
-	root := tree(t, map[string]string{"a/main.go": mainFile})
+	root := writeTree(t, map[string]string{"a/main.go": mainFile})
 	pages := filepath.Join(t.TempDir(), "pages")
-	link(t, root, pages)
+	symlink(t, root, pages)
 	want := Discovery{Pages: []Page{{"/a", filepath.Join(pages, "a")}}}
 	if diff := cmp.Diff(want, discover(t, pages), cmpopts.EquateEmpty()); diff != "" {
 		t.Error(diff)
@@ -156,7 +156,7 @@ func TestDiscoverTakesALinkForRoot(t *testing.T) {
 
 func TestDiscoverDoesNotWaitForAFIFO(t *testing.T) {
 	t.Parallel()
-	root := tree(t, map[string]string{"a/main.go": mainFile})
+	root := writeTree(t, map[string]string{"a/main.go": mainFile})
 	if err := syscall.Mkfifo(filepath.Join(root, "a/a.go"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func TestDiscoverNamesWhatItCannotRead(t *testing.T) {
 	if os.Geteuid() == 0 {
 		t.Skip("root may read everything")
 	}
-	root := tree(t, map[string]string{
+	root := writeTree(t, map[string]string{
 		"a/b/main.go":  mainFile,
 		"file/main.go": mainFile,
 		"ok/main.go":   mainFile,
@@ -195,7 +195,7 @@ func TestDiscoverNamesWhatItCannotRead(t *testing.T) {
 
 func TestDiscoverFailsWhenRootCannotBeRead(t *testing.T) {
 	t.Parallel()
-	root := tree(t, map[string]string{"file": ""})
+	root := writeTree(t, map[string]string{"file": ""})
 	if _, err := Discover(filepath.Join(root, "missing"), build.Default); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a missing root gives %v", err)
 	}
@@ -207,12 +207,12 @@ func TestDiscoverFailsWhenRootCannotBeRead(t *testing.T) {
 func TestDiscoverEndsInADeepTree(t *testing.T) {
 	t.Parallel()
 	deep := strings.Repeat("d/", 200)
-	wantRoutes(t, tree(t, map[string]string{deep + "main.go": mainFile}), "/"+strings.TrimSuffix(deep, "/"))
+	wantRoutes(t, writeTree(t, map[string]string{deep + "main.go": mainFile}), "/"+strings.TrimSuffix(deep, "/"))
 }
 
 func TestDiscoverCopesWithATreeThatChanges(t *testing.T) {
 	t.Parallel()
-	root := tree(t, map[string]string{"steady/main.go": mainFile})
+	root := writeTree(t, map[string]string{"steady/main.go": mainFile})
 	dir := filepath.Join(root, "comes/and/goes")
 	stop := make(chan struct{})
 	var saving sync.WaitGroup
@@ -247,7 +247,7 @@ func TestDiscoverCopesWithATreeThatChanges(t *testing.T) {
 
 func TestDiscoverTakesTheFilesThatABuildTakes(t *testing.T) {
 	t.Parallel()
-	root := tree(t, map[string]string{
+	root := writeTree(t, map[string]string{
 		"index/main.go":   mainFile,
 		"pro/main.go":     "//go:build pro\n\n" + mainFile,
 		"plan9/main.go":   "//go:build plan9\n\n" + mainFile,
@@ -287,8 +287,8 @@ func TestDiscoverTakesTheFilesThatABuildTakes(t *testing.T) {
 	}
 }
 
-// tree makes files below a folder and returns it.
-func tree(t *testing.T, files map[string]string) string {
+// writeTree makes files below a folder and returns it.
+func writeTree(t *testing.T, files map[string]string) string {
 	t.Helper()
 	root := t.TempDir()
 	for name, text := range files {
@@ -308,7 +308,7 @@ func mkdir(t *testing.T, dir string) {
 	}
 }
 
-func link(t *testing.T, target, path string) {
+func symlink(t *testing.T, target, path string) {
 	t.Helper()
 	if err := os.Symlink(target, path); err != nil {
 		t.Fatal(err)

@@ -73,14 +73,14 @@ func FuzzMatchAgreesWithTheRule(f *testing.F) {
 			}
 		}
 		got, ok := tableOf(routes...).Match(path)
-		if want, found := longest(routes, path); got != want || ok != found {
+		if want, found := longestMatch(routes, path); got != want || ok != found {
 			t.Errorf("Match(%q) in %q = %q, %v; want %q, %v", path, routes, got, ok, want, found)
 		}
 	})
 }
 
-// longest says the same as Match in as few words as possible.
-func longest(routes []string, path string) (best string, ok bool) {
+// longestMatch says the same as Match in as few words as possible.
+func longestMatch(routes []string, path string) (best string, ok bool) {
 	for _, route := range routes {
 		under := route == "/" || path == route || strings.HasPrefix(path, route+"/")
 		if under && len(route) > len(best) {

@@ -26,7 +26,7 @@ type reloader struct {
 
 func newReloader(s *Server) *reloader {
 	r := &reloader{server: s, wake: make(chan struct{}, 1), requests: make(chan chan error)}
-	cfg := s.cfg.Load()
+	cfg := s.config.Load()
 	s.watcher.Set("configuration", nil, []string{cfg.File})
 	text, _ := os.ReadFile(cfg.File)
 	if now, err := cfg.Reparse(text); err == nil && reflect.DeepEqual(now, cfg) {
@@ -38,7 +38,7 @@ func newReloader(s *Server) *reloader {
 
 // notifyChanged says that paths have changed, nil for any. It never waits.
 func (r *reloader) notifyChanged(paths []string) {
-	if paths == nil || slices.Contains(paths, r.server.cfg.Load().File) {
+	if paths == nil || slices.Contains(paths, r.server.config.Load().File) {
 		select {
 		case r.wake <- struct{}{}:
 		default:
@@ -77,7 +77,7 @@ func (r *reloader) run(ctx context.Context) {
 			if first.IsZero() {
 				first = time.Now()
 			}
-			debounce := r.server.cfg.Load().FileWatcher.Debounce
+			debounce := r.server.config.Load().FileWatcher.Debounce
 			settle.Reset(min(debounce, max(debounce, maxSettle)-time.Since(first)))
 		case <-settle.C:
 			first = time.Time{}
@@ -95,7 +95,7 @@ func (r *reloader) run(ctx context.Context) {
 // editor may just be replacing it.
 func (r *reloader) reloadIfChanged(ctx context.Context) {
 	moved := r.server.lock.followRoot(r.server.publishEvent)
-	file := r.server.cfg.Load().File
+	file := r.server.config.Load().File
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrPermission) {
 		r.server.watcher.AwaitReadable([]string{file})
@@ -113,7 +113,7 @@ func (r *reloader) apply(ctx context.Context) error {
 	s := r.server
 	moved := s.lock.followRoot(s.publishEvent)
 	s.publishEvent(state.LevelInfo, "Reloading configuration...")
-	old := s.cfg.Load()
+	old := s.config.Load()
 	text, err := os.ReadFile(old.File)
 	if err == nil {
 		r.text = text
@@ -135,7 +135,7 @@ func (r *reloader) apply(ctx context.Context) error {
 		}
 		return err
 	}
-	s.cfg.Store(cfg)
+	s.config.Store(cfg)
 	if port := cfg.Server.Port; port != old.Server.Port && port != s.http.port() {
 		s.publishEvent(state.LevelWarn, "server.port changed: restart the server to apply it", state.Int("port", port))
 	}
@@ -156,7 +156,7 @@ func (r *reloader) apply(ctx context.Context) error {
 // supervise gives the supervisor the configuration in force, and the present folder of
 // the project.
 func (s *Server) supervise(ctx context.Context) error {
-	cfg := s.cfg.Load()
+	cfg := s.config.Load()
 	return s.supervisor.Configure(ctx, cfg, s.development(cfg), func(workers int) {
 		if workers > 0 {
 			s.publishEvent(state.LevelInfo, "✅ All workers restarted with new configuration", state.Int("count", workers))

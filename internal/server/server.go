@@ -53,9 +53,9 @@ type Server struct {
 	policies   *policy.Table // in force; set by Run, and then by the reloader
 	lock       *projectLock
 	reloads    *reloader
-	cfg        atomic.Pointer[config.Config] // in force
-	stop       context.CancelFunc            // set by Run
-	stopped    chan struct{}                 // closed when stop is set
+	config     atomic.Pointer[config.Config] // in force
+	cancel     context.CancelFunc            // set by Run
+	running    chan struct{}                 // closed when stop is set
 }
 
 // RunGuardian reports whether this process was started to guard the workers of
@@ -70,7 +70,7 @@ func RunInit() (code int, is bool) { return supervisor.RunInit() }
 // New returns a server that has locked the project and listens on its port. Call Run,
 // which releases both.
 func New(cfg *config.Config, opts Options) (*Server, error) {
-	s := &Server{opts: opts, stopped: make(chan struct{})}
+	s := &Server{opts: opts, running: make(chan struct{})}
 	lock, err := lockProject(cfg.Root)
 	if err != nil {
 		return nil, err
@@ -108,7 +108,7 @@ func New(cfg *config.Config, opts Options) (*Server, error) {
 		Warn: func(message string, attrs ...state.Attr) { s.publishEvent(state.LevelWarn, message, attrs...) },
 	})
 	s.log = sinks.NewEventLog(s.store, logfile.Template(cfg.Server.LogFile), cfg.Server.LogFormat, s.warnLostLines())
-	s.cfg.Store(cfg)
+	s.config.Store(cfg)
 	s.reloads = newReloader(s)
 	return s, nil
 }
@@ -129,15 +129,15 @@ func (s *Server) LibraryLog() io.Writer { return libraryLog{s.store} }
 func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s.stop = cancel
-	close(s.stopped)
+	s.cancel = cancel
+	close(s.running)
 	defer s.lock.Close()
 	defer s.files.Close()
 
 	detached := context.WithoutCancel(ctx) // for what ends after requests have
 	flushSinks := s.startSinks(detached)
 	defer flushSinks()
-	cfg := s.cfg.Load()
+	cfg := s.config.Load()
 	s.publishEvent(state.LevelInfo, "tqserver starts", state.String("version", s.opts.Version), state.Int("pid", os.Getpid()), state.String("dir", cfg.Root))
 
 	watching, endWatching := context.WithCancel(detached)
@@ -174,7 +174,7 @@ func (s *Server) Run(ctx context.Context) error {
 	case err = <-failed:
 		cancel()
 	}
-	stopBy := time.Now().Add(s.cfg.Load().LongestDrain() + cutAfter)
+	stopBy := time.Now().Add(s.config.Load().LongestDrain() + cutAfter)
 	s.store.ChangeServer(state.Event{Message: "shutting down: waiting for requests under way"}, func(srv *state.Server) { srv.Stopping, srv.StopBy = true, stopBy })
 	shutdownCtx, cancelShutdown := context.WithDeadline(detached, stopBy)
 	defer cancelShutdown()

@@ -121,7 +121,7 @@ func TestTheOrderedEndIsTold(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }() // ends with ctx
-	waitFor(t, func() bool { return s.store.Server().URL() != "" })
+	waitUntil(t, func() bool { return s.store.Server().URL() != "" })
 	if srv := s.store.Server(); srv.Stopping || !srv.StopBy.IsZero() {
 		t.Errorf("while it runs: %+v", srv)
 	}
@@ -145,10 +145,10 @@ func TestTheOrderedEndIsTold(t *testing.T) {
 func TestANewIdleTimeoutCountsFromTheNextRequestOn(t *testing.T) {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write([]byte("ok")) })
 	f := startHTTPServer(t, handler)
-	conn := dial(t, f.Addr().String())
-	exchange(t, conn)
+	conn := connect(t, f.Addr().String())
+	request(t, conn)
 	f.configure(config.Server{IdleTimeout: time.Second, ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 1 << 10})
-	exchange(t, conn)
+	request(t, conn)
 	conn.SetReadDeadline(time.Now().Add(30 * time.Second))
 	if n, err := conn.Read(make([]byte, 1)); n != 0 || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("an idle connection after the new timeout: %d, %v", n, err)
@@ -177,7 +177,7 @@ func startHTTPServer(t *testing.T, handler http.Handler) *httpServer {
 
 func TestAConnectionOnWhichNothingComesDoesNotDelayTheEnd(t *testing.T) {
 	f := startHTTPServer(t, http.NotFoundHandler())
-	silent := dial(t, f.Addr().String())
+	silent := connect(t, f.Addr().String())
 	began := time.Now()
 	<-time.After(50 * time.Millisecond)
 	f.shutdown(t.Context())
@@ -189,7 +189,7 @@ func TestAConnectionOnWhichNothingComesDoesNotDelayTheEnd(t *testing.T) {
 	}
 }
 
-func dial(t *testing.T, addr string) net.Conn {
+func connect(t *testing.T, addr string) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -199,7 +199,7 @@ func dial(t *testing.T, addr string) net.Conn {
 	return c
 }
 
-func exchange(t *testing.T, c net.Conn) {
+func request(t *testing.T, c net.Conn) {
 	t.Helper()
 	c.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
 	c.SetReadDeadline(time.Now().Add(10 * time.Second))
@@ -235,11 +235,11 @@ func TestAConfigurationSavedDuringTheStartIsNoticed(t *testing.T) {
 	running.Go(func() { s.Run(ctx) }) // ends with ctx
 	defer running.Wait()
 	defer cancel()
-	waitFor(t, func() bool { return s.cfg.Load().FileWatcher.Debounce == 7*time.Millisecond })
+	waitUntil(t, func() bool { return s.config.Load().FileWatcher.Debounce == 7*time.Millisecond })
 }
 
-// waitFor waits for something that another goroutine does.
-func waitFor(t *testing.T, holds func() bool) {
+// waitUntil waits for something that another goroutine does.
+func waitUntil(t *testing.T, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); !holds(); <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -257,7 +257,7 @@ func TestEveryCommandForTheServerIsCarriedOut(t *testing.T) {
 }
 
 func TestACommandOutsideItsScopeIsRefusedAtOnce(t *testing.T) {
-	s := &Server{store: state.NewStore(state.Server{}), stopped: make(chan struct{})} // it never runs
+	s := &Server{store: state.NewStore(state.Server{}), running: make(chan struct{})} // it never runs
 	for want, cmd := range map[string]state.Command{
 		"reload acts on the server: name no page": {Verb: state.Reload, Page: "/a"},
 		"stop acts on pages: name no worker":      {Verb: state.Stop, Page: "/a", Seat: 2},

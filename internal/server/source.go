@@ -19,7 +19,7 @@ func (s *Server) Source() state.Source { return source{s.store, s} }
 
 // serverCommands carry out the commands of [state.ScopeServer].
 var serverCommands = map[state.Verb]func(*Server, context.Context) error{
-	state.Shutdown: func(s *Server, _ context.Context) error { s.stop(); return nil },
+	state.Shutdown: func(s *Server, _ context.Context) error { s.cancel(); return nil },
 	state.Reload:   func(s *Server, ctx context.Context) error { return s.reloads.request(ctx) },
 	state.Pause:    func(s *Server, ctx context.Context) error { return s.supervisor.SetPaused(ctx, true) },
 	state.Resume:   func(s *Server, ctx context.Context) error { return s.supervisor.SetPaused(ctx, false) },
@@ -32,7 +32,7 @@ func (s source) Do(ctx context.Context, cmd state.Command) error {
 		return err
 	}
 	select {
-	case <-s.server.stopped: // Run has begun
+	case <-s.server.running: // Run has begun
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -23,7 +23,7 @@ func TestTheLogFileHasWhatHappenedInItsFormat(t *testing.T) {
 	running.Go(func() { events.Run(ctx) })
 	store.Publish(state.Event{Message: "one", Attrs: []state.Attr{state.String("page", "/")}})
 	store.Publish(state.Event{Page: &state.Page{Route: "/"}}) // no line
-	waitFor(t, func() bool {
+	waitUntil(t, func() bool {
 		text, _ := os.ReadFile(filepath.Join(dir, "a.log"))
 		return bytes.Contains(text, []byte("msg=one"))
 	})
@@ -88,8 +88,8 @@ func TestNoLineIsLostWhenTheLogFileChanges(t *testing.T) {
 	}
 }
 
-// waitFor waits for something that another goroutine does.
-func waitFor(t *testing.T, holds func() bool) {
+// waitUntil waits for something that another goroutine does.
+func waitUntil(t *testing.T, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); !holds(); <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {

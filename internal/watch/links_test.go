@@ -26,32 +26,32 @@ func TestTheWayToAPathMayChangeAnywhere(t *testing.T) {
 		before, change func(t *testing.T, base string)
 	}{
 		"the folder above is renamed, and another put in its place": {
-			func(t *testing.T, base string) { write(t, filepath.Join(base, "site/pages/a/main.go")) },
+			func(t *testing.T, base string) { writeFile(t, filepath.Join(base, "site/pages/a/main.go")) },
 			func(t *testing.T, base string) {
-				write(t, filepath.Join(base, "next/pages/a/main.go"))
+				writeFile(t, filepath.Join(base, "next/pages/a/main.go"))
 				rename(t, filepath.Join(base, "site"), filepath.Join(base, "old"))
 				rename(t, filepath.Join(base, "next"), filepath.Join(base, "site"))
 			},
 		},
 		"it is removed and made again": {
-			func(t *testing.T, base string) { write(t, filepath.Join(base, "site/pages/a/main.go")) },
+			func(t *testing.T, base string) { writeFile(t, filepath.Join(base, "site/pages/a/main.go")) },
 			func(t *testing.T, base string) {
 				os.RemoveAll(filepath.Join(base, "site"))
-				write(t, filepath.Join(base, "site/pages/a/main.go"))
+				writeFile(t, filepath.Join(base, "site/pages/a/main.go"))
 			},
 		},
 		"a link is set to another folder": {
 			func(t *testing.T, base string) {
-				write(t, filepath.Join(base, "r1/pages/a/main.go"))
-				write(t, filepath.Join(base, "r2/pages/a/main.go"))
+				writeFile(t, filepath.Join(base, "r1/pages/a/main.go"))
+				writeFile(t, filepath.Join(base, "r2/pages/a/main.go"))
 				symlink(t, "r1", filepath.Join(base, "site"))
 			},
 			func(t *testing.T, base string) { symlink(t, "r2", filepath.Join(base, "site")) },
 		},
 		"a link of a link is": {
 			func(t *testing.T, base string) {
-				write(t, filepath.Join(base, "releases/r1/pages/a/main.go"))
-				write(t, filepath.Join(base, "releases/r2/pages/a/main.go"))
+				writeFile(t, filepath.Join(base, "releases/r1/pages/a/main.go"))
+				writeFile(t, filepath.Join(base, "releases/r2/pages/a/main.go"))
 				symlink(t, "r1", filepath.Join(base, "releases/live"))
 				symlink(t, "releases/live", filepath.Join(base, "current"))
 				symlink(t, filepath.Join(base, "current"), filepath.Join(base, "site"))
@@ -60,27 +60,27 @@ func TestTheWayToAPathMayChangeAnywhere(t *testing.T) {
 		},
 		"what a link leads to is renamed": {
 			func(t *testing.T, base string) {
-				write(t, filepath.Join(base, "deep/releases/r1/pages/a/main.go"))
+				writeFile(t, filepath.Join(base, "deep/releases/r1/pages/a/main.go"))
 				symlink(t, "../deep/releases/r1", filepath.Join(base, "links/r"))
 				symlink(t, "links/r", filepath.Join(base, "site"))
 			},
 			func(t *testing.T, base string) {
-				write(t, filepath.Join(base, "deeper/releases/r1/pages/a/main.go"))
+				writeFile(t, filepath.Join(base, "deeper/releases/r1/pages/a/main.go"))
 				rename(t, filepath.Join(base, "deep"), filepath.Join(base, "shallow"))
 				rename(t, filepath.Join(base, "deeper"), filepath.Join(base, "deep"))
 			},
 		},
 		"a link inside is set to another folder": {
 			func(t *testing.T, base string) {
-				write(t, filepath.Join(base, "r1/a/main.go"))
-				write(t, filepath.Join(base, "r2/a/main.go"))
+				writeFile(t, filepath.Join(base, "r1/a/main.go"))
+				writeFile(t, filepath.Join(base, "r2/a/main.go"))
 				symlink(t, "../r1", filepath.Join(base, "site/pages"))
 			},
 			func(t *testing.T, base string) { symlink(t, "../r2", filepath.Join(base, "site/pages")) },
 		},
 		"a link leads nowhere yet": {
 			func(t *testing.T, base string) { symlink(t, "releases/r1", filepath.Join(base, "site")) },
-			func(t *testing.T, base string) { write(t, filepath.Join(base, "releases/r1/pages/a/main.go")) },
+			func(t *testing.T, base string) { writeFile(t, filepath.Join(base, "releases/r1/pages/a/main.go")) },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -93,9 +93,9 @@ func TestTheWayToAPathMayChangeAnywhere(t *testing.T) {
 			})
 			change.change(t, base)
 			s.want(t, pages, filepath.Join(pages, "a"), filepath.Join(pages, "a/main.go"))
-			write(t, filepath.Join(pages, "a/main.go"))
+			writeFile(t, filepath.Join(pages, "a/main.go"))
 			s.want(t, filepath.Join(pages, "a/main.go"))
-			write(t, filepath.Join(base, "site/go.mod"))
+			writeFile(t, filepath.Join(base, "site/go.mod"))
 			s.want(t, filepath.Join(base, "site/go.mod"))
 		})
 	}
@@ -105,28 +105,28 @@ func TestTheWayToAPathMayChangeAnywhere(t *testing.T) {
 func TestAFileIsReportedHoweverItIsReached(t *testing.T) {
 	base := t.TempDir()
 	root, file := filepath.Join(base, "pages"), filepath.Join(base, "config/server.yaml")
-	write(t, filepath.Join(base, "shared/v1/x.go"))
-	write(t, filepath.Join(base, "shared/v2/x.go"))
-	write(t, filepath.Join(base, "etc/server.yaml"))
+	writeFile(t, filepath.Join(base, "shared/v1/x.go"))
+	writeFile(t, filepath.Join(base, "shared/v2/x.go"))
+	writeFile(t, filepath.Join(base, "etc/server.yaml"))
 	symlink(t, "v1", filepath.Join(base, "shared/live"))
 	symlink(t, "../../shared/live/x.go", filepath.Join(root, "a/x.go"))
 	symlink(t, "../etc/server.yaml", file)
 	_, s := watchTree(t, root, func(w *Watcher) { w.Set("configuration", nil, []string{file}) })
 	linked := filepath.Join(root, "a/x.go")
-	write(t, filepath.Join(base, "shared/v1/x.go"))
+	writeFile(t, filepath.Join(base, "shared/v1/x.go"))
 	s.want(t, linked)
 	symlink(t, "v2", filepath.Join(base, "shared/live"))
 	s.want(t, linked)
-	write(t, filepath.Join(base, "shared/v2/x.go"))
+	writeFile(t, filepath.Join(base, "shared/v2/x.go"))
 	s.want(t, linked)
-	write(t, filepath.Join(base, "etc/server.yaml"))
+	writeFile(t, filepath.Join(base, "etc/server.yaml"))
 	s.want(t, file)
-	write(t, filepath.Join(base, "etc/next"))
+	writeFile(t, filepath.Join(base, "etc/next"))
 	rename(t, filepath.Join(base, "etc/next"), filepath.Join(base, "etc/server.yaml"))
 	s.want(t, file)
 	symlink(t, "../../shared/v1/x.go", filepath.Join(root, "a/new.go"))
 	s.want(t, filepath.Join(root, "a/new.go"))
-	write(t, filepath.Join(base, "shared/v1/x.go"))
+	writeFile(t, filepath.Join(base, "shared/v1/x.go"))
 	s.want(t, filepath.Join(root, "a/new.go"))
 }
 
@@ -138,10 +138,10 @@ func TestLinksThatLeadInCirclesAreLeftAlone(t *testing.T) {
 	_, s := watchTree(t, root, func(w *Watcher) {
 		w.Set("path", nil, []string{filepath.Join(root, "a/x"), filepath.Join(root, "self/self/y")})
 	})
-	write(t, filepath.Join(root, "y"))
+	writeFile(t, filepath.Join(root, "y"))
 	s.want(t, filepath.Join(root, "y"), filepath.Join(root, "self/self/y"))
 	os.Remove(filepath.Join(root, "a"))
-	write(t, filepath.Join(root, "a/x"))
+	writeFile(t, filepath.Join(root, "a/x"))
 	s.want(t, filepath.Join(root, "a/x"))
 }
 
@@ -149,7 +149,7 @@ func TestWhatNobodyWantsAnyMoreIsNotWatched(t *testing.T) {
 	base := t.TempDir()
 	pages, lib, far := filepath.Join(base, "pages"), filepath.Join(base, "lib"), filepath.Join(base, "far")
 	for _, dir := range []string{pages, lib, far} {
-		write(t, filepath.Join(dir, "a/b/x.go"))
+		writeFile(t, filepath.Join(dir, "a/b/x.go"))
 	}
 	symlink(t, "far/a", filepath.Join(base, "near"))
 	w := New(func(err error) { t.Log(err) })
@@ -182,14 +182,14 @@ func TestWhatNobodyWantsAnyMoreIsNotWatched(t *testing.T) {
 func TestWhatHappensBesideTheWayIsNotReported(t *testing.T) {
 	base := t.TempDir()
 	root := filepath.Join(base, "site/pages")
-	write(t, filepath.Join(root, "a/main.go"))
+	writeFile(t, filepath.Join(root, "a/main.go"))
 	_, s := watchTree(t, root, nil)
 	for i := range 100 {
-		write(t, filepath.Join(base, "noise", fmt.Sprint(i)))
-		write(t, filepath.Join(base, fmt.Sprint("noise", i)))
-		write(t, filepath.Join(base, "site/log"))
+		writeFile(t, filepath.Join(base, "noise", fmt.Sprint(i)))
+		writeFile(t, filepath.Join(base, fmt.Sprint("noise", i)))
+		writeFile(t, filepath.Join(base, "site/log"))
 	}
-	write(t, filepath.Join(root, "a/main.go"))
+	writeFile(t, filepath.Join(root, "a/main.go"))
 	for {
 		<-s.more
 		s.mu.Lock()
@@ -211,9 +211,9 @@ func TestAnEventCostsWhatItTouches(t *testing.T) {
 	base := t.TempDir()
 	root := filepath.Join(base, "pages")
 	for i := range 300 {
-		write(t, filepath.Join(root, fmt.Sprintf("p%d/data/x", i)))
+		writeFile(t, filepath.Join(root, fmt.Sprintf("p%d/data/x", i)))
 	}
-	write(t, filepath.Join(root, "p7/sub/deep/x"))
+	writeFile(t, filepath.Join(root, "p7/sub/deep/x"))
 	w := New(func(err error) { t.Log(err) })
 	defer w.notify.Close()
 	w.Set("pages", []string{root}, nil)

@@ -37,11 +37,11 @@ func (w *Watcher) wantWatched(t *testing.T, dirs ...string) {
 	}
 }
 
-// caughtUp waits until all that was done before is reported.
-func (s *recorder) caughtUp(t *testing.T, root string) {
+// waitUntilCaughtUp waits until all that was done before is reported.
+func (s *recorder) waitUntilCaughtUp(t *testing.T, root string) {
 	t.Helper()
 	for _, name := range []string{".one", ".two"} { // what came before the second was taken with the first at the latest
-		write(t, filepath.Join(root, name))
+		writeFile(t, filepath.Join(root, name))
 		s.want(t, filepath.Join(root, name))
 		os.Remove(filepath.Join(root, name))
 	}
@@ -52,7 +52,7 @@ func TestFoldersThatComeAndGoLeaveNoWatch(t *testing.T) {
 	w, s := watchTree(t, root, nil)
 	for i := range 200 {
 		dir := filepath.Join(root, "page")
-		write(t, filepath.Join(dir, "deep", "main.go"))
+		writeFile(t, filepath.Join(dir, "deep", "main.go"))
 		if i%2 == 0 {
 			s.want(t, filepath.Join(dir, "deep", "main.go"))
 		}
@@ -60,18 +60,18 @@ func TestFoldersThatComeAndGoLeaveNoWatch(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.caughtUp(t, root)
+	s.waitUntilCaughtUp(t, root)
 	w.wantWatched(t, root)
 }
 
 func TestAFolderThatIsReplacedAtOnceIsStillWatched(t *testing.T) {
 	root := t.TempDir()
 	a := filepath.Join(root, "a")
-	write(t, filepath.Join(a, "main.go"))
+	writeFile(t, filepath.Join(a, "main.go"))
 	w, s := watchTree(t, root, nil)
 	for i := range 100 {
 		next := filepath.Join(root, "next")
-		write(t, filepath.Join(next, "main.go"))
+		writeFile(t, filepath.Join(next, "main.go"))
 		open, err := os.Open(a) // as a compiler does whose folder is taken away: its end is heard of late
 		if err != nil {
 			t.Fatal(err)
@@ -84,8 +84,8 @@ func TestAFolderThatIsReplacedAtOnceIsStillWatched(t *testing.T) {
 		rename(t, next, a)
 		open.Close()
 	}
-	s.caughtUp(t, root)
-	write(t, filepath.Join(a, "main.go"))
+	s.waitUntilCaughtUp(t, root)
+	writeFile(t, filepath.Join(a, "main.go"))
 	s.want(t, filepath.Join(a, "main.go"))
 	w.wantWatched(t, root, a)
 }
@@ -93,16 +93,16 @@ func TestAFolderThatIsReplacedAtOnceIsStillWatched(t *testing.T) {
 func TestAFolderMovedOutIsNotWatchedAndMovedInItIs(t *testing.T) {
 	root, away := t.TempDir(), filepath.Join(t.TempDir(), "a")
 	a := filepath.Join(root, "a")
-	write(t, filepath.Join(a, "b", "main.go"))
+	writeFile(t, filepath.Join(a, "b", "main.go"))
 	w, s := watchTree(t, root, nil)
 	for range 5 {
 		rename(t, a, away)
 		s.want(t, a)
-		s.caughtUp(t, root)
+		s.waitUntilCaughtUp(t, root)
 		w.wantWatched(t, root)
 		rename(t, away, a)
 		s.want(t, a, filepath.Join(a, "b", "main.go"))
-		write(t, filepath.Join(a, "b", "main.go"))
+		writeFile(t, filepath.Join(a, "b", "main.go"))
 		s.want(t, filepath.Join(a, "b", "main.go"))
 	}
 	w.wantWatched(t, root, a, filepath.Join(a, "b"))
@@ -110,15 +110,15 @@ func TestAFolderMovedOutIsNotWatchedAndMovedInItIs(t *testing.T) {
 
 func TestAStormOfRenamesEndsWithWhatIsThere(t *testing.T) {
 	root := t.TempDir()
-	write(t, filepath.Join(root, "p0", "sub", "main.go"))
+	writeFile(t, filepath.Join(root, "p0", "sub", "main.go"))
 	w, s := watchTree(t, root, nil)
 	last := ""
 	for i := range 300 {
 		last = filepath.Join(root, fmt.Sprint("p", (i+1)%3))
 		rename(t, filepath.Join(root, fmt.Sprint("p", i%3)), last)
 	}
-	s.caughtUp(t, root)
-	write(t, filepath.Join(last, "sub", "main.go"))
+	s.waitUntilCaughtUp(t, root)
+	writeFile(t, filepath.Join(last, "sub", "main.go"))
 	s.want(t, filepath.Join(last, "sub", "main.go"))
 	w.wantWatched(t, root, last, filepath.Join(last, "sub"))
 }
@@ -138,15 +138,15 @@ func TestACheckoutIsFollowed(t *testing.T) {
 	}
 	git("init", "-q", "-b", "one")
 	for i := range 20 {
-		write(t, filepath.Join(root, fmt.Sprint("a", i), "x", "main.go"))
+		writeFile(t, filepath.Join(root, fmt.Sprint("a", i), "x", "main.go"))
 	}
 	git("add", ".")
 	git("commit", "-qm", "one")
 	git("checkout", "-qb", "two")
 	git("rm", "-rq", ".")
 	for i := range 20 {
-		write(t, filepath.Join(root, fmt.Sprint("a", i), "main.go"))
-		write(t, filepath.Join(root, fmt.Sprint("b", i), "y", "main.go"))
+		writeFile(t, filepath.Join(root, fmt.Sprint("a", i), "main.go"))
+		writeFile(t, filepath.Join(root, fmt.Sprint("b", i), "y", "main.go"))
 	}
 	git("add", ".")
 	git("commit", "-qm", "two")
@@ -154,14 +154,14 @@ func TestACheckoutIsFollowed(t *testing.T) {
 	for i := range 4 {
 		git("checkout", "-q", []string{"one", "two"}[i%2])
 	}
-	s.caughtUp(t, root)
+	s.waitUntilCaughtUp(t, root)
 	want := []string{root}
 	for i := range 20 {
 		a, b := filepath.Join(root, fmt.Sprint("a", i)), filepath.Join(root, fmt.Sprint("b", i))
 		want = append(want, a, b, filepath.Join(b, "y"))
-		write(t, filepath.Join(b, "y", "main.go"))
+		writeFile(t, filepath.Join(b, "y", "main.go"))
 		s.want(t, filepath.Join(b, "y", "main.go"))
-		write(t, filepath.Join(a, "main.go"))
+		writeFile(t, filepath.Join(a, "main.go"))
 		s.want(t, filepath.Join(a, "main.go"))
 	}
 	w.wantWatched(t, want...)
@@ -170,10 +170,10 @@ func TestACheckoutIsFollowed(t *testing.T) {
 func TestHiddenFoldersThatComeLaterAreNotWatched(t *testing.T) {
 	root := t.TempDir()
 	w, s := watchTree(t, root, nil)
-	write(t, filepath.Join(root, ".git", "objects", "ab", "x"))
-	write(t, filepath.Join(root, "node_modules", "x", "y.js"))
-	write(t, filepath.Join(root, "a", "node_modules", "x", "y.js"))
-	s.caughtUp(t, root)
+	writeFile(t, filepath.Join(root, ".git", "objects", "ab", "x"))
+	writeFile(t, filepath.Join(root, "node_modules", "x", "y.js"))
+	writeFile(t, filepath.Join(root, "a", "node_modules", "x", "y.js"))
+	s.waitUntilCaughtUp(t, root)
 	w.wantWatched(t, root, filepath.Join(root, "a"))
 }
 
@@ -182,8 +182,8 @@ func TestWhatComesAboveATreeIsNotWatchedButForTheTree(t *testing.T) {
 	root := filepath.Join(base, "project", "pages")
 	w, s := watchTree(t, root, nil)
 	elsewhere := filepath.Join(t.TempDir(), "project")
-	write(t, filepath.Join(elsewhere, "pages", "a", "main.go"))
-	write(t, filepath.Join(elsewhere, "other", "deep", "x"))
+	writeFile(t, filepath.Join(elsewhere, "pages", "a", "main.go"))
+	writeFile(t, filepath.Join(elsewhere, "other", "deep", "x"))
 	rename(t, elsewhere, filepath.Join(base, "project"))
 	s.want(t, root, filepath.Join(root, "a", "main.go"))
 	w.wantWatched(t, base, root, filepath.Join(root, "a"))
@@ -192,16 +192,16 @@ func TestWhatComesAboveATreeIsNotWatchedButForTheTree(t *testing.T) {
 func TestAFolderThatHasTwoNamesIsReportedUnderBoth(t *testing.T) {
 	base := t.TempDir()
 	real, link := filepath.Join(base, "real"), filepath.Join(base, "link")
-	write(t, filepath.Join(real, "p", "main.go"))
+	writeFile(t, filepath.Join(real, "p", "main.go"))
 	os.Symlink("real", link)
 	w, s := watchTree(t, link, func(w *Watcher) { w.Set("paths", nil, []string{filepath.Join(real, "p")}) })
 	for range 2 {
-		write(t, filepath.Join(real, "p", "main.go"))
+		writeFile(t, filepath.Join(real, "p", "main.go"))
 		s.want(t, filepath.Join(real, "p", "main.go"), filepath.Join(link, "p", "main.go"))
 	}
 	os.RemoveAll(filepath.Join(real, "p"))
 	s.want(t, filepath.Join(real, "p"), filepath.Join(link, "p"))
-	s.caughtUp(t, link)
+	s.waitUntilCaughtUp(t, link)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if slices.Contains(w.notify.WatchList(), filepath.Join(real, "p")) {
@@ -211,11 +211,11 @@ func TestAFolderThatHasTwoNamesIsReportedUnderBoth(t *testing.T) {
 
 func TestALinkInATreeHidesNothing(t *testing.T) {
 	root := t.TempDir()
-	write(t, filepath.Join(root, "a", "main.go"))
+	writeFile(t, filepath.Join(root, "a", "main.go"))
 	w, s := watchTree(t, root, nil)
 	os.Symlink("a", filepath.Join(root, "b"))
-	s.caughtUp(t, root)
-	write(t, filepath.Join(root, "a", "main.go"))
+	s.waitUntilCaughtUp(t, root)
+	writeFile(t, filepath.Join(root, "a", "main.go"))
 	s.want(t, filepath.Join(root, "a", "main.go"))
 	w.wantWatched(t, root, filepath.Join(root, "a"))
 }
@@ -223,21 +223,21 @@ func TestALinkInATreeHidesNothing(t *testing.T) {
 func TestATreeThatIsALinkFollowsIt(t *testing.T) {
 	base := t.TempDir()
 	link := filepath.Join(base, "pages")
-	write(t, filepath.Join(base, "v1", "a", "main.go"))
-	write(t, filepath.Join(base, "v2", "a", "main.go"))
+	writeFile(t, filepath.Join(base, "v1", "a", "main.go"))
+	writeFile(t, filepath.Join(base, "v2", "a", "main.go"))
 	os.Symlink("v1", link)
 	_, s := watchTree(t, link, nil)
 	os.Symlink("v2", link+".new")
 	rename(t, link+".new", link)
 	s.want(t, link, filepath.Join(link, "a", "main.go"))
-	write(t, filepath.Join(base, "v2", "a", "main.go"))
+	writeFile(t, filepath.Join(base, "v2", "a", "main.go"))
 	s.want(t, filepath.Join(link, "a", "main.go"))
 }
 
 func TestAfterAnOverflowAReplacedFolderIsWatched(t *testing.T) {
 	root := t.TempDir()
 	a := filepath.Join(root, "a")
-	write(t, filepath.Join(a, "main.go"))
+	writeFile(t, filepath.Join(a, "main.go"))
 	w := New(func(err error) { t.Log(err) })
 	defer w.notify.Close()
 	w.Set("trees", []string{root}, nil)
@@ -250,8 +250,8 @@ func TestAfterAnOverflowAReplacedFolderIsWatched(t *testing.T) {
 
 func TestWhereTheKernelCannotWatchWhatIsThereIsNoNews(t *testing.T) {
 	root, lib := t.TempDir(), t.TempDir()
-	write(t, filepath.Join(root, "a", "main.go"))
-	write(t, filepath.Join(lib, "lib.go"))
+	writeFile(t, filepath.Join(root, "a", "main.go"))
+	writeFile(t, filepath.Join(lib, "lib.go"))
 	w := New(func(error) {})
 	w.notify.Close()
 	w.notify = nil
@@ -261,7 +261,7 @@ func TestWhereTheKernelCannotWatchWhatIsThereIsNoNews(t *testing.T) {
 	if got := w.changedPaths(); len(got) != 0 {
 		t.Errorf("reported are %v", got)
 	}
-	write(t, filepath.Join(lib, "lib.go"))
+	writeFile(t, filepath.Join(lib, "lib.go"))
 	if got := w.changedPaths(); !slices.Equal(got, []string{filepath.Join(lib, "lib.go")}) {
 		t.Errorf("reported are %v", got)
 	}

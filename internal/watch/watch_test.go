@@ -72,7 +72,7 @@ func (s *recorder) want(t *testing.T, paths ...string) {
 	}
 }
 
-func write(t *testing.T, path string) {
+func writeFile(t *testing.T, path string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
@@ -91,14 +91,14 @@ func rename(t *testing.T, from, to string) {
 
 func TestEveryWayToSaveIsReported(t *testing.T) {
 	for name, save := range map[string]func(t *testing.T, file string){
-		"in place":     write,
-		"renamed over": func(t *testing.T, file string) { write(t, file+"~"); rename(t, file+"~", file) },
+		"in place":     writeFile,
+		"renamed over": func(t *testing.T, file string) { writeFile(t, file+"~"); rename(t, file+"~", file) },
 		"removed and made again": func(t *testing.T, file string) {
 			os.Remove(file)
-			write(t, file)
+			writeFile(t, file)
 		},
 		"linked": func(t *testing.T, file string) {
-			write(t, file+"2")
+			writeFile(t, file+"2")
 			os.Remove(file)
 			os.Link(file+"2", file)
 		},
@@ -106,7 +106,7 @@ func TestEveryWayToSaveIsReported(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			file := filepath.Join(t.TempDir(), "a", "main.go")
-			write(t, file)
+			writeFile(t, file)
 			_, s := watchTree(t, filepath.Dir(filepath.Dir(file)), nil)
 			for range 3 {
 				save(t, file)
@@ -118,11 +118,11 @@ func TestEveryWayToSaveIsReported(t *testing.T) {
 
 func TestANewFolderIsReportedWithAllItHolds(t *testing.T) {
 	root, elsewhere := t.TempDir(), t.TempDir()
-	write(t, filepath.Join(elsewhere, "n", "deep", "main.go"))
+	writeFile(t, filepath.Join(elsewhere, "n", "deep", "main.go"))
 	_, s := watchTree(t, root, nil)
 	rename(t, filepath.Join(elsewhere, "n"), filepath.Join(root, "n"))
 	s.want(t, filepath.Join(root, "n"), filepath.Join(root, "n", "deep", "main.go"))
-	write(t, filepath.Join(root, "n", "deep", "main.go"))
+	writeFile(t, filepath.Join(root, "n", "deep", "main.go"))
 	s.want(t, filepath.Join(root, "n", "deep", "main.go"))
 }
 
@@ -132,7 +132,7 @@ func TestFilesMadeWithTheirFolderAreNeverMissed(t *testing.T) {
 	var want []string
 	for i := range 50 {
 		file := filepath.Join(root, string(rune('a'+i%26))+"x", "y", string(rune('a'+i/26))+".go")
-		write(t, file)
+		writeFile(t, file)
 		want = append(want, file)
 	}
 	s.want(t, want...)
@@ -141,14 +141,14 @@ func TestFilesMadeWithTheirFolderAreNeverMissed(t *testing.T) {
 func TestARootThatGoesAndComesBackIsWatchedAgain(t *testing.T) {
 	base := t.TempDir()
 	root := filepath.Join(base, "pages")
-	write(t, filepath.Join(root, "a", "main.go"))
+	writeFile(t, filepath.Join(root, "a", "main.go"))
 	w, s := watchTree(t, root, nil)
 	for range 3 {
 		rename(t, root, root+".away")
 		s.want(t, root)
 		rename(t, root+".away", root)
 		s.want(t, root, filepath.Join(root, "a", "main.go"))
-		write(t, filepath.Join(root, "a", "main.go"))
+		writeFile(t, filepath.Join(root, "a", "main.go"))
 		s.want(t, filepath.Join(root, "a", "main.go"))
 	}
 	w.wantWatched(t, root, filepath.Join(root, "a"))
@@ -158,24 +158,24 @@ func TestARootThatDoesNotExistIsSeenToCome(t *testing.T) {
 	for range 100 { // it comes in pieces, at any moment of being looked at
 		root := filepath.Join(t.TempDir(), "x", "pages")
 		_, s := watchTree(t, root, nil)
-		write(t, filepath.Join(root, "a", "main.go"))
+		writeFile(t, filepath.Join(root, "a", "main.go"))
 		s.want(t, root)
-		write(t, filepath.Join(root, "a", "main.go"))
+		writeFile(t, filepath.Join(root, "a", "main.go"))
 		s.want(t, filepath.Join(root, "a", "main.go"))
 	}
 }
 
 func TestAFlatFolderIsWatchedByItself(t *testing.T) {
 	root, lib := t.TempDir(), filepath.Join(t.TempDir(), "lib")
-	write(t, filepath.Join(lib, "lib.go"))
+	writeFile(t, filepath.Join(lib, "lib.go"))
 	_, s := watchTree(t, root, func(w *Watcher) { w.Set("paths", nil, []string{lib}) })
-	write(t, filepath.Join(lib, "lib.go"))
+	writeFile(t, filepath.Join(lib, "lib.go"))
 	s.want(t, filepath.Join(lib, "lib.go"))
 	rename(t, lib, lib+".away")
 	s.want(t, lib)
 	rename(t, lib+".away", lib)
 	s.want(t, lib)
-	write(t, filepath.Join(lib, "lib.go"))
+	writeFile(t, filepath.Join(lib, "lib.go"))
 	s.want(t, filepath.Join(lib, "lib.go"))
 }
 
@@ -183,16 +183,16 @@ func TestAFlatFolderMayBeMissing(t *testing.T) {
 	base := t.TempDir()
 	lib := filepath.Join(base, "a", "b", "lib")
 	_, s := watchTree(t, t.TempDir(), func(w *Watcher) { w.Set("paths", nil, []string{lib}) })
-	write(t, filepath.Join(lib, "lib.go"))
+	writeFile(t, filepath.Join(lib, "lib.go"))
 	s.want(t, lib)
-	write(t, filepath.Join(lib, "lib.go"))
+	writeFile(t, filepath.Join(lib, "lib.go"))
 	s.want(t, filepath.Join(lib, "lib.go"))
 }
 
 func TestHiddenFoldersAreNotWatched(t *testing.T) {
 	root := t.TempDir()
-	write(t, filepath.Join(root, ".git", "index"))
-	write(t, filepath.Join(root, "node_modules", "x", "y.js"))
+	writeFile(t, filepath.Join(root, ".git", "index"))
+	writeFile(t, filepath.Join(root, "node_modules", "x", "y.js"))
 	w, _ := watchTree(t, root, nil)
 	w.wantWatched(t, root)
 }
@@ -208,13 +208,13 @@ func TestAnOverflowMeansAnything(t *testing.T) {
 	if !any {
 		t.Error("an overflow is not reported")
 	}
-	write(t, filepath.Join(root, "new", "main.go"))
+	writeFile(t, filepath.Join(root, "new", "main.go"))
 	s.want(t, filepath.Join(root, "new", "main.go"))
 }
 
 func TestWhereTheKernelCannotWatchFoldersAreCompared(t *testing.T) {
 	root, lib := t.TempDir(), t.TempDir()
-	write(t, filepath.Join(root, "old.go"))
+	writeFile(t, filepath.Join(root, "old.go"))
 	_, s := watchTree(t, root, func(w *Watcher) {
 		w.Set("paths", nil, []string{lib})
 		w.mu.Lock()
@@ -223,8 +223,8 @@ func TestWhereTheKernelCannotWatchFoldersAreCompared(t *testing.T) {
 		w.notify.Close()
 		w.notify = nil
 	})
-	write(t, filepath.Join(root, "n", "main.go"))
-	write(t, filepath.Join(lib, "lib.go"))
+	writeFile(t, filepath.Join(root, "n", "main.go"))
+	writeFile(t, filepath.Join(lib, "lib.go"))
 	os.Remove(filepath.Join(root, "old.go"))
 	s.want(t, filepath.Join(root, "n"), filepath.Join(root, "n", "main.go"), filepath.Join(lib, "lib.go"), filepath.Join(root, "old.go"))
 }
@@ -232,7 +232,7 @@ func TestWhereTheKernelCannotWatchFoldersAreCompared(t *testing.T) {
 func TestAMountThatOthersChangeIsPolled(t *testing.T) {
 	root := t.TempDir()
 	share := filepath.Join(root, "share")
-	write(t, filepath.Join(share, "main.go"))
+	writeFile(t, filepath.Join(share, "main.go"))
 	var warned []string
 	w := New(func(err error) { warned = append(warned, err.Error()) })
 	defer w.notify.Close()
@@ -246,7 +246,7 @@ func TestAMountThatOthersChangeIsPolled(t *testing.T) {
 	if want := []string{share + " is on NFS, where the kernel does not report what other machines change"}; !slices.Equal(warned, want) || !w.polling {
 		t.Errorf("warned of %q, want %q", warned, want)
 	}
-	write(t, filepath.Join(share, "main.go"))
+	writeFile(t, filepath.Join(share, "main.go"))
 	if got := w.changedPaths(); !slices.Contains(got, filepath.Join(share, "main.go")) {
 		t.Errorf("reported are %v", got)
 	}
@@ -257,7 +257,7 @@ func TestAChangeOfModeIsReportedOfWhatCouldNotBeRead(t *testing.T) {
 	root := t.TempDir()
 	file, other, deep := filepath.Join(root, "main.go"), filepath.Join(root, "other.go"), filepath.Join(root, "dir", "deep.go")
 	for _, f := range []string{file, other, deep} {
-		write(t, f)
+		writeFile(t, f)
 	}
 	chmod := func(path string, mode os.FileMode) {
 		t.Helper()
@@ -278,7 +278,7 @@ func TestAChangeOfModeIsReportedOfWhatCouldNotBeRead(t *testing.T) {
 	// It is news once.
 	chmod(file, 0o600)
 	chmod(filepath.Dir(deep), 0o755)
-	write(t, other)
+	writeFile(t, other)
 	var got []string
 	for deadline := time.After(time.Minute); !slices.Contains(got, other); {
 		select {
@@ -304,7 +304,7 @@ func TestAWatcherThatTheKernelEndsPolls(t *testing.T) {
 	_, seen := watchTree(t, root, func(w *Watcher) { w.notify.Close() })
 	file := filepath.Join(root, "a.go")
 	for done := false; !done; { // until the watcher polls, it may miss the first one
-		write(t, file)
+		writeFile(t, file)
 		select {
 		case <-seen.more:
 			seen.mu.Lock()
