@@ -12,8 +12,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// decoders are those of the codings that browsers know. That of no coding is
-// nil.
+// decoders has a decoder for each coding that browsers know, nil for no coding.
 var decoders = map[string]func(io.Reader) (io.ReadCloser, error){
 	"":     nil,
 	"gzip": func(r io.Reader) (io.ReadCloser, error) { return gzip.NewReader(r) },
@@ -27,7 +26,7 @@ var decoders = map[string]func(io.Reader) (io.ReadCloser, error){
 	},
 }
 
-// coding is the one of a body (RFC 9110 section 8.4).
+// coding returns the content coding of a body (RFC 9110 section 8.4).
 func coding(h http.Header) string {
 	c := strings.ToLower(strings.TrimSpace(strings.Join(h["Content-Encoding"], ",")))
 	switch c {
@@ -39,14 +38,14 @@ func coding(h http.Header) string {
 	return c
 }
 
-// maxProbe bounds what is decoded to see whether a body is what it says.
+// maxProbe is how many bytes are decoded to check the coding of a body.
 const maxProbe = 1 << 20
 
-// magic is what bodies begin with; those in brotli begin with anything.
+// magic has the first bytes of each coding. Brotli has none.
 var magic = map[string]string{"gzip": "\x1f\x8b", "zstd": "\x28\xb5\x2f\xfd"}
 
-// isCoded reports whether the beginning of a body is in a coding, and whether
-// that can be told already.
+// isCoded reports whether the beginning of a body is in a coding, and whether that
+// is known already.
 func isCoded(coding string, first []byte) (is, known bool) {
 	if m := magic[coding]; !bytes.HasPrefix(first, []byte(m[:min(len(m), len(first))])) {
 		return false, true

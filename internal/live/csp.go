@@ -6,17 +6,17 @@ import (
 	"strings"
 )
 
-// way is how a tab hears of changes.
-type way string
+// channel is how a tab receives changes.
+type channel string
 
 const (
-	noWay  way = ""
-	shared way = "shared" // by a worker that all tabs share
-	lead   way = "lead"   // by whichever tab leads
+	noChannel    channel = ""
+	sharedWorker channel = "shared" // by a worker that all tabs share
+	leaderTab    channel = "lead"   // by one of the tabs
 )
 
-// policies are the directives of a page's policies, each a map of its own: all
-// count (Content Security Policy Level 3 section 8.1).
+// policies are the policies of a page, all of which apply (Content Security Policy
+// Level 3 section 8.1).
 type policies []directives
 
 type directives map[string][]string
@@ -43,13 +43,13 @@ func parsePolicies(h http.Header) (all policies) {
 	return all
 }
 
-// judge says which way the policies leave, with the nonce that the script must
-// have for it.
-func (all policies) judge(host string) (way, string) {
+// judge returns the channel that the policies allow, and the nonce that the script
+// needs for it.
+func (all policies) judge(host string) (channel, string) {
 	nonce := ""
 	for _, policy := range all {
 		if sandbox, ok := policy["sandbox"]; ok && !(has(sandbox, "allow-scripts") && has(sandbox, "allow-same-origin")) {
-			return noWay, ""
+			return noChannel, ""
 		}
 		for _, source := range policy.sources("script-src-elem", "script-src", "default-src") {
 			if value, ok := cutNonce(source); ok && nonce == "" {
@@ -61,7 +61,7 @@ func (all policies) judge(host string) (way, string) {
 	for _, policy := range all {
 		scripts := policy.sources("script-src-elem", "script-src", "default-src")
 		if scripts != nil && !permits(scripts, host) && !hasNonce(scripts, nonce) {
-			return noWay, ""
+			return noChannel, ""
 		}
 		if sources := policy.sources("worker-src", "child-src", "script-src", "default-src"); sources != nil && !permits(sources, host) {
 			worker = false
@@ -75,15 +75,15 @@ func (all policies) judge(host string) (way, string) {
 	}
 	switch {
 	case worker: // whose connections its own answer's policy is for
-		return shared, nonce
+		return sharedWorker, nonce
 	case connects:
-		return lead, nonce
+		return leaderTab, nonce
 	}
-	return noWay, ""
+	return noChannel, ""
 }
 
-// sources returns the list of the first directive that there is, nil if there is
-// none.
+// sources returns the list of the first of these directives that the policy has, nil
+// if it has none.
 func (policy directives) sources(names ...string) []string {
 	for _, name := range names {
 		if list, ok := policy[name]; ok {
@@ -93,8 +93,7 @@ func (policy directives) sources(names ...string) []string {
 	return nil
 }
 
-// permits reports whether a list lets through what comes from the page's own
-// origin.
+// permits reports whether a list allows the page's own origin.
 func permits(sources []string, host string) bool {
 	if has(sources, "'strict-dynamic'") { // which takes every source but nonces and hashes away
 		return false

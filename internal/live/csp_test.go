@@ -35,9 +35,9 @@ func TestWhichWayAPolicyLeaves(t *testing.T) {
 	} {
 		h := http.Header{}
 		h.Set("Content-Security-Policy", policy)
-		way, nonce := parsePolicies(h).judge("localhost:8080")
-		got := string(way)
-		if nonce != "" && way != noWay {
+		via, nonce := parsePolicies(h).judge("localhost:8080")
+		got := string(via)
+		if nonce != "" && via != noChannel {
 			got += " " + nonce
 		}
 		if got != want {

@@ -12,9 +12,9 @@ import (
 	"tqserver/internal/recovered"
 )
 
-// Dress puts the script into the response to a request for a document, and keeps
-// the conditions of the request to itself: they are about what the tab has, which
-// is not what the page wrote. It is for proxy.Development.
+// Dress inserts the script into the response to a request for a document. It removes
+// the conditions of the request, which are about the document in the tab, not about
+// what the page writes. It is for proxy.Development.
 func (l *Live) Dress(w http.ResponseWriter, r *http.Request, route string) (http.ResponseWriter, func(whole bool)) {
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		for _, name := range conditions {
@@ -27,34 +27,34 @@ func (l *Live) Dress(w http.ResponseWriter, r *http.Request, route string) (http
 	return d, d.end
 }
 
-// conditions are the fields of a request that are about a representation which
-// the client has (RFC 9110 sections 13.1 and 14.2).
+// conditions are the fields of a request that refer to a representation which the
+// client has (RFC 9110 sections 13.1 and 14.2).
 var conditions = []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range", "Range"}
 
-// ofRepresentation are the fields of a response that are true of what the page
-// wrote only (RFC 9110 sections 8.8 and 14.3, RFC 9530, RFC 3230, RFC 1864).
+// ofRepresentation are the fields of a response that hold only for the bytes that the
+// page wrote (RFC 9110 sections 8.8 and 14.3, RFC 9530, RFC 3230, RFC 1864).
 var ofRepresentation = []string{"Etag", "Last-Modified", "Accept-Ranges", "Content-Digest", "Repr-Digest", "Digest", "Content-Md5"}
 
-// dressed is a response on its way to a tab. The header of one that may be a
-// document waits for the beginning of its body, which shows what it is.
+// dressed is a response on its way to a tab. If it may be a document, its header
+// waits for the beginning of the body, which shows whether it is one.
 type dressed struct {
 	http.ResponseWriter
 	live    *Live
 	request *http.Request
 	route   string
-	face    string // of the page when it was asked for
-	build   int    // that it was, and its assets
-	assets  int
+	face    string // of the page when the request came
+	build   int    // that served then
+	assets  int    // changes of its files by then
 
 	begun  bool
-	status int    // of the response while its header waits, or 0
-	put    put    // puts the tag into the document; its tag is empty if none is
-	coding string // that the body says it is in, until that is known
-	first  []byte // of such a body
-	probed int    // bytes of it that did not tell
+	status int       // of the response while its header waits, or 0
+	tagged tagWriter // inserts the tag; its tag is empty if the document gets none
+	coding string    // that the header names, until the body shows whether it is true
+	first  []byte    // the beginning of such a body
+	probed int       // how much of it did not show that
 
 	encoded *io.PipeWriter // takes a body that must be decoded, or nil
-	decoded chan error     // gets how that ended
+	decoded chan error     // receives the result of decoding
 }
 
 // Unwrap is for [http.ResponseController].
@@ -71,23 +71,23 @@ func (d *dressed) WriteHeader(status int) {
 		d.sendHeader(false)
 		return
 	}
-	way, nonce := parsePolicies(d.Header()).judge(d.request.Host)
-	if way == noWay {
-		d.live.leaveAlone(d.route, d.Header().Get("Content-Security-Policy"))
+	via, nonce := parsePolicies(d.Header()).judge(d.request.Host)
+	if via == noChannel {
+		d.live.warnUnreloadable(d.route, d.Header().Get("Content-Security-Policy"))
 		d.sendHeader(false)
 		return
 	}
-	d.put = put{w: d.ResponseWriter, tag: d.tag(way, nonce), begin: d.sendHeader}
+	d.tagged = tagWriter{w: d.ResponseWriter, tag: d.tag(via, nonce), begin: d.sendHeader}
 	if d.request.Method == http.MethodHead {
 		d.sendHeader(true)
-		d.put.tag = ""
+		d.tagged.tag = ""
 		return
 	}
 	d.coding = coding(d.Header())
 }
 
-// takesTag reports whether the response is a whole HTML document that may be
-// changed.
+// takesTag reports whether the response is a whole HTML document that the server may
+// change.
 func (d *dressed) takesTag(status int) bool {
 	h := d.Header()
 	switch {
@@ -106,7 +106,7 @@ func (d *dressed) takesTag(status int) bool {
 	return known
 }
 
-// isHTML reports whether a type is that of HTML in a charset that has ASCII in it.
+// isHTML reports whether a media type is HTML in a charset that contains ASCII.
 func isHTML(contentType string) bool {
 	if contentType == "text/html; charset=utf-8" { // as nearly all are
 		return true
@@ -119,7 +119,7 @@ func isHTML(contentType string) bool {
 // sendHeader sends the header, changed for a document that gets the tag.
 func (d *dressed) sendHeader(tagged bool) {
 	if !tagged {
-		d.put.tag = ""
+		d.tagged.tag = ""
 	} else {
 		h := d.Header()
 		d.removeValidators()
@@ -127,7 +127,7 @@ func (d *dressed) sendHeader(tagged bool) {
 			h.Del("Content-Length")
 			h.Del("Content-Encoding")
 		} else if length, err := strconv.ParseInt(h.Get("Content-Length"), 10, 64); err == nil {
-			h.Set("Content-Length", strconv.FormatInt(length+int64(len(d.put.tag)), 10))
+			h.Set("Content-Length", strconv.FormatInt(length+int64(len(d.tagged.tag)), 10))
 		}
 	}
 	status := d.status
@@ -135,7 +135,7 @@ func (d *dressed) sendHeader(tagged bool) {
 	d.ResponseWriter.WriteHeader(status)
 }
 
-// removeValidators takes away what is said of the document without the tag.
+// removeValidators removes the fields that do not hold with the tag.
 func (d *dressed) removeValidators() {
 	h := d.Header()
 	for _, name := range ofRepresentation {
@@ -168,17 +168,17 @@ func (d *dressed) Write(p []byte) (int, error) {
 			return len(p), nil
 		}
 		return len(p), d.probe(false)
-	case d.put.tag != "":
-		return len(p), d.put.write(p, final)
+	case d.tagged.tag != "":
+		return len(p), d.tagged.write(p, final)
 	}
 	return d.ResponseWriter.Write(p)
 }
 
-// maxCoded is how much of a coded body is kept until something can be decoded.
+// maxCoded is how many bytes of a coded body are kept until some can be decoded.
 const maxCoded = 512 << 10
 
-// probe looks whether a body is in the coding that it says it is in, and begins
-// to decode it, or lets it pass as it is.
+// probe checks whether a body is in the coding that its header names. If it is, probe
+// starts to decode it, or else passes it on as it is.
 func (d *dressed) probe(over bool) error {
 	is, known := isCoded(d.coding, d.first)
 	if !known && !over && len(d.first) < maxCoded {
@@ -192,26 +192,26 @@ func (d *dressed) probe(over bool) error {
 		_, err := d.ResponseWriter.Write(first)
 		return err
 	}
-	d.put.flush, d.put.begin = d.Header().Get("Content-Length") == "", nil // without a length it is a stream
+	d.tagged.flush, d.tagged.begin = d.Header().Get("Content-Length") == "", nil // without a length it is a stream
 	d.sendHeader(true)
 	d.startDecoding(decode)
 	_, err := d.encoded.Write(first)
 	return err
 }
 
-// ReadFrom lets the kernel send what needs no tag any more.
+// ReadFrom lets the kernel send what follows the tag.
 func (d *dressed) ReadFrom(r io.Reader) (int64, error) {
 	if !d.begun {
 		d.WriteHeader(http.StatusOK)
 	}
-	if d.put.tag == "" || d.encoded == nil && d.coding == "" && d.put.done {
+	if d.tagged.tag == "" || d.encoded == nil && d.coding == "" && d.tagged.done {
 		return io.Copy(d.ResponseWriter, r)
 	}
 	return io.Copy(struct{ io.Writer }{d}, r)
 }
 
-// FlushError sends what there is, with the tag where it can be. Of what is being
-// decoded, and of a document that has not begun, there is nothing yet.
+// FlushError sends what was written, with the tag if its place is known. It sends
+// nothing of a body that is being decoded or has not begun.
 func (d *dressed) FlushError() error {
 	if !d.begun {
 		d.WriteHeader(http.StatusOK)
@@ -224,8 +224,8 @@ func (d *dressed) FlushError() error {
 			return nil
 		}
 		return d.probe(false)
-	case d.put.tag != "":
-		if err := d.put.write(nil, usable); err != nil || d.status != 0 {
+	case d.tagged.tag != "":
+		if err := d.tagged.write(nil, usable); err != nil || d.status != 0 {
 			return err
 		}
 	}
@@ -252,15 +252,15 @@ func (d *dressed) end(whole bool) {
 			panic(http.ErrAbortHandler)
 		}
 	}
-	if d.put.tag != "" {
-		d.put.write(nil, vague)
+	if d.tagged.tag != "" {
+		d.tagged.write(nil, vague)
 		d.removeValidators() // of the trailer
 	}
 }
 
 var errCut = errors.New("the response was cut short")
 
-// startDecoding begins to decode the body.
+// startDecoding starts a goroutine that decodes the body.
 func (d *dressed) startDecoding(decode func(io.Reader) (io.ReadCloser, error)) {
 	from, to := io.Pipe()
 	d.encoded, d.decoded = to, make(chan error, 1)
@@ -271,7 +271,7 @@ func (d *dressed) startDecoding(decode func(io.Reader) (io.ReadCloser, error)) {
 				return err
 			}
 			defer body.Close()
-			_, err = io.Copy(&d.put, struct{ io.Reader }{body})
+			_, err = io.Copy(&d.tagged, struct{ io.Reader }{body})
 			return err
 		})
 		if err == io.EOF { // before anything came: an empty body

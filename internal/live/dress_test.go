@@ -49,7 +49,7 @@ func compressed(t *testing.T, coding string) []byte {
 func TestDocumentsGetTheScriptWhateverTheirCoding(t *testing.T) {
 	t.Parallel()
 	l := newLive(t, root)
-	srv := serve(t, l.door("/", func(w http.ResponseWriter, r *http.Request) {
+	srv := serve(t, l.behindProxy("/", func(w http.ResponseWriter, r *http.Request) {
 		body := compressed(t, r.FormValue("coding"))
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("X-Tq-Build", "7; stale")
@@ -113,7 +113,7 @@ func TestEverythingElseIsLeftAsItIs(t *testing.T) {
 		"a policy of hashes":   {answer: h{"Content-Security-Policy": "script-src 'sha256-x'"}},
 		"a sandbox of scripts": {answer: h{"Content-Security-Policy": "sandbox allow-forms"}},
 	} {
-		srv := serve(t, l.door("/", func(w http.ResponseWriter, r *http.Request) {
+		srv := serve(t, l.behindProxy("/", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "text/html")
 			w.Header().Set("Content-Length", strconv.Itoa(len(document)))
 			for k, v := range c.answer {
@@ -140,7 +140,7 @@ func TestAStreamIsNotHeldBack(t *testing.T) {
 	t.Parallel()
 	for _, coding := range []string{"", "gzip"} {
 		more := make(chan struct{})
-		srv := serve(t, newLive(t, root).door("/", func(w http.ResponseWriter, r *http.Request) {
+		srv := serve(t, newLive(t, root).behindProxy("/", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "text/html")
 			flush, to := http.NewResponseController(w).Flush, io.Writer(w)
 			if coding != "" {
@@ -209,7 +209,7 @@ func TestAnAnswerThatIsCutShortIsNotEndedWell(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		},
 	} {
-		srv := serve(t, newLive(t, root).door("/", func(w http.ResponseWriter, r *http.Request) {
+		srv := serve(t, newLive(t, root).behindProxy("/", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "text/html")
 			page(w, r)
 		}))
@@ -228,7 +228,7 @@ func TestAnAnswerThatIsCutShortIsNotEndedWell(t *testing.T) {
 func TestADocumentWithTheScriptHasNoValidatorsOfTheOneWithout(t *testing.T) {
 	t.Parallel()
 	fields := []string{"Etag", "Last-Modified", "Accept-Ranges", "Content-Md5", "Digest", "Content-Digest", "Repr-Digest"}
-	srv := serve(t, newLive(t, root).door("/", func(w http.ResponseWriter, r *http.Request) {
+	srv := serve(t, newLive(t, root).behindProxy("/", func(w http.ResponseWriter, r *http.Request) {
 		for _, name := range conditions {
 			if r.Header.Get(name) != "" && r.Method != "POST" {
 				t.Errorf("%s: the page is asked with %s", r.Method, name)
@@ -272,7 +272,7 @@ func TestADocumentWithTheScriptHasNoValidatorsOfTheOneWithout(t *testing.T) {
 
 func TestHEADTellsOfWhatGETGets(t *testing.T) {
 	t.Parallel()
-	srv := serve(t, newLive(t, root).door("/", func(w http.ResponseWriter, r *http.Request) {
+	srv := serve(t, newLive(t, root).behindProxy("/", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		w.Header().Set("Content-Length", strconv.Itoa(len(document)))
 		io.WriteString(w, document)
@@ -297,7 +297,7 @@ func TestHEADTellsOfWhatGETGets(t *testing.T) {
 func TestUTF16IsKnownByItsBytes(t *testing.T) {
 	t.Parallel()
 	const text = "\xff\xfe<\x00p\x00>\x00"
-	srv := serve(t, newLive(t, root).door("/", func(w http.ResponseWriter, r *http.Request) {
+	srv := serve(t, newLive(t, root).behindProxy("/", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		w.Header().Set("Content-Length", strconv.Itoa(len(text)))
 		w.Header().Set("Etag", `"x"`)
@@ -321,7 +321,7 @@ func TestWhatCameBeforeACutReachesTheClient(t *testing.T) {
 	t.Parallel()
 	for _, coding := range []string{"", "br"} {
 		const part = "<!-- the beginn"
-		srv := serve(t, newLive(t, root).door("/", func(w http.ResponseWriter, r *http.Request) {
+		srv := serve(t, newLive(t, root).behindProxy("/", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "text/html")
 			w.Header().Set("Content-Length", "1000")
 			if coding != "" {

@@ -17,7 +17,7 @@ import (
 //go:embed live.js
 var script string
 
-// scriptName changes with the script, so that it can be kept for ever.
+// scriptName changes with the script, so that browsers may cache it for ever.
 var scriptName = func() string {
 	sum := sha256.Sum256([]byte(script))
 	return "live-" + hex.EncodeToString(sum[:6]) + ".js"
@@ -30,51 +30,51 @@ func serveScript(w http.ResponseWriter) {
 	w.Write([]byte(script))
 }
 
-// news is what the stream tells: pages that changed, or all.
-type news struct {
-	All   bool     `json:"all,omitempty"`
-	Pages []report `json:"pages"`
+// changes is a message of the stream: the pages that changed, or all.
+type changes struct {
+	All   bool         `json:"all,omitempty"`
+	Pages []pageReport `json:"pages"`
 }
 
-// report is what the script needs to know of a page.
-type report struct {
+// pageReport is what the script gets to know of a page.
+type pageReport struct {
 	Page    string       `json:"page"`
 	Face    string       `json:"face"`
-	Was     string       `json:"was,omitempty"`    // the face before
-	Styles  []string     `json:"styles,omitempty"` // style sheets that are all that changed since then
+	Was     string       `json:"was,omitempty"`    // the previous face
+	Styles  []string     `json:"styles,omitempty"` // the style sheets that changed since then, if nothing else did
 	Files   []string     `json:"files,omitempty"`  // that changed since then, if nothing was built
 	Phase   state.Phase  `json:"phase"`
 	Dir     string       `json:"dir"`
 	Serving int          `json:"serving,omitempty"` // number of the build
-	For     int64        `json:"for,omitempty"`     // milliseconds that a build runs
+	For     int64        `json:"for,omitempty"`     // milliseconds since the build started
 	Trouble *shortNotice `json:"trouble,omitempty"`
 	Gone    bool         `json:"gone,omitempty"`
 }
 
-// since returns what changed after a cursor, the next cursor, and what is closed
-// when there is more; nothing if there will be no more.
-func (l *Live) since(after uint64) (n news, next uint64, more <-chan struct{}) {
+// since returns what changed after a cursor, the next cursor, and a channel that is
+// closed at the next change, nil if there will be none.
+func (l *Live) since(after uint64) (n changes, next uint64, more <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.off {
-		return news{}, after, nil
+		return changes{}, after, nil
 	}
-	n = news{All: after == 0, Pages: []report{}}
+	n = changes{All: after == 0, Pages: []pageReport{}}
 	for _, p := range l.pages {
 		if p.seq > after && !(n.All && p.gone) {
 			n.Pages = append(n.Pages, l.report(p))
 		}
 	}
-	slices.SortFunc(n.Pages, func(a, b report) int { return strings.Compare(a.Page, b.Page) })
+	slices.SortFunc(n.Pages, func(a, b pageReport) int { return strings.Compare(a.Page, b.Page) })
 	if l.wake == nil {
 		l.wake = make(chan struct{})
 	}
 	return n, max(l.seq, 1), l.wake
 }
 
-func (l *Live) report(p page) report {
-	r := report{Page: p.Route, Face: p.face, Was: p.was, Phase: p.Phase, Dir: p.Dir, Serving: p.ServingBuild, Gone: p.gone, Trouble: p.trouble.short(p.ServingBuild), Files: p.files}
-	if strings.HasPrefix(r.Was, l.epoch+".s") && r.Was == l.served(fmt.Sprint(p.ServingBuild), p.AssetChanges-1) {
+func (l *Live) report(p page) pageReport {
+	r := pageReport{Page: p.Route, Face: p.face, Was: p.was, Phase: p.Phase, Dir: p.Dir, Serving: p.ServingBuild, Gone: p.gone, Trouble: p.trouble.short(p.ServingBuild), Files: p.files}
+	if strings.HasPrefix(r.Was, l.epoch+".s") && r.Was == l.servedFace(fmt.Sprint(p.ServingBuild), p.AssetChanges-1) {
 		r.Styles = p.styles()
 	}
 	if p.Phase == state.Building && !p.Build.Started.IsZero() {
@@ -83,10 +83,10 @@ func (l *Live) report(p page) report {
 	return r
 }
 
-// tabPatience is how long a tab may take nothing of what it is told.
-const tabPatience = 30 * time.Second
+// tabTimeout is how long a tab may leave a message unread.
+const tabTimeout = 30 * time.Second
 
-// serveEvents tells what changes until the client leaves or the server ends.
+// serveEvents sends changes until the client disconnects or the server ends.
 func (l *Live) serveEvents(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.WriteHeader(http.StatusOK)
@@ -110,7 +110,7 @@ func (l *Live) serveEvents(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 		}
-		flush.SetWriteDeadline(time.Now().Add(tabPatience))
+		flush.SetWriteDeadline(time.Now().Add(tabTimeout))
 		if flush.Flush() != nil {
 			return
 		}

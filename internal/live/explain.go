@@ -24,10 +24,10 @@ var pageText string
 
 var pageTemplate = template.Must(template.New("page").Parse(pageText))
 
-// explanation is what an error page or a waiting page says.
+// explanation is the content of an error page or a waiting page.
 type explanation struct {
 	Status    int
-	Face      string // that the document shows, if it is one of the page
+	Face      string // of the page, if the document shows it
 	Page, Dir string
 	Build     int
 	Title     string
@@ -35,7 +35,7 @@ type explanation struct {
 	Waiting   bool
 	Ready, Of int // pages, of a waiting page
 	Problems  []problem
-	Frames    []placed
+	Frames    []frame
 	Output    []string
 	RequestID string
 }
@@ -46,8 +46,7 @@ type problem struct {
 	Source []sourceLine
 }
 
-// sourceLine is a line of source. Caret is what leads to the column, in the line
-// that is meant.
+// sourceLine is a line of source. If it is Here, Caret points to the column.
 type sourceLine struct {
 	Number int
 	Text   string
@@ -55,8 +54,8 @@ type sourceLine struct {
 	Caret  string
 }
 
-// placed is a frame, told from others by how near it is to the page.
-type placed struct {
+// frame is a call, which may be in the page's own code or in the project.
+type frame struct {
 	state.Frame
 	Own, Project bool
 }
@@ -69,7 +68,8 @@ const (
 	maxFrames   = 30
 )
 
-// Refused is a request that is answered in its page's place, as proxy.Refused is.
+// Refused is a request that the proxy refuses in the name of its page; see
+// proxy.Refused.
 type Refused struct {
 	Route     string
 	Status    int
@@ -79,8 +79,8 @@ type Refused struct {
 	Worker    int
 }
 
-// Explain writes the page that is shown in place of one that cannot serve. It is
-// for proxy.Development.
+// Explain returns the body of a refusal that says what is wrong with the page, if
+// that is known. It is for proxy.Development.
 func (l *Live) Explain(ctx context.Context, r Refused) (string, bool) {
 	p, ok := l.page(r.Route)
 	if !ok || l.isOff() {
@@ -89,29 +89,29 @@ func (l *Live) Explain(ctx context.Context, r Refused) (string, bool) {
 	x := explanation{Status: r.Status, Page: p.Route, Dir: p.Dir, Build: p.Build.Number, RequestID: r.RequestID}
 	switch {
 	case r.Status == http.StatusBadGateway:
-		if !x.end(ctx, l, r) {
+		if !x.explainExit(ctx, l, r) {
 			return "", false
 		}
 	case r.Status != http.StatusServiceUnavailable, p.Phase == state.Stopped, p.ServingBuild > 0:
 		return "", false
-	case p.broken():
-		x.broken(l, p)
+	case p.showsTrouble():
+		x.explainTrouble(l, p)
 	case underWay(p.Phase):
-		x.wait(l, p)
+		x.explainWait(l, p)
 	default:
 		return "", false
 	}
 	return x.write(r.Form), true
 }
 
-// causeTime is how long the cause may take to be known of a request that a worker
-// did not answer: its output is read and its end is noticed by others.
-const causeTime = time.Second
+// causeTimeout is how long Explain waits for the cause when a worker did not respond:
+// other goroutines read its output and notice its end.
+const causeTimeout = time.Second
 
-// end tells why a worker did not answer a request, and reports whether that is
-// known: it ended, or the handler panicked.
-func (x *explanation) end(ctx context.Context, l *Live, r Refused) bool {
-	ctx, cancel := context.WithTimeout(ctx, causeTime)
+// explainExit says why a worker did not respond to a request, and reports whether
+// that is known: the worker ended, or the handler panicked.
+func (x *explanation) explainExit(ctx context.Context, l *Live, r Refused) bool {
+	ctx, cancel := context.WithTimeout(ctx, causeTimeout)
 	defer cancel()
 	if r.Worker == 0 {
 		return false
@@ -123,12 +123,12 @@ func (x *explanation) end(ctx context.Context, l *Live, r Refused) bool {
 		if p.LastExit.PID == r.Worker {
 			x.Title, x.Message = p.Route+" crashed before it responded", state.Printable(p.LastExit.Cause)
 			printed := l.printed(ctx, r.Route, r.Worker)
-			x.crash(l, &p, lastCrash(printed), printed)
+			x.addCrash(l, &p, lastCrash(printed), printed)
 			return errFound
 		}
 		if since := l.printedSince(ctx, r); state.ParseCrash(since).Handler {
 			x.Title = "A handler of " + p.Route + " panicked"
-			x.crash(l, &p, state.ParseCrash(since), since)
+			x.addCrash(l, &p, state.ParseCrash(since), since)
 			return errFound
 		}
 		return nil
@@ -138,27 +138,26 @@ func (x *explanation) end(ctx context.Context, l *Live, r Refused) bool {
 // errFound ends the search for a cause.
 var errFound = errors.New("found")
 
-// printedSince returns what the worker printed that had a request, since that
-// began.
-func (l *Live) printedSince(ctx context.Context, r Refused) (words []string) {
+// printedSince returns what the worker printed since it got the request.
+func (l *Live) printedSince(ctx context.Context, r Refused) (texts []string) {
 	lines, _ := l.src.Tail(ctx, r.Route, manyLines)
 	for _, line := range lines {
 		if line.PID == r.Worker && !line.Time.Before(r.Began) {
-			words = append(words, state.Printable(line.Text))
+			texts = append(texts, state.Printable(line.Text))
 		}
 	}
-	return words
+	return texts
 }
 
-// lastCrash is the crash of a worker that ended.
-func lastCrash(words []string) state.Crash {
-	if end := state.ParseCrash(words); !end.Handler {
+// lastCrash returns the crash of a worker that ended.
+func lastCrash(output []string) state.Crash {
+	if end := state.ParseCrash(output); !end.Handler {
 		return end
 	}
 	return state.Crash{}
 }
 
-func (x *explanation) wait(l *Live, p page) {
+func (x *explanation) explainWait(l *Live, p page) {
 	x.Waiting, x.Face = true, p.face
 	x.Title = "Building " + p.Route
 	x.Message = "The page appears here as soon as it is ready."
@@ -181,7 +180,7 @@ func (x *explanation) wait(l *Live, p page) {
 	}
 }
 
-func (x *explanation) broken(l *Live, p page) {
+func (x *explanation) explainTrouble(l *Live, p page) {
 	t := p.trouble
 	x.Face, x.Title, x.Message, x.Build = p.face, t.title(p.Route), t.message, t.build
 	if left := time.Until(p.Next); p.Phase == state.Crashed && left > 0 {
@@ -192,15 +191,15 @@ func (x *explanation) broken(l *Live, p page) {
 		x.Problems = append(x.Problems, problem{compiler, l.excerpt(compiler)})
 	}
 	if len(x.Problems) == 0 {
-		x.crash(l, &p.Page, lastCrash(t.words), t.words)
+		x.addCrash(l, &p.Page, lastCrash(t.output), t.output)
 	}
 	if len(x.Problems) > 0 {
 		x.Message = ""
 	}
 }
 
-// crash tells of a crash: what was printed of it, or last.
-func (x *explanation) crash(l *Live, p *state.Page, end state.Crash, words []string) {
+// addCrash adds a crash: its message and frames, and what the worker printed.
+func (x *explanation) addCrash(l *Live, p *state.Page, end state.Crash, output []string) {
 	first, more, _ := strings.Cut(end.Message, "\n")
 	if !strings.Contains(x.Message, first) {
 		more = end.Message
@@ -208,24 +207,24 @@ func (x *explanation) crash(l *Live, p *state.Page, end state.Crash, words []str
 	x.Message = strings.TrimSpace(x.Message + "\n" + shortened(more, maxText))
 	own := project.Abs(l.root, p.Dir)
 	for _, f := range end.Frames {
-		at := placed{Frame: f, Own: filepath.Dir(f.File) == own, Project: project.Contains(l.root, f.File)}
+		at := frame{Frame: f, Own: filepath.Dir(f.File) == own, Project: project.Contains(l.root, f.File)}
 		at.File = project.Show(l.root, f.File)
 		x.Frames = append(x.Frames, at)
 	}
-	slices.SortStableFunc(x.Frames, func(a, b placed) int { return b.nearness() - a.nearness() })
-	x.Frames = slices.CompactFunc(x.Frames, func(a, b placed) bool { return a.File == b.File && a.Line == b.Line }) // of a recursion
+	slices.SortStableFunc(x.Frames, func(a, b frame) int { return b.nearness() - a.nearness() })
+	x.Frames = slices.CompactFunc(x.Frames, func(a, b frame) bool { return a.File == b.File && a.Line == b.Line }) // of a recursion
 	x.Frames = x.Frames[:min(len(x.Frames), maxFrames)]
 	if end.Message != "" {
-		words = words[end.Line:]
-		words = words[:min(len(words), maxOutput)]
+		output = output[end.Line:]
+		output = output[:min(len(output), maxOutput)]
 	}
-	x.Output = slices.Clone(words[max(0, len(words)-maxOutput):])
+	x.Output = slices.Clone(output[max(0, len(output)-maxOutput):])
 	for i, line := range x.Output {
 		x.Output[i] = shortened(line, maxText)
 	}
 }
 
-func (p placed) nearness() int {
+func (p frame) nearness() int {
 	switch {
 	case p.Own:
 		return 2
@@ -235,7 +234,7 @@ func (p placed) nearness() int {
 	return 0
 }
 
-// excerpt reads the source around a problem, nothing if that cannot be had.
+// excerpt returns the source around a problem, nil if it cannot be read.
 func (l *Live) excerpt(p state.Problem) (lines []sourceLine) {
 	if p.File == "" || p.Line < 1 {
 		return nil
@@ -262,10 +261,10 @@ func (l *Live) excerpt(p state.Problem) (lines []sourceLine) {
 	return lines
 }
 
-// tidy is source in which every tab is four blanks.
+// tidy replaces every tab of a line of source by four spaces.
 func tidy(text string) string { return state.Printable(strings.ReplaceAll(text, "\t", "    ")) }
 
-// write writes an explanation in a form.
+// write returns the explanation in a form.
 func (x explanation) write(form string) string {
 	var b strings.Builder
 	switch form {
@@ -311,7 +310,7 @@ func (x explanation) writeJSON(w io.Writer) {
 	json.NewEncoder(w).Encode(body)
 }
 
-// writeText writes what a terminal shows.
+// writeText writes text for a terminal.
 func (x explanation) writeText(w io.Writer) {
 	fmt.Fprintf(w, "%d %s\n", x.Status, x.Title)
 	if x.Message != "" {

@@ -13,7 +13,7 @@ import (
 	"tqserver/internal/state"
 )
 
-// Reserved is where the server's own answers are, in development only.
+// Reserved is the path below which the server answers itself, in development only.
 const Reserved = "/_tqserver/"
 
 // Options says what a Live follows.
@@ -32,22 +32,22 @@ type Live struct {
 	warn  func(message string, attrs ...state.Attr)
 	open  func(file string, line int) error
 
-	mu      sync.Mutex      // guards all below
-	pages   map[string]page // changed by Run only
-	seq     uint64          // of the newest change
-	wake    chan struct{}   // closed at the next change; nil if nobody waits
-	off     bool            // browsers get no news
-	refused map[string]bool // pages of which it was said that they cannot be reloaded
-	tags    map[string]tag  // the last of each page
+	mu     sync.Mutex      // guards all below
+	pages  map[string]page // changed by Run only
+	seq    uint64          // of the newest change
+	wake   chan struct{}   // closed at the next change; nil if nobody waits
+	off    bool            // streams end, and no error is explained
+	warned map[string]bool // pages that a warning says cannot be reloaded
+	tags   map[string]tag  // the newest of each page
 }
 
 // page is a page as a tab sees it.
 type page struct {
 	state.Page
-	trouble *trouble // what keeps its newest version from serving, also while it is being mended
+	trouble *trouble // why its newest version does not serve; kept while the next is built
 	face    string
-	was     string   // the face before the present one
-	files   []string // that made the difference, if nothing was built
+	was     string   // the previous face
+	files   []string // that changed since then, if nothing was built
 	seq     uint64   // of its newest change
 	gone    bool
 }
@@ -56,7 +56,7 @@ type page struct {
 func New(opts Options) *Live {
 	return &Live{
 		src: opts.Source, root: opts.Root, epoch: opts.Epoch, warn: opts.Warn, open: openEditor(opts.Root),
-		pages: make(map[string]page), refused: make(map[string]bool), tags: make(map[string]tag),
+		pages: make(map[string]page), warned: make(map[string]bool), tags: make(map[string]tag),
 	}
 }
 
@@ -131,7 +131,7 @@ func (l *Live) wakeLocked() {
 	}
 }
 
-// switchOff sets whether browsers get no news. All streams end when it is set.
+// switchOff sets whether the package is off, which ends all streams.
 func (l *Live) switchOff(off bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -139,14 +139,14 @@ func (l *Live) switchOff(off bool) {
 	l.wakeLocked()
 }
 
-// isOff reports whether browsers get no news.
+// isOff reports whether the package is off.
 func (l *Live) isOff() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.off
 }
 
-// page returns what is known of a page.
+// page returns a page, if there is one.
 func (l *Live) page(route string) (page, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -154,10 +154,10 @@ func (l *Live) page(route string) (page, bool) {
 	return p, ok && !p.gone
 }
 
-// broken reports whether what is to be said of a page that does not serve is its
-// trouble. A newer version that is under way is said in its place, another start
-// of the same one is not.
-func (p page) broken() bool {
+// showsTrouble reports whether a tab of a page that does not serve shows its
+// trouble. It shows instead that a newer version is under way, but not that the same
+// one starts again.
+func (p page) showsTrouble() bool {
 	return p.trouble != nil && (!underWay(p.Phase) || p.Build.Number == p.trouble.build)
 }
 
@@ -165,28 +165,28 @@ func underWay(phase state.Phase) bool {
 	return phase == state.Building || phase == state.Starting || phase == state.Waiting
 }
 
-// faceOf names what a tab is shown: s for a build that serves, with the state of
-// the files beside it, e for an error, w for a page that is under way, x for one
+// faceOf returns the face of a page: s for a build that serves, with the number of
+// changes to its files, e for an error, w for a page that is under way, x for one
 // that is stopped or gone.
 func (l *Live) faceOf(p page) string {
 	switch {
 	case p.gone, p.Phase == state.Stopped:
 		return l.epoch + ".x"
 	case p.ServingBuild > 0:
-		return l.served(strconv.Itoa(p.ServingBuild), p.AssetChanges)
-	case p.broken():
+		return l.servedFace(strconv.Itoa(p.ServingBuild), p.AssetChanges)
+	case p.showsTrouble():
 		return l.epoch + ".e" + p.trouble.id
 	}
 	return l.epoch + ".w"
 }
 
-// served is the face of a build that serves.
-func (l *Live) served(build string, assets int) string {
+// servedFace returns the face of a build that serves.
+func (l *Live) servedFace(build string, assets int) string {
 	return fmt.Sprintf("%s.s%s.%d", l.epoch, build, assets)
 }
 
-// styles returns the names of the style sheets that changed last, if they are
-// all that did.
+// styles returns the names of the style sheets that changed last, nil if other files
+// changed too.
 func (p page) styles() []string {
 	names := make([]string, 0, len(p.AssetFiles))
 	for _, file := range p.AssetFiles {
@@ -198,7 +198,7 @@ func (p page) styles() []string {
 	return names
 }
 
-// ServeHTTP answers what lies below [Reserved].
+// ServeHTTP answers requests below [Reserved].
 func (l *Live) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")

@@ -66,7 +66,7 @@ func TestTheStreamTellsAllAndThenWhatChanges(t *testing.T) {
 	}
 	defer resp.Body.Close()
 	in := bufio.NewScanner(resp.Body)
-	next := func() (n news) {
+	next := func() (n changes) {
 		for in.Scan() {
 			if text, ok := strings.CutPrefix(in.Text(), "data: "); ok {
 				if err := json.Unmarshal([]byte(text), &n); err != nil {

@@ -15,8 +15,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is what a test waits for what must come.
-const patience = 30 * time.Second
+// testTimeout is what a test waits for what must come.
+const testTimeout = 30 * time.Second
 
 // newLive follows nothing by itself: what happens it is told by follow.
 func newLive(t *testing.T, pages ...state.Page) *Live {
@@ -45,8 +45,8 @@ func (s fakeSource) warn(message string, attrs ...state.Attr) {
 	s.Publish(state.Event{Level: state.LevelWarn, Message: message, Attrs: attrs})
 }
 
-// door answers as the proxy would.
-func (l *Live) door(route string, page http.HandlerFunc) http.HandlerFunc {
+// behindProxy answers as the proxy would.
+func (l *Live) behindProxy(route string, page http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		dressed, end := l.Dress(w, r, route)
 		whole := false
@@ -60,7 +60,7 @@ func serve(t *testing.T, h http.Handler) *httptest.Server {
 	t.Helper()
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
-	srv.Client().Timeout = patience
+	srv.Client().Timeout = testTimeout
 	srv.Client().Transport.(*http.Transport).DisableCompression = true
 	return srv
 }

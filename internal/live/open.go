@@ -15,14 +15,14 @@ import (
 	"tqserver/internal/project"
 )
 
-// maxWish bounds what a wish to open a file may say.
-const maxWish = 8 << 10
+// maxOpenRequest is the largest body of a request to open a file, in bytes.
+const maxOpenRequest = 8 << 10
 
-// serveOpen opens a file of the project in the editor. Only who sits at this
-// machine may ask, on a page of this server: a page of another origin can send
-// such a request too, and by DNS rebinding under a name of its own.
+// serveOpen opens a file of the project in the editor. It obeys only browsers on this
+// machine, and only pages of this server: pages of other origins can send such
+// requests too, and with DNS rebinding under a name of their own.
 func (l *Live) serveOpen(w http.ResponseWriter, r *http.Request) {
-	if reason := stranger(r); reason != "" {
+	if reason := refusal(r); reason != "" {
 		http.Error(w, reason, http.StatusForbidden)
 		return
 	}
@@ -31,28 +31,28 @@ func (l *Live) serveOpen(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "The request must be application/json.", http.StatusUnsupportedMediaType)
 		return
 	}
-	var wish struct {
+	var req struct {
 		File         string
 		Line, Column int
 	}
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxWish)).Decode(&wish); err != nil || wish.Line < 0 || wish.Column < 0 {
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxOpenRequest)).Decode(&req); err != nil || req.Line < 0 || req.Column < 0 {
 		http.Error(w, `The request must be {"file": …, "line": …, "column": …}.`, http.StatusBadRequest)
 		return
 	}
-	file, ok := project.Resolve(l.root, wish.File)
+	file, ok := project.Resolve(l.root, req.File)
 	if !ok {
 		http.Error(w, "only files of the project can be opened", http.StatusForbidden)
 		return
 	}
-	if err := l.open(file, wish.Line); err != nil {
+	if err := l.open(file, req.Line); err != nil {
 		http.Error(w, err.Error(), http.StatusConflict)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// stranger says why who asks may not have files opened, or nothing if it may.
-func stranger(r *http.Request) string {
+// refusal says why a request may not open files, and is empty if it may.
+func refusal(r *http.Request) string {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || !peer.Addr().Unmap().IsLoopback() {
 		return "Only this machine can open files."
@@ -79,8 +79,8 @@ func stranger(r *http.Request) string {
 	return ""
 }
 
-// openEditor returns what opens a file in an editor that needs no terminal: the
-// server's own is taken, or there is none.
+// openEditor returns a function that opens a file in an editor with a window of its
+// own: the server's terminal is in use, or there is none.
 func openEditor(root string) func(file string, line int) error {
 	return func(file string, line int) error {
 		name, args, chosen := editor.Command(os.Getenv, file, line)

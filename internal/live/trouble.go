@@ -10,17 +10,17 @@ import (
 	"tqserver/internal/state"
 )
 
-// trouble is what keeps the newest version of a page from serving.
+// trouble is a [state.Trouble] with all that an error page shows of it.
 type trouble struct {
 	id       string // changes with what it says
 	kind     state.TroubleKind
 	build    int
 	message  string
 	problems []state.Problem // of the compiler
-	words    []string        // what the worker printed last
+	output   []string        // last lines of the worker
 }
 
-// troubleTitles say in a few words what is wrong with a page.
+// troubleTitles say in a few words what is wrong; the route comes before them.
 var troubleTitles = map[state.TroubleKind]string{
 	state.TroubleBuild:    "does not build",
 	state.TroubleStart:    "does not start",
@@ -29,7 +29,7 @@ var troubleTitles = map[state.TroubleKind]string{
 	state.TroubleConflict: "is defined by two folders",
 }
 
-// shortNotice is a trouble for the corner of a tab.
+// shortNotice is a trouble as the corner of a tab shows it.
 type shortNotice struct {
 	ID      string `json:"id"`
 	Title   string `json:"title"`
@@ -37,16 +37,16 @@ type shortNotice struct {
 	File    string `json:"file,omitempty"`
 	Line    int    `json:"line,omitempty"`
 	Column  int    `json:"column,omitempty"`
-	Still   string `json:"still,omitempty"` // what is shown nevertheless
+	Still   string `json:"still,omitempty"` // what the tab shows
 }
 
 const (
-	manyLines    = 2000 // of a page's output, in which its last words are looked for
+	manyLines    = 2000 // of a page's output that are searched for those of one worker
 	shortMessage = 300  // bytes
 )
 
-// troubleOf returns what is wrong with a page, or was until now if it is being
-// mended.
+// troubleOf returns what is wrong with a page. While the next version is under way
+// that is what was wrong before.
 func (l *Live) troubleOf(ctx context.Context, now state.Page) *trouble {
 	if underWay(now.Phase) {
 		return l.pages[now.Route].trouble
@@ -60,15 +60,15 @@ func (l *Live) troubleOf(ctx context.Context, now state.Page) *trouble {
 			t.kind = state.TroubleCrash
 		}
 		t.message = now.LastExit.Cause // the title says the rest
-		t.words = l.lastOutput(ctx, now)
+		t.output = l.lastOutput(ctx, now)
 	case t.kind == "":
 		return nil
 	case t.kind == state.TroubleBuild:
 		t.problems = now.Build.Problems
 	case t.kind != state.TroubleConflict:
-		t.words = l.lastOutput(ctx, now)
+		t.output = l.lastOutput(ctx, now)
 	}
-	sum := sha256.Sum256(fmt.Append(nil, t.kind, t.build, t.message, t.problems, t.words))
+	sum := sha256.Sum256(fmt.Append(nil, t.kind, t.build, t.message, t.problems, t.output))
 	t.id = hex.EncodeToString(sum[:6])
 	return t
 }
@@ -93,7 +93,7 @@ func (l *Live) printed(ctx context.Context, route string, pid int) (texts []stri
 	return texts
 }
 
-// title says in few words what is wrong with a page.
+// title says in a few words what is wrong with a page.
 func (t *trouble) title(route string) string {
 	switch {
 	case len(t.problems) > 1:
@@ -104,7 +104,7 @@ func (t *trouble) title(route string) string {
 	return route + " " + troubleTitles[t.kind]
 }
 
-// short returns what fits into a corner, nil of no trouble.
+// short returns what fits into a corner, nil if t is nil.
 func (t *trouble) short(serving int) *shortNotice {
 	if t == nil {
 		return nil
@@ -122,7 +122,7 @@ func (t *trouble) short(serving int) *shortNotice {
 	return n
 }
 
-// shortened cuts text, between two runes.
+// shortened returns at most so many bytes of text, cut between two runes.
 func shortened(text string, most int) string {
 	if len(text) <= most {
 		return text

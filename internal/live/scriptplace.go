@@ -1,14 +1,6 @@
 package live
 
-import (
-	"bytes"
-	"io"
-	"net/http"
-	"sync"
-)
-
-// maxFirst is how much of a document is looked at for where the script goes.
-const maxFirst = 64 << 10
+import "bytes"
 
 // certainty says how good a place in the beginning of a document is.
 type certainty int
@@ -146,67 +138,4 @@ func tagEnd(b []byte, name int) int {
 		}
 	}
 	return -1
-}
-
-// put puts a tag into the document that is written to it.
-type put struct {
-	w     io.Writer
-	tag   string
-	begin func(tagged bool) // called before the first byte is written, if it is not nil
-	flush bool              // after each write
-	first []byte            // of the document, until it is known where the tag goes
-	done  bool              // it is
-}
-
-// joined are buffers in which the first piece of a document gets its tag, so that
-// it is sent at once.
-var joined = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
-func (p *put) Write(b []byte) (int, error) {
-	err := p.write(b, final)
-	if p.flush && err == nil {
-		err = p.write(nil, usable)
-		http.NewResponseController(p.w.(http.ResponseWriter)).Flush()
-	}
-	return len(b), err
-}
-
-// write writes more of the document, with the tag as soon as there is a place
-// for it that is as certain as needed.
-func (p *put) write(b []byte, need certainty) error {
-	if p.done {
-		if len(b) == 0 {
-			return nil
-		}
-		_, err := p.w.Write(b)
-		return err
-	}
-	if len(p.first) > 0 {
-		b = append(p.first, b...)
-	}
-	at, sure := scriptPlace(b)
-	switch {
-	case sure >= need:
-	case len(b) < maxFirst:
-		p.first = append(p.first[:0], b...)
-		return nil
-	case sure == vague:
-		at = -1
-	}
-	p.done, p.first = true, nil
-	if p.begin != nil {
-		p.begin(at >= 0)
-	}
-	if at < 0 {
-		_, err := p.w.Write(b)
-		return err
-	}
-	all := joined.Get().(*bytes.Buffer)
-	defer joined.Put(all)
-	all.Reset()
-	all.Write(b[:at])
-	all.WriteString(p.tag)
-	all.Write(b[at:])
-	_, err := p.w.Write(all.Bytes())
-	return err
 }

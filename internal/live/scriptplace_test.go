@@ -69,7 +69,7 @@ func TestWhatMayComeBeforeTheDoctypeIsHeldBack(t *testing.T) {
 		"<!doctype html><!-- " + strings.Repeat("x", 2*maxFirst) + " --><html><head>x": "<!doctype html>|<!-- " + strings.Repeat("x", 2*maxFirst) + " --><html><head>x",
 	} {
 		var got bytes.Buffer
-		p := put{w: &got, tag: "|"}
+		p := tagWriter{w: &got, tag: "|"}
 		for piece := range slices.Chunk([]byte(document), 1+len(document)/100) {
 			p.write(piece, final)
 			p.write(nil, usable)
@@ -92,7 +92,7 @@ func FuzzATagIsAddedAndNothingElse(f *testing.F) {
 		r := rand.New(rand.NewPCG(uint64(seed), 0))
 		written := func(pieces, flushed bool) string {
 			var got bytes.Buffer
-			p := put{w: &got, tag: tag}
+			p := tagWriter{w: &got, tag: tag}
 			for rest := document; len(rest) > 0; {
 				n := len(rest)
 				if pieces {
