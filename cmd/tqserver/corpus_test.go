@@ -147,7 +147,7 @@ func (s *wireServer) page(t *testing.T, name, file, version string) {
 
 func (s *wireServer) await(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !holds(); <-time.After(5 * time.Millisecond) {
+	for deadline := time.Now().Add(testTimeout); !holds(); <-time.After(5 * time.Millisecond) {
 		select {
 		case err := <-s.done:
 			t.Fatalf("the server ended: %v\n%s", err, s.out.String())
@@ -168,7 +168,7 @@ func (s *wireServer) quit(t *testing.T) {
 		if err != nil {
 			t.Errorf("the server ended: %v\n%s", err, s.out.String())
 		}
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		t.Fatal("the server does not end")
 	}
 }
@@ -194,7 +194,7 @@ func (s *wireServer) dial(t *testing.T) *client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testTimeout))
 	return &client{c, bufio.NewReader(c)}
 }
 

@@ -90,7 +90,7 @@ func (w *world) call(i int) (caller, error) {
 	if err != nil {
 		return caller{}, err
 	}
-	c.SetDeadline(time.Now().Add(2 * patience))
+	c.SetDeadline(time.Now().Add(2 * testTimeout))
 	return caller{c, bufio.NewReaderSize(c, 512)}, nil
 }
 

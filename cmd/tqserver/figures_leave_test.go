@@ -205,7 +205,7 @@ func (s *seats) stay(c caller, stop <-chan struct{}) {
 		if timeout == nil || !timeout.Timeout() {
 			return
 		}
-		c.SetDeadline(time.Now().Add(patience))
+		c.SetDeadline(time.Now().Add(testTimeout))
 		if c.ask("/") != nil {
 			return // it was closed just then
 		}

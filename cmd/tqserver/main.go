@@ -24,8 +24,8 @@ import (
 
 const defaultConfig = "config/server.yaml"
 
-// show is the screen. The tests have one that breaks.
-var show = tui.Run
+// runScreen is tui.Run. Tests replace it by a screen that fails.
+var runScreen = tui.Run
 
 func main() {
 	if server.RunGuardian() {
@@ -34,15 +34,15 @@ func main() {
 	if code, is := server.RunInit(); is {
 		os.Exit(code)
 	}
-	takeTurns()
-	ballast := collectSeldom()
+	setBatchScheduling()
+	ballast := setGarbageCollection()
 	code := run()
 	runtime.KeepAlive(ballast)
 	os.Exit(code)
 }
 
-// Exit codes: 1 for what kept it from serving, 2 for wrong usage, 130 for an
-// end that was forced.
+// run runs the server and returns its exit code: 1 if it could not serve, 2 for wrong
+// usage. A forced end exits with 130.
 func run() int {
 	flags := flag.NewFlagSet("tqserver", flag.ContinueOnError)
 	file := flags.String("config", defaultConfig, "path to the configuration `FILE`; the folder above its config/ is the project")
@@ -66,25 +66,25 @@ func run() int {
 		return 0
 	}
 
-	cfg, err := load(*file)
+	cfg, err := loadConfig(*file)
 	if err != nil {
 		return fatal(err)
 	}
 	terminal := !*quiet && isTerminal(os.Stdout)
 	opts := server.Options{ConfigFile: *file, Version: programVersion(), Dev: *dev, Terminal: terminal}
 	screen := terminal && movesCursor(os.Getenv("TERM")) && isTerminal(os.Stdin) && inForeground(os.Stdin)
-	var look tui.Options
+	var screenOpts tui.Options
 	switch {
 	case screen:
-		if look, err = loadKeys(filepath.Join(filepath.Dir(*file), "tui.yaml")); err != nil {
+		if screenOpts, err = loadKeys(filepath.Join(filepath.Dir(*file), "tui.yaml")); err != nil {
 			return fatal(err)
 		}
 	case !*quiet:
 		opts.Console = os.Stdout
 	}
 	signals := make(chan os.Signal, 4)
-	// Before the first line is written: SIGPIPE is caught so that a reader of
-	// our lines who leaves does not take the server along.
+	// SIGPIPE is caught before the first line is written, so that the server does
+	// not end with the reader of its lines.
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	srv, err := server.New(cfg, opts)
 	if err != nil {
@@ -94,9 +94,9 @@ func run() int {
 	log.SetOutput(srv.LibraryLog())
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	go obey(ctx, signals, cancel, srv, screen)
+	go handleSignals(ctx, signals, cancel, srv, screen)
 	if screen {
-		return runScreen(ctx, cancel, srv, look)
+		return runWithScreen(ctx, cancel, srv, screenOpts)
 	}
 	if err := srv.Run(ctx); err != nil {
 		return fatal(err)
@@ -104,12 +104,12 @@ func run() int {
 	return 0
 }
 
-// movesCursor reports whether a kind of terminal can show a screen. One that
-// has no name is known to do nothing.
+// movesCursor reports whether a kind of terminal can show a screen. One without a
+// name is known to do nothing.
 func movesCursor(term string) bool { return term != "" && term != "dumb" }
 
-// obey does what signals say. It ends with the process.
-func obey(ctx context.Context, signals <-chan os.Signal, cancel context.CancelFunc, srv *server.Server, screen bool) {
+// handleSignals acts on signals. It ends with the process.
+func handleSignals(ctx context.Context, signals <-chan os.Signal, cancel context.CancelFunc, srv *server.Server, screen bool) {
 	for sig := range signals {
 		switch {
 		case sig == syscall.SIGPIPE:
@@ -118,16 +118,16 @@ func obey(ctx context.Context, signals <-chan os.Signal, cancel context.CancelFu
 		case sig == syscall.SIGHUP: // the terminal went away
 			cancel()
 		case ctx.Err() != nil:
-			os.Exit(130) // what is left the guardian sees to
+			os.Exit(130) // the guardian ends the workers
 		default:
 			cancel()
 		}
 	}
 }
 
-// runScreen runs the engine with the screen beside it. Whatever becomes of the
+// runWithScreen runs the engine with the screen beside it. Whatever becomes of the
 // screen, the engine ends in order.
-func runScreen(ctx context.Context, cancel context.CancelFunc, srv *server.Server, look tui.Options) int {
+func runWithScreen(ctx context.Context, cancel context.CancelFunc, srv *server.Server, opts tui.Options) int {
 	if release, err := srv.KeepTerminal(os.Stdin); err == nil {
 		defer release()
 	}
@@ -138,9 +138,9 @@ func runScreen(ctx context.Context, cancel context.CancelFunc, srv *server.Serve
 		ended <- srv.Run(ctx)
 		hide()
 	}()
-	atOnce, screenErr := show(shown, srv.Source(), look)
+	atOnce, screenErr := runScreen(shown, srv.Source(), opts)
 	if atOnce {
-		return 0 // the guardian sees to the workers
+		return 0 // the guardian ends the workers
 	}
 	cancel()
 	if err := errors.Join(screenErr, <-ended); err != nil {
@@ -154,9 +154,9 @@ func fatal(err error) int {
 	return 1
 }
 
-// load reads the configuration. A project may do without the file, but not
-// without the one it names.
-func load(file string) (*config.Config, error) {
+// loadConfig reads the configuration. A project needs no file, but one that was named
+// must exist.
+func loadConfig(file string) (*config.Config, error) {
 	cfg, err := config.Load(file)
 	if !errors.Is(err, fs.ErrNotExist) || file != defaultConfig {
 		return cfg, err
@@ -168,19 +168,19 @@ func load(file string) (*config.Config, error) {
 	return config.Parse(filepath.Join(root, defaultConfig), nil)
 }
 
-// loadKeys reads which keys the screen is to have, if the project says so.
-func loadKeys(file string) (look tui.Options, err error) {
+// loadKeys reads the keys of the screen from a file that need not exist.
+func loadKeys(file string) (opts tui.Options, err error) {
 	keys, err := config.LoadKeys(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return look, nil
+		return opts, nil
 	}
 	if err != nil {
-		return look, err
+		return opts, err
 	}
 	for _, k := range keys {
-		look.Rebindings = append(look.Rebindings, tui.Rebinding{Place: k.Place, Action: k.Action, Keys: k.Keys})
+		opts.Rebindings = append(opts.Rebindings, tui.Rebinding{Place: k.Place, Action: k.Action, Keys: k.Keys})
 	}
-	return look, look.Check()
+	return opts, opts.Check()
 }
 
 func programVersion() string {

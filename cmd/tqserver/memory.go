@@ -7,30 +7,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The heap of a server is so small that by its own measure it would be collected
-// every few MiB, and each collection holds up the requests that come meanwhile.
-// The ballast makes it look larger: some 20 MiB are left behind from one
-// collection to the next, and of what a flood or a crowd adds half of it.
+// The heap of a server is so small that Go would collect it every few MiB, and each
+// collection delays requests. The ballast makes the heap look larger: some 20 MiB are
+// allocated between two collections, and half of what a flood or many clients add.
 const (
-	ballastSize   = 40 << 20
-	percentOfThat = 50 // and of what is in use beside it
+	ballastSize        = 40 << 20
+	percentWithBallast = 50 // and of what is in use beside it
 
-	percentWithout = 400
+	percentWithoutBallast = 400
 )
 
-// collectSeldom returns the ballast, which works while it is kept. It takes no
-// memory, as nobody touches it. How often garbage is collected is the user's choice
-// if there is one, and a limit of the user's, against which the ballast would
-// count, does without (package runtime, "Environment Variables").
-func collectSeldom() (ballast []byte) {
+// setGarbageCollection sets how often garbage is collected and returns the ballast,
+// which must be kept alive. The ballast uses no memory, because nobody touches it. If
+// the user sets GOGC, that counts. With GOMEMLIMIT there is no ballast, because it
+// would count against that limit (package runtime, "Environment Variables").
+func setGarbageCollection() (ballast []byte) {
 	switch {
 	case os.Getenv("GOGC") != "":
 		return nil
 	case os.Getenv("GOMEMLIMIT") != "":
-		debug.SetGCPercent(percentWithout)
+		debug.SetGCPercent(percentWithoutBallast)
 		return nil
 	}
-	debug.SetGCPercent(percentOfThat)
+	debug.SetGCPercent(percentWithBallast)
 	ballast = make([]byte, ballastSize)
 	unix.Madvise(ballast, unix.MADV_DONTNEED) // the runtime may have cleared it; it stays zero
 	return ballast

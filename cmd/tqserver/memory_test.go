@@ -41,7 +41,7 @@ func tellPace(t *testing.T) {
 	<-ended
 	runtime.GC()
 	before := ownMemory(t)
-	ballast := collectSeldom()
+	ballast := setGarbageCollection()
 	if more := ownMemory(t) - before; more > 8<<20 {
 		t.Errorf("the ballast takes %d bytes", more)
 	}

@@ -7,15 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// takeTurns makes all threads of the server, and those to come, wait for their
-// turn when they have something to do (SCHED_BATCH, sched(7)). By default they
-// interrupt who woke them, a worker or a client that would be done in a moment,
-// and each is switched to once more. What they start inherits it, but for the
-// workers: internal/process sees to that. A policy that was chosen for the server
-// stays.
-func takeTurns() {
+// setBatchScheduling sets SCHED_BATCH (sched(7)) for all threads of the server, and
+// those that they start. With the default policy a thread that becomes runnable
+// preempts the worker or client that woke it, which would have been done in a moment,
+// and each is switched to once more. Child processes inherit the policy, except for
+// workers, see internal/process. A policy that was chosen for the server stays.
+func setBatchScheduling() {
 	seen := make(map[string]bool)
-	for fresh := true; fresh; { // those that were not asked yet may have started others
+	for fresh := true; fresh; { // a thread that was not set yet may have started others
 		fresh = false
 		threads, _ := filepath.Glob("/proc/self/task/*")
 		for _, thread := range threads {

@@ -2,5 +2,5 @@
 
 package main
 
-// takeTurns does nothing: there is no such policy here.
-func takeTurns() {}
+// setBatchScheduling does nothing: there is no such policy here.
+func setBatchScheduling() {}

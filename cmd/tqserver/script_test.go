@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 	os.Setenv("GORACE", "atexit_sleep_ms=0")
 	testscript.Main(m, map[string]func(){"tqserver": func() {
 		if os.Getenv("SCREEN_PANICS") != "" {
-			show = func(ctx context.Context, src state.Source, look tui.Options) (bool, error) {
+			runScreen = func(ctx context.Context, src state.Source, look tui.Options) (bool, error) {
 				return tui.Run(ctx, panics{src}, look)
 			}
 		}
@@ -51,8 +51,8 @@ type panics struct{ state.Source }
 
 func (panics) Do(context.Context, state.Command) error { panic("a mistake in the screen") }
 
-// patience is how long a script waits for what must happen.
-const patience = 30 * time.Second
+// testTimeout is how long a script waits for what must happen.
+const testTimeout = 30 * time.Second
 
 // TestScripts runs testdata/script: each is a promise to users, kept by the
 // real program on real pages. The commands are those of [testscript] and
@@ -122,7 +122,7 @@ func of(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*world)
 func setup(env *testscript.Env) error {
 	w := &world{work: env.WorkDir, begun: make(chan string, 16), out: filepath.Join(env.WorkDir, "server.out")}
 	w.client.Transport = &http.Transport{DisableKeepAlives: true}
-	w.client.Timeout = patience
+	w.client.Timeout = testTimeout
 	env.Values[worldKey{}] = w
 	env.Defer(w.clean)
 	port := freePorts()
@@ -311,13 +311,13 @@ func program(path string) string {
 // until waits for something.
 func (w *world) until(ts *testscript.TestScript, what string, holds func() error) {
 	var err error
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); <-time.After(5 * time.Millisecond) {
+	for deadline := time.Now().Add(testTimeout); time.Now().Before(deadline); <-time.After(5 * time.Millisecond) {
 		if err = holds(); err == nil {
 			return
 		}
 	}
 	text, _ := os.ReadFile(w.out)
-	ts.Fatalf("waited %v for: %s: %v\nserver:\n%s", patience, what, err, text)
+	ts.Fatalf("waited %v for: %s: %v\nserver:\n%s", testTimeout, what, err, text)
 }
 
 func quit(ts *testscript.TestScript, neg bool, args []string) {
@@ -335,7 +335,7 @@ func quit(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(w.cmd.Process.Signal(signals[sig]))
 	select {
 	case <-w.exited:
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		ts.Fatalf("the server does not end")
 	}
 	if got := w.cmd.ProcessState.ExitCode(); sig != "KILL" && got != code {
@@ -496,7 +496,7 @@ func loadOn(ts *testscript.TestScript, neg bool, args []string) {
 	w.stopLoad = cancel
 	w.requests.Store(0)
 	for range 8 {
-		client := &http.Client{Transport: &http.Transport{}, Timeout: patience}
+		client := &http.Client{Transport: &http.Transport{}, Timeout: testTimeout}
 		w.loading.Go(func() { // ends with ctx
 			defer client.CloseIdleConnections()
 			for ctx.Err() == nil {
@@ -532,7 +532,7 @@ const enough = 50
 
 func unload(ts *testscript.TestScript, neg bool, args []string) {
 	w := of(ts)
-	for end := time.Now().Add(patience); w.requests.Load() < enough && w.failure.Load() == nil && time.Now().Before(end); {
+	for end := time.Now().Add(testTimeout); w.requests.Load() < enough && w.failure.Load() == nil && time.Now().Before(end); {
 		<-time.After(time.Millisecond) // a busy machine answers fewer
 	}
 	w.stopLoad()

@@ -17,7 +17,7 @@ import (
 var socketCommands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"socket": func(ts *testscript.TestScript, neg bool, args []string) {
 		w := of(ts)
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()
 		c, _, err := websocket.Dial(ctx, w.url+args[1], nil)
 		ts.Check(err)
@@ -27,7 +27,7 @@ var socketCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 		w.sockets[args[0]] = c
 	},
 	"answers": func(ts *testscript.TestScript, neg bool, args []string) {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()
 		c := of(ts).sockets[args[0]]
 		ts.Check(c.Write(ctx, websocket.MessageText, []byte("are you there?")))
@@ -36,7 +36,7 @@ var socketCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 		}
 	},
 	"socket-closed": func(ts *testscript.TestScript, neg bool, args []string) {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()
 		_, _, err := of(ts).sockets[args[0]].Read(ctx)
 		if got := websocket.CloseStatus(err); strconv.Itoa(int(got)) != args[1] {

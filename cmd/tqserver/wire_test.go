@@ -25,7 +25,7 @@ func raw(ts *testscript.TestScript, neg bool, args []string) {
 	c, err := net.Dial("tcp", strings.TrimPrefix(of(ts).url, "http://"))
 	ts.Check(err)
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(testTimeout))
 	_, err = io.WriteString(c, text)
 	ts.Check(err)
 	if len(args) == 2 {
