@@ -12,15 +12,15 @@ import (
 
 func (m *model) down() cmd     { return m.move(1) }
 func (m *model) up() cmd       { return m.move(-1) }
-func (m *model) pageDown() cmd { return m.turn(1) }
-func (m *model) pageUp() cmd   { return m.turn(-1) }
-func (m *model) top() cmd      { return m.move(-kept) }
+func (m *model) pageDown() cmd { return m.movePage(1) }
+func (m *model) pageUp() cmd   { return m.movePage(-1) }
+func (m *model) top() cmd      { return m.move(-keptEntries) }
 
 func (m *model) bottom() cmd {
 	if m.focus == inLogs {
 		return m.follow()
 	}
-	return m.move(kept)
+	return m.move(keptEntries)
 }
 
 func (m *model) move(by int) cmd {
@@ -41,8 +41,8 @@ func (m *model) move(by int) cmd {
 	return nil
 }
 
-// turn moves by what the focused pane shows, but for a line.
-func (m *model) turn(pages int) cmd {
+// movePage moves by what the focused pane shows, but for a line.
+func (m *model) movePage(pages int) cmd {
 	by := pages * max(1, m.screen().focusRows(m.focus)-1)
 	if m.focus != inLogs {
 		return m.move(by)
@@ -79,7 +79,7 @@ func (m *model) back() cmd {
 
 func (m *model) nextPane() cmd {
 	order := []pane{inRoutes, inLogs}
-	if _, broken := m.trouble(); broken {
+	if _, broken := m.currentError(); broken {
 		order = append(order, inBuild)
 	}
 	m.focus = order[(slices.Index(order, m.focus)+1)%len(order)]
@@ -91,46 +91,46 @@ func (m *model) focusRoutes() cmd { m.focus, m.full = inRoutes, false; return ni
 func (m *model) focusLogs() cmd   { m.focus = inLogs; return nil }
 
 func (m *model) focusBuild() cmd {
-	if _, broken := m.trouble(); !broken {
-		return m.say("nothing is broken")
+	if _, broken := m.currentError(); !broken {
+		return m.showToast("nothing is broken")
 	}
 	m.focus, m.full = inBuild, false
 	return nil
 }
 
-func (m *model) restart() cmd    { return m.onPage(state.Restart) }
-func (m *model) rebuild() cmd    { return m.onPage(state.Rebuild) }
-func (m *model) start() cmd      { return m.onPage(state.Start) }
-func (m *model) stop() cmd       { return m.onPage(state.Stop) }
-func (m *model) kill() cmd       { return m.onPage(state.Kill) }
-func (m *model) restartAll() cmd { return m.do(state.Restart, "") }
-func (m *model) rebuildAll() cmd { return m.do(state.Rebuild, "") }
-func (m *model) reload() cmd     { return m.do(state.Reload, "") }
+func (m *model) restart() cmd    { return m.sendToPage(state.Restart) }
+func (m *model) rebuild() cmd    { return m.sendToPage(state.Rebuild) }
+func (m *model) start() cmd      { return m.sendToPage(state.Start) }
+func (m *model) stop() cmd       { return m.sendToPage(state.Stop) }
+func (m *model) kill() cmd       { return m.sendToPage(state.Kill) }
+func (m *model) restartAll() cmd { return m.send(state.Restart, "") }
+func (m *model) rebuildAll() cmd { return m.send(state.Rebuild, "") }
+func (m *model) reload() cmd     { return m.send(state.Reload, "") }
 
 func (m *model) pause() cmd {
 	if m.seen.Server.Paused {
-		return m.do(state.Resume, "")
+		return m.send(state.Resume, "")
 	}
-	return m.do(state.Pause, "")
+	return m.send(state.Pause, "")
 }
 
 func (m *model) search() cmd {
 	if m.focus == inLogs {
 		v, r := m.view()
 		rows := m.logRows()
-		m.ask("/", v.query, func(text string) {
+		m.openPrompt("/", v.query, func(text string) {
 			v.query = text
 			v.seek(r, false, true, rows)
 		}, func(text string) cmd {
-			if text != "" && len(v.hits(r)) == 0 {
-				return m.say("not found: " + text)
+			if text != "" && len(v.matches(r)) == 0 {
+				return m.showToast("not found: " + text)
 			}
 			return nil
 		})
 		return nil
 	}
 	m.focus = inRoutes
-	m.ask("filter: ", m.filter, func(text string) { m.filter = text; m.selectShown() }, nil)
+	m.openPrompt("filter: ", m.filter, func(text string) { m.filter = text; m.selectShown() }, nil)
 	return nil
 }
 
@@ -142,37 +142,37 @@ func (m *model) selectShown() {
 	}
 }
 
-func (m *model) nextHit() cmd     { return m.hit(true) }
-func (m *model) previousHit() cmd { return m.hit(false) }
+func (m *model) nextMatch() cmd     { return m.seekMatch(true) }
+func (m *model) previousMatch() cmd { return m.seekMatch(false) }
 
-func (m *model) hit(forward bool) cmd {
+func (m *model) seekMatch(forward bool) cmd {
 	v, r := m.view()
 	m.focus = inLogs
 	switch {
 	case v.query == "":
-		return m.say(fmt.Sprintf("no search yet: press %s first", m.keys.key("search")))
+		return m.showToast(fmt.Sprintf("no search yet: press %s first", m.keys.key("search")))
 	case !v.seek(r, forward, false, m.logRows()):
-		return m.say("not found: " + v.query)
+		return m.showToast("not found: " + v.query)
 	}
 	return nil
 }
 
 func (m *model) keep() cmd {
 	v, r := m.view()
-	m.ask("keep lines with: ", v.keep, func(text string) { v.keep = text; v.again(r) }, nil)
+	m.openPrompt("keep lines with: ", v.keep, func(text string) { v.keep = text; v.refilter(r) }, nil)
 	return nil
 }
 
 func (m *model) drop() cmd {
 	v, r := m.view()
-	m.ask("drop lines with: ", v.drop, func(text string) { v.drop = text; v.again(r) }, nil)
+	m.openPrompt("drop lines with: ", v.drop, func(text string) { v.drop = text; v.refilter(r) }, nil)
 	return nil
 }
 
 func (m *model) requests() cmd {
 	v, r := m.view()
-	v.quiet = !v.quiet
-	v.again(r)
+	v.hideRequests = !v.hideRequests
+	v.refilter(r)
 	return nil
 }
 
@@ -184,7 +184,7 @@ func (m *model) level() cmd {
 		to = state.LevelDebug
 	}
 	v.min = to
-	v.again(r)
+	v.refilter(r)
 	return nil
 }
 
@@ -193,7 +193,7 @@ func (m *model) follow() cmd {
 	if v.scrolled {
 		v.follow()
 	} else {
-		v.stand(m.logRows())
+		v.stopFollowing(m.logRows())
 	}
 	return nil
 }
@@ -211,7 +211,7 @@ func (m *model) clear() cmd {
 	v, r := m.view()
 	v.cleared = r.next
 	v.follow()
-	v.again(r)
+	v.refilter(r)
 	return nil
 }
 
@@ -227,7 +227,7 @@ func (m *model) selectLines() cmd {
 		v.anchor = -1
 		return nil
 	}
-	v.stand(m.logRows())
+	v.stopFollowing(m.logRows())
 	if v.scrolled {
 		v.anchor = v.cursor
 	}
@@ -241,20 +241,20 @@ func (m *model) copy() cmd {
 	switch m.focus {
 	case inLogs:
 		v, r := m.view()
-		text = v.chosen(r)
+		text = v.selectedText(r)
 		if n := strings.Count(text, "\n") + 1; n > 1 {
 			what = plural(n, "line", "lines")
 		}
 		v.anchor = -1
 	case inBuild:
-		text, what = wholeError(m.rows(), m.told), "the build error"
+		text, what = errorText(m.rows(), m.errorRoute), "the build error"
 	default:
 		if r, ok := m.row(); ok {
 			text, what = m.url(r.Route), "the URL"
 		}
 	}
 	if text == "" {
-		return m.say("there is nothing to copy")
+		return m.showToast("there is nothing to copy")
 	}
 	return m.toClipboard(text, what)
 }
@@ -264,16 +264,16 @@ func (m *model) previousError() cmd { return m.stepError(-1) }
 
 // stepError goes to another error, over to the next broken page if need be.
 func (m *model) stepError(by int) cmd {
-	now, broken := m.trouble()
+	now, broken := m.currentError()
 	if !broken {
-		return m.say("nothing is broken")
+		return m.showToast("nothing is broken")
 	}
-	all := troubles(m.rows())
-	at := slices.IndexFunc(all, func(t trouble) bool { return t.route == now.route && t.of == now.of })
+	all := pageErrors(m.rows())
+	at := slices.IndexFunc(all, func(t pageError) bool { return t.route == now.route && t.of == now.of })
 	to := all[max(0, min(at+by, len(all)-1))]
-	m.problem = to.of - 1
-	if to.route != m.told {
-		m.told, m.selected = to.route, to.route
+	m.errorIndex = to.of - 1
+	if to.route != m.errorRoute {
+		m.errorRoute, m.selected = to.route, to.route
 	}
 	return nil
 }
@@ -291,8 +291,8 @@ func (m *model) mouse() cmd {
 	return tea.DisableMouse
 }
 
-// pointed is what the mouse did.
-func (m *model) pointed(msg tea.MouseMsg) cmd {
+// handleMouse is what the mouse did.
+func (m *model) handleMouse(msg tea.MouseMsg) cmd {
 	if m.overlay != nil || m.prompt != nil || msg.Action != tea.MouseActionPress {
 		return nil
 	}
@@ -330,19 +330,19 @@ func (m *model) pointed(msg tea.MouseMsg) cmd {
 
 // quit ends the server in order. It asks first if somebody would wait for it.
 func (m *model) quit() cmd {
-	if m.leaving {
-		return m.say(fmt.Sprintf("already shutting down; %s stops at once", m.keys.key("quit-now")))
+	if m.shuttingDown {
+		return m.showToast(fmt.Sprintf("already shutting down; %s stops at once", m.keys.key("quit-now")))
 	}
 	if m.inFlight() > 0 {
-		m.overlay = farewell{}
+		m.overlay = quitDialog{}
 		return nil
 	}
-	return m.leave()
+	return m.shutDown()
 }
 
-func (m *model) leave() cmd {
-	m.leaving = true
-	return m.do(state.Shutdown, "")
+func (m *model) shutDown() cmd {
+	m.shuttingDown = true
+	return m.send(state.Shutdown, "")
 }
 
 func (m *model) quitNow() cmd {
@@ -352,7 +352,7 @@ func (m *model) quitNow() cmd {
 
 // interrupt is ctrl-c: quit, and the second time at once.
 func (m *model) interrupt() cmd {
-	if _, asking := m.overlay.(farewell); asking || m.leaving {
+	if _, asking := m.overlay.(quitDialog); asking || m.shuttingDown {
 		return m.quitNow()
 	}
 	m.overlay, m.prompt = nil, nil

@@ -9,8 +9,8 @@ import (
 
 // A page has this much in memory; older lines are in its file.
 const (
-	kept      = 10_000  // lines
-	keptBytes = 2 << 20 // of text
+	keptEntries = 10_000  // lines
+	keptBytes   = 2 << 20 // of text
 )
 
 // entry is a line of the log as it came; it is cleaned when it is shown.
@@ -22,45 +22,45 @@ type entry struct {
 	ours  bool // said by the server, not by a worker
 	mark  bool
 
-	from state.Stream // of a worker's line
-	open bool         // it has not ended: the next of its stream takes its place
-	gone bool         // another one has taken its place
+	from     state.Stream // of a worker's line
+	partial  bool         // it has not ended: the next of its stream takes its place
+	replaced bool         // another one has taken its place
 
 	access bool // it tells of a request
 	status int  // of that, or 0
 }
 
-// late is how late what happened may be told: requests are written down many
+// maxDelay is how maxDelay what happened may be told: requests are written down many
 // at a time, and what a worker prints is read in pieces.
-const late = 50 * time.Millisecond
+const maxDelay = 50 * time.Millisecond
 
 // ring holds the newest entries, each under a number that never changes.
 type ring struct {
-	entries []entry
-	first   int // number of the oldest entry
-	next    int // number of the next entry
-	bytes   int // of text
-	moved   int // number of the first entry that is not where it was when a view looked; beyond the last if all are
-	fixed   int // entries before this number do not move: somebody reads them
+	entries      []entry
+	first        int // number of the oldest entry
+	next         int // number of the next entry
+	bytes        int // of text
+	changedFrom  int // number of the first entry that is not where it was when a view looked; beyond the last if all are
+	frozenBefore int // entries before this number do not move: somebody reads them
 }
 
 func (r *ring) add(e entry) {
-	for r.bytes += len(e.text); r.next-r.first == kept || r.bytes > keptBytes && r.first < r.next; r.first++ {
+	for r.bytes += len(e.text); r.next-r.first == keptEntries || r.bytes > keptBytes && r.first < r.next; r.first++ {
 		oldest := r.at(r.first)
 		r.bytes -= len(oldest.text)
 		*oldest = entry{}
 	}
-	if len(r.entries) == r.next && r.next < kept {
+	if len(r.entries) == r.next && r.next < keptEntries {
 		r.entries = append(r.entries, e)
 	} else {
 		*r.at(r.next) = e
 	}
 	r.next++
 	n := r.next - 1
-	for ; n > max(r.first, r.fixed) && shownBefore(e.at, r.at(n-1).at) && r.at(n-1).at.Sub(e.at) <= late; n-- {
+	for ; n > max(r.first, r.frozenBefore) && shownBefore(e.at, r.at(n-1).at) && r.at(n-1).at.Sub(e.at) <= maxDelay; n-- {
 		*r.at(n), *r.at(n - 1) = *r.at(n - 1), *r.at(n)
 	}
-	r.moved = min(r.moved, n)
+	r.changedFrom = min(r.changedFrom, n)
 }
 
 // shownBefore reports whether a time is before another as far as it is shown. In
@@ -70,16 +70,16 @@ func shownBefore(a, b time.Time) bool {
 	return a.Truncate(time.Millisecond).Before(b.Truncate(time.Millisecond))
 }
 
-// end takes away the line of a stream that had not ended.
-func (r *ring) end(from state.Stream) {
+// removePartial takes away the line of a stream that had not ended.
+func (r *ring) removePartial(from state.Stream) {
 	for n := r.next - 1; n >= r.first; n-- {
 		e := r.at(n)
-		if !e.open || e.from != from {
+		if !e.partial || e.from != from {
 			continue
 		}
 		r.bytes -= len(e.text)
-		*e = entry{at: e.at, gone: true}
-		r.moved = min(r.moved, n)
+		*e = entry{at: e.at, replaced: true}
+		r.changedFrom = min(r.changedFrom, n)
 		if n == r.next-1 {
 			r.next--
 		}
@@ -87,17 +87,17 @@ func (r *ring) end(from state.Stream) {
 	}
 }
 
-func (r *ring) at(n int) *entry { return &r.entries[n%kept] }
+func (r *ring) at(n int) *entry { return &r.entries[n%keptEntries] }
 
-// book is all logs: one for each page, and one of all together.
-type book struct {
-	pages map[string]*ring
-	all   ring
-	open  map[state.Stream]bool // streams whose last line has not ended
+// logStore is all logs: one for each page, and one of all together.
+type logStore struct {
+	pages   map[string]*ring
+	all     ring
+	partial map[state.Stream]bool // streams whose last line has not ended
 }
 
 // of returns a page's log; the empty route is all pages.
-func (b *book) of(page string) *ring {
+func (b *logStore) of(page string) *ring {
 	if page == "" {
 		return &b.all
 	}
@@ -107,27 +107,27 @@ func (b *book) of(page string) *ring {
 	return b.pages[page]
 }
 
-func (b *book) add(e entry) {
+func (b *logStore) add(e entry) {
 	b.all.add(e)
 	if e.page != "" {
 		b.of(e.page).add(e)
 	}
 }
 
-// end makes room for a line of a worker where the last one has not ended.
-func (b *book) end(e entry) {
-	if b.open[e.from] {
-		b.all.end(e.from)
-		b.of(e.page).end(e.from)
-		delete(b.open, e.from)
+// removePartial makes room for a line of a worker where the last one has not ended.
+func (b *logStore) removePartial(e entry) {
+	if b.partial[e.from] {
+		b.all.removePartial(e.from)
+		b.of(e.page).removePartial(e.from)
+		delete(b.partial, e.from)
 	}
-	if e.open {
-		b.open[e.from] = true
+	if e.partial {
+		b.partial[e.from] = true
 	}
 }
 
-// take adds what an update brings, in the order in which it happened.
-func (b *book) take(u state.Update) {
+// addUpdate adds what an update brings, in the order in which it happened.
+func (b *logStore) addUpdate(u state.Update) {
 	for item := range u.Items() {
 		switch l := item.Line; {
 		case l == nil && item.Event.Message == "":
@@ -136,8 +136,8 @@ func (b *book) take(u state.Update) {
 		case l.Access:
 			b.add(entry{at: l.Time, page: l.Page, text: l.Text, access: true, status: l.Status, level: levelOfStatus(l.Status)})
 		default:
-			e := entry{at: l.Time, page: l.Page, text: l.Text, level: levelOf(l.Text), from: l.Stream(), open: l.Partial}
-			b.end(e)
+			e := entry{at: l.Time, page: l.Page, text: l.Text, level: levelOf(l.Text), from: l.Stream(), partial: l.Partial}
+			b.removePartial(e)
 			b.add(e)
 		}
 	}

@@ -8,8 +8,8 @@ import (
 	"tqserver/internal/state"
 )
 
-// trouble is one thing that is broken about a page.
-type trouble struct {
+// pageError is one thing that is broken about a page.
+type pageError struct {
 	route   string
 	problem state.Problem
 	build   int // that has it
@@ -19,8 +19,8 @@ type trouble struct {
 	output  string // last lines of the worker
 }
 
-// troubles are all that is broken, page by page.
-func troubles(rows []row) (all []trouble) {
+// pageErrors are all that is broken, page by page.
+func pageErrors(rows []row) (all []pageError) {
 	for _, r := range rows {
 		if !r.broken() {
 			continue
@@ -32,7 +32,7 @@ func troubles(rows []row) (all []trouble) {
 			problems = []state.Problem{{Message: r.Trouble.Text}}
 		}
 		for i, p := range problems {
-			all = append(all, trouble{route: r.Route, problem: p, build: r.Build.Number, serving: r.ServingBuild, of: i + 1, all: len(problems), kind: kind, output: r.Trouble.LastOutput})
+			all = append(all, pageError{route: r.Route, problem: p, build: r.Build.Number, serving: r.ServingBuild, of: i + 1, all: len(problems), kind: kind, output: r.Trouble.LastOutput})
 		}
 	}
 	return all
@@ -45,7 +45,7 @@ type excerptKey struct {
 	build int
 }
 
-func (t trouble) key() excerptKey {
+func (t pageError) key() excerptKey {
 	return excerptKey{t.problem.File, t.problem.Line, t.build}
 }
 
@@ -57,9 +57,9 @@ type excerpt struct {
 
 // buildPane draws what is broken.
 type buildPane struct {
-	look    look
-	trouble trouble
-	source  excerpt
+	look   look
+	err    pageError
+	source excerpt
 }
 
 // troubleTitles say what becomes of a build.
@@ -71,7 +71,7 @@ var troubleTitles = map[state.TroubleKind]string{
 
 // title is the pane's, with what is left to say of it.
 func (p buildPane) title() (title, facts string) {
-	t := p.trouble
+	t := p.err
 	title = "Build  " + clean(t.route)
 	switch {
 	case t.kind == state.TroubleConflict:
@@ -93,7 +93,7 @@ func (p buildPane) title() (title, facts string) {
 func (p buildPane) render(w, h int) []string {
 	var rows []string
 	add := func(text string) { rows = append(rows, left(text, w)) }
-	message := strings.Split(p.trouble.problem.String(), "\n")
+	message := strings.Split(p.err.problem.String(), "\n")
 	for i, line := range message {
 		pieces := wrapped(clean(line), max(1, w-2))
 		if h < 4 {
@@ -108,7 +108,7 @@ func (p buildPane) render(w, h int) []string {
 		}
 	}
 	rows = append(rows, p.excerpt(w, h-len(rows))...)
-	if output := strings.TrimRight(p.trouble.output, "\n"); output != "" {
+	if output := strings.TrimRight(p.err.output, "\n"); output != "" {
 		lines := strings.Split(output, "\n")
 		for _, line := range lines[max(0, len(lines)-max(1, h-len(rows))):] {
 			add("   | " + clean(line))
@@ -124,7 +124,7 @@ func (p buildPane) render(w, h int) []string {
 // neighbours if there is room for more.
 func (p buildPane) excerpt(w, h int) (rows []string) {
 	key := p.source.key
-	if key != p.trouble.key() || len(p.source.lines.Text) == 0 || h <= 0 {
+	if key != p.err.key() || len(p.source.lines.Text) == 0 || h <= 0 {
 		return nil
 	}
 	at := key.line - p.source.lines.First
@@ -138,7 +138,7 @@ func (p buildPane) excerpt(w, h int) (rows []string) {
 	if h >= 5 {
 		from = max(0, at-2)
 	}
-	caret := h >= 2 && p.trouble.problem.Column > 0
+	caret := h >= 2 && p.err.problem.Column > 0
 	used := to - from
 	if caret {
 		used++
@@ -167,7 +167,7 @@ func (p buildPane) excerpt(w, h int) (rows []string) {
 // column is where the caret goes: the compiler counts bytes of the source, in
 // which a tab is one.
 func (p buildPane) column() int {
-	t := p.trouble.problem
+	t := p.err.problem
 	line := p.source.lines.Text[t.Line-p.source.lines.First]
 	return width(source(line[:min(t.Column-1, len(line))]))
 }
@@ -175,10 +175,10 @@ func (p buildPane) column() int {
 // source is a line of a program, in which every tab is four blanks.
 func source(line string) string { return clean(strings.ReplaceAll(line, "\t", "    ")) }
 
-// wholeError is all that is broken about a page, for copying.
-func wholeError(rows []row, route string) string {
+// errorText is all that is broken about a page, for copying.
+func errorText(rows []row, route string) string {
 	var text []string
-	for _, t := range troubles(rows) {
+	for _, t := range pageErrors(rows) {
 		if t.route == route {
 			text = append(text, t.problem.String())
 			if t.of == t.all && t.output != "" {

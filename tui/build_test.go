@@ -15,11 +15,11 @@ func TestTheBuildPaneSaysWhatIsWrongWithAPage(t *testing.T) {
 		state.TroubleConflict: "Build  /a  CONFLICT",
 	} {
 		page := state.Page{Route: "/a", Phase: state.Crashed, Trouble: state.Trouble{Kind: kind, Text: "why"}, Build: state.Build{Number: 3}}
-		all := troubles([]row{{Page: page}})
+		all := pageErrors([]row{{Page: page}})
 		if len(all) != 1 || all[0].problem.Message != "why" {
 			t.Fatalf("%s: %+v", kind, all)
 		}
-		if title, _ := (buildPane{trouble: all[0]}).title(); title != want {
+		if title, _ := (buildPane{err: all[0]}).title(); title != want {
 			t.Errorf("%s: %s, want %s", kind, title, want)
 		}
 	}
@@ -27,11 +27,11 @@ func TestTheBuildPaneSaysWhatIsWrongWithAPage(t *testing.T) {
 
 func TestTheBuildPaneSaysThatAnotherFolderDefinesTheRoute(t *testing.T) {
 	page := state.Page{Route: "/a", Phase: state.Serving, ServingBuild: 2, Trouble: state.Trouble{Kind: state.TroubleConflict, Text: "several folders define the route /a"}}
-	all := troubles([]row{{Page: page}})
+	all := pageErrors([]row{{Page: page}})
 	if len(all) != 1 {
 		t.Fatalf("%+v", all)
 	}
-	pane := buildPane{look: newLook(false, false), trouble: all[0]}
+	pane := buildPane{look: newLook(false, false), err: all[0]}
 	if _, facts := pane.title(); facts != "serving #2" {
 		t.Errorf("facts: %s", facts)
 	}

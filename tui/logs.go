@@ -11,12 +11,12 @@ import (
 
 // logView is how one page's log is looked at. It stays with the page.
 type logView struct {
-	keep, drop string
-	quiet      bool // requests are not shown
-	min        state.Level
-	shown      []int // numbers of the entries that pass, ascending
-	seen       int   // number of the first entry not yet looked at
-	cleared    int   // entries before it are not shown
+	keep, drop   string
+	hideRequests bool // requests are not shown
+	min          state.Level
+	shown        []int // numbers of the entries that pass, ascending
+	seen         int   // number of the first entry not yet looked at
+	cleared      int   // entries before it are not shown
 
 	scrolled bool // not at the end: the view stands still
 	top      int  // number of the first entry on the screen, when scrolled
@@ -30,13 +30,13 @@ func newLogView() *logView { return &logView{min: state.LevelDebug, anchor: -1} 
 
 // refresh looks at what came since and forgets what is kept no more.
 func (v *logView) refresh(r *ring) {
-	if r.moved < v.seen {
-		i, _ := slices.BinarySearch(v.shown, r.moved)
-		v.shown, v.seen = v.shown[:i], r.moved
+	if r.changedFrom < v.seen {
+		i, _ := slices.BinarySearch(v.shown, r.changedFrom)
+		v.shown, v.seen = v.shown[:i], r.changedFrom
 	}
-	r.moved, r.fixed = r.next, 0
+	r.changedFrom, r.frozenBefore = r.next, 0
 	if v.scrolled {
-		r.fixed = r.next
+		r.frozenBefore = r.next
 	}
 	for n := max(v.seen, r.first, v.cleared); n < r.next; n++ {
 		if v.passes(r.at(n)) {
@@ -51,19 +51,19 @@ func (v *logView) refresh(r *ring) {
 	v.top, v.cursor = max(v.top, oldest), max(v.cursor, oldest)
 }
 
-// again looks at everything anew, because what passes has changed.
-func (v *logView) again(r *ring) {
+// refilter looks at everything anew, because what passes has changed.
+func (v *logView) refilter(r *ring) {
 	v.shown, v.seen = nil, 0
 	v.refresh(r)
 }
 
 func (v *logView) passes(e *entry) bool {
 	switch {
-	case e.gone:
+	case e.replaced:
 		return false
 	case e.mark:
 		return true
-	case e.level < v.min, e.access && v.quiet:
+	case e.level < v.min, e.access && v.hideRequests:
 		return false
 	case v.keep != "" && !contains(e.text, v.keep):
 		return false
@@ -91,8 +91,8 @@ func (v *logView) index(n int) int {
 // follow goes back to the end.
 func (v *logView) follow() { v.scrolled, v.anchor = false, -1 }
 
-// hits are the places of the lines that hold the query.
-func (v *logView) hits(r *ring) (all []int) {
+// matches are the places of the lines that hold the query.
+func (v *logView) matches(r *ring) (all []int) {
 	if v.query == "" {
 		return nil
 	}
@@ -106,11 +106,11 @@ func (v *logView) hits(r *ring) (all []int) {
 
 // seek goes to the next hit from the cursor on in a direction, around the end.
 func (v *logView) seek(r *ring, forward, stay bool, s screenful) bool {
-	hits := v.hits(r)
+	hits := v.matches(r)
 	if len(hits) == 0 {
 		return false
 	}
-	v.stand(s)
+	v.stopFollowing(s)
 	at := v.index(v.cursor)
 	pick := hits[0]
 	if forward {
@@ -133,8 +133,8 @@ func (v *logView) seek(r *ring, forward, stay bool, s screenful) bool {
 	return true
 }
 
-// chosen are the lines that y copies.
-func (v *logView) chosen(r *ring) string {
+// selectedText are the lines that y copies.
+func (v *logView) selectedText(r *ring) string {
 	if len(v.shown) == 0 {
 		return ""
 	}
@@ -363,14 +363,14 @@ func (p logPane) facts(s screenful) (facts []string) {
 	if v.keep != "" {
 		facts = append(facts, "& "+cut(clean(v.keep), 20))
 	}
-	if v.quiet {
+	if v.hideRequests {
 		facts = append(facts, "no requests")
 	}
 	if v.drop != "" {
 		facts = append(facts, "! "+cut(clean(v.drop), 20))
 	}
 	if v.query != "" {
-		hits := p.view.hits(p.ring)
+		hits := p.view.matches(p.ring)
 		at, found := slices.BinarySearch(hits, v.index(v.cursor))
 		if found && v.scrolled {
 			at++

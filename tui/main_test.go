@@ -260,7 +260,7 @@ func TestScreens(t *testing.T) {
 			} {
 				m, _ := screenOf(t, size[0], size[1], colours, shop(root))
 				press(m, tt.keys...)
-				if trouble, ok := m.trouble(); ok {
+				if trouble, ok := m.currentError(); ok {
 					key := trouble.key()
 					m.source = excerpt{key, project.Excerpt(root, key.file, key.line)}
 				}

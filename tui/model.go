@@ -36,8 +36,8 @@ func (p pane) name() string {
 // toastFor is how long a word of the screen itself stays.
 const toastFor = 4 * time.Second
 
-// past is how many builds and changes of health of a page the inspector shows.
-const past = 20
+// historyLength is how many builds and changes of health of a page the inspector shows.
+const historyLength = 20
 
 // health is how a page's worker was, from a moment on.
 type health struct {
@@ -61,40 +61,40 @@ type model struct {
 	seen    state.Mirror
 	history map[string][]state.Build // finished ones, newest last
 	healths map[string][]health      // changes, newest last
-	book    book
+	book    logStore
 	views   map[string]*logView
 	source  excerpt
 
-	selected string // route
-	touched  bool   // somebody pressed a key or the mouse
-	filter   string // of routes
-	sort     int
-	focus    pane
-	zoom     bool
-	full     bool // the log alone, with its borders
-	merged   bool
-	wrapping bool
-	timing   bool
-	mousing  bool
-	problem  int    // of a page's, in the Build pane
-	told     string // the page whose error the Build pane shows
+	selected   string // route
+	touched    bool   // somebody pressed a key or the mouse
+	filter     string // of routes
+	sort       int
+	focus      pane
+	zoom       bool
+	full       bool // the log alone, with its borders
+	merged     bool
+	wrapping   bool
+	timing     bool
+	mousing    bool
+	errorIndex int    // of a page's, in the Build pane
+	errorRoute string // the page whose error the Build pane shows
 
-	overlay overlay
-	prompt  *prompt
-	toast   string
-	toasts  int // so far
-	timed   int // the toast that goes by itself
-	ticking bool
-	leaving bool // the end was asked for
-	atOnce  bool
-	broken  error // why the screen cannot go on
+	overlay      overlay
+	prompt       *prompt
+	toast        string
+	toastNumber  int // so far
+	timedToast   int // the toast that goes by itself
+	ticking      bool
+	shuttingDown bool // the end was asked for
+	atOnce       bool
+	broken       error // why the screen cannot go on
 }
 
 func newModel(ctx context.Context, src state.Source, keys keymap, look look, frame time.Duration, out *terminal) *model {
 	return &model{
 		ctx: ctx, src: src, keys: keys, look: look, frame: frame, out: out, now: time.Now(), seen: state.Mirror{Cursor: state.Cursor{Seq: state.Beginning}},
 		history: make(map[string][]state.Build), healths: make(map[string][]health),
-		book: book{pages: make(map[string]*ring), open: make(map[state.Stream]bool)}, views: make(map[string]*logView),
+		book: logStore{pages: make(map[string]*ring), partial: make(map[state.Stream]bool)}, views: make(map[string]*logView),
 		focus: inRoutes, timing: true,
 	}
 }
@@ -105,12 +105,12 @@ type (
 		update state.Update
 		err    error
 	}
-	tickMsg    struct{}
-	untoastMsg int
-	toastMsg   string
-	sourceMsg  excerpt
-	endMsg     struct{}
-	brokenMsg  struct{ err error }
+	tickMsg        struct{}
+	expireToastMsg int
+	toastMsg       string
+	sourceMsg      excerpt
+	endMsg         struct{}
+	failureMsg     struct{ err error }
 )
 
 func (m *model) Init() cmd {
@@ -136,7 +136,7 @@ func guarded(c cmd) cmd {
 	return func() (msg tea.Msg) {
 		defer func() {
 			if r := recover(); r != nil {
-				msg = brokenMsg{fmt.Errorf("panic: %v\n\n%s", r, debug.Stack())}
+				msg = failureMsg{fmt.Errorf("panic: %v\n\n%s", r, debug.Stack())}
 			}
 		}()
 		return c()
@@ -151,10 +151,10 @@ func (m *model) Update(msg tea.Msg) (tea.Model, cmd) {
 		m.width, m.height = msg.Width, msg.Height
 	case tea.KeyMsg:
 		m.touched = true
-		c = m.typed(msg)
+		c = m.handleKeys(msg)
 	case tea.MouseMsg:
 		m.touched = true
-		c = m.pointed(msg)
+		c = m.handleMouse(msg)
 	case updateMsg:
 		if msg.err != nil {
 			return m, nil // endMsg follows
@@ -164,24 +164,24 @@ func (m *model) Update(msg tea.Msg) (tea.Model, cmd) {
 	case tickMsg:
 		m.ticking = false
 	case toastMsg:
-		m.say(string(msg))
-	case untoastMsg:
-		if int(msg) == m.toasts {
+		m.showToast(string(msg))
+	case expireToastMsg:
+		if int(msg) == m.toastNumber {
 			m.toast = ""
 		}
 	case sourceMsg:
 		m.source = excerpt(msg)
 	case editedMsg:
 		if msg.err != nil {
-			m.say(msg.err.Error())
+			m.showToast(msg.err.Error())
 		}
 	case endMsg:
 		return m, tea.Quit
-	case brokenMsg:
+	case failureMsg:
 		m.broken = msg.err
 		return m, tea.Quit
 	}
-	return m, tea.Batch(c, m.tick(), m.untoast(), m.fetchSource())
+	return m, tea.Batch(c, m.tick(), m.expireToast(), m.fetchSource())
 }
 
 // apply adds an update to what is known.
@@ -197,7 +197,7 @@ func (m *model) apply(u state.Update) {
 			m.remember(*e.Page, e.Time)
 		}
 	}
-	m.book.take(u)
+	m.book.addUpdate(u)
 	m.keepSelection()
 }
 
@@ -216,7 +216,7 @@ func (m *model) remember(p state.Page, at time.Time) {
 	}
 }
 
-func newest[T any](all []T) []T { return all[max(0, len(all)-past):] }
+func newest[T any](all []T) []T { return all[max(0, len(all)-historyLength):] }
 
 // keepSelection picks a page when the selected one is gone. Nothing else
 // moves the selection but a key; before the first it is on the first page, in
@@ -277,28 +277,28 @@ func (m *model) view() (*logView, *ring) {
 	return v, r
 }
 
-// trouble is what the Build pane shows: of the selected page if that is
+// currentError is what the Build pane shows: of the selected page if that is
 // broken, or else of the first that is.
-func (m *model) trouble() (trouble, bool) {
-	all := troubles(m.rows())
+func (m *model) currentError() (pageError, bool) {
+	all := pageErrors(m.rows())
 	if len(all) == 0 {
-		return trouble{}, false
+		return pageError{}, false
 	}
 	route := all[0].route
-	if slices.ContainsFunc(all, func(t trouble) bool { return t.route == m.selected }) {
+	if slices.ContainsFunc(all, func(t pageError) bool { return t.route == m.selected }) {
 		route = m.selected
 	}
-	if m.told != route {
-		m.told, m.problem = route, 0
+	if m.errorRoute != route {
+		m.errorRoute, m.errorIndex = route, 0
 	}
-	mine := slices.DeleteFunc(all, func(t trouble) bool { return t.route != route })
-	m.problem = min(m.problem, len(mine)-1)
-	return mine[m.problem], true
+	mine := slices.DeleteFunc(all, func(t pageError) bool { return t.route != route })
+	m.errorIndex = min(m.errorIndex, len(mine)-1)
+	return mine[m.errorIndex], true
 }
 
 // fetchSource reads the source that the Build pane wants to show.
 func (m *model) fetchSource() cmd {
-	t, ok := m.trouble()
+	t, ok := m.currentError()
 	if !ok || t.problem.File == "" || t.problem.Line == 0 || t.key() == m.source.key {
 		return nil
 	}
@@ -347,25 +347,25 @@ func (m *model) later(pause time.Duration, msg tea.Msg) cmd {
 	}
 }
 
-// say shows a word of the screen itself for a while. There is no command to it.
-func (m *model) say(text string) cmd {
+// showToast shows a word of the screen itself for a while. There is no command to it.
+func (m *model) showToast(text string) cmd {
 	m.toast = text
-	m.toasts++
+	m.toastNumber++
 	return nil
 }
 
-// untoast takes the newest word away when its time is over.
-func (m *model) untoast() cmd {
-	if m.timed == m.toasts {
+// expireToast takes the newest word away when its time is over.
+func (m *model) expireToast() cmd {
+	if m.timedToast == m.toastNumber {
 		return nil
 	}
-	n := m.toasts
-	m.timed = n
-	return m.later(toastFor, untoastMsg(n))
+	n := m.toastNumber
+	m.timedToast = n
+	return m.later(toastFor, expireToastMsg(n))
 }
 
-// do has a command carried out. Its success is seen; only errors come back.
-func (m *model) do(verb state.Verb, page string) cmd {
+// send has a command carried out. Its success is seen; only errors come back.
+func (m *model) send(verb state.Verb, page string) cmd {
 	ctx, src := m.ctx, m.src
 	return guarded(func() tea.Msg {
 		if err := src.Do(ctx, state.Command{Verb: verb, Page: page}); err != nil && ctx.Err() == nil {
@@ -375,35 +375,35 @@ func (m *model) do(verb state.Verb, page string) cmd {
 	})
 }
 
-// onPage has a command carried out on the selected page.
-func (m *model) onPage(verb state.Verb) cmd {
+// sendToPage has a command carried out on the selected page.
+func (m *model) sendToPage(verb state.Verb) cmd {
 	if m.selected == "" {
-		return m.say("there is no page yet")
+		return m.showToast("there is no page yet")
 	}
-	return m.do(verb, m.selected)
+	return m.send(verb, m.selected)
 }
 
-// typed are keys. Those that come faster than they are read come together, and
+// handleKeys are keys. Those that come faster than they are read come together, and
 // their commands are carried out in order. What was pasted is no keys at all.
-func (m *model) typed(msg tea.KeyMsg) cmd {
+func (m *model) handleKeys(msg tea.KeyMsg) cmd {
 	if msg.Type != tea.KeyRunes || len(msg.Runes) < 2 {
-		return m.key(msg)
+		return m.handleKey(msg)
 	}
 	if msg.Paste && m.prompt == nil {
 		return nil
 	}
 	var all []cmd
 	for _, r := range msg.Runes {
-		all = append(all, m.key(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune{r}, Alt: msg.Alt}))
+		all = append(all, m.handleKey(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune{r}, Alt: msg.Alt}))
 	}
 	return tea.Sequence(all...)
 }
 
-// key is a key that was pressed.
-func (m *model) key(msg tea.KeyMsg) cmd {
+// handleKey is a handleKey that was pressed.
+func (m *model) handleKey(msg tea.KeyMsg) cmd {
 	name := msg.String()
 	b, known := m.keys.of(name)
-	if _, broken := m.trouble(); m.focus == inBuild && !broken {
+	if _, broken := m.currentError(); m.focus == inBuild && !broken {
 		m.focus = inRoutes // the pane is gone
 	}
 	switch {
@@ -414,7 +414,7 @@ func (m *model) key(msg tea.KeyMsg) cmd {
 	case m.overlay != nil:
 		return m.overlay.key(m, msg)
 	case !known:
-		return m.say(fmt.Sprintf("%s does nothing here; %s shows the keys", printable(name), m.keys.key("help")))
+		return m.showToast(fmt.Sprintf("%s does nothing here; %s shows the keys", printable(name), m.keys.key("help")))
 	}
 	return b.act(m)
 }

@@ -45,12 +45,12 @@ func TestOnlyTheErrorOfACommandComesBack(t *testing.T) {
 	if !strings.Contains(m.View(), "/ is already stopped") {
 		t.Errorf("the error is not shown:\n%s", m.View())
 	}
-	n := m.toasts
-	m.Update(untoastMsg(n - 1))
+	n := m.toastNumber
+	m.Update(expireToastMsg(n - 1))
 	if m.toast == "" {
 		t.Error("an older word's end takes a newer one away")
 	}
-	m.Update(untoastMsg(n))
+	m.Update(expireToastMsg(n))
 	if m.toast != "" {
 		t.Error("the word stays")
 	}
@@ -169,13 +169,13 @@ func TestALogThatIsReadOutlivesItsLines(t *testing.T) {
 		m.apply(line("/", fmt.Sprintf("line %03d", n)))
 	}
 	press(m, "2", "k", "v", "k")
-	for n := range 2 * kept {
+	for n := range 2 * keptEntries {
 		m.apply(line("/", fmt.Sprintf("later %d", n)))
 		if n%1000 == 0 {
 			m.View()
 		}
 	}
-	if rows := m.logPane().render(100, 10); !strings.Contains(rows[0], fmt.Sprintf("later %d", kept)) {
+	if rows := m.logPane().render(100, 10); !strings.Contains(rows[0], fmt.Sprintf("later %d", keptEntries)) {
 		t.Errorf("the oldest line that is kept is not the first:\n%s", strings.Join(rows, "\n"))
 	}
 	press(m, "y", "k", "j", "G", "k")
@@ -257,8 +257,8 @@ func TestTheBuildPaneComesAndGoesByItself(t *testing.T) {
 		t.Fatal("no Build pane though a page is broken")
 	}
 	press(m, "3", "j")
-	if m.focus != inBuild || m.problem != 1 {
-		t.Errorf("focus %d, error %d", m.focus, m.problem)
+	if m.focus != inBuild || m.errorIndex != 1 {
+		t.Errorf("focus %d, error %d", m.focus, m.errorIndex)
 	}
 	mended := serving("/api", 19, 1, 1, ms, ms, ms)
 	m.apply(state.Update{Events: []state.Event{{Page: &mended}}})
@@ -466,21 +466,21 @@ func TestALongRequestKeepsItsStatusInSight(t *testing.T) {
 
 func TestALogHoldsSoManyLinesAndBytes(t *testing.T) {
 	var short, long ring
-	for i := range kept + 5 {
+	for i := range keptEntries + 5 {
 		short.add(entry{text: strconv.Itoa(i)})
 	}
-	if oldest := short.at(short.first); short.next-short.first != kept || oldest.text != "5" {
+	if oldest := short.at(short.first); short.next-short.first != keptEntries || oldest.text != "5" {
 		t.Errorf("%d short lines are kept, from %q", short.next-short.first, oldest.text)
 	}
 	text := strings.Repeat("x", 64<<10)
-	for range 3 * kept {
+	for range 3 * keptEntries {
 		long.add(entry{text: text})
 	}
 	if n := long.next - long.first; n != keptBytes/len(text) || long.bytes != keptBytes {
 		t.Errorf("%d long lines are kept, of %d bytes", n, long.bytes)
 	}
 	for i, e := range long.entries {
-		if n := long.next - kept + (i-long.next%kept+kept)%kept; (e.text != "") != (n >= long.first) {
+		if n := long.next - keptEntries + (i-long.next%keptEntries+keptEntries)%keptEntries; (e.text != "") != (n >= long.first) {
 			t.Fatalf("line %d, the oldest is %d: %d bytes", n, long.first, len(e.text))
 		}
 	}
@@ -577,13 +577,13 @@ func TestALineThatHasNotEndedIsShownAndReplaced(t *testing.T) {
 		say(1, "next", false)
 		check("another", "GET / 200", "progress 100%", "next")
 		say(1, "hanging", true)
-		for n := range kept {
+		for n := range keptEntries {
 			say(2, strconv.Itoa(n), false)
 		}
 		say(1, "hanging no more", false)
 		v, r := m.view()
-		if len(v.shown) != kept || r.at(v.shown[kept-1]).text != "hanging no more" || len(m.book.open) > 0 {
-			t.Errorf("%d lines, the last is %q, open: %v", len(v.shown), r.at(v.shown[kept-1]).text, m.book.open)
+		if len(v.shown) != keptEntries || r.at(v.shown[keptEntries-1]).text != "hanging no more" || len(m.book.partial) > 0 {
+			t.Errorf("%d lines, the last is %q, open: %v", len(v.shown), r.at(v.shown[keptEntries-1]).text, m.book.partial)
 		}
 	}
 }

@@ -64,7 +64,7 @@ func usable(tool string) bool {
 func (m *model) openBrowser() cmd {
 	page, ok := m.row()
 	if !ok {
-		return m.say("there is no page yet")
+		return m.showToast("there is no page yet")
 	}
 	url := m.url(page.Route)
 	return func() tea.Msg {
@@ -87,7 +87,7 @@ type editedMsg struct{ err error }
 // edit opens the build error, or the page's main file.
 func (m *model) edit() cmd {
 	page, ok := m.row()
-	t, broken := m.trouble()
+	t, broken := m.currentError()
 	file, line := "", 0
 	switch {
 	case broken && t.problem.File != "" && (t.route == m.selected || m.focus == inBuild):
@@ -95,14 +95,14 @@ func (m *model) edit() cmd {
 	case ok && page.Dir != "":
 		file = filepath.Join(page.Dir, "main.go")
 	default:
-		return m.say("there is no file to edit")
+		return m.showToast("there is no file to edit")
 	}
 	if !filepath.IsAbs(file) {
 		file = filepath.Join(m.seen.Server.Root, file)
 	}
 	name, args, _ := editor.Command(os.Getenv, file, line)
 	if name == "" {
-		return m.say("no editor: set TQ_EDITOR, VISUAL or EDITOR")
+		return m.showToast("no editor: set TQ_EDITOR, VISUAL or EDITOR")
 	}
 	c := exec.Command(name, args...)
 	c.Dir = m.seen.Server.Root

@@ -111,7 +111,7 @@ func (m *model) help(focus pane) (lines []string) {
 func (m *model) urls() cmd {
 	page, ok := m.row()
 	if !ok {
-		return m.say("there is no page yet")
+		return m.showToast("there is no page yet")
 	}
 	hosts := []string{"localhost"}
 	addresses, _ := net.InterfaceAddrs()
@@ -132,7 +132,7 @@ func (m *model) url(route string) string { return m.seen.Server.URL() + route }
 
 func (m *model) inspect() cmd {
 	if _, ok := m.row(); !ok {
-		return m.say("there is no page yet")
+		return m.showToast("there is no page yet")
 	}
 	route := m.selected
 	m.overlay = &text{title: "Page " + clean(route), lines: func(m *model) []string { return m.facts(route) }}
@@ -199,14 +199,14 @@ func listed(name string, values []string) (lines []string) {
 	return lines
 }
 
-// farewell asks whether to quit although somebody would wait for it.
-type farewell struct{}
+// quitDialog asks whether to quit although somebody would wait for it.
+type quitDialog struct{}
 
-func (farewell) key(m *model, msg tea.KeyMsg) cmd {
+func (quitDialog) key(m *model, msg tea.KeyMsg) cmd {
 	switch msg.String() {
 	case "y", "Y", "enter":
 		m.overlay = nil
-		return m.leave()
+		return m.shutDown()
 	case "Q":
 		return m.quitNow()
 	case "n", "N", "esc", "q":
@@ -215,7 +215,7 @@ func (farewell) key(m *model, msg tea.KeyMsg) cmd {
 	return nil
 }
 
-func (farewell) render(m *model) (string, []string) {
+func (quitDialog) render(m *model) (string, []string) {
 	question := "No requests are under way any more. Quit?"
 	if n := m.inFlight(); n > 0 {
 		question = plural(n, "request is", "requests are") + " under way. Quit when they are done?"
@@ -280,7 +280,7 @@ func (c *commands) key(m *model, msg tea.KeyMsg) cmd {
 		c.at = max(0, min(c.at+1, len(found)-1))
 	case tea.KeyEnter:
 		if len(found) == 0 {
-			return m.say("no such command")
+			return m.showToast("no such command")
 		}
 		m.overlay = nil
 		return found[min(c.at, len(found)-1)].act(m)
@@ -307,23 +307,23 @@ func (c *commands) render(m *model) (string, []string) {
 
 // prompt asks for a line of text in the footer.
 type prompt struct {
-	input  textinput.Model
-	before string
-	typed  func(text string)
-	done   func(text string) cmd
+	input    textinput.Model
+	before   string
+	onChange func(text string)
+	done     func(text string) cmd
 }
 
-// ask opens a prompt. Typed is told of every change, done of the end; it may
+// openPrompt opens a prompt. Typed is told of every change, done of the end; it may
 // be nil.
-func (m *model) ask(what, text string, typed func(string), done func(string) cmd) {
-	m.prompt = &prompt{input: newInput(what, text), before: text, typed: typed, done: done}
+func (m *model) openPrompt(what, text string, typed func(string), done func(string) cmd) {
+	m.prompt = &prompt{input: newInput(what, text), before: text, onChange: typed, done: done}
 }
 
 func (p *prompt) key(m *model, msg tea.KeyMsg) cmd {
 	switch msg.Type {
 	case tea.KeyEsc:
 		m.prompt = nil
-		p.typed(p.before)
+		p.onChange(p.before)
 		return nil
 	case tea.KeyEnter:
 		m.prompt = nil
@@ -333,7 +333,7 @@ func (p *prompt) key(m *model, msg tea.KeyMsg) cmd {
 		return nil
 	}
 	p.input, _ = p.input.Update(msg)
-	p.typed(p.input.Value())
+	p.onChange(p.input.Value())
 	return nil
 }
 

@@ -113,14 +113,14 @@ func (r row) build(now time.Time) string {
 // column is a column of the table. Of those that go as the screen narrows the
 // lowest rank goes first; 0 stays.
 type column struct {
-	title string
-	width int
-	goes  int
-	left  bool
-	cell  func(r row, now time.Time) string
+	title    string
+	width    int
+	dropRank int
+	left     bool
+	cell     func(r row, now time.Time) string
 }
 
-func worker(f func(*state.Worker) string) func(row, time.Time) string {
+func ofPresent(f func(*state.Worker) string) func(row, time.Time) string {
 	return func(r row, _ time.Time) string {
 		if w := r.present(); w != nil {
 			return f(w)
@@ -129,7 +129,7 @@ func worker(f func(*state.Worker) string) func(row, time.Time) string {
 	}
 }
 
-func live(f func(row) string) func(row, time.Time) string {
+func ofServing(f func(row) string) func(row, time.Time) string {
 	return func(r row, _ time.Time) string {
 		if r.serving() == nil {
 			return "—"
@@ -140,17 +140,17 @@ func live(f func(row) string) func(row, time.Time) string {
 
 var columns = []column{
 	{"STATE", 10, 0, true, nil},
-	{"PORT", 5, 9, false, worker(func(w *state.Worker) string { return fmt.Sprint(w.Port) })},
-	{"PID", 7, 4, false, worker(func(w *state.Worker) string { return fmt.Sprint(w.PID) })},
+	{"PORT", 5, 9, false, ofPresent(func(w *state.Worker) string { return fmt.Sprint(w.Port) })},
+	{"PID", 7, 4, false, ofPresent(func(w *state.Worker) string { return fmt.Sprint(w.PID) })},
 	{"BUILD", 6, 0, false, row.build},
-	{"SWAP", 6, 3, false, live(func(r row) string { return took(r.Swap) })},
+	{"SWAP", 6, 3, false, ofServing(func(r row) string { return took(r.Swap) })},
 	{"REQ/S", 6, 10, false, func(r row, _ time.Time) string { return rate(r.load.Rate) }},
 	{"P95", 6, 0, false, func(r row, _ time.Time) string { return took(r.load.P95) }},
 	{"5XX", 5, 5, false, func(r row, _ time.Time) string { return fmt.Sprint(r.load.Errors) }},
 	{"HEALTH", 9, 7, false, row.health},
 	{"RST", 4, 8, false, func(r row, _ time.Time) string { return fmt.Sprint(r.Restarts) }},
-	{"MEM", 5, 6, false, live(func(r row) string { return memory(r.load.Memory) })},
-	{"CPU", 5, 2, false, live(func(r row) string { return fmt.Sprintf("%d%%", r.load.CPU) })},
+	{"MEM", 5, 6, false, ofServing(func(r row) string { return memory(r.load.Memory) })},
+	{"CPU", 5, 2, false, ofServing(func(r row) string { return fmt.Sprintf("%d%%", r.load.CPU) })},
 	{"AGE", 5, 1, false, func(r row, now time.Time) string {
 		if w := r.serving(); w != nil {
 			return age(now.Sub(w.Since))
@@ -168,8 +168,8 @@ func fitting(w, routes int) (cols []column, route int) {
 		last, at := 0, -1
 		for i, c := range cols {
 			used += 1 + c.width
-			if c.goes > 0 && (at < 0 || c.goes < last) {
-				last, at = c.goes, i
+			if c.dropRank > 0 && (at < 0 || c.dropRank < last) {
+				last, at = c.dropRank, i
 			}
 		}
 		if route = w - used; route >= min(routes, 20) || at < 0 {

@@ -47,7 +47,7 @@ const (
 // screen lays out the panes.
 func (m *model) screen() screen {
 	w, h := m.width, m.height
-	_, broken := m.trouble()
+	_, broken := m.currentError()
 	s := screen{headers: 1, footers: 1, titles: true}
 	if m.seen.Server.ConfigError != "" {
 		s.headers++
@@ -207,12 +207,12 @@ func (m *model) lines() []string {
 }
 
 func (m *model) drawBuild(s screen, put func(int, ...string)) {
-	t, broken := m.trouble()
+	t, broken := m.currentError()
 	if !broken {
 		put(s.build.y, m.look.dim.Render("  nothing is broken"))
 		return
 	}
-	p := buildPane{look: m.look, trouble: t, source: m.source}
+	p := buildPane{look: m.look, err: t, source: m.source}
 	title, facts := p.title()
 	if s.build.h == 1 {
 		put(s.build.y, m.look.bad.Render(left("▲ "+clean(t.route)+"  "+oneLine(t.problem.String()), m.width)))
@@ -288,7 +288,7 @@ func (m *model) tally() (all, short []string) {
 // header is the first line.
 func (m *model) header() string {
 	if m.seen.Server.Stopping {
-		return m.look.warn.Render(left(" tqserver  "+m.farewell(), m.width))
+		return m.look.warn.Render(left(" tqserver  "+m.shutdownText(), m.width))
 	}
 	parts, short := m.tally()
 	title, at := " tqserver  "+m.projectName(), clean(m.seen.Server.URL())
@@ -343,8 +343,8 @@ func (m *model) paint(parts []string) string {
 	return strings.Join(painted, "  ")
 }
 
-// farewell says what the end waits for.
-func (m *model) farewell() string {
+// shutdownText says what the end waits for.
+func (m *model) shutdownText() string {
 	n := m.inFlight()
 	if n == 0 {
 		return "shutting down: stopping the workers"

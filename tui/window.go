@@ -57,9 +57,9 @@ func (v *logView) downFrom(first, above int, s screenful) (last int, whole bool)
 	return last, rows >= s.of(v.shown[last])
 }
 
-// stand leaves the end; the cursor is on the last line then, and nothing on
+// stopFollowing leaves the end; the cursor is on the last line then, and nothing on
 // the screen moves.
-func (v *logView) stand(s screenful) {
+func (v *logView) stopFollowing(s screenful) {
 	if v.scrolled || len(v.shown) == 0 {
 		return
 	}
@@ -73,7 +73,7 @@ func (v *logView) move(by int, s screenful) {
 	if len(v.shown) == 0 {
 		return
 	}
-	v.stand(s)
+	v.stopFollowing(s)
 	to := v.index(v.cursor) + by
 	if to >= len(v.shown) && v.anchor < 0 {
 		v.follow()
@@ -84,7 +84,7 @@ func (v *logView) move(by int, s screenful) {
 
 // goTo puts the cursor on one of the lines shown and has it on the screen.
 func (v *logView) goTo(i int, s screenful) {
-	v.stand(s)
+	v.stopFollowing(s)
 	v.cursor = v.shown[i]
 	first, above, _ := v.window(s)
 	v.top, v.above = v.shown[first], above
@@ -96,7 +96,7 @@ func (v *logView) scroll(by int, s screenful) {
 	if len(v.shown) == 0 {
 		return
 	}
-	v.stand(s)
+	v.stopFollowing(s)
 	first, above, _ := v.window(s)
 	top := first
 	for above += by; above < 0 && first > 0; {
