@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"time"
 
@@ -118,6 +119,8 @@ type ProcessSettings struct {
 // SupervisionSettings is what the server does with a worker. The worker is told
 // some of it at its start, as a hint; the server enforces it.
 type SupervisionSettings struct {
+	Instances           int           // workers of a page; 0: as many as there are CPUs
+	Rolling             bool          // they are replaced one after another
 	MaxRequests         int           // 0: no limit
 	MaxMemory           int64         // bytes; 0: no limit
 	StartupDelay        time.Duration // 0 unless the file sets it
@@ -134,6 +137,17 @@ type SupervisionSettings struct {
 // OnDemand reports whether a worker starts with the first request of its page,
 // and stops when there has been none for IdleStop.
 func (s SupervisionSettings) OnDemand() bool { return s.Start == "on_demand" }
+
+// MaxInstances bounds how many workers a page has.
+const MaxInstances = 64
+
+// Seats returns how many workers a page has, at least 1.
+func (s SupervisionSettings) Seats() int {
+	if s.Instances == 0 {
+		return min(runtime.NumCPU(), MaxInstances)
+	}
+	return s.Instances
+}
 
 // FileWatcher holds the settings for noticing changes.
 type FileWatcher struct {

@@ -55,6 +55,7 @@ func TestDefaultsAreTheDocumentedOnes(t *testing.T) {
 			LogFile:      LogFile{Root: "/srv/site", Name: "logs/{path}/worker_{date}.log"},
 		},
 		SupervisionSettings: SupervisionSettings{
+			Instances:           1,
 			StartupDelay:        0,
 			RestartDelay:        100 * time.Millisecond,
 			ShutdownGracePeriod: 500 * time.Millisecond,
@@ -236,7 +237,7 @@ workers:
 // that it counts there and nowhere else.
 func TestEveryOptionOfWorkersCanBeSetByPath(t *testing.T) {
 	t.Parallel()
-	values := map[string]string{"start": "on_demand", "go_mem_limit": "7MiB", "max_memory": "7MiB", "log_file": "other.log"}
+	values := map[string]string{"start": "on_demand", "rolling": "true", "go_mem_limit": "7MiB", "max_memory": "7MiB", "log_file": "other.log"}
 	for _, o := range slices.Concat(defaultOptions, lifecycleOptions) {
 		value, ok := values[o.key]
 		if !ok {

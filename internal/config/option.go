@@ -90,6 +90,7 @@ const mostCPUs = 8192
 // have them and lifecycleOptions.
 var defaultOptions = []option[WorkerSettings]{
 	opt("go_max_procs", "1", integer(0, mostCPUs), func(s *WorkerSettings) *int { return &s.GoMaxProcs }),
+	opt("instances", "1", integer(0, MaxInstances), func(s *WorkerSettings) *int { return &s.Instances }),
 	opt("max_requests", "0", integer(0, math.MaxInt32), func(s *WorkerSettings) *int { return &s.MaxRequests }),
 	opt("read_timeout_seconds", "30", seconds(0), func(s *WorkerSettings) *time.Duration { return &s.ReadTimeout }),
 	opt("write_timeout_seconds", "30", seconds(0), func(s *WorkerSettings) *time.Duration { return &s.WriteTimeout }),
@@ -109,6 +110,7 @@ var lifecycleOptions = []option[WorkerSettings]{
 	opt("start_timeout_seconds", "30", seconds(1), func(s *WorkerSettings) *time.Duration { return &s.StartTimeout }),
 	opt("health_interval_seconds", "30", seconds(1), func(s *WorkerSettings) *time.Duration { return &s.HealthInterval }),
 	opt("health_failures", "3", integer(1, math.MaxInt), func(s *WorkerSettings) *int { return &s.HealthFailures }),
+	opt("rolling", "false", boolean, func(s *WorkerSettings) *bool { return &s.Rolling }),
 	opt("start", `"always"`, oneOf("always", "on_demand"), func(s *WorkerSettings) *string { return &s.Start }),
 	opt("idle_stop_seconds", "300", seconds(0), func(s *WorkerSettings) *time.Duration { return &s.IdleStop }),
 }

@@ -59,7 +59,7 @@ func (s Spec) CannotError(route string) error { return fmt.Errorf("%s %s", route
 // not is refused by [Command.Spec].
 func Commands() []Spec {
 	return []Spec{
-		{Restart, ScopePage, "r", "restart the page, without building and without downtime", "is stopped: start it first"},
+		{Restart, ScopeWorker, "r", "restart the page, without building and without downtime", "is stopped: start it first"},
 		{Rebuild, ScopePage, "b", "rebuild the page, even if nothing changed", "is stopped: start it first"},
 		{Stop, ScopePage, "x", "stop the page gracefully", "is already stopped"},
 		{Start, ScopePage, "s", "start the page", "is already started"},

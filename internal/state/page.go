@@ -58,6 +58,7 @@ type Page struct {
 	LastExit     Exit      `json:"last_exit,omitzero"` // the last worker to end by itself, or not to start
 	Log          string    `json:"log,omitempty"`      // file of the workers' output, shown as Dir is; empty for none
 	Workers      []Worker  `json:"workers,omitempty"`
+	Instances    int       `json:"instances"`      // workers that the page is to have
 	Restarts     int       `json:"restarts"`       // since the server started, unplanned ones only
 	Next         time.Time `json:"next,omitzero"`  // when a crashed page tries again
 	Load         *Load     `json:"load,omitempty"` // in a Snapshot only, and only if the page has had anything to do
@@ -131,10 +132,12 @@ const (
 // Worker is one process of a page.
 type Worker struct {
 	Role         Role      `json:"role"`
+	Seat         int       `json:"seat"` // its place among the workers of the page, from 1
 	PID          int       `json:"pid"`
 	Port         int       `json:"port"`
 	Build        int       `json:"build"`
 	Since        time.Time `json:"since,omitzero"`          // it was started
+	Restarts     int       `json:"restarts,omitempty"`      // in its seat, unplanned ones only
 	FailedChecks int       `json:"failed_checks,omitempty"` // health checks that failed in a row
 	Binary       string    `json:"binary,omitempty"`
 	Env          []string  `json:"env,omitempty"` // KEY=value, sorted; without the values of what may be a secret

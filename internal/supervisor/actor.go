@@ -58,7 +58,7 @@ func newActor(d *deps, route, dir string, cfg settings) *actor {
 		inbox:     make(chan func()),
 		results:   make(chan func() event),
 		gone:      make(chan struct{}),
-		page:      page{route: route, dir: dir, root: d.root, cfg: cfg, seats: make([]seat, max(1, cfg.instances))},
+		page:      page{route: route, dir: dir, root: d.root, cfg: cfg, seats: make([]seat, cfg.worker.Seats())},
 		timer:     stoppedTimer(),
 		waiting:   make(map[id]func(bool)),
 		launches:  make(map[id]*workerProcess),
@@ -105,8 +105,8 @@ func (a *actor) configure(cfg settings, rebuild bool, done func(replaced bool)) 
 }
 
 // command carries out a command, or says why not. The actor calls it.
-func (a *actor) command(spec state.Spec) error {
-	a.handle(commanded{spec})
+func (a *actor) command(spec state.Spec, seat int) error {
+	a.handle(commanded{spec, seat})
 	return a.replied
 }
 

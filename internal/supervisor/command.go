@@ -15,28 +15,28 @@ func (s *Supervisor) Do(ctx context.Context, cmd state.Command) error {
 		return err
 	}
 	var failed error
-	err = s.call(ctx, func() { failed = s.do(cmd.Page, spec) })
+	err = s.call(ctx, func() { failed = s.do(cmd, spec) })
 	return errors.Join(err, failed)
 }
 
-func (s *Supervisor) do(route string, spec state.Spec) error {
-	if route == "" {
+func (s *Supervisor) do(cmd state.Command, spec state.Spec) error {
+	if cmd.Page == "" {
 		for _, p := range s.pages {
 			p.call(func() {
 				if spec.Verb != state.Restart || p.page.goal != asleep { // a page that sleeps starts a new worker anyway
-					p.command(spec)
+					p.command(spec, 0)
 				}
 			})
 		}
 		return nil
 	}
-	p := s.pages[route]
+	p := s.pages[cmd.Page]
 	if p == nil {
-		return fmt.Errorf("there is no page %s", route)
+		return fmt.Errorf("there is no page %s", cmd.Page)
 	}
 	var err error
-	if !p.call(func() { err = p.command(spec) }) {
-		err = fmt.Errorf("%s is being removed", route)
+	if !p.call(func() { err = p.command(spec, cmd.Seat) }) {
+		err = fmt.Errorf("%s is being removed", cmd.Page)
 	}
 	return err
 }

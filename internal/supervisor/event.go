@@ -12,14 +12,17 @@ type event interface{ happen(d *decision) }
 
 // What can happen.
 type (
-	opened     struct{}                  // the page was found
-	saved      struct{ change }          // a file that it is built from was
-	requested  struct{}                  // a request began to wait
-	tick       struct{}                  // page.wakeAt has come
-	shutDown   struct{}                  // the server ends
-	removed    struct{}                  // the page is not on disk any more
-	conflicted struct{ why string }      // several folders define the route; or not any more
-	commanded  struct{ spec state.Spec } // by a person
+	opened     struct{}             // the page was found
+	saved      struct{ change }     // a file that it is built from was
+	requested  struct{}             // a request began to wait
+	tick       struct{}             // page.wakeAt has come
+	shutDown   struct{}             // the server ends
+	removed    struct{}             // the page is not on disk any more
+	conflicted struct{ why string } // several folders define the route; or not any more
+	commanded  struct {             // by a person
+		spec state.Spec
+		seat int // of one worker, from 1; 0 for all
+	}
 
 	moved struct { // to another folder
 		dir string

@@ -48,6 +48,7 @@ type harness struct {
 	content         string // what is on disk: binaries are named after it, "broken" does not compile
 	workers         []*fakeWorker
 	failedStarts    int               // starts that were no process
+	failFrom        int               // the start from which workers exit at once; 0 for none
 	ready           time.Duration     // from start to ready; negative for never
 	dies            time.Duration     // from start to the end; negative for never
 	prints          string            // printed before that
@@ -62,6 +63,8 @@ type harness struct {
 	takenPorts      map[int]bool      // ports that turn out to be taken when a worker starts
 	putBack         map[string]string // binaries, and what took their place
 	onDemand        bool              // from the beginning
+	instances       int               // from the beginning; 1 if it is 0
+	ports           int               // in the range; 4 if it is 0
 	memory          int64             // that workers take
 	memoryGrows     bool              // that is none for a moment
 
@@ -144,9 +147,13 @@ func withPage(t *testing.T, prepare func(*harness), test func(*harness)) {
 		if s.onDemand {
 			worker.Start = "on_demand"
 		}
+		worker.Instances = max(1, s.instances)
+		if s.ports == 0 {
+			s.ports = 4
+		}
 		h := &deps{
 			root: root, store: state.NewStore(state.Server{}), builder: s,
-			ports:      newPorts(cfg.Workers.PortRangeStart, cfg.Workers.PortRangeStart+3),
+			ports:      newPorts(cfg.Workers.PortRangeStart, cfg.Workers.PortRangeStart+s.ports-1),
 			prioritize: func(string) { s.set(func() { s.prioritized++ }) },
 			openLog:    func(config.LogFile, string) Log { return discardLog{} },
 			spawn:      s.spawn, probe: s.probe, usage: s.usage,
@@ -273,6 +280,9 @@ func (s *harness) spawn(spec process.Spec) (child, int, error) {
 	if s.takenPorts[a.port()] {
 		a.exit.PortTaken = true
 		dies = 0
+	}
+	if s.failFrom > 0 && len(s.workers) > s.failFrom {
+		ready, dies = -1, 0
 	}
 	go func() { // ends with the worker
 		if ready >= 0 && (dies < 0 || ready < dies) {
@@ -407,7 +417,7 @@ func (s *harness) command(verb state.Verb) error {
 	if err != nil {
 		return err
 	}
-	if !s.page.call(func() { err = s.page.command(spec) }) {
+	if !s.page.call(func() { err = s.page.command(spec, 0) }) {
 		s.t.Error("the actor has ended")
 	}
 	return err

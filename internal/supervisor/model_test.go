@@ -70,6 +70,12 @@ var perform = map[string]func(s *harness, m *model, n int){
 		cfg.worker.Start = []string{"always", "always", "on_demand"}[n%3]
 		s.page.call(func() { s.page.configure(cfg, n%5 == 0, func(bool) {}) })
 	},
+	"instances": func(s *harness, m *model, n int) {
+		cfg := s.settings()
+		cfg.worker.Instances = 1 + n%3
+		cfg.worker.Rolling = n%5 == 0
+		s.page.call(func() { s.page.configure(cfg, false, func(bool) {}) })
+	},
 	"few ports": func(s *harness, m *model, n int) {
 		cfg := s.settings()
 		s.page.ports.setRange(9000, 9000+n%4)
@@ -79,9 +85,9 @@ var perform = map[string]func(s *harness, m *model, n int){
 
 // model is what may be expected of a page whatever happens to it.
 type model struct {
-	saved   int // versions so far
-	newest  int // build that served
-	retreat int // how often a build made way for the one before
+	saved   int         // versions so far
+	newest  map[int]int // builds that served, by seat
+	retreat int         // how often a build made way for the one before
 }
 
 // check compares a page, of which nothing moves at the moment, with the model.
@@ -102,8 +108,8 @@ func (m *model) check(s *harness, after string) {
 				serving++
 			}
 		}
-		if serving > 1 {
-			s.t.Errorf("after %q %d workers serve", after, serving)
+		if most := len(s.page.page.seats); serving > most {
+			s.t.Errorf("after %q %d of %d workers serve", after, serving, most)
 		}
 		for _, w := range s.page.page.draining {
 			if s.page.page.servingIn(w.id) >= 0 {
@@ -114,32 +120,38 @@ func (m *model) check(s *harness, after string) {
 			s.t.Errorf("after %q %d workers live on %d ports", after, alive, used)
 		}
 		retreat := s.countMessages(putBackSaid) + s.countMessages("the new worker did not start: starting the old build again")
-		for _, seat := range s.page.page.seats {
+		if retreat != m.retreat {
+			clear(m.newest)
+			m.retreat = retreat
+		}
+		for i, seat := range s.page.page.seats {
 			w := seat.serving
 			if w.id == 0 {
 				continue
 			}
-			if w.build < m.newest && retreat == m.retreat {
-				s.t.Errorf("after %q build %d serves after build %d", after, w.build, m.newest)
+			if w.build < m.newest[i] {
+				s.t.Errorf("after %q build %d serves after build %d", after, w.build, m.newest[i])
 			}
-			m.newest, m.retreat = w.build, retreat
+			m.newest[i] = w.build
 		}
 	})
 }
 
-// A page that all sorts of things happen to has at most one worker that serves,
-// never serves what is older than what it served before, and serves what was
-// saved last when peace returns, with one process on one port. That nothing is
+// A page that all sorts of things happen to has at most one worker in each seat
+// that serves, never serves in a seat what is older than what it served there
+// before, and serves what was saved last when peace returns, with one process on
+// one port for each seat. That nothing is
 // left in the end, and that no two builds run at a time, is checked by the
 // stage.
 func TestAPageKeepsItsPromisesWhateverHappens(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		play := rapid.SliceOfN(actions, 0, 60).Draw(rt, "play")
 		onDemand, dev := rapid.Bool().Draw(rt, "on demand"), rapid.Bool().Draw(rt, "development")
+		instances := rapid.IntRange(1, 3).Draw(rt, "instances")
 		ok := t.Run("play", func(t *testing.T) {
-			withPage(t, func(s *harness) { s.onDemand = onDemand }, func(s *harness) {
+			withPage(t, func(s *harness) { s.onDemand, s.instances = onDemand, instances }, func(s *harness) {
 				s.page.dev.Store(dev)
-				m := model{saved: 1}
+				m := model{saved: 1, newest: make(map[int]int)}
 				for _, h := range play {
 					perform[h.name](s, &m, h.n)
 					m.check(s, h.name)
@@ -171,7 +183,12 @@ func (m *model) peace(s *harness) {
 	m.check(s, "peace")
 	s.wantServing("last")
 	s.wantPhase(state.Serving)
-	if used := len(s.page.ports.used); used != 1 {
-		s.t.Errorf("at peace %d ports are used", used)
+	for _, w := range s.state().Workers {
+		if w.Binary != "/bin/last" || w.Role != state.RoleServing {
+			s.t.Errorf("at peace a worker is %s of %s", w.Role, w.Binary)
+		}
+	}
+	if used, want := len(s.page.ports.used), cfg.worker.Seats(); used != want {
+		s.t.Errorf("at peace %d ports are used, not %d", used, want)
 	}
 }

@@ -116,6 +116,9 @@ func next(p page, e event, now situation) (page, []effect) {
 
 // finish does what follows from the state of the page, whatever happened.
 func (d *decision) finish() {
+	if d.rollout.rolling && d.goal == run {
+		d.rollOn()
+	}
 	if !d.rowComes() {
 		d.rollout = rollout{}
 	}
@@ -241,8 +244,8 @@ func (p *page) servingVersion() version {
 	return version{}
 }
 
-// current is the version that serves or is about to.
-func (p *page) current() version {
+// currentVersion is the version that serves or is about to.
+func (p *page) currentVersion() version {
 	if v := p.comingVersion(); v.binary != "" {
 		return v
 	}

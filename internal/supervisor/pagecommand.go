@@ -12,11 +12,11 @@ func (e configured) happen(d *decision) {
 	old := d.cfg
 	d.cfg = e.cfg
 	d.do(setLog{e.cfg.logFile})
+	d.resize()
 	if d.goal == closing || d.goal == stopped {
 		d.do(settle{e.who, false})
 		return
 	}
-	d.resize()
 	for i := range d.seats {
 		s := &d.seats[i]
 		if s.serving.id == 0 {
@@ -36,10 +36,10 @@ func (e configured) happen(d *decision) {
 	case d.goal == asleep && d.building.id == 0 && !d.cfg.worker.OnDemand():
 		d.wake()
 	case starting, !d.launching() && serving:
-		d.replace(configuration, d.current())
+		d.replace(configuration, d.currentVersion())
 	case !d.serves() && !d.launching() && d.building.id == 0 && d.newestGood.binary != "" && !d.nextTry().IsZero():
 		d.resetBackoff()
-		d.replace(configuration, d.current()) // it may be what was wrong
+		d.replace(configuration, d.currentVersion()) // it may be what was wrong
 	default:
 		d.do(settle{e.who, false})
 		return
@@ -61,14 +61,14 @@ func (d *decision) outOfForce() (starting, serving bool) {
 // resize makes as many seats as there are instances. Those that are too many make
 // their workers finish.
 func (d *decision) resize() {
-	n := max(1, d.cfg.instances)
+	n := d.cfg.worker.Seats()
 	for i := n; i < len(d.seats); i++ {
 		d.drop(i)
 		d.retire(i, proxy.ServiceRestart, false)
 	}
 	for len(d.seats) < n {
 		d.seats = append(d.seats, seat{})
-		if i := len(d.seats) - 1; d.rollout.reason != "" {
+		if i := len(d.seats) - 1; d.rollout.reason != "" && !d.rollout.rolling {
 			d.begin(i, d.rollout.version, d.rollout.reason)
 		}
 	}
@@ -79,6 +79,14 @@ func (d *decision) resize() {
 func (e commanded) happen(d *decision) {
 	if d.goal == closing {
 		d.do(reply{fmt.Errorf("%s is being removed", d.route)})
+		return
+	}
+	if e.seat > len(d.seats) {
+		d.do(reply{fmt.Errorf("%s has no worker %d: it has %d", d.route, e.seat, len(d.seats))})
+		return
+	}
+	if e.seat > 0 {
+		d.do(reply{d.restartWorker(e.spec, e.seat-1)})
 		return
 	}
 	d.do(reply{pageCommands[e.spec.Verb](d, e.spec)})
@@ -132,7 +140,19 @@ func (d *decision) restartCommand(spec state.Spec) error {
 	if d.newestGood.binary == "" {
 		return fmt.Errorf("%s has no working build to start", d.route)
 	}
-	d.replace(manualRestart, d.newestGood)
+	d.roll(rollout{version: d.newestGood, reason: manualRestart, rolling: true})
+	return nil
+}
+
+// restartWorker restarts the worker of a seat alone.
+func (d *decision) restartWorker(spec state.Spec, i int) error {
+	switch {
+	case d.goal == stopped:
+		return spec.CannotError(d.route)
+	case d.rollout.reason != "" || !d.serves():
+		return d.restartCommand(spec) // its seat is on its way with the others
+	}
+	d.begin(i, d.lastServed, manualRestart)
 	return nil
 }
 

@@ -9,8 +9,9 @@ import (
 
 // rollout is a row of workers, one for each seat, on their way to take the place
 // of those that serve. The new ones begin to serve in one step, when all are
-// ready. If there are not ports enough, they do so one after another; and if
-// nothing serves, each as soon as it is ready.
+// ready. One that rolls has each begin to serve as soon as it is ready, and starts
+// the next then; so does one that has not ports enough. If nothing serves, each
+// begins to serve as soon as it is ready.
 type rollout struct {
 	id        id
 	version   version
@@ -38,10 +39,24 @@ func (d *decision) roll(r rollout) {
 	}
 	d.lastID++
 	r.id = d.lastID
+	r.rolling = (r.rolling || d.cfg.worker.Rolling) && d.serves()
 	d.rollout = r
 	for i := range d.seats {
 		d.seats[i].retry = retry{}
-		d.begin(i, r.version, r.reason)
+	}
+	d.rollOn()
+}
+
+// rollOn starts the row, or the next worker of one that rolls.
+func (d *decision) rollOn() {
+	for i := range d.seats {
+		s := &d.seats[i]
+		if d.rollout.rolling && d.rowComes() {
+			return
+		}
+		if s.start.id == 0 && s.retry.at.IsZero() && (s.serving.id == 0 || s.serving.row != d.rollout.id) {
+			d.begin(i, d.rollout.version, d.rollout.reason)
+		}
 	}
 }
 

@@ -36,7 +36,8 @@ type seat struct {
 type worker struct {
 	id id
 	version
-	row          id // of the rollout it came with; 0 for a worker that was started alone
+	seat         int // its index
+	row          id  // of the rollout it came with; 0 for a worker that was started alone
 	pid, port    int
 	settings     config.WorkerSettings // in force when it was started
 	project      folderID              // in which it runs
@@ -98,6 +99,7 @@ func (d *decision) begin(i int, v version, why reason) {
 func (d *decision) beginAgain(i int, s start) {
 	d.drop(i)
 	d.lastID++
+	s.seat = i
 	s.id, s.pid, s.port, s.phase, s.startedAt, s.hidden = d.lastID, 0, 0, claiming, d.now.time, 0
 	d.seats[i].start, d.seats[i].retry = s, retry{}
 	d.claimPort(i, 0)

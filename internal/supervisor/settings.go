@@ -18,8 +18,7 @@ type settings struct {
 	project folderID // the folder in which workers run; zero if unknown
 	logFile config.LogFile
 
-	instances int
-	debounce  time.Duration // saves within this time belong to one change
+	debounce time.Duration // saves within this time belong to one change
 }
 
 func (s *Supervisor) settingsOf(route, dir string) settings {

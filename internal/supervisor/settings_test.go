@@ -52,6 +52,8 @@ func TestOnlyWhatAWorkerIsStartedWithReplacesIt(t *testing.T) {
 		"start_timeout_seconds":         {"7", false},
 		"health_interval_seconds":       {"7", false},
 		"health_failures":               {"7", false},
+		"default.instances":             {"2", false},
+		"rolling":                       {"true", false},
 		"start":                         {"on_demand", false},
 		"idle_stop_seconds":             {"7", false},
 	}

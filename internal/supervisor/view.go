@@ -107,7 +107,7 @@ func (p *page) phase() state.Phase {
 func (p *page) view(log string) state.Page {
 	v := state.Page{
 		Route: p.route, Dir: p.show(p.dir), Build: p.lastBuild, Restarts: p.restarts, Next: p.nextTry(), Trouble: p.trouble(), LastExit: p.lastExit, Log: p.show(log),
-		AssetChanges: p.assets.changes, AssetFiles: p.assets.files, Phase: p.phase(),
+		AssetChanges: p.assets.changes, AssetFiles: p.assets.files, Phase: p.phase(), Instances: len(p.seats),
 	}
 	if a := p.building; a.id != 0 {
 		v.Build = state.Build{Number: p.buildNumber + 1, Trigger: p.show(a.change.file), Started: a.startedAt}
@@ -121,8 +121,12 @@ func (p *page) view(log string) state.Page {
 		v.ServingBuild = p.rollout.version.build // as while it slept
 	}
 	add := func(w worker, role state.Role) {
+		restarts := 0
+		if role != state.RoleDraining {
+			restarts = p.seats[w.seat].restarts
+		}
 		v.Workers = append(v.Workers, state.Worker{
-			Role: role, PID: w.pid, Port: w.port, Build: w.build, Since: w.startedAt, FailedChecks: w.failedChecks, Binary: w.binary, Env: w.env,
+			Role: role, Seat: w.seat + 1, Restarts: restarts, PID: w.pid, Port: w.port, Build: w.build, Since: w.startedAt, FailedChecks: w.failedChecks, Binary: w.binary, Env: w.env,
 		})
 	}
 	for _, s := range p.seats {
