@@ -31,7 +31,7 @@ type handle interface {
 	Fd() uintptr
 }
 
-func openFile(path string) (handle, error) {
+func openForAppend(path string) (handle, error) {
 	// A typed nil must not become a handle.
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
 	if err != nil {

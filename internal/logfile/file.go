@@ -96,7 +96,7 @@ func Open(template Template, warn func(lost uint64, err error)) *File {
 	if warn == nil {
 		warn = func(uint64, error) {}
 	}
-	return &File{template: template, warn: warn, open: openFile}
+	return &File{template: template, warn: warn, open: openForAppend}
 }
 
 // Path returns the path for a line written now, or an empty string if lines are

@@ -212,7 +212,7 @@ func TestALineThatAnotherFileIsWritingIsNotEnded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.log")
 	one, two := open(t, path), open(t, path)
 	one.open = func(path string) (handle, error) {
-		file, err := openFile(path)
+		file, err := openForAppend(path)
 		return &halfFile{handle: file, between: func() {
 			write(t, two, "in one\n")
 			closeFile(t, two)

@@ -103,7 +103,7 @@ func (c *Chunks) step(b byte) error {
 	switch c.part {
 	case sizeStart:
 		c.size, c.count, c.part = 0, 0, sizeDigits
-		if !isHex(b) {
+		if !IsHex(b) {
 			return errNoSize
 		}
 		return c.addDigit(b)
@@ -150,7 +150,7 @@ func (c *Chunks) afterDigit(b byte) error {
 		c.count++
 	case c.part == sizeSpace:
 		return errSize
-	case isHex(b):
+	case IsHex(b):
 		return c.addDigit(b)
 	case b == ';':
 		c.part, c.count = extension, 0
@@ -164,7 +164,7 @@ func (c *Chunks) addDigit(b byte) error {
 	if c.count++; c.count > 15 {
 		return errLarge
 	}
-	if isDigit(b) {
+	if IsDigit(b) {
 		b -= '0'
 	} else {
 		b = b | 0x20 - 'a' + 10
@@ -198,6 +198,3 @@ func (c *Chunks) addTrailerByte(b byte) error {
 		return err
 	}
 }
-
-func isDigit(c byte) bool { return '0' <= c && c <= '9' }
-func isHex(c byte) bool   { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'f' }

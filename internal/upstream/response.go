@@ -79,10 +79,10 @@ func parseResponse(b []byte, method string) (*http.Response, error) {
 	line, rest := cutLine(b)
 	version, status, _ := bytes.Cut(line, []byte(" "))
 	code, _, _ := bytes.Cut(bytes.TrimLeft(status, " "), []byte(" "))
-	if len(version) != len("HTTP/1.1") || !bytes.HasPrefix(version, []byte("HTTP/1.")) || !isDigit(version[7]) {
+	if len(version) != len("HTTP/1.1") || !bytes.HasPrefix(version, []byte("HTTP/1.")) || !message.IsDigit(version[7]) {
 		return nil, fmt.Errorf("the worker's response begins with the invalid line %.40q", line)
 	}
-	if len(code) != 3 || code[0] < '1' || !isDigit(code[0]) || !isDigit(code[1]) || !isDigit(code[2]) {
+	if len(code) != 3 || code[0] < '1' || !message.IsDigit(code[0]) || !message.IsDigit(code[1]) || !message.IsDigit(code[2]) {
 		return nil, fmt.Errorf("the worker's response has the invalid status %.40q", status)
 	}
 	h, err := parseFields(rest)
@@ -95,8 +95,6 @@ func parseResponse(b []byte, method string) (*http.Response, error) {
 	}
 	return resp, setFraming(resp, method)
 }
-
-func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 // parseFields parses the fields of a header with its empty line.
 func parseFields(b []byte) (http.Header, error) {

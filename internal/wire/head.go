@@ -120,7 +120,7 @@ func (p *parser) checkRequestLine(version []byte) {
 	switch {
 	case !message.IsToken(p.method):
 		p.badRequest("The request does not begin with a method.")
-	case len(version) != 8 || !bytes.HasPrefix(version, []byte("HTTP/")) || version[6] != '.' || !isDigit(version[5]) || !isDigit(version[7]):
+	case len(version) != 8 || !bytes.HasPrefix(version, []byte("HTTP/")) || version[6] != '.' || !message.IsDigit(version[5]) || !message.IsDigit(version[7]):
 		p.badRequest("The first line of the request is not method, target and version.")
 	case version[5] != '1':
 		p.refuse(http.StatusHTTPVersionNotSupported, "This server supports only HTTP/1.0 and HTTP/1.1.")
@@ -161,7 +161,7 @@ func (p *parser) checkTarget() {
 			return
 		}
 		path = path[i:]
-		if len(path) < 3 || !isHex(path[1]) || !isHex(path[2]) || path[1] == '0' && path[2] == '0' {
+		if len(path) < 3 || !message.IsHex(path[1]) || !message.IsHex(path[2]) || path[1] == '0' && path[2] == '0' {
 			p.badRequest("The request path contains an invalid percent-encoding.")
 			return
 		}
@@ -227,7 +227,7 @@ func (p *parser) parseField(line []byte) {
 func (p *parser) parseContentLength(value []byte) {
 	n := int64(0)
 	for _, c := range value {
-		if !isDigit(c) {
+		if !message.IsDigit(c) {
 			n = -1
 			break
 		}
@@ -331,9 +331,6 @@ var hostBytes = func() (t [256]bool) {
 	}
 	return t
 }()
-
-func isDigit(c byte) bool { return '0' <= c && c <= '9' }
-func isHex(c byte) bool   { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'f' }
 
 // isName reports whether b is name, which is in lower case, in any case.
 func isName(b []byte, name string) bool {
