@@ -87,7 +87,7 @@ func (t *batchBuild) loadable() (good []*job) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, j := range t.batch.jobs {
-		if l, asked := t.listed[j.dir]; !asked || l.err == nil && !l.incomplete {
+		if l, ok := t.listed[j.dir]; !ok || l.err == nil && !l.incomplete {
 			good = append(good, j)
 		}
 	}
@@ -178,7 +178,7 @@ func (t *batchBuild) deliverLocked() {
 	for path, file := range t.complete {
 		if j := t.pages[path]; j != nil {
 			m := made{file: file}
-			if l, asked := t.listed[j.dir]; asked {
+			if l, ok := t.listed[j.dir]; ok {
 				m.listed = &l
 			}
 			if j.wantPlan {

@@ -8,11 +8,11 @@ import (
 	"syscall"
 )
 
-// The go command keeps compiled packages and modules in the user's home. A
-// system's service may have none, or one that it must not write to.
+// The go command keeps compiled packages and modules in the user's home folder. A
+// system service may have none, or one that it cannot write to.
 
-// caches are variables that give the go command folders below temp where it has
-// none of its own.
+// caches returns variables that give the go command folders below temp for caches
+// that it has no other place for.
 func (e environment) caches(temp string) (env []string) {
 	if e.lookup("GOCACHE") == "" && !writable(e.userCache()) {
 		env = append(env, "GOCACHE="+filepath.Join(temp, "go-build"))
@@ -23,8 +23,8 @@ func (e environment) caches(temp string) (env []string) {
 	return env
 }
 
-// userCache is where programs keep what they can make again; empty if there is
-// no such place (os.UserCacheDir).
+// userCache returns the user's cache folder; empty if there is none
+// (os.UserCacheDir).
 func (e environment) userCache() string {
 	home := e.getenv("HOME")
 	switch dir := e.getenv("XDG_CACHE_HOME"); {
@@ -38,7 +38,7 @@ func (e environment) userCache() string {
 	return ""
 }
 
-// goPath is what the go command takes for GOPATH.
+// goPath returns GOPATH as the go command sees it.
 func (e environment) goPath() string {
 	if path := e.lookup("GOPATH"); path != "" {
 		return path
@@ -49,7 +49,7 @@ func (e environment) goPath() string {
 	return ""
 }
 
-// writable reports whether a folder can be written to, or made.
+// writable reports whether a folder can be written to, or can be made.
 func writable(dir string) bool {
 	if !filepath.IsAbs(dir) {
 		return false

@@ -13,18 +13,19 @@ import (
 	"tqserver/internal/project"
 )
 
-// The go command knows the C files in a package's own folder, and of those that
-// flags of cgo name besides it notices no change (go help cache). Those in the
-// project are inputs here, and a header that nothing includes, put into the
-// package by an overlay, has it compiled again when they changed.
+// The go command notices changes of C files in a package's own folder, but not of
+// other files that the flags of cgo name (go help cache). If such files lie in the
+// project they are inputs here. An overlay adds a header to the package that nothing
+// includes, but whose content changes with theirs, so that the go command compiles
+// the package again.
 
 var (
 	headerKinds = []string{".h", ".hh", ".hpp", ".hxx", ".inc", ".inl"}
-	headerDepth = 4 // folders below one that is named
+	headerDepth = 4 // levels of folders below one that is named
 )
 
-// cgoInputs returns what the flags of a package's cgo name in folders below one of
-// the homes.
+// cgoInputs returns the files that the flags of a package's cgo name in or below
+// one of the homes.
 func (p listed) cgoInputs(homes ...string) (named []embed) {
 	own := func(dir string) bool {
 		return slices.ContainsFunc(homes, func(home string) bool { return home != "" && project.Contains(home, dir) })
@@ -57,8 +58,8 @@ func (p listed) cgoInputs(homes ...string) (named []embed) {
 	return named
 }
 
-// headerPatterns are patterns of the headers in a folder, and below it unless the
-// package lies there too: far more than headers does then.
+// headerPatterns returns patterns for the headers in a folder, and below it unless
+// the package lies there too: then there is much else.
 func headerPatterns(dir, pkg string) (patterns []string) {
 	for depth := range headerDepth + 1 {
 		for _, kind := range headerKinds {
@@ -71,10 +72,10 @@ func headerPatterns(dir, pkg string) (patterns []string) {
 	return patterns
 }
 
-// flag is one of a compiler with its value.
+// flag is a flag of a compiler with its value.
 type flag struct{ name, value string }
 
-// flagValues returns the flags of some names with their values, which are part of the
+// flagValues returns the flags with some names and their values, which are in the
 // same word or the next.
 func flagValues(words []string, names ...string) (flags []flag) {
 	for i, word := range words {
@@ -84,7 +85,7 @@ func flagValues(words []string, names ...string) (flags []flag) {
 			case !ok:
 			case value == "" && i+1 < len(words):
 				flags = append(flags, flag{name, words[i+1]})
-			case value != "" && len(name) == 2: // -iquotedir is none
+			case value != "" && len(name) == 2: // there is no -iquotedir
 				flags = append(flags, flag{name, value})
 			}
 		}
@@ -92,11 +93,11 @@ func flagValues(words []string, names ...string) (flags []flag) {
 	return flags
 }
 
-// stampHeader is the file that an overlay puts into packages.
+// stampHeader is the header that an overlay adds to packages.
 const stampHeader = "zz_tqserver_inputs.h"
 
-// stamps makes the headers that have packages compiled again when what their cgo
-// names has changed, and returns them by the name that they are to have.
+// stamps makes the headers that an overlay adds, and returns them by the path that
+// they appear under.
 func (b *Builder) stamps(in inputs, seen snapshot) (map[string]string, error) {
 	content := make(map[string]map[string]bool) // lines, by package
 	for _, e := range in.Embeds {
@@ -127,8 +128,8 @@ func (b *Builder) stamps(in inputs, seen snapshot) (map[string]string, error) {
 	return headers, nil
 }
 
-// unstamped reports whether there are packages whose cgo names files that the
-// build did not know of: they may have been compiled of older ones.
+// unstamped reports whether cgo of a package uses files that the build did not know
+// of: the package may be compiled from older ones.
 func (in inputs) unstamped(stamps map[string]string) bool {
 	return slices.ContainsFunc(in.Embeds, func(e embed) bool {
 		return e.Package != "" && stamps[filepath.Join(e.Package, stampHeader)] == ""

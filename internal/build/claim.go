@@ -12,16 +12,16 @@ import (
 	"time"
 )
 
-// Projects share temp_dir. Each has a folder there, whose name is made of the
-// project's path, and in it a file that holds this path. A server holds a shared
-// lock on the file for as long as it lives, so that another, which sweeps the
-// folders of projects that were deleted, sees that this one is in use.
+// Projects share temp_dir. Each has a folder there, named after the project's path,
+// with a file that contains this path. A server holds a shared lock on the file
+// while it runs, so that other servers, which remove the folders of deleted
+// projects, see that this one is in use.
 
 const claimFile = "project.txt"
 
-// claimFolder makes the folder of a project's binaries and says that it is in
-// use, until the file that it returns is closed. It returns none if that cannot
-// be said: only its age keeps the folder then.
+// claimFolder makes the folder of a project's binaries and claims it until the
+// returned file is closed. It returns no file if that is not possible: then only
+// the age of its files protects the folder.
 func claimFolder(dir, root string) (*os.File, error) {
 	for {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -29,23 +29,22 @@ func claimFolder(dir, root string) (*os.File, error) {
 		}
 		f, err := os.OpenFile(filepath.Join(dir, claimFile), os.O_RDWR|os.O_CREATE, 0o600)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // it was swept this moment
+			continue // another server has just removed it
 		}
 		if err != nil {
 			return nil, nil
 		}
-		syscall.Flock(int(f.Fd()), syscall.LOCK_SH) // where there are no locks, its age keeps it
+		syscall.Flock(int(f.Fd()), syscall.LOCK_SH) // without locks, the age of its files protects the folder
 		if !isStillNamed(f) {
 			f.Close()
 			continue
 		}
-		f.WriteAt([]byte(root+"\n"), 0) // on a full disk what is there is enough, or is no claim
+		f.WriteAt([]byte(root+"\n"), 0) // on a full disk the path is already there, or the folder is not claimed
 		return f, nil
 	}
 }
 
-// isStillNamed reports whether a file has the name still under which it was
-// opened.
+// isStillNamed reports whether a file still has the name under which it was opened.
 func isStillNamed(f *os.File) bool {
 	opened, err := f.Stat()
 	if err != nil {
@@ -55,14 +54,14 @@ func isStillNamed(f *os.File) bool {
 	return err == nil && os.SameFile(opened, now)
 }
 
-// folderName is the name of a project's folder below temp_dir.
+// folderName returns the name of a project's folder below temp_dir.
 func folderName(root string) string {
 	sum := sha256.Sum256([]byte(root))
 	return slug(filepath.Base(root)) + "-" + hex.EncodeToString(sum[:5])
 }
 
-// sweepProjects removes the folders of projects that are not there any more and
-// that no server has used for 24 hours. It returns how many binaries went.
+// sweepProjects removes the folders of projects that no longer exist and that no
+// server has used for 24 hours. It returns how many binaries it removed.
 func (b *Builder) sweepProjects() (removed int) {
 	dirs, err := os.ReadDir(b.temp)
 	if err != nil {
@@ -79,7 +78,7 @@ func (b *Builder) sweepProjects() (removed int) {
 func (b *Builder) sweepProject(dir string) (removed int) {
 	f, err := os.OpenFile(filepath.Join(dir, claimFile), os.O_RDWR, 0)
 	if err != nil {
-		return 0 // it is no project's
+		return 0 // no folder of a project
 	}
 	defer f.Close()
 	text, err := readRegular(f.Name())
@@ -106,7 +105,7 @@ func (b *Builder) sweepProject(dir string) (removed int) {
 			removed++
 		}
 	}
-	gone := b.tempName("swept") // who comes now makes another
+	gone := b.tempName("swept") // a server that starts now makes another folder
 	if os.Rename(dir, gone) != nil || os.RemoveAll(gone) != nil {
 		return 0
 	}

@@ -16,7 +16,7 @@ import (
 // output is what the go command printed.
 type output struct{ stdout, stderr bytes.Buffer }
 
-// exitError says that the go command ran and was not content.
+// exitError says that the go command ran and failed.
 type exitError struct{ *exec.ExitError }
 
 // run runs the go command in dir.
@@ -34,8 +34,8 @@ func (b *Builder) run(ctx context.Context, env environment, dir string, args ...
 	return out, b.runGroup(cmd)
 }
 
-// command is a go command in dir. Its work folder is ours, or each command that
-// is killed would leave one behind.
+// command returns a go command in dir. It gets a work folder that the caller
+// removes, because a command that is killed leaves its own behind.
 func (b *Builder) command(ctx context.Context, env environment, dir, work string, args ...string) (*exec.Cmd, error) {
 	path, err := exec.LookPath("go")
 	if err != nil {
@@ -50,12 +50,12 @@ func (b *Builder) command(ctx context.Context, env environment, dir, work string
 	return cmd, nil
 }
 
-// runGroup runs a command in a process group of its own. When the command's
-// context ends the whole group is killed and reaped before runGroup returns.
+// runGroup runs a command in a process group of its own. If the command's context
+// ends, the whole group is killed and reaped before runGroup returns.
 func (b *Builder) runGroup(cmd *exec.Cmd) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second // a tool may have left the group with our pipe in its hands
+	cmd.WaitDelay = time.Second // a tool outside the group may still hold our pipe
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the compiler: %w", err)
 	}
@@ -64,7 +64,7 @@ func (b *Builder) runGroup(cmd *exec.Cmd) error {
 	}
 	err := cmd.Wait()
 	if errors.Is(err, exec.ErrWaitDelay) {
-		err = nil // it was content; a tool that stayed behind holds our pipe (golang/go#23019)
+		err = nil // it succeeded; a tool that is left holds our pipe (golang/go#23019)
 	}
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		err = &exitError{exit}
@@ -72,9 +72,8 @@ func (b *Builder) runGroup(cmd *exec.Cmd) error {
 	return err
 }
 
-// text is what the go command had to say: with -json each piece of it is an
-// object on standard output (go help buildjson), but for what went wrong
-// before there was anything to build.
+// text returns the go command's messages: with -json each is an object on standard
+// output (go help buildjson), except errors from before the build began.
 func (o *output) text() string {
 	var text strings.Builder
 	for line := range bytes.Lines(o.stdout.Bytes()) {

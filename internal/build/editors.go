@@ -12,9 +12,9 @@ import (
 	"tqserver/internal/project"
 )
 
-// IsEditorFile reports whether name is one of a file that editors, or the desktop,
-// make besides what people save: locks, swap files, backups, files on their way
-// to another name. Their coming and going means nothing.
+// IsEditorFile reports whether a name is that of a file which editors or the
+// desktop create beside the files that people save: locks, swap files, backups and
+// temporary files. Changes of such files mean nothing.
 func IsEditorFile(name string) bool {
 	switch name {
 	case "4913", ".DS_Store", "Thumbs.db", "desktop.ini": // the first is vim's, to see whether it may write
@@ -64,8 +64,8 @@ func (in inputs) editorFiles() (files []string) {
 	return files
 }
 
-// blamedFiles returns the files of editors beside those that the go command blames
-// for what is wrong, and whether it blames any.
+// blamedFiles returns the files of editors in the folders of those that the go
+// command complains about, and whether it complains about any.
 func blamedFiles(text, dir string) (files []string, any bool) {
 	for line := range strings.Lines(text) {
 		if !slices.ContainsFunc(strings.Fields(line), func(word string) bool {
@@ -89,8 +89,8 @@ func blamedFiles(text, dir string) (files []string, any bool) {
 	return files, any
 }
 
-// overlay writes one for the go command, on top of the one that GOFLAGS names, in
-// which some files are not there and others are.
+// overlay writes an overlay for the go command, on top of the one that GOFLAGS
+// names, which hides some files and adds others.
 func (e environment) overlay(hidden []string, stamps map[string]string, dir, overlay string) error {
 	var over struct{ Replace map[string]string }
 	abs := func(file string) string {

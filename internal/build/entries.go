@@ -27,7 +27,7 @@ type entry struct {
 	Toolchain    string // which go command
 	Binary       string // file name
 	Size         int64
-	RolledBackTo string // the binary that took its place because it kept ending
+	RolledBackTo string // the binary that replaced it because it kept crashing
 }
 
 // reuse returns a binary that was made from what is on disk now. Before it reads

@@ -12,15 +12,16 @@ import (
 	"strings"
 )
 
-// environment is environment pages are built. It is taken once a build, so that a binary is
-// never remembered under settings that came while it was made.
+// environment is what decides how the go command builds: flags, variables and
+// settings. A build takes it once, so that no binary is recorded under settings
+// that changed while it was made.
 type environment struct {
 	ldflags   string
-	env       map[string]string // never written to
-	settings  settings          // of the user
-	toolchain settings          // of the go command's own file
-	shim      bool              // the go command is not a toolchain's own
-	cacheEnv  []string          // for caches that have no place in a home
+	env       map[string]string // of the configuration; not modified
+	settings  settings          // of the user (go env -w)
+	toolchain settings          // of the toolchain's go.env
+	shim      bool              // the go command is that of a version manager
+	cacheEnv  []string          // see caches
 }
 
 func (b *Builder) environment() environment {
@@ -48,9 +49,9 @@ func (e environment) getenv(key string) string {
 	return os.Getenv(key)
 }
 
-// linkerFlags leave out the build ID: it changes with every comment, and
-// programs that differ in nothing else are the same. A user's own comes later
-// and wins.
+// linkerFlags returns the linker's flags without a build ID: the ID changes with
+// every comment, and programs that differ in nothing else are the same. An ID in
+// the user's flags comes later and wins.
 func (e environment) linkerFlags() string {
 	if flags := strings.TrimSpace(e.ldflags); flags == "" || flags[0] == '-' {
 		return strings.TrimSpace("-buildid= " + flags)
@@ -58,17 +59,16 @@ func (e environment) linkerFlags() string {
 	return e.ldflags // for packages by pattern (go help build)
 }
 
-// toolSettings are the variables that decide what tools make, beside those
-// that begin with GO or CGO_ (go help environment).
+// toolSettings are the variables that affect binaries, besides those that begin
+// with GO or CGO_ (go help environment).
 var toolSettings = []string{"AR", "CC", "CXX", "FC", "PKG_CONFIG", "PKG_CONFIG_PATH"}
 
-// elsewhere are variables that say where tools work and how much they take, and
-// decide nothing of what they make: with another, or one that cannot be used,
-// what was built is still as it was.
+// elsewhere are variables that say where tools work and how much they use, but
+// affect no binary. If one changes, existing binaries are still right.
 var elsewhere = []string{"GOCACHE", "GOCACHEPROG", "GOGC", "GOMAXPROCS", "GOMEMLIMIT", "GOMODCACHE", "GOPROXY", "GOTMPDIR"}
 
-// settingsHash is one name for all that decides how the go command builds, but for
-// which go command it is.
+// settingsHash returns a hash of everything that decides how the go command builds,
+// except which go command it is.
 func (e environment) settingsHash() string {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%q\n", e.linkerFlags())
@@ -92,9 +92,9 @@ func (e environment) settingsHash() string {
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
-// tools names what builds without running it: the go command in PATH, the C
-// compiler if it is used, and the program that runs the tools if there is one.
-// It is empty if there is no go command.
+// tools identifies the programs that build, without running them: the go command
+// in PATH, the C compiler if cgo is used, and the program of -toolexec. It is
+// empty if there is no go command.
 func (e environment) tools() string {
 	path, err := exec.LookPath("go")
 	if err != nil {
@@ -118,7 +118,7 @@ func (e environment) tools() string {
 	return tools
 }
 
-// stampOf tells one state of a program from another; empty if it is not there.
+// stampOf identifies the state of a program; empty if it does not exist.
 func stampOf(path string) string {
 	path, err := filepath.EvalSymlinks(path)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"tqserver/internal/project"
 )
 
-// makeFolder makes the folder of the project's binaries below tempDir, and returns
+// makeFolder makes the folder of the project's binaries below tempDir. It returns
 // its path and the claim on it.
 func makeFolder(tempDir, root string) (dir string, claim *os.File, err error) {
 	temp, err := secureDir(tempDir)
@@ -24,7 +24,7 @@ func makeFolder(tempDir, root string) (dir string, claim *os.File, err error) {
 	return dir, claim, nil
 }
 
-// statFolder returns what temp and dir are now.
+// statFolder returns the state of temp and dir.
 func (b *Builder) statFolder() (folder [2]fs.FileInfo, err error) {
 	for i, path := range []string{b.temp, b.dir} {
 		if folder[i], err = os.Lstat(path); err != nil {
@@ -34,10 +34,9 @@ func (b *Builder) statFolder() (folder [2]fs.FileInfo, err error) {
 	return folder, nil
 }
 
-// keepFolder makes the folder again if it is gone, as cleaners of temporary files
-// remove what was not used for long. What was required of it at start still is. A
-// go command that ran meanwhile may have made it already, but not for the user
-// alone.
+// keepFolder makes the folder again if it is gone: cleaners of temporary files
+// remove what was not used for long. It checks the same as at start. A go command
+// may have made the folder again meanwhile, with a mode that lets others in.
 func (b *Builder) keepFolder() error {
 	now, err := b.statFolder()
 	b.mu.Lock()
@@ -47,7 +46,7 @@ func (b *Builder) keepFolder() error {
 		return b.CheckFolder()
 	}
 	if _, err := os.Stat(b.opts.Root); err != nil && project.Contains(b.opts.Root, b.opts.TempDir) {
-		return fmt.Errorf("the project's folder is gone: %w", err) // it was renamed, and is not made again under its old name
+		return fmt.Errorf("the project's folder is gone: %w", err) // it was renamed; do not make it again under its old name
 	}
 	dir, claim, err := makeFolder(b.opts.TempDir, b.opts.Root)
 	if err != nil {
@@ -73,7 +72,7 @@ func (b *Builder) keepFolder() error {
 	return err
 }
 
-// Close says that the folder of binaries is not in use any more.
+// Close releases the claim on the folder of binaries.
 func (b *Builder) Close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

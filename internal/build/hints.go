@@ -11,8 +11,8 @@ import (
 	"tqserver/internal/state"
 )
 
-// withHint adds to a problem what to do now, where the go command's words do not
-// say it, or not where.
+// withHint adds what to do about a problem, if the go command does not say it, or
+// not where.
 func withHint(p state.Problem, dir, root string) state.Problem {
 	if hint := hint(p.Message, dir, root); hint != "" {
 		p.Message += "\n" + hint
@@ -51,15 +51,15 @@ func hint(message, dir, root string) string {
 	return fmt.Sprintf("Run \"%s\" in %s.", m[2], describeFolder(at, root))
 }
 
-// isServer reports whether a go.mod is of tqserver itself.
+// isServer reports whether a go.mod is that of tqserver itself.
 func isServer(mod string) bool {
 	text, _ := readRegular(mod)
 	m := moduleClause.FindSubmatch(text)
 	return m != nil && string(m[1]) == "tqserver"
 }
 
-// goLineHint says which line of a go.mod is to be changed because a module that it
-// takes from a folder needs a newer Go; empty if there is none.
+// goLineHint says which line of a go.mod to change because a module that it takes
+// from a folder needs a newer Go; empty if there is none.
 func goLineHint(mod, root string) string {
 	own := goVersion(mod)
 	files := make(map[string]bool)
@@ -77,7 +77,7 @@ func goLineHint(mod, root string) string {
 
 var goClause = regexp.MustCompile(`(?m)^\s*go\s+(\d\S*)`)
 
-// goVersion is the version that a go.mod names.
+// goVersion returns the version of Go that a go.mod names.
 func goVersion(mod string) string {
 	text, err := readRegular(mod)
 	if err != nil {
@@ -86,7 +86,7 @@ func goVersion(mod string) string {
 	if m := goClause.FindSubmatch(text); m != nil {
 		return string(m[1])
 	}
-	return "1.16" // what a module without the line is taken for (Modules reference, go directive)
+	return "1.16" // the default (Modules reference, go directive)
 }
 
 func describeFolder(dir, root string) string {

@@ -6,22 +6,22 @@ import (
 	"sync"
 )
 
-// limiter bounds how many pages look for a binary at once and says whose turn it is.
+// limiter bounds how many run at a time. The most urgent waiter comes next.
 type limiter struct {
 	mu    sync.Mutex // guards free and queue
 	free  int
 	queue []*waiter
 }
 
-// waiter is somebody who waits for a slot.
+// waiter waits for a slot.
 type waiter struct {
 	priority func() int // the lowest goes first, the first among equals
 	start    chan struct{}
 }
 
-// Ranks, asked when a slot comes free.
+// Priorities of waiters, determined when a slot becomes free.
 const (
-	priorityUrgent = iota // people wait for the page
+	priorityUrgent = iota
 	priorityOther
 )
 
@@ -49,7 +49,7 @@ func (s *limiter) acquire(ctx context.Context, rank func() int) (release func(),
 		s.queue = slices.Delete(s.queue, i, i+1)
 	}
 	s.mu.Unlock()
-	if i < 0 { // it was given to us meanwhile
+	if i < 0 { // release has just given us a slot
 		s.release()
 	}
 	return nil, ctx.Err()

@@ -13,18 +13,17 @@ import (
 	"tqserver/internal/project"
 )
 
-// The files that make up modules and workspaces are read here by ourselves,
-// and roughly: the go command says nothing of modules while one of their files
-// is wrong, nor of modules that count by their go.mod alone. A file too many
-// costs a look at it.
+// The files of modules and workspaces are parsed here, and roughly: the go command
+// says nothing about modules while one of their files is wrong, nor about modules
+// of which only the go.mod counts. A file too many does no harm.
 var (
 	moduleWord   = regexp.MustCompile("\"[^\"]*\"|`[^`]*`|[^\\s()]+")
 	moduleClause = regexp.MustCompile(`(?m)^\s*module\s+(\S+)`)
 )
 
-// guessInputs is what can be said of a page's inputs without a go command: its
-// folder, the profile in it, which the compiler follows (go help build, -pgo),
-// and the files that decide to which module or workspace it belongs.
+// guessInputs returns what is known of a page's inputs without running the go
+// command: its folder, the profile in it, which the compiler uses (go help build,
+// -pgo), and the files that decide to which module or workspace it belongs.
 func (e environment) guessInputs(dir string) inputs {
 	files := map[string]bool{filepath.Join(dir, "default.pgo"): true}
 	foundMod, foundWork, root := false, false, dir
@@ -57,9 +56,9 @@ func (e environment) guessInputs(dir string) inputs {
 	return inputs{Dirs: []string{dir}, Files: slices.Sorted(maps.Keys(files))}
 }
 
-// addFlagFiles adds the files that GOFLAGS names, which are relative to where the go
-// command runs (go help build). What another go.mod names is relative to the
-// module's root all the same.
+// addFlagFiles adds the files that GOFLAGS names, which are relative to where the
+// go command runs (go help build). Paths in the file of -modfile are relative to
+// the module's root.
 func (e environment) addFlagFiles(files map[string]bool, dir, root string) {
 	abs := func(file string) string { return project.Abs(dir, file) }
 	flags := e.flags()
@@ -73,7 +72,7 @@ func (e environment) addFlagFiles(files map[string]bool, dir, root string) {
 		files[abs(overlay)] = true
 		var over struct{ Replace map[string]string }
 		text, _ := readRegular(abs(overlay))
-		json.Unmarshal(text, &over) // what is wrong with it the build says
+		json.Unmarshal(text, &over) // the build reports what is wrong
 		for _, file := range over.Replace {
 			if file != "" {
 				files[abs(file)] = true
@@ -82,8 +81,8 @@ func (e environment) addFlagFiles(files map[string]bool, dir, root string) {
 	}
 }
 
-// addModule adds a go.mod or go.work, whether it exists or not, and if it does
-// what stands beside it and the modules it names by folder.
+// addModule adds a go.mod or go.work, even if it does not exist, and if it does,
+// the files beside it and the modules that it names by folder.
 func addModule(files map[string]bool, file string) {
 	addModuleOf(files, file, filepath.Dir(file))
 }
@@ -120,13 +119,13 @@ func addModuleOf(files map[string]bool, file, dir string) {
 	}
 }
 
-// isFolderPath is how the go command tells folders from module paths (Modules
-// reference, replace directive).
+// isFolderPath reports whether the go command takes a word for a folder, not for a
+// module path (Modules reference, replace directive).
 func isFolderPath(word string) bool {
 	return word == "." || word == ".." || strings.HasPrefix(word, "./") || strings.HasPrefix(word, "../") || strings.HasPrefix(word, "/")
 }
 
-// packageDir is where a package would lie if the module of a go.mod holds it.
+// packageDir returns the folder of a package if the module of a go.mod has it.
 func packageDir(goMod, importPath string) (dir string, ok bool) {
 	text, err := readRegular(goMod)
 	if err != nil {
@@ -139,7 +138,7 @@ func packageDir(goMod, importPath string) (dir string, ok bool) {
 	return packageBelow(filepath.Dir(goMod), strings.Trim(string(m[1]), "\"`"), importPath)
 }
 
-// packageBelow is where a package would lie if a module in dir holds it.
+// packageBelow returns the folder of a package if a module in dir has it.
 func packageBelow(dir, module, importPath string) (pkg string, ok bool) {
 	rel, ok := strings.CutPrefix(importPath, module)
 	if !ok || module != "" && rel != "" && rel[0] != '/' {
@@ -148,9 +147,8 @@ func packageBelow(dir, module, importPath string) (pkg string, ok bool) {
 	return filepath.Join(dir, filepath.FromSlash(rel)), true
 }
 
-// moduleFile names what decides how a page's imports are found: the workspace or
-// module that it belongs to. It is empty if there is none, or if GOFLAGS names
-// files that are relative to each page.
+// moduleFile returns the go.work or go.mod that a page belongs to. It is empty if
+// there is none, or if GOFLAGS names files relative to each page.
 func (e environment) moduleFile(dir string) string {
 	flags := e.flags()
 	for _, name := range []string{"modfile", "pgo", "overlay"} {
@@ -171,8 +169,8 @@ func (e environment) moduleFile(dir string) string {
 	return findAbove(dir, "go.mod")
 }
 
-// findAbove returns the nearest file of a name in dir or above it; empty if there is
-// none.
+// findAbove returns the nearest file with a name in dir or above it; empty if there
+// is none.
 func findAbove(dir, name string) string {
 	for at := dir; ; at = filepath.Dir(at) {
 		if _, err := os.Stat(filepath.Join(at, name)); err == nil {

@@ -17,9 +17,9 @@ import (
 
 var location = regexp.MustCompile(`^([^\n]+?\.[A-Za-z]+):(\d{1,9})(?::(\d{1,9}))?: (.*)$`)
 
-// parseProblems reads the go command's words. Files are relative to dir, where
-// it ran, and become relative to root. Messages are valid UTF-8 and hold no
-// control characters but newlines and tabs, because they end on terminals.
+// parseProblems parses the go command's messages. Files are relative to dir, where
+// it ran, and become relative to root. Messages are valid UTF-8 without control
+// characters but newlines and tabs, because terminals show them.
 func parseProblems(text, dir, root string) []state.Problem {
 	var problems []state.Problem
 	for line := range strings.Lines(text) {
@@ -35,15 +35,15 @@ func parseProblems(text, dir, root string) []state.Problem {
 	return problems
 }
 
-// isNoise is what tells how the work goes on, or what the lines after it say
-// again with their place.
+// isNoise reports whether a line only shows progress, or announces messages that
+// follow with their position.
 func isNoise(line string) bool {
 	return strings.HasPrefix(line, "go: downloading ") ||
 		strings.HasPrefix(line, "go: errors parsing ") && strings.HasSuffix(line, ":")
 }
 
-// addLine adds a further line. After a chain of imports it can be the first to
-// have a place.
+// addLine adds a line to a problem. After a chain of imports it may be the first
+// line with a position.
 func addLine(p *state.Problem, line, dir, root string) {
 	if p.File == "" && strings.HasPrefix(p.Message, "package ") {
 		if placed := parseProblem(strings.TrimSpace(line), dir, root); placed.File != "" {
@@ -67,8 +67,8 @@ func parseProblem(line, dir, root string) state.Problem {
 	return p
 }
 
-// toolFailure returns the reason if a problem says what keeps the compiler
-// from its work, which the next save of the program does not mend.
+// toolFailure returns the reason if a problem is not one of the program, but keeps
+// the compiler from its work. The next save does not solve it.
 func toolFailure(p state.Problem) error {
 	if lostCache(p.Message) {
 		return errors.New("the go command's cache is emptied again and again while it builds")
@@ -92,10 +92,9 @@ var (
 	cacheFile = regexp.MustCompile(`([/\\][0-9a-f]{2}[/\\][0-9a-f]{64}-[ad]|/pkg/mod/[^:]+): no such file or directory`)
 )
 
-// lostCache reports whether the go command says that it lacks what it had a
-// moment before, in its cache: go clean removes it from under a build. Of
-// packages of the standard library it says then that they are not there, which
-// they are.
+// lostCache reports whether the go command misses files of its cache, because go
+// clean removed them during the build. It may then say of a package that it is not
+// in the standard library, although it is.
 func lostCache(text string) bool {
 	for _, m := range notInStd.FindAllStringSubmatch(text, -1) {
 		if info, err := os.Stat(m[1]); err == nil && info.IsDir() {
@@ -105,7 +104,7 @@ func lostCache(text string) bool {
 	return cacheFile.MatchString(text)
 }
 
-// toolError is what keeps the compiler from its work, in its words.
+// toolError is what keeps the compiler from its work, with its message.
 type toolError struct {
 	message string
 	cause   error
@@ -120,7 +119,7 @@ func (o toolError) Error() string {
 
 func (o toolError) Unwrap() error { return o.cause }
 
-// notMain is the problem of a page that is no program.
+// notMain returns the problem of a page that is not a program.
 func notMain(dir, root string) state.Problem {
 	files, _ := os.ReadDir(dir)
 	for _, f := range files {

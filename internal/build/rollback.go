@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// RecordRollback remembers, for later servers too, that a binary of the page in dir kept
-// ending and another took its place. Until what it is made of changes, or it is
-// built by force, its builds say so.
+// RecordRollback records, also for later servers, that a binary of the page in dir
+// kept crashing and that another replaced it. Results of builds that give the binary
+// again say so, until its inputs change or it is built by force.
 func (b *Builder) RecordRollback(dir, bad, good string) error {
 	bad, good = filepath.Base(bad), filepath.Base(good)
 	b.mu.Lock()

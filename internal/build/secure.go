@@ -13,9 +13,9 @@ import (
 	"syscall"
 )
 
-// secureDir makes dir, or refuses it if somebody else could put a program
-// there that would be run, or none can be run. It returns dir without links,
-// which somebody else could set to another place later.
+// secureDir makes dir, or refuses it if somebody else could put a program there
+// that would be run, or if no program can be run there. It returns dir without
+// links, which somebody else could change later.
 func secureDir(dir string) (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("workers.temp_dir: %w; use a folder that you may write to", err)
@@ -30,17 +30,17 @@ func secureDir(dir string) (string, error) {
 	return real, insecure(real)
 }
 
-// CheckFolder reports why nothing in the folder of binaries may be run any more, as
-// somebody else could have put it there. Ask before anything of it is run.
+// CheckFolder returns an error if somebody else could have put a program into the
+// folder of binaries. Call it before running anything in there.
 func (b *Builder) CheckFolder() error { return insecure(b.temp) }
 
-// insecure says who besides the user could put a program into dir, a path
-// without links.
+// insecure returns an error if somebody besides the user could put a program into
+// dir, a path without links.
 func insecure(dir string) error {
 	for at := dir; ; at = filepath.Dir(at) {
 		info, err := os.Lstat(at)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // nobody finds a program there
+			continue // there is nothing to run
 		}
 		if err != nil {
 			return fmt.Errorf("workers.temp_dir: %w", err)
@@ -54,7 +54,8 @@ func insecure(dir string) error {
 	}
 }
 
-// exposure says what is wrong with dir, or with at, a folder above it.
+// exposure returns what is wrong with dir because of at, which is dir or a folder
+// above it.
 func exposure(at, dir string, info fs.FileInfo) string {
 	stat := info.Sys().(*syscall.Stat_t)
 	owner, mode := int(stat.Uid), info.Mode()
@@ -67,7 +68,7 @@ func exposure(at, dir string, info fs.FileInfo) string {
 		return fmt.Sprintf("may be written to by others (mode %04o): chmod 0700 it", mode.Perm())
 	case owner != os.Getuid() && owner != 0:
 		return fmt.Sprintf("lies in %s, which belongs to user %d", at, owner)
-	case mode&fs.ModeSticky != 0: // only its owner can take the name of what lies there
+	case mode&fs.ModeSticky != 0: // only owners can rename what lies there
 		return ""
 	case mode.Perm()&0o002 != 0:
 		return fmt.Sprintf("lies in %s, which everybody may write to", at)
@@ -79,15 +80,15 @@ func exposure(at, dir string, info fs.FileInfo) string {
 	return ""
 }
 
-// isOwnGroup reports whether a group is the user's alone, as many systems make one
-// for each user.
+// isOwnGroup reports whether nobody but the user is in a group: many systems have
+// such a group for each user.
 func isOwnGroup(gid uint32) bool {
 	return int(gid) == os.Getgid() && isAloneInGroup(os.Getuid(), int(gid), "/etc/passwd", "/etc/group")
 }
 
-// isAloneInGroup reports whether nobody but a user is in a group, as far as the system's
-// files tell. A group that they do not know has others in it, unless it has the
-// user's number.
+// isAloneInGroup reports whether nobody but a user is in a group, according to the
+// system's files. A group that they do not contain counts as shared, unless it has
+// the user's number.
 func isAloneInGroup(uid, gid int, passwd, group string) bool {
 	me, id := strconv.Itoa(uid), strconv.Itoa(gid)
 	name, known := "", false
@@ -121,7 +122,7 @@ func groupName(gid uint32) string {
 	return id
 }
 
-// readRecords returns the lines of a system's file of users or groups.
+// readRecords returns the fields of the lines of passwd or group.
 func readRecords(file string) (all [][]string) {
 	f, err := os.Open(file)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// settings are the variables that files set: go env -w writes one, and a
-// toolchain may have one of its own (go help environment).
+// settings are variables that a file sets: go env -w writes one, and a toolchain
+// may have one of its own (go help environment).
 type settings map[string]string
 
 func (e environment) readSettings() (own, toolchain settings) {
@@ -39,7 +39,7 @@ func (s settings) read(file string) {
 	}
 }
 
-// settingsFile is where go env -w writes to; empty if there is no such place.
+// settingsFile returns the file that go env -w writes; empty if there is none.
 func (e environment) settingsFile() string {
 	switch file := e.getenv("GOENV"); file {
 	case "":
@@ -61,8 +61,8 @@ func (e environment) settingsFile() string {
 	return filepath.Join(dir, "go", "env")
 }
 
-// lookup is the value of one of the go command's variables: of the
-// environment, or else of the files that set it.
+// lookup returns the value of one of the go command's variables, from the
+// environment or else from the files that set it.
 func (e environment) lookup(key string) string {
 	if value := e.getenv(key); value != "" {
 		return value
@@ -73,8 +73,8 @@ func (e environment) lookup(key string) string {
 	return e.toolchain[key]
 }
 
-// flags are those of GOFLAGS, by name, the last of each name. A flag without a
-// value has "true".
+// flags returns the flags of GOFLAGS by name, the last of each name. A flag
+// without a value has "true".
 func (e environment) flags() map[string]string {
 	flags := make(map[string]string)
 	for rest := e.lookup("GOFLAGS"); ; {
@@ -98,11 +98,10 @@ func (e environment) flags() map[string]string {
 	}
 }
 
-// instrumentation are flags that are tags too.
+// instrumentation are flags that are build tags too.
 var instrumentation = []string{"race", "msan", "asan"}
 
-// Constraints say which files the go command takes for a build, as it is
-// configured now.
+// Constraints returns what decides which files the go command builds now.
 func (b *Builder) Constraints() build.Context { return b.environment().constraints() }
 
 func (e environment) constraints() build.Context {
@@ -139,9 +138,9 @@ func (e environment) constraints() build.Context {
 	return ctx
 }
 
-// cgo reports whether the go command uses cgo: unless that is said, it does
-// where programs are built for this system and there is a C compiler
-// (go help environment, cmd/cgo).
+// cgo reports whether the go command uses cgo: if CGO_ENABLED is not set, it does
+// if programs are built for this system and there is a C compiler (go help
+// environment, cmd/cgo).
 func (e environment) cgo() bool {
 	switch e.lookup("CGO_ENABLED") {
 	case "0":
@@ -157,7 +156,7 @@ func (e environment) cgo() bool {
 	return e.getenv("CC") != "" || e.compiler() != ""
 }
 
-// compiler is the path of the C compiler; empty if there is none.
+// compiler returns the path of the C compiler; empty if there is none.
 func (e environment) compiler() string {
 	words := strings.Fields(e.lookup("CC"))
 	if len(words) == 0 {
@@ -173,8 +172,7 @@ func (e environment) compiler() string {
 	return path
 }
 
-// lookPath looks for a program where the go command does, whose PATH may be
-// another than ours.
+// lookPath finds a program as the go command does, whose PATH may differ from ours.
 func (e environment) lookPath(name string) (string, error) {
 	dirs, ok := e.env["PATH"]
 	if !ok || strings.ContainsRune(name, filepath.Separator) {

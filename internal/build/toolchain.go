@@ -10,20 +10,20 @@ import (
 	"strings"
 )
 
-// The go command in PATH is mostly a toolchain's own: which toolchain builds
-// follows from the command itself and from go.mod, which are known. But it may
-// be a stand-in of a version manager (asdf, mise, goenv, snap), which chooses a
-// toolchain by files of its own. Then it is asked, once for each state of those
-// files that we know, and again when there is nothing else to do, as there may be
-// others.
+// Usually the go command in PATH belongs to a toolchain, and go.mod decides
+// whether it switches to another. But it may be the shim of a version manager
+// (asdf, mise, goenv, snap), which chooses a toolchain by files of its own. Then
+// go env says which; it runs once for each state of the files that are known here,
+// and again when the server is idle, because there may be other files.
 
-// versionFiles are files by which version managers choose a toolchain for what lies
-// below them. A go.mod may make it switch to another.
+// versionFiles are the files by which version managers choose a toolchain for what
+// lies below.
 var versionFiles = []string{
 	".tool-versions", ".go-version", "mise.toml", ".mise.toml", "mise.local.toml", ".mise.local.toml", ".mise/config.toml", "mise/config.toml", ".config/mise.toml", ".config/mise/config.toml",
 }
 
-// userVersionFiles are those of the user, and the link to the toolchain of a snap.
+// userVersionFiles returns those of the user, and the link to the toolchain of a
+// snap.
 func (e environment) userVersionFiles() (files []string) {
 	home := e.getenv("HOME")
 	for file, dir := range map[string]string{
@@ -37,7 +37,7 @@ func (e environment) userVersionFiles() (files []string) {
 	return append(files, "/etc/mise/config.toml", "/snap/go/current")
 }
 
-// isShim reports whether the go command in PATH is not a toolchain's own.
+// isShim reports whether the go command in PATH does not belong to a toolchain.
 func isShim() bool {
 	path, err := exec.LookPath("go")
 	if err != nil {
@@ -50,7 +50,7 @@ func isShim() bool {
 	return err != nil || filepath.Base(path) != "go"
 }
 
-// toolchain names what builds the page in dir.
+// toolchain identifies what builds the page in dir.
 func (b *Builder) toolchain(ctx context.Context, env environment, dir string) (string, error) {
 	tools := env.tools()
 	if tools == "" || !env.shim {
@@ -73,8 +73,8 @@ func (b *Builder) toolchain(ctx context.Context, env environment, dir string) (s
 	return tools + "\n" + chosen, nil
 }
 
-// toolchainChanged reports whether another toolchain builds the page in dir than was
-// thought.
+// toolchainChanged reports whether another toolchain builds the page in dir than
+// was assumed.
 func (b *Builder) toolchainChanged(ctx context.Context, env environment, tools, dir string) bool {
 	if !env.shim {
 		return false
@@ -84,7 +84,7 @@ func (b *Builder) toolchainChanged(ctx context.Context, env environment, tools, 
 	return err == nil && now+"\n"+chosen != tools
 }
 
-// toolchainKey names a state of all by which a stand-in is known to choose.
+// toolchainKey identifies the state of all files by which a shim may choose.
 func (e environment) toolchainKey(tools, dir string) string {
 	var choice strings.Builder
 	choice.WriteString(tools)
@@ -97,7 +97,8 @@ func (e environment) toolchainKey(tools, dir string) string {
 	return choice.String()
 }
 
-// versionFilesAbove are the files above a page by which a toolchain may be chosen.
+// versionFilesAbove returns the files above a page by which a toolchain may be
+// chosen.
 func versionFilesAbove(dir string) (files []string) {
 	for at := dir; ; at = filepath.Dir(at) {
 		for _, name := range append([]string{"go.mod", "go.work"}, versionFiles...) {
@@ -109,13 +110,13 @@ func versionFilesAbove(dir string) (files []string) {
 	}
 }
 
-// queryToolchain asks the go command which toolchain builds in dir.
+// queryToolchain runs go env to learn which toolchain builds in dir.
 func (b *Builder) queryToolchain(ctx context.Context, env environment, choice, dir string) (string, error) {
 	out, err := b.run(ctx, env, dir, "env", "GOROOT", "GOVERSION")
 	var exit *exitError
 	switch {
 	case errors.As(err, &exit):
-		return "", nil // it has none, and the build says why
+		return "", nil // there is none, and the build reports why
 	case err != nil:
 		return "", err
 	}
