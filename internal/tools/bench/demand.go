@@ -95,7 +95,7 @@ func (p *project) binaries() (all []string, err error) {
 	return all, err
 }
 
-// startAlone returns how long a worker takes until it answers, with nothing but
+// startAlone returns how long a worker takes until it responds, with nothing but
 // this program beside it.
 func (b *bench) startAlone(ctx context.Context, binary string) (time.Duration, error) {
 	port, err := trial.FreePorts(1)

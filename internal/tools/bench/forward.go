@@ -23,8 +23,8 @@ import (
 	"tqserver/internal/tools/trial"
 )
 
-// forwarded is the page that is asked for: answers of any length.
-const forwarded = `package main
+// forwardPage is the page behind the proxies: responses of any length.
+const forwardPage = `package main
 
 import (
 	"io"
@@ -115,7 +115,7 @@ func reverseProxy(address, worker string) error {
 type side struct {
 	name    string
 	address string
-	got     []float64 // requests a second, by round
+	rates   []float64 // requests a second, by round
 }
 
 // startForward starts the server with a page to forward to.
@@ -124,7 +124,7 @@ func (b *bench) startForward(ctx context.Context) (*project, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := tq.Write("pages/index/main.go", forwarded); err != nil {
+	if err := tq.Write("pages/index/main.go", forwardPage); err != nil {
 		return nil, err
 	}
 	if err := tq.Start(ctx); err != nil {
@@ -216,7 +216,7 @@ wrk.body = string.rep("x", 10240)
 wrk.headers["Content-Type"] = "text/plain"
 `
 
-// wrk returns how many requests a second are answered.
+// wrk returns how many requests a second get a response.
 func (b *bench) wrk(ctx context.Context, address, path string, clients int, seconds int) (float64, error) {
 	args := []string{"-t1", fmt.Sprintf("-c%d", clients), fmt.Sprintf("-d%ds", seconds)}
 	if path == "POST" {
@@ -255,7 +255,7 @@ func parseWrk(out string) (float64, error) {
 // percent faster.
 func (b *bench) inTurns(ctx context.Context, path string, clients, rounds, seconds int, sides ...*side) error {
 	for _, s := range sides {
-		s.got = nil
+		s.rates = nil
 	}
 	for range rounds {
 		for _, i := range rand.Perm(len(sides)) {
@@ -264,7 +264,7 @@ func (b *bench) inTurns(ctx context.Context, path string, clients, rounds, secon
 			if err != nil {
 				return fmt.Errorf("%s: %w", s.name, err)
 			}
-			s.got = append(s.got, rate)
+			s.rates = append(s.rates, rate)
 		}
 	}
 	return nil
@@ -273,14 +273,14 @@ func (b *bench) inTurns(ctx context.Context, path string, clients, rounds, secon
 // against compares two sides: the ratio is the median of those of rounds.
 func against(bar int, work string, ours, other *side, limit float64) result {
 	var ratios []float64
-	for i := range ours.got {
-		ratios = append(ratios, ours.got[i]/other.got[i])
+	for i := range ours.rates {
+		ratios = append(ratios, ours.rates[i]/other.rates[i])
 	}
 	name := other.name
 	if name == "ReverseProxy" {
 		name = "`httputil.ReverseProxy`"
 	}
-	return noLess(bar, work, name, median(ours.got), median(other.got), median(ratios), limit, "/s")
+	return noLess(bar, work, name, median(ours.rates), median(other.rates), median(ratios), limit, "/s")
 }
 
 // forward measures bars 6, 7 and 8, what bar 10 says of load, and how what a
@@ -304,7 +304,7 @@ func (b *bench) forward(ctx context.Context) error {
 	b.add(against(6, small, ours, all["ReverseProxy"], 2))
 	b.add(against(6, small, ours, nginx, 0.8))
 	b.add(against(6, small, ours, all["Caddy"], 2.5))
-	capacity := median(ours.got)
+	capacity := median(ours.rates)
 	memory, err := tq.Memory("VmHWM")
 	if err != nil {
 		return err
@@ -326,7 +326,7 @@ func (b *bench) forward(ctx context.Context) error {
 }
 
 // growth measures how the rate depends on the number of clients and the length
-// of the answer.
+// of the response.
 func (b *bench) growth(ctx context.Context, sides ...*side) error {
 	clients := chart{name: "clients", title: "Requests a second, small response, by number of clients", x: "clients", y: "requests/s"}
 	bodies := chart{name: "bodies", title: "Requests a second, 64 clients, by length of the response", x: "bytes", y: "requests/s"}
@@ -338,7 +338,7 @@ func (b *bench) growth(ctx context.Context, sides ...*side) error {
 		case err != nil:
 			fmt.Fprintln(os.Stderr, "left out:", err)
 		default:
-			c.points = append(c.points, [2]float64{float64(x), s.got[0]})
+			c.points = append(c.points, [2]float64{float64(x), s.rates[0]})
 		}
 		return nil
 	}

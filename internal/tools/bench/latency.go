@@ -14,26 +14,26 @@ import (
 )
 
 const (
-	callers  = 64
-	listen   = 2 * time.Second
-	hearings = 30
+	latencyClients = 64
+	latencyRound   = 2 * time.Second
+	latencyRounds  = 30
 )
 
-// latency measures bar 8: at a rate that does not depend on the answers, what
+// latency measures bar 8: at a rate that does not depend on the responses, what
 // a proxy adds to the time that the worker takes by itself.
 func (b *bench) latency(ctx context.Context, rate float64, ours, nginx, worker *side) error {
-	half := map[*side][]time.Duration{}
-	most := map[*side][]time.Duration{}
-	for range hearings {
+	medians := map[*side][]time.Duration{}
+	p99s := map[*side][]time.Duration{}
+	for range latencyRounds {
 		sides := []*side{worker, ours, nginx}
 		rand.Shuffle(len(sides), func(i, j int) { sides[i], sides[j] = sides[j], sides[i] })
 		for _, s := range sides {
-			took, err := openLoop(ctx, s.address, rate, listen)
+			took, err := openLoop(ctx, s.address, rate, latencyRound)
 			if err != nil {
 				return err
 			}
-			half[s] = append(half[s], quantile(took, 0.5))
-			most[s] = append(most[s], quantile(took, 0.99))
+			medians[s] = append(medians[s], quantile(took, 0.5))
+			p99s[s] = append(p99s[s], quantile(took, 0.99))
 		}
 	}
 	added := func(of map[*side][]time.Duration, s *side) time.Duration {
@@ -44,13 +44,13 @@ func (b *bench) latency(ctx context.Context, rate float64, ours, nginx, worker *
 		return max(median(all), time.Microsecond)
 	}
 	what := fmt.Sprintf("latency added at %.0f requests a second, ", rate)
-	b.add(noSlower(8, what+"median", "nginx", added(half, ours), added(half, nginx), 1.3))
-	b.add(noSlower(8, what+"99th percentile", "nginx", added(most, ours), added(most, nginx), 1.5))
+	b.add(noSlower(8, what+"median", "nginx", added(medians, ours), added(medians, nginx), 1.3))
+	b.add(noSlower(8, what+"99th percentile", "nginx", added(p99s, ours), added(p99s, nginx), 1.5))
 	return nil
 }
 
 // openLoop sends requests at a steady rate, whether or not those before have
-// been answered, and returns how long each took from the moment at which it was
+// got a response, and returns how long each took from the moment at which it was
 // due. So a pause of the server counts for all that it would have held up. Those
 // of this program to collect its garbage would too, so it waits with that.
 func openLoop(ctx context.Context, address string, rate float64, length time.Duration) ([]time.Duration, error) {
@@ -60,10 +60,10 @@ func openLoop(ctx context.Context, address string, rate float64, length time.Dur
 	var mu sync.Mutex // guards all below
 	var all []time.Duration
 	var failed error
-	var calling sync.WaitGroup
-	for range callers {
-		calling.Go(func() { // ends when due is closed
-			took, err := call(address, due)
+	var clients sync.WaitGroup
+	for range latencyClients {
+		clients.Go(func() { // ends when due is closed
+			took, err := sendRequests(address, due)
 			mu.Lock()
 			defer mu.Unlock()
 			all = append(all, took...)
@@ -74,22 +74,22 @@ func openLoop(ctx context.Context, address string, rate float64, length time.Dur
 	}
 	schedule(ctx, due, rate, length)
 	close(due)
-	calling.Wait()
+	clients.Wait()
 	return all, failed
 }
 
-// schedule tells when requests are due.
+// schedule sends the times at which requests are due.
 func schedule(ctx context.Context, due chan<- time.Time, rate float64, length time.Duration) {
 	began, step := time.Now(), time.Duration(float64(time.Second)/rate)
 	for at := time.Duration(0); at < length && ctx.Err() == nil; at += step {
 		if left := at - time.Since(began); left > 0 {
-			nap(left)
+			sleepPrecisely(left)
 		}
 		due <- began.Add(at)
 	}
 }
 
-func call(address string, due <-chan time.Time) (took []time.Duration, err error) {
+func sendRequests(address string, due <-chan time.Time) (took []time.Duration, err error) {
 	defer func() {
 		for range due { // or schedule would wait
 		}
@@ -99,12 +99,12 @@ func call(address string, due <-chan time.Time) (took []time.Duration, err error
 		return nil, err
 	}
 	defer c.Close()
-	answers := bufio.NewReader(c)
+	responses := bufio.NewReader(c)
 	for at := range due {
 		if _, err := c.Write(request); err != nil {
 			return nil, err
 		}
-		resp, err := http.ReadResponse(answers, nil)
+		resp, err := http.ReadResponse(responses, nil)
 		if err != nil {
 			return nil, err
 		}

@@ -35,7 +35,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	fail(inFolder(ctx, func(b *bench) error {
+	fail(withFolder(ctx, func(b *bench) error {
 		if *profile != "" {
 			return b.profile(ctx, *profile)
 		}
@@ -75,8 +75,8 @@ var parts = []struct {
 	{"demand", (*bench).demand},
 }
 
-// inFolder lends a bench with a folder of its own.
-func inFolder(ctx context.Context, use func(*bench) error) error {
+// withFolder lends a bench with a folder of its own.
+func withFolder(ctx context.Context, use func(*bench) error) error {
 	mod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
 	if err != nil {
 		return fmt.Errorf("find the repository: %w", err)

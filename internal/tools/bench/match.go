@@ -9,7 +9,7 @@ import (
 
 var benchLine = regexp.MustCompile(`(?m)^BenchmarkMatchAndClaim/routes=(\d+)/depth=(\d+)\S*\s+\d+\s+([0-9.]+) ns/op\s+\d+ B/op\s+(\d+) allocs/op`)
 
-// match measures how long it takes to find who answers a request.
+// match measures how long it takes to find the worker of a request.
 func (b *bench) match(ctx context.Context) error {
 	out, err := output(ctx, b.repo, "go", "test", "-run", "^$", "-bench", "MatchAndClaim", "-benchtime", "0.3s", "./internal/proxy")
 	if err != nil {

@@ -51,7 +51,7 @@ func (p *project) editShared(edit string) error {
 }
 
 // startAll returns how long it takes from the server's start until all pages
-// answer. Each of adjust may change how it is run.
+// respond. Each of adjust may change how it is run.
 func (p *project) startAll(ctx context.Context, paths []string, text string, adjust ...func(*exec.Cmd)) (time.Duration, error) {
 	began := time.Now()
 	if err := p.Start(ctx, adjust...); err != nil {

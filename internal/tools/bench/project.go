@@ -17,7 +17,7 @@ func (b *bench) newProject(name, extra string) (*project, error) {
 	return &project{p, b}, err
 }
 
-// pageText is a page that tells which edit it is of.
+// pageText returns a page that names its edit.
 func pageText(edit string, imports ...string) string {
 	shared := "``"
 	lines := ""

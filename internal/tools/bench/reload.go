@@ -15,14 +15,14 @@ import (
 )
 
 const (
-	edits     = 40
-	betweenly = 300 * time.Millisecond // so that the worker before has gone
+	edits        = 40
+	betweenSaves = 300 * time.Millisecond // so that the worker before has gone
 )
 
 // flags are those with which the server builds.
 const flags = "-ldflags=-s -w"
 
-// sample makes a project of the sample page, which tells its edit in a header.
+// sample makes a project of the sample page, which names its edit in a header.
 func (b *bench) sample(name string) (*project, error) {
 	p, err := b.newProject(name, "")
 	if err != nil {
@@ -36,7 +36,7 @@ func (b *bench) sample(name string) (*project, error) {
 	return p, p.editSample("0")
 }
 
-const handler = "func (s *site) index(w http.ResponseWriter, r *http.Request) {\n"
+const sampleHandler = "func (s *site) index(w http.ResponseWriter, r *http.Request) {\n"
 
 // editSample saves the sample page with another text in it.
 func (p *project) editSample(edit string) error {
@@ -44,16 +44,16 @@ func (p *project) editSample(edit string) error {
 	if err != nil {
 		return err
 	}
-	before, after, found := strings.Cut(string(text), handler)
+	before, after, found := strings.Cut(string(text), sampleHandler)
 	if !found {
-		return fmt.Errorf("the sample page has no handler %q any more", handler)
+		return fmt.Errorf("the sample page has no handler %q any more", sampleHandler)
 	}
-	return p.Write("pages/index/main.go", before+handler+"\tw.Header().Set(\"X-Edit\", \""+edit+"\")\n"+after)
+	return p.Write("pages/index/main.go", before+sampleHandler+"\tw.Header().Set(\"X-Edit\", \""+edit+"\")\n"+after)
 }
 
-// awaitEdit asks until the answer is of an edit.
+// awaitEdit repeats a request until the response is of an edit.
 func (p *project) awaitEdit(ctx context.Context, edit string) error {
-	ctx, cancel := context.WithTimeout(ctx, trial.Patience)
+	ctx, cancel := context.WithTimeout(ctx, trial.Timeout)
 	defer cancel()
 	for {
 		req, err := http.NewRequestWithContext(ctx, http.MethodHead, p.URL+"/", nil)
@@ -93,7 +93,7 @@ func (b *bench) reload(ctx context.Context) error {
 	turn := func() (saved, compiled time.Duration, err error) {
 		edit++
 		text := fmt.Sprint(edit)
-		if err := trial.Pause(ctx, betweenly); err != nil {
+		if err := trial.Pause(ctx, betweenSaves); err != nil {
 			return 0, 0, err
 		}
 		began := time.Now()
@@ -104,7 +104,7 @@ func (b *bench) reload(ctx context.Context) error {
 			return 0, 0, err
 		}
 		saved = time.Since(began)
-		if err := trial.Pause(ctx, betweenly); err != nil {
+		if err := trial.Pause(ctx, betweenSaves); err != nil {
 			return 0, 0, err
 		}
 		if err := built.editSample(text); err != nil {
@@ -137,23 +137,23 @@ func (b *bench) reload(ctx context.Context) error {
 
 	end := served.load(ctx, 8)
 	saved, compiled, err = turns(edits / 2)
-	asked, failed := end()
+	requests, failed := end()
 	if err != nil {
 		return err
 	}
-	b.add(noSlower(2, "the same while 8 clients ask for the page without a pause, median of 20", "`go build` beside them", median(saved), median(compiled), 1.5))
+	b.add(noSlower(2, "the same while 8 clients request the page without a pause, median of 20", "`go build` beside them", median(saved), median(compiled), 1.5))
 	r := atMost(2, "requests of the 8 clients that failed", float64(failed), "", 0)
-	r.Measured = fmt.Sprintf("of %d", asked)
+	r.Measured = fmt.Sprintf("of %d", requests)
 	b.add(r)
 	return nil
 }
 
-// load has clients ask for the page, each again as soon as it is answered, until
+// load starts clients that request the page without a pause, until
 // end is called.
-func (p *project) load(ctx context.Context, clients int) (end func() (asked, failed int64)) {
+func (p *project) load(ctx context.Context, clients int) (end func() (requests, failed int64)) {
 	ctx, cancel := context.WithCancel(ctx)
 	var all sync.WaitGroup
-	var asked, failed atomic.Int64
+	var requests, failed atomic.Int64
 	for range clients {
 		all.Go(func() { // ends with ctx
 			for ctx.Err() == nil {
@@ -161,13 +161,13 @@ func (p *project) load(ctx context.Context, clients int) (end func() (asked, fai
 					fmt.Fprintln(os.Stderr, err)
 					failed.Add(1)
 				}
-				asked.Add(1)
+				requests.Add(1)
 			}
 		})
 	}
 	return func() (int64, int64) {
 		cancel()
 		all.Wait()
-		return asked.Load(), failed.Load()
+		return requests.Load(), failed.Load()
 	}
 }

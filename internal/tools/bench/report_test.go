@@ -70,8 +70,8 @@ func TestABarIsReachedUpToItsBound(t *testing.T) {
 // the medians of all.
 func TestSidesAreComparedRoundByRound(t *testing.T) {
 	t.Parallel()
-	ours := &side{name: "tqserver", got: []float64{100, 200, 900}}
-	other := &side{name: "ReverseProxy", got: []float64{100, 100, 300}}
+	ours := &side{name: "tqserver", rates: []float64{100, 200, 900}}
+	other := &side{name: "ReverseProxy", rates: []float64{100, 100, 300}}
 	want := result{6, "small", "200 /s, `httputil.ReverseProxy` 100 /s", "2.00×", "≥ 2.00×", true}
 	if diff := cmp.Diff(want, against(6, "small", ours, other, 2)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -148,7 +148,7 @@ PASS
 
 func TestPagesAreGo(t *testing.T) {
 	t.Parallel()
-	for name, text := range map[string]string{"forwarded": forwarded, "recorder": recorder, "page": pageText("7"), "import": pageText("7", "trial/shared")} {
+	for name, text := range map[string]string{"forwarded": forwardPage, "recorder": recorder, "page": pageText("7"), "import": pageText("7", "trial/shared")} {
 		if _, err := parser.ParseFile(token.NewFileSet(), name, text, parser.AllErrors); err != nil {
 			t.Error(err)
 		}

@@ -24,8 +24,8 @@ func logsGone(s *scene) {
 	p.load = p.newLoad("/")
 	var chatty []*load
 	for _, route := range []string{"/", "/other"} {
-		l := p.loadWith(under(route, "say?n=4000"), pace, 2, 0) // 600 kB a second
-		defer l.end()
+		l := p.loadWith(pathBelow(route, "say?n=4000"), pace, 2, 0) // 600 kB a second
+		defer l.stop()
 		chatty = append(chatty, l)
 	}
 	grow := func(within time.Duration, pages ...string) time.Duration {
@@ -41,8 +41,8 @@ func logsGone(s *scene) {
 		return took
 	}
 	if disks {
-		p.awaitSaid(20*time.Second, "no space left on device")
-		p.awaitSaid(20*time.Second, "read-only file system")
+		p.awaitLogged(20*time.Second, "no space left on device")
+		p.awaitLogged(20*time.Second, "read-only file system")
 		s.do(exec.CommandContext(s.ctx, "mount", "-o", "remount,size=64m", filepath.Join(logs, "index")).Run())
 		s.do(exec.CommandContext(s.ctx, "mount", "-o", "remount,rw", filepath.Join(logs, "other")).Run())
 		grow(15*time.Second, "index", "other")
@@ -53,8 +53,8 @@ func logsGone(s *scene) {
 		l.check(nil)
 	}
 	p.load.check(nil)
-	answered, failed := p.load.so()
-	s.figure("full, read-only and deleted: %d requests, failed: %s; a deleted folder was back after %.1f s", answered, kinds(failed), took.Seconds())
+	succeeded, failed := p.load.counts()
+	s.figure("full, read-only and deleted: %d requests, failed: %s; a deleted folder was back after %.1f s", succeeded, kinds(failed), took.Seconds())
 }
 
 // ports: there are too few, and others take them.
@@ -65,19 +65,19 @@ func ports(s *scene) {
 	p.page("/b", 1, "")
 	p.launch()
 	routes := []string{"/", "/a", "/b"}
-	p.awaitSaid(time.Minute, "waiting for a port")
+	p.awaitLogged(time.Minute, "waiting for a port")
 	waiting := ""
-	s.await(20*time.Second, "two of three pages serve", func() bool { return p.said("msg=serving ") == 2 })
+	s.await(20*time.Second, "two of three pages serve", func() bool { return p.logged("msg=serving ") == 2 })
 	for _, route := range routes {
-		if p.said("msg=serving page="+route+" ") == 0 {
+		if p.logged("msg=serving page="+route+" ") == 0 {
 			waiting = route
 		}
 	}
 	s.must(waiting != "", "all three pages serve on two ports")
-	answer := make(chan error, 1)
-	go func() { // ends with its answer
-		_, err := p.ask(waiting)
-		answer <- err
+	response := make(chan error, 1)
+	go func() { // ends with its response
+		_, err := p.get(waiting)
+		response <- err
 	}()
 	other := "/a"
 	if waiting == other {
@@ -86,7 +86,7 @@ func ports(s *scene) {
 	s.pause(300 * time.Millisecond)
 	s.do(os.RemoveAll(filepath.Dir(filepath.Join(p.Dir, p.file(other)))))
 	select {
-	case err := <-answer:
+	case err := <-response:
 		s.want(err == nil, "who waited for a port: %v", err)
 	case <-time.After(20 * time.Second):
 		s.want(false, "the page that waits does not start when a port is free")
@@ -97,10 +97,10 @@ func ports(s *scene) {
 	one.configure(1, quickDrain)
 	one.start([]string{"/"})
 	one.load = one.loadWith("/", pace, 4, 0)
-	n := s.some(20, 4)
+	n := s.count(20, 4)
 	for i := range n {
 		one.page("/", i+2, "")
-		one.serves("/", i+2, 20*time.Second)
+		one.awaitEdit("/", i+2, 20*time.Second)
 	}
 	one.load.check(nil)
 	one.Stop()
@@ -110,7 +110,7 @@ func ports(s *scene) {
 	for i := range 2 {
 		go http.Serve(s.tcp(taken.FirstPort+i), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // ends with the listener
 			foreign++
-			fmt.Fprintln(w, "another program's answer")
+			fmt.Fprintln(w, "another program's response")
 		}))
 	}
 	taken.start([]string{"/"})
@@ -119,39 +119,39 @@ func ports(s *scene) {
 	for i := 2; i < 12; i += 2 { // every second of those that come next
 		if l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(taken.FirstPort+i)); err == nil {
 			after = append(after, l)
-			go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "another program's answer") })) // ends with l
+			go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "another program's response") })) // ends with l
 		}
 	}
 	for i := range n {
 		taken.page("/", i+2, "")
-		taken.serves("/", i+2, 20*time.Second)
+		taken.awaitEdit("/", i+2, 20*time.Second)
 	}
 	taken.load.check(nil)
 	for _, l := range after {
 		l.Close()
 	}
-	answered, failed := taken.load.so()
-	held, refused := one.load.so()
-	s.figure("a third page started by itself when one of two ports was free; %d saves on one port: %d requests, failed: %s; beside %d foreign listeners: %d requests, failed: %s", n, held, kinds(refused), 2+len(after), answered, kinds(failed))
+	succeeded, failed := taken.load.counts()
+	held, refused := one.load.counts()
+	s.figure("a third page started by itself when one of two ports was free; %d saves on one port: %d requests, failed: %s; beside %d foreign listeners: %d requests, failed: %s", n, held, kinds(refused), 2+len(after), succeeded, kinds(failed))
 }
 
 // configuration: the file is saved in all the ways that editors and people have.
 func configuration(s *scene) {
 	const reloaded = "Configuration reloaded successfully"
-	p := s.run("")
+	p := s.startUnderLoad("")
 	file := filepath.Join(p.Dir, "config", "server.yaml")
 	good := func(n int) string {
-		return p.Configuration(p.FirstPort+200, fmt.Sprintf("  default:\n    max_requests: %d\n", n))
+		return p.Configuration(p.FirstPort+200, fmt.Sprintf("  default:\n    idle_timeout_seconds: %d\n", n))
 	}
 	number, reloads := 1_000_000, 0
 	// expect waits for a worker with the newest settings.
 	expect := func(what string, save func(text string)) {
 		number++
-		before, pid := p.said(reloaded), p.answers("/").pid
+		before, pid := p.logged(reloaded), p.servedBy("/").pid
 		save(good(number))
-		s.await(10*time.Second, what+": another worker", func() bool { return p.answers("/").pid != pid })
+		s.await(10*time.Second, what+": another worker", func() bool { return p.servedBy("/").pid != pid })
 		s.pause(400 * time.Millisecond)
-		got := p.said(reloaded) - before
+		got := p.logged(reloaded) - before
 		reloads += got
 		s.want(got == 1, "%s: %d reloads", what, got)
 	}
@@ -191,22 +191,22 @@ func configuration(s *scene) {
 		put(text)
 	})
 
-	pid, before := p.answers("/").pid, p.said(reloaded)
+	pid, before := p.servedBy("/").pid, p.logged(reloaded)
 	for what, text := range map[string]string{
 		"truncated":   good(number + 1)[:40] + "\n  x: [",
 		"empty":       "",
-		"unknown key": strings.Replace(good(number+1), "max_requests", "max_request", 1),
+		"unknown key": strings.Replace(good(number+1), "idle_timeout_seconds", "idle_timeout_second", 1),
 		"bad value":   strings.Replace(good(number+1), "port: ", "port: x", 1),
 	} {
-		said := p.said("level=ERROR")
+		said := p.logged("level=ERROR")
 		put(text)
-		s.await(5*time.Second, what+": it is refused", func() bool { return p.said("level=ERROR") > said })
-		s.want(p.answers("/").pid == pid, "%s: the worker was replaced", what)
+		s.await(5*time.Second, what+": it is refused", func() bool { return p.logged("level=ERROR") > said })
+		s.want(p.servedBy("/").pid == pid, "%s: the worker was replaced", what)
 	}
-	s.want(p.said(reloaded) == before, "a bad file was taken")
+	s.want(p.logged(reloaded) == before, "a bad file was taken")
 	p.load.check(nil)
-	answered, failed := p.load.so()
-	s.figure("5 ways to save: %d reloads; 4 bad files refused, same process; %d requests, failed: %s", reloads, answered, kinds(failed))
+	succeeded, failed := p.load.counts()
+	s.figure("5 ways to save: %d reloads; 4 bad files refused, same process; %d requests, failed: %s", reloads, succeeded, kinds(failed))
 }
 
 // folders: pages come, go and move.
@@ -217,40 +217,43 @@ func folders(s *scene) {
 	p.load = p.newLoad("/")
 	at := func(name string) string { return filepath.Join(p.Dir, "pages", name) }
 	status := func(path string) int {
-		c := &client{address: p.Address, patience: 30 * time.Second}
+		c := &client{address: p.Address, timeout: 30 * time.Second}
 		defer c.close()
 		return c.do("GET", path, "", "").status
 	}
-	root := p.answers("/").edit
+	root := p.servedBy("/").edit
 	s.pause(2 * time.Second)
 	before := watches(p.PID())
-	n := s.some(20, 3)
+	n := s.count(20, 3)
 	for i := range n {
 		s.do(os.Rename(at("a"), at("b")))
-		p.serves("/b", 1+i, 20*time.Second)
-		s.await(5*time.Second, "/a is the root's", func() bool { r, err := p.ask("/a"); return err == nil && r.edit == root && r.pid == p.answers("/").pid })
+		p.awaitEdit("/b", 1+i, 20*time.Second)
+		s.await(5*time.Second, "/a is the root's", func() bool {
+			r, err := p.get("/a")
+			return err == nil && r.edit == root && r.pid == p.servedBy("/").pid
+		})
 		s.do(os.RemoveAll(at("b")))
-		s.await(5*time.Second, "/b is the root's", func() bool { r, err := p.ask("/b"); return err == nil && r.pid == p.answers("/").pid })
+		s.await(5*time.Second, "/b is the root's", func() bool { r, err := p.get("/b"); return err == nil && r.pid == p.servedBy("/").pid })
 		p.page("/a", 2+i, "")
-		p.serves("/a", 2+i, 20*time.Second)
+		p.awaitEdit("/a", 2+i, 20*time.Second)
 	}
-	pid := p.answers("/a").pid
+	pid := p.servedBy("/a").pid
 	s.do(os.Rename(at("a"), at(".a")))
 	s.do(os.Rename(at(".a"), at("a"))) // within debounce_ms it was never gone
 	s.pause(500 * time.Millisecond)
-	s.want(p.answers("/a").pid == pid, "a folder that came back at once was restarted")
+	s.want(p.servedBy("/a").pid == pid, "a folder that came back at once was restarted")
 	p.load.check(nil)
 
 	s.do(os.Rename(at(""), filepath.Join(p.Dir, "away")))
 	s.await(5*time.Second, "without the pages folder all is 404", func() bool { return status("/") == 404 && status("/a") == 404 })
 	s.do(os.Rename(filepath.Join(p.Dir, "away"), at("")))
-	back := p.serves("/", 1, 20*time.Second)
-	p.serves("/a", 1+n, 20*time.Second)
+	back := p.awaitEdit("/", 1, 20*time.Second)
+	p.awaitEdit("/a", 1+n, 20*time.Second)
 	s.pause(3 * time.Second)
 	after := watches(p.PID())
 	s.want(after == before, "%d folders are watched, which were %d", after, before)
-	answered, failed := p.load.so()
-	s.figure("%d rounds of rename, delete, recreate beside %d requests of another page, failed: %s; the pages folder away and back: answers after %d ms; %d watches before and after", n, answered, kinds(failed), back.Milliseconds(), after)
+	succeeded, failed := p.load.counts()
+	s.figure("%d rounds of rename, delete, recreate beside %d requests of another page, failed: %s; the pages folder away and back: responses after %d ms; %d watches before and after", n, succeeded, kinds(failed), back.Milliseconds(), after)
 	p.Stop()
 	unreadable(s)
 }
@@ -270,20 +273,20 @@ func unreadable(s *scene) {
 	})
 	p.load = p.loadWith("/a", pace, 4, 0)
 	dir := filepath.Dir(filepath.Join(p.Dir, p.file("/a")))
-	pid := p.answers("/a").pid
+	pid := p.servedBy("/a").pid
 	s.do(os.Chmod(dir, 0))
-	s.undo = append(s.undo, func() { os.Chmod(dir, 0o755) })
+	s.cleanup = append(s.cleanup, func() { os.Chmod(dir, 0o755) })
 	p.page("/", 2, "") // all folders are looked at
-	p.serves("/", 2, 20*time.Second)
-	p.awaitSaid(5*time.Second, "cannot read a folder of pages")
+	p.awaitEdit("/", 2, 20*time.Second)
+	p.awaitLogged(5*time.Second, "cannot read a folder of pages")
 	s.pause(2 * time.Second)
-	s.want(p.answers("/a").pid == pid, "a page whose folder is closed has another worker")
+	s.want(p.servedBy("/a").pid == pid, "a page whose folder is closed has another worker")
 	s.do(os.Chmod(dir, 0o755))
 	p.page("/a", 2, "")
-	took := p.serves("/a", 2, 20*time.Second)
+	took := p.awaitEdit("/a", 2, 20*time.Second)
 	p.load.check(nil)
-	answered, failed := p.load.so()
-	s.figure("a folder made unreadable: %d requests of its page, failed: %s; a save served %d ms after it could be read again", answered, kinds(failed), took.Milliseconds())
+	succeeded, failed := p.load.counts()
+	s.figure("a folder made unreadable: %d requests of its page, failed: %s; a save served %d ms after it could be read again", succeeded, kinds(failed), took.Milliseconds())
 }
 
 // watcher: the kernel lost events, watches too little, or nothing at all.
@@ -294,13 +297,13 @@ func watcher(s *scene) {
 	if text, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events"); err == nil {
 		queue, _ = strconv.Atoi(strings.TrimSpace(string(text)))
 	}
-	stop(p.PID())
+	suspend(p.PID())
 	for i := range queue/2 + 1000 { // two events each
 		s.do(p.Write(fmt.Sprintf("pages/index/notes/%d.txt", i%50), strconv.Itoa(i)))
 	}
 	p.page("/", 2, "")
-	proceed(p.PID())
-	overflow := p.serves("/", 2, 20*time.Second)
+	resume(p.PID())
+	overflow := p.awaitEdit("/", 2, 20*time.Second)
 	p.Stop()
 
 	if out, err := exec.CommandContext(s.ctx, "unshare", "-Ur", "true").CombinedOutput(); err != nil {
@@ -320,11 +323,11 @@ func watcher(s *scene) {
 			s.do(err)
 			cmd.Path, cmd.Args = unshare, []string{"unshare", "-Ur", "sh", "-c", script, p.Program}
 		})
-		p.awaitSaid(5*time.Second, "cannot watch some files: comparing them twice a second instead")
+		p.awaitLogged(5*time.Second, "cannot watch some files: comparing them twice a second instead")
 		p.page("/a/b/c", 2, "")
-		took[i] = p.serves("/a/b/c", 2, 20*time.Second)
+		took[i] = p.awaitEdit("/a/b/c", 2, 20*time.Second)
 		p.page("/new", 1, "")
-		p.serves("/new", 1, 20*time.Second)
+		p.awaitEdit("/new", 1, 20*time.Second)
 		p.Stop()
 	}
 	s.figure("a save among %d lost events served after %.1f s; with a limit of 4 watches after %.1f s, without any watcher after %.1f s, and a warning each", queue/2+1000, overflow.Seconds(), took[0].Seconds(), took[1].Seconds())
@@ -341,11 +344,11 @@ func (s *scene) elsewhere() {
 		s.skip("a mount that another changes needs bindfs: %v %s", err, out)
 		return
 	}
-	s.undo = append(s.undo, func() { exec.Command("umount", "-l", pages).Run() })
+	s.cleanup = append(s.cleanup, func() { exec.Command("umount", "-l", pages).Run() })
 	p.start([]string{"/"})
-	p.awaitSaid(5*time.Second, "is on FUSE")
+	p.awaitLogged(5*time.Second, "is on FUSE")
 	s.do(p.Write("there/index/main.go", pageText(2, "")))
-	took := p.serves("/", 2, 20*time.Second)
+	took := p.awaitEdit("/", 2, 20*time.Second)
 	p.Stop()
 	s.do(exec.CommandContext(s.ctx, "umount", pages).Run())
 	s.await(5*time.Second, "bindfs has ended", func() bool { return len(p.processes()) == 0 })

@@ -23,7 +23,7 @@ func flat(s *scene) {
 		for range n {
 			edit++
 			p.page("/", edit, "")
-			p.serves("/", edit, 20*time.Second)
+			p.awaitEdit("/", edit, 20*time.Second)
 		}
 	}
 	rest := func() size { // when the last worker has drained
@@ -32,7 +32,7 @@ func flat(s *scene) {
 	}
 	reload(10)
 	before := rest()
-	n := s.some(1000, 15)
+	n := s.count(1000, 15)
 	began := time.Now()
 	reload(n)
 	if left := s.lasts - time.Since(began); left > 0 {
@@ -41,7 +41,7 @@ func flat(s *scene) {
 	after := rest()
 	s.want(after.files <= before.files+2, "%d files are open, which were %d", after.files, before.files)
 	s.want(after.threads <= before.threads+3, "there are %d threads, which were %d", after.threads, before.threads)
-	s.want(after.mib <= before.mib+s.some(16, 12), "the server has %d MiB, and had %d", after.mib, before.mib)
+	s.want(after.mib <= before.mib+s.count(16, 12), "the server has %d MiB, and had %d", after.mib, before.mib)
 	p.load.check(nil)
 	s.pause(3 * time.Second)
 	p.Signal(syscall.SIGQUIT) // the runtime writes down all goroutines
@@ -49,22 +49,22 @@ func flat(s *scene) {
 	goroutines := strings.Count(trace.String(), "\ngoroutine ")
 	s.want(goroutines > 5 && goroutines < 60, "there are %d goroutines at rest", goroutines)
 	s.await(2*time.Second, "workers end with the server", func() bool { return len(p.processes()) == 0 })
-	answered, failed := p.load.so()
+	succeeded, failed := p.load.counts()
 	s.figure("%d reloads in %v under load: files %d → %d, threads %d → %d, memory %d → %d MiB, %d goroutines at rest; %d requests, failed: %s",
-		n, time.Since(began).Round(time.Second), before.files, after.files, before.threads, after.threads, before.mib, after.mib, goroutines, answered, kinds(failed))
+		n, time.Since(began).Round(time.Second), before.files, after.files, before.threads, after.threads, before.mib, after.mib, goroutines, succeeded, kinds(failed))
 }
 
 // clock: the machine sleeps, and its clock jumps.
 func clock(s *scene) {
-	p := s.run("  health_interval_seconds: 1\n  health_failures: 2\n")
-	before := p.answers("/")
+	p := s.startUnderLoad("  health_interval_seconds: 1\n  health_failures: 2\n")
+	before := p.servedBy("/")
 	all := append(p.workers(), append(descendants(p.PID()), p.PID())...)
-	slept := s.long(20*time.Second, 5*time.Second)
-	stop(all...)
+	slept := s.duration(20*time.Second, 5*time.Second)
+	suspend(all...)
 	s.pause(slept)
-	proceed(all...)
+	resume(all...)
 	s.pause(3 * time.Second)
-	s.want(p.answers("/") == before, "the worker was replaced after %v of sleep", slept)
+	s.want(p.servedBy("/") == before, "the worker was replaced after %v of sleep", slept)
 	jumps := "no jump of the clock"
 	if s.clock && s.asRoot("setting the clock") {
 		began := time.Now()
@@ -75,7 +75,7 @@ func clock(s *scene) {
 			s.do(syscall.Settimeofday(&now))
 		}
 		jump(time.Hour)
-		s.undo = append(s.undo, func() {
+		s.cleanup = append(s.cleanup, func() {
 			if time.Now().Round(0).Sub(began.Round(0)) > 30*time.Minute {
 				jump(-time.Hour)
 			}
@@ -83,14 +83,14 @@ func clock(s *scene) {
 		s.pause(3 * time.Second)
 		jump(-time.Hour)
 		s.pause(3 * time.Second)
-		s.want(p.answers("/") == before, "the worker was replaced when the clock jumped")
+		s.want(p.servedBy("/") == before, "the worker was replaced when the clock jumped")
 		jumps = "the clock an hour ahead and back"
 	} else if !s.clock {
 		s.skip("a jump of the clock: -clock")
 	}
 	p.load.check(nil)
-	answered, failed := p.load.so()
-	s.figure("all stopped for %v, %s: same worker, %d requests, failed: %s", slept, jumps, answered, kinds(failed))
+	succeeded, failed := p.load.counts()
+	s.figure("all stopped for %v, %s: same worker, %d requests, failed: %s", slept, jumps, succeeded, kinds(failed))
 }
 
 // toolchain: there is no go command, no module proxy, no cache.
@@ -111,17 +111,17 @@ func toolchain(s *scene) {
 		return func(cmd *exec.Cmd) { cmd.Env = append(os.Environ(), vars...) }
 	}
 	diagnosed := func(what, wants string, break_ func()) {
-		p.serves("/", 1, 20*time.Second)
-		p.serves("/other", 1, 20*time.Second)
-		before := p.said("build failed")
+		p.awaitEdit("/", 1, 20*time.Second)
+		p.awaitEdit("/other", 1, 20*time.Second)
+		before := p.logged("build failed")
 		break_()
-		s.await(30*time.Second, what+": the build fails", func() bool { return p.said("build failed") > before })
+		s.await(30*time.Second, what+": the build fails", func() bool { return p.logged("build failed") > before })
 		s.pause(time.Second)
-		s.want(p.said("build failed") == before+1, "%s: %d diagnoses", what, p.said("build failed")-before)
+		s.want(p.logged("build failed") == before+1, "%s: %d diagnoses", what, p.logged("build failed")-before)
 		log := p.log()
 		last := log[strings.LastIndex(log, "build failed"):]
 		s.want(strings.Contains(last, wants), "%s: the diagnosis does not name %q: %.600s", what, wants, last)
-		s.want(p.answers("/").edit == 1, "%s: the built binary does not serve", what)
+		s.want(p.servedBy("/").edit == 1, "%s: the built binary does not serve", what)
 		p.page("/", 1, "")
 		p.Stop()
 	}
@@ -157,7 +157,7 @@ func random(s *scene) {
 	permit := func(from time.Time, get bool) { // requests that ran at some time since from may fail
 		to := time.Now().Add(time.Second)
 		allowed = append(allowed, func(x *exchange) bool {
-			return (get || x.method != "GET" || x.begun) && x.began.Before(to) && x.ended.After(from)
+			return (get || x.method != "GET" || x.responseBegan) && x.began.Before(to) && x.ended.After(from)
 		})
 	}
 	save := func(mode string) {
@@ -166,7 +166,7 @@ func random(s *scene) {
 		p.page("/", edit, mode)
 	}
 	config := 0
-	strokes := []struct {
+	actions := []struct {
 		name string
 		do   func()
 	}{
@@ -198,14 +198,14 @@ func random(s *scene) {
 		{"hang", func() {
 			from := time.Now()
 			if all := p.workers(); len(all) > 0 {
-				stop(all[s.rnd.IntN(len(all))])
+				suspend(all[s.rnd.IntN(len(all))])
 			}
 			s.pause(15 * time.Second)
 			permit(from, false)
 		}},
 		{"configuration", func() {
 			config++
-			p.configure(200, quickDrain+fmt.Sprintf("  health_interval_seconds: 1\n  health_failures: 2\n  default:\n    max_requests: %d\n", 1_000_000+config))
+			p.configure(200, quickDrain+fmt.Sprintf("  health_interval_seconds: 1\n  health_failures: 2\n  default:\n    idle_timeout_seconds: %d\n", 1_000_000+config))
 		}},
 		{"bad configuration", func() { s.do(p.Write("config/server.yaml", "server: [")) }},
 		{"no logs", func() { s.do(os.RemoveAll(filepath.Join(p.Dir, "logs", "index"))) }},
@@ -214,7 +214,7 @@ func random(s *scene) {
 			s.pause(time.Duration(s.rnd.IntN(300)) * time.Millisecond)
 			s.do(os.Rename(filepath.Join(p.Dir, "pages", "moved"), filepath.Join(p.Dir, "pages", "other")))
 		}},
-		{"flood", func() { p.ask("/flood?n=64") }},
+		{"flood", func() { p.get("/flood?n=64") }},
 		{"no binaries", func() {
 			for _, file := range p.kept() {
 				os.Remove(file)
@@ -226,7 +226,7 @@ func random(s *scene) {
 			p.Ended(s.ctx)
 			p.configure(200, p.extra) // with a bad one it would not start
 			p.launch()
-			s.await(time.Minute, "it answers", func() bool { _, err := p.ask("/"); return err == nil })
+			s.await(time.Minute, "it responds", func() bool { _, err := p.get("/"); return err == nil })
 			permit(from, true)
 		}},
 	}
@@ -235,12 +235,12 @@ func random(s *scene) {
 	load := p.newLoad("/")
 	p.load = load
 	for end := time.Now().Add(s.lasts); time.Now().Before(end) && len(s.broken) == 0; n++ {
-		stroke := strokes[s.rnd.IntN(len(strokes))]
-		counts[stroke.name]++
-		stroke.do()
+		action := actions[s.rnd.IntN(len(actions))]
+		counts[action.name]++
+		action.do()
 		s.pause(time.Duration(s.rnd.IntN(1500)) * time.Millisecond)
-		if !good || stroke.name == "kill server" || stroke.name == "hang" || stroke.name == "kill" {
-			// An older build may have to answer for one that does not build or start,
+		if !good || action.name == "kill server" || action.name == "hang" || action.name == "kill" {
+			// An older build may have to respond for one that does not build or start,
 			// or that ends twice within ten seconds; and a server that starts anew
 			// knows no older build.
 			save("")
@@ -248,15 +248,15 @@ func random(s *scene) {
 		if n%4 == 3 {
 			p.configure(200, p.extra)
 			save("")
-			p.serves("/", edit, 30*time.Second)
-			p.serves("/other", 1, 30*time.Second)
+			p.awaitEdit("/", edit, 30*time.Second)
+			p.awaitEdit("/other", 1, 30*time.Second)
 			// What hangs is killed when its drain and shutdown_grace_period_ms are over.
 			if _, ok := s.await(40*time.Second, "one worker a page is left", func() bool { return len(p.workers()) == 2 }); !ok {
 				for _, pid := range p.processes() {
 					s.want(false, "process %d: %s", pid, name(pid))
 				}
 			}
-			s.want(len(s.broken) == 0, "after: %s", stroke.name)
+			s.want(len(s.broken) == 0, "after: %s", action.name)
 		}
 	}
 	load.check(func(x *exchange) bool {
@@ -267,6 +267,6 @@ func random(s *scene) {
 		}
 		return false
 	})
-	answered, failed := load.so()
-	s.figure("%d faults of %d kinds in %v, seed %d: %d requests, failed as they may: %s", n, len(counts), s.lasts, s.seed, answered, kinds(failed))
+	succeeded, failed := load.counts()
+	s.figure("%d faults of %d kinds in %v, seed %d: %d requests, failed as they may: %s", n, len(counts), s.lasts, s.seed, succeeded, kinds(failed))
 }

@@ -37,7 +37,7 @@ func headers(s *scene) {
 		var attackers sync.WaitGroup
 		for n := range 2 {
 			attackers.Go(func() { // ends with ctx
-				c := &client{address: p.Address, patience: 30 * time.Second}
+				c := &client{address: p.Address, timeout: 30 * time.Second}
 				defer c.close()
 				for i := n; ctx.Err() == nil; i++ {
 					x := c.do("GET", "/", hostile[i%len(hostile)], "")
@@ -56,7 +56,7 @@ func headers(s *scene) {
 	s.pause(500 * time.Millisecond)
 	memory := resident(p.PID())
 	var calm, busy []time.Duration
-	for range s.some(10, 3) {
+	for range s.count(10, 3) {
 		p.load.times()
 		s.pause(time.Second)
 		calm = append(calm, p.load.times()...)
@@ -72,8 +72,8 @@ func headers(s *scene) {
 	s.want(more < 32, "the server took %d MiB more", more)
 	s.want(sent.Load() > 0, "nothing hostile was sent")
 	p.load.check(func(x *exchange) bool {
-		return x.method == "HOSTILE" && x.begun && strings.Contains(x.err.Error(), "reset")
+		return x.method == "HOSTILE" && x.responseBegan && strings.Contains(x.err.Error(), "reset")
 	})
-	answered, failed := p.load.so()
-	s.figure("%d headers of 64 kB, %d of them refused: %d requests of others, failed: %s; their p99 %.1f ms, %.1f ms without; server +%d MiB", sent.Load(), refused.Load(), answered, kinds(failed), ms(with), ms(without), max(0, more))
+	succeeded, failed := p.load.counts()
+	s.figure("%d headers of 64 kB, %d of them refused: %d requests of others, failed: %s; their p99 %.1f ms, %.1f ms without; server +%d MiB", sent.Load(), refused.Load(), succeeded, kinds(failed), ms(with), ms(without), max(0, more))
 }

@@ -22,24 +22,24 @@ import (
 	"tqserver/internal/tools/trial"
 )
 
-// client is a connection that is kept. It asks nothing twice by itself.
+// client is a connection that is kept. It repeats no request by itself.
 type client struct {
-	address  string
-	patience time.Duration
-	conn     net.Conn
-	r        *bufio.Reader
+	address string
+	timeout time.Duration
+	conn    net.Conn
+	r       *bufio.Reader
 }
 
 // exchange is a request and what came of it.
 type exchange struct {
-	method string // or what kind of stream
-	path   string
-	began  time.Time
-	ended  time.Time
-	begun  bool // a byte of the answer came
-	status int
-	body   string
-	err    error // also if the status is not 200
+	method        string // or what kind of stream
+	path          string
+	began         time.Time
+	ended         time.Time
+	responseBegan bool // a byte of the response came
+	status        int
+	body          string
+	err           error // also if the status is not 200
 }
 
 func (x *exchange) String() string {
@@ -74,9 +74,9 @@ func (c *client) try(x *exchange, fields, body string) error {
 	x.body = string(text)
 	switch {
 	case err != nil:
-		return fmt.Errorf("the answer is cut: %w", err)
+		return fmt.Errorf("the response is cut: %w", err)
 	case x.status != http.StatusOK:
-		err = fmt.Errorf("answered %d: %.200s", x.status, x.body)
+		err = fmt.Errorf("status %d: %.200s", x.status, x.body)
 	}
 	if resp.Close {
 		c.close()
@@ -84,16 +84,16 @@ func (c *client) try(x *exchange, fields, body string) error {
 	return err
 }
 
-// send sends a request and reads the header of the answer.
+// send sends a request and reads the header of the response.
 func (c *client) send(x *exchange, fields, body string) (*http.Response, error) {
 	if c.conn == nil {
-		conn, err := net.DialTimeout("tcp", c.address, c.patience)
+		conn, err := net.DialTimeout("tcp", c.address, c.timeout)
 		if err != nil {
 			return nil, err
 		}
 		c.conn, c.r = conn, bufio.NewReader(conn)
 	}
-	c.conn.SetDeadline(x.began.Add(c.patience))
+	c.conn.SetDeadline(x.began.Add(c.timeout))
 	if body != "" {
 		fields += fmt.Sprintf("Content-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n", len(body))
 	}
@@ -101,9 +101,9 @@ func (c *client) send(x *exchange, fields, body string) (*http.Response, error) 
 		return nil, err
 	}
 	if _, err := c.r.Peek(1); err != nil {
-		return nil, fmt.Errorf("no answer: %w", err)
+		return nil, fmt.Errorf("no response: %w", err)
 	}
-	x.begun = true
+	x.responseBegan = true
 	resp, err := http.ReadResponse(c.r, &http.Request{Method: x.method})
 	if err != nil {
 		return nil, err
@@ -112,31 +112,31 @@ func (c *client) send(x *exchange, fields, body string) (*http.Response, error) 
 	return resp, nil
 }
 
-// reply reads what a page says of itself, in the last line of its answer.
+// reply parses what a page says of itself in the last line of its response.
 func (x *exchange) reply() (r reply, err error) {
 	lines := strings.Split(strings.TrimSpace(x.body), "\n")
 	if _, err := fmt.Sscanf(lines[len(lines)-1], "edit %d pid %d", &r.edit, &r.pid); err != nil {
-		return r, fmt.Errorf("another's answer: %.200q", x.body)
+		return r, fmt.Errorf("another program's response: %.200q", x.body)
 	}
 	return r, nil
 }
 
-// load is clients that ask for a page all the time: some get it, some post what
+// load is clients that request a page all the time: some get it, some post what
 // the page is to write down, one follows its events, one speaks to it over a
 // WebSocket.
 type load struct {
-	p      *sceneProject
-	route  string
-	cancel context.CancelFunc
-	over   sync.WaitGroup
-	newest atomic.Int64 // edit that was seen
+	p       *sceneProject
+	route   string
+	cancel  context.CancelFunc
+	clients sync.WaitGroup
+	newest  atomic.Int64 // edit that was seen
 
-	mu       sync.Mutex // guards all below
-	answered int
-	failed   []*exchange
-	took     []time.Duration
-	posted   map[string]bool // whether it was answered
-	older    []string        // answers that came of an older edit than one before
+	mu          sync.Mutex // guards all below
+	succeeded   int
+	failed      []*exchange
+	took        []time.Duration
+	posted      map[string]bool // whether there was a response
+	olderBuilds []string        // responses of an older edit than one before
 }
 
 // pace is the pause between two requests of a client.
@@ -155,31 +155,31 @@ func (p *sceneProject) loadWith(route string, pace time.Duration, gets, posts in
 	for n := range posts {
 		l.client(ctx, pace, func(c *client, i int) *exchange {
 			id := fmt.Sprintf("%p-%d-%d", l, n, i)
-			l.note(id, false)
-			x := c.do("POST", under(route, "record"), "", "id="+id)
+			l.setPosted(id, false)
+			x := c.do("POST", pathBelow(route, "record"), "", "id="+id)
 			if x.err == nil {
-				l.note(id, true)
+				l.setPosted(id, true)
 			}
 			return x
 		})
 	}
 	if posts > 0 {
-		l.over.Go(func() { l.follow(ctx) })
-		l.over.Go(func() { l.speak(ctx) })
+		l.clients.Go(func() { l.followEvents(ctx) })
+		l.clients.Go(func() { l.exchangeMessages(ctx) })
 	}
 	return l
 }
 
-// under is a path below a route.
-func under(route, name string) string { return strings.TrimSuffix(route, "/") + "/" + name }
+// pathBelow is a path below a route.
+func pathBelow(route, name string) string { return strings.TrimSuffix(route, "/") + "/" + name }
 
-func (l *load) client(ctx context.Context, pace time.Duration, ask func(c *client, i int) *exchange) {
-	l.over.Go(func() { // ends with ctx
-		c := &client{address: l.p.Address, patience: 40 * time.Second}
+func (l *load) client(ctx context.Context, pace time.Duration, request func(c *client, i int) *exchange) {
+	l.clients.Go(func() { // ends with ctx
+		c := &client{address: l.p.Address, timeout: 40 * time.Second}
 		defer c.close()
 		for i := 0; ctx.Err() == nil; i++ {
 			floor := l.newest.Load()
-			x := ask(c, i)
+			x := request(c, i)
 			l.add(x, floor)
 			if x.err != nil || pace > 0 {
 				trial.Pause(ctx, max(pace, time.Millisecond))
@@ -188,10 +188,10 @@ func (l *load) client(ctx context.Context, pace time.Duration, ask func(c *clien
 	})
 }
 
-func (l *load) note(id string, answered bool) {
+func (l *load) setPosted(id string, succeeded bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.posted[id] = answered
+	l.posted[id] = succeeded
 }
 
 // add notes an exchange that began when an edit had been seen.
@@ -209,24 +209,24 @@ func (l *load) add(x *exchange, floor int64) {
 		l.failed = append(l.failed, x)
 		return
 	}
-	l.answered++
+	l.succeeded++
 	l.took = append(l.took, x.ended.Sub(x.began))
 	if int64(r.edit) < floor {
-		l.older = append(l.older, fmt.Sprintf("edit %d after edit %d", r.edit, floor))
+		l.olderBuilds = append(l.olderBuilds, fmt.Sprintf("edit %d after edit %d", r.edit, floor))
 	}
 }
 
 func (l *load) fail(method string, began time.Time, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.failed = append(l.failed, &exchange{method: method, path: l.route, began: began, ended: time.Now(), begun: true, err: err})
+	l.failed = append(l.failed, &exchange{method: method, path: l.route, began: began, ended: time.Now(), responseBegan: true, err: err})
 }
 
-// follow reads events. A stream may end in order at any time; it is read anew
+// followEvents reads events. A stream may end in order at any time; it is read anew
 // then.
-func (l *load) follow(ctx context.Context) {
+func (l *load) followEvents(ctx context.Context) {
 	for ctx.Err() == nil {
-		c := &client{address: l.p.Address, patience: time.Hour}
+		c := &client{address: l.p.Address, timeout: time.Hour}
 		began := time.Now()
 		err := l.readEvents(ctx, c)
 		c.close()
@@ -238,13 +238,13 @@ func (l *load) follow(ctx context.Context) {
 }
 
 func (l *load) readEvents(ctx context.Context, c *client) error {
-	x := &exchange{method: "GET", path: under(l.route, "events"), began: time.Now()}
+	x := &exchange{method: "GET", path: pathBelow(l.route, "events"), began: time.Now()}
 	resp, err := c.send(x, "", "")
 	if err != nil {
 		return err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("answered %d", resp.StatusCode)
+		return fmt.Errorf("status %d", resp.StatusCode)
 	}
 	conn := c.conn
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
@@ -252,9 +252,9 @@ func (l *load) readEvents(ctx context.Context, c *client) error {
 	return err
 }
 
-// speak sends messages that come back. A connection may be closed in order at
+// exchangeMessages sends messages that come back. A connection may be closed in order at
 // any time; there is another then.
-func (l *load) speak(ctx context.Context) {
+func (l *load) exchangeMessages(ctx context.Context) {
 	for ctx.Err() == nil {
 		began := time.Now()
 		if err := l.echo(ctx); err != nil && ctx.Err() == nil {
@@ -265,7 +265,7 @@ func (l *load) speak(ctx context.Context) {
 }
 
 func (l *load) echo(ctx context.Context) error {
-	conn, _, err := websocket.Dial(ctx, l.p.URL+under(l.route, "socket"), nil)
+	conn, _, err := websocket.Dial(ctx, l.p.URL+pathBelow(l.route, "socket"), nil)
 	if err != nil {
 		return err
 	}
@@ -295,45 +295,45 @@ func inOrder(err error) error {
 	return err
 }
 
-// end ends the load. What was under way is answered first.
-func (l *load) end() {
+// stop ends the load. It waits for requests under way.
+func (l *load) stop() {
 	l.cancel()
-	l.over.Wait()
+	l.clients.Wait()
 }
 
-// so is what happened so far.
-func (l *load) so() (answered int, failed []*exchange) {
+// counts is what happened so far.
+func (l *load) counts() (succeeded int, failed []*exchange) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.answered, slices.Clone(l.failed)
+	return l.succeeded, slices.Clone(l.failed)
 }
 
 // check ends the load and looks at all that happened: nothing may have failed
 // that allowed does not say so of, no page may have gone back to an older edit,
-// and what was posted must have been written down once, if it was answered, or
+// and what was posted must have been written down once, if there was a response, or
 // else at most once.
 func (l *load) check(allowed func(*exchange) bool) {
-	l.end()
+	l.stop()
 	s := l.p.s
-	answered, failed := l.so()
+	succeeded, failed := l.counts()
 	failed = slices.DeleteFunc(failed, func(x *exchange) bool { return allowed != nil && allowed(x) })
 	for _, x := range failed[:min(5, len(failed))] {
 		s.want(false, "failed: %v", x)
 	}
 	s.want(len(failed) < 6, "%d more failed", len(failed)-5)
-	s.want(answered > 0, "nothing was answered")
-	s.want(len(l.older) == 0, "an older build answered: %d times, first %v", len(l.older), slices.Concat(l.older, []string{""})[0])
+	s.want(succeeded > 0, "no request succeeded")
+	s.want(len(l.olderBuilds) == 0, "an older build responded %d times, first %v", len(l.olderBuilds), slices.Concat(l.olderBuilds, []string{""})[0])
 	text, _ := os.ReadFile(filepath.Join(l.p.Dir, "records"))
 	times := make(map[string]int)
 	for id := range strings.FieldsSeq(string(text)) {
 		times[id]++
 	}
 	lost, twice := 0, 0
-	for id, answered := range l.posted {
+	for id, succeeded := range l.posted {
 		switch n := times[id]; {
 		case n > 1:
 			twice++
-		case n == 0 && answered:
+		case n == 0 && succeeded:
 			lost++
 		}
 	}
@@ -356,7 +356,7 @@ func kinds(failed []*exchange) string {
 	return strings.Join(all, ", ")
 }
 
-// times are how long the answers took that came since the last call.
+// times are how long the responses took that came since the last call.
 func (l *load) times() []time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -86,10 +86,10 @@ func TestTheClientTellsWhatBecameOfARequest(t *testing.T) {
 		fmt.Fprintf(w, "%s %s %s", r.Method, r.Header.Get("X-Field"), body)
 	}))
 	defer server.Close()
-	c := &client{address: strings.TrimPrefix(server.URL, "http://"), patience: time.Minute}
+	c := &client{address: strings.TrimPrefix(server.URL, "http://"), timeout: time.Minute}
 	defer c.close()
 	for _, path := range []string{"/", "/close", "/"} {
-		if x := c.do("POST", path, "X-Field: y\r\n", "id=1"); x.err != nil || x.body != "POST y id=1" || x.status != 200 || !x.begun {
+		if x := c.do("POST", path, "X-Field: y\r\n", "id=1"); x.err != nil || x.body != "POST y id=1" || x.status != 200 || !x.responseBegan {
 			t.Errorf("%s: %v, %+v", path, x, *x)
 		}
 	}
@@ -97,7 +97,7 @@ func TestTheClientTellsWhatBecameOfARequest(t *testing.T) {
 		begun  bool
 		status int
 	}{"/none": {false, 0}, "/cut": {true, 200}, "/refused": {true, 503}} {
-		if x := c.do("GET", path, "", ""); x.err == nil || x.begun != want.begun || x.status != want.status || c.conn != nil {
+		if x := c.do("GET", path, "", ""); x.err == nil || x.responseBegan != want.begun || x.status != want.status || c.conn != nil {
 			t.Errorf("%s: %v, %+v", path, x, *x)
 		}
 	}
@@ -127,21 +127,21 @@ func TestALoadFindsWhatWasBroken(t *testing.T) {
 		happened func(l *load)
 		broken   []string // how each begins
 	}{
-		"nothing": {happened: func(l *load) {}, broken: []string{"nothing was answered"}},
+		"nothing": {happened: func(l *load) {}, broken: []string{"no request succeeded"}},
 		"all is well": {records: "a\nb\n", happened: func(l *load) {
 			l.add(response(1), 0)
 			l.add(response(2), 1)
 			l.add(response(1), 1) // began when edit 1 was the newest
-			l.note("a", true)
-			l.note("b", false)
-			l.note("c", false)
+			l.setPosted("a", true)
+			l.setPosted("b", false)
+			l.setPosted("c", false)
 		}},
 		"a failure":         {happened: func(l *load) { l.add(response(1), 0); l.add(failure("GET"), 0) }, broken: []string{"failed: GET"}},
 		"one that may fail": {happened: func(l *load) { l.add(response(1), 0); l.add(failure("POST"), 0) }},
 		"another's":         {happened: func(l *load) { l.add(response(1), 0); l.add(&exchange{method: "GET", body: "hello"}, 0) }, broken: []string{"failed: GET"}},
-		"an older build":    {happened: func(l *load) { l.add(response(2), 0); l.add(response(1), 2) }, broken: []string{"an older build answered: 1 times, first edit 1 after edit 2"}},
-		"a lost record":     {records: "b\n", happened: func(l *load) { l.add(response(1), 0); l.note("a", false); l.note("a", true) }, broken: []string{"of 1 that were posted 1 were lost, 0 came twice"}},
-		"one twice":         {records: "a\na\n", happened: func(l *load) { l.add(response(1), 0); l.note("a", false) }, broken: []string{"of 1 that were posted 0 were lost, 1 came twice"}},
+		"an older build":    {happened: func(l *load) { l.add(response(2), 0); l.add(response(1), 2) }, broken: []string{"an older build responded 1 times, first edit 1 after edit 2"}},
+		"a lost record":     {records: "b\n", happened: func(l *load) { l.add(response(1), 0); l.setPosted("a", false); l.setPosted("a", true) }, broken: []string{"of 1 that were posted 1 were lost, 0 came twice"}},
+		"one twice":         {records: "a\na\n", happened: func(l *load) { l.add(response(1), 0); l.setPosted("a", false) }, broken: []string{"of 1 that were posted 0 were lost, 1 came twice"}},
 		"many failures": {happened: func(l *load) {
 			l.add(response(1), 0)
 			for range 7 {

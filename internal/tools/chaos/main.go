@@ -2,11 +2,11 @@
 //
 // For each fault it starts the real server on pages of its own, keeps a load on
 // it, injects the fault and checks what docs/reliability.md promises: which
-// requests may fail, which worker must answer, which processes, ports and files
+// requests may fail, which worker must respond, which processes, ports and files
 // may be left. Then it injects faults at random, in an order that its seed
 // decides.
 //
-// It looks from outside, as users do: at answers, log lines and /proc, so it
+// It looks from outside, as users do: at responses, log lines and /proc, so it
 // runs on Linux. What needs root, such as a full disk, is skipped and named
 // without it. All that it starts has ended when it returns, and load goes to
 // 127.0.0.1 only.
@@ -144,7 +144,7 @@ func inject(ctx context.Context, o options) ([]*scene, error) {
 			fault: f, options: o, ctx: ctx, dir: filepath.Join(dir, f.name), repo: repo, program: program,
 			rnd: rand.New(rand.NewPCG(o.seed, 1)),
 		}
-		s.play()
+		s.run()
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// pageText is a page that does what it is asked to, in an edit of it. Its mode
+// pageText is a page that does what its query says, in an edit of it. Its mode
 // is what is wrong with it:
 //
 //	exit    it ends as soon as it starts
@@ -68,7 +68,7 @@ func main() {
 	case "parent":
 		exec.Command("sleep", "600").Start()
 	}
-	http.HandleFunc("/", answer)
+	http.HandleFunc("/", respond)
 	http.HandleFunc("/health", health)
 	if mode == "deaf" || mode == "heir" {
 		alone()
@@ -108,7 +108,7 @@ func health(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func answer(w http.ResponseWriter, r *http.Request) {
+func respond(w http.ResponseWriter, r *http.Request) {
 	if mode == "panic" {
 		go panic("boom")
 		time.Sleep(time.Hour)

@@ -30,7 +30,7 @@ func release(s *scene) {
 		began := time.Now()
 		replace()
 		p.Signal(syscall.SIGHUP)
-		p.serves("/", edit, 20*time.Second)
+		p.awaitEdit("/", edit, 20*time.Second)
 		took := time.Since(began)
 		real, err := filepath.EvalSymlinks(p.Dir)
 		s.do(err)
@@ -51,13 +51,13 @@ func release(s *scene) {
 		s.do(os.RemoveAll(p.Dir))
 		next(p.Dir)
 	})
-	p.load.check(func(x *exchange) bool { return strings.Contains(x.err.Error(), "answered 404") }) // its pages were removed first
-	answered, failed := p.load.so()
+	p.load.check(func(x *exchange) bool { return strings.Contains(x.err.Error(), "status 404") }) // its pages were removed first
+	succeeded, failed := p.load.counts()
 	p.Stop()
 
 	turned, turns := releaseLink(s)
-	s.figure("renamed: the new release answers after %.1f s, no request failed; removed and checked out anew: after %.1f s, %d answered, and failed: %s; a link turned %d times: after %.1f s at most, no request failed",
-		renamed.Seconds(), checkedOut.Seconds(), answered, kinds(failed), turns, turned.Seconds())
+	s.figure("renamed: the new release responds after %.1f s, no request failed; removed and checked out anew: after %.1f s, %d requests succeeded, and failed: %s; a link turned %d times: after %.1f s at most, no request failed",
+		renamed.Seconds(), checkedOut.Seconds(), succeeded, kinds(failed), turns, turned.Seconds())
 }
 
 // releaseLink: the project's path is a link, which is turned.
@@ -69,7 +69,7 @@ func releaseLink(s *scene) (most time.Duration, turns int) {
 	s.do(os.Symlink(releases(1), p.Dir))
 	p.start([]string{"/"})
 	p.load = p.loadWith("/", pace, 4, 0)
-	turns = s.some(10, 2)
+	turns = s.count(10, 2)
 	for n := 2; n < 2+turns; n++ {
 		s.do(os.CopyFS(releases(n), os.DirFS(releases(n-1))))
 		s.do(os.WriteFile(filepath.Join(releases(n), "pages/index/main.go"), []byte(pageText(n, "")), 0o644))
@@ -79,7 +79,7 @@ func releaseLink(s *scene) (most time.Duration, turns int) {
 		if n%2 == 0 {
 			p.Signal(syscall.SIGHUP)
 		}
-		p.serves("/", n, 20*time.Second)
+		p.awaitEdit("/", n, 20*time.Second)
 		most = max(most, time.Since(began))
 		s.await(5*time.Second, "the worker runs in the new release", func() bool { return p.worksIn(releases(n)) })
 	}
@@ -90,7 +90,7 @@ func releaseLink(s *scene) (most time.Duration, turns int) {
 
 // worksIn reports whether the worker of / runs in a folder.
 func (p *sceneProject) worksIn(dir string) bool {
-	r, err := p.ask("/")
+	r, err := p.get("/")
 	return err == nil && link(r.pid, "cwd") == dir
 }
 
@@ -114,15 +114,15 @@ func tempGone(s *scene) {
 			p.start([]string{"/", "/other"}, func(cmd *exec.Cmd) { cmd.Env = append(os.Environ(), "PATH=/usr/sbin:/usr/bin:/sbin:/bin") })
 		} else {
 			s.do(p.Write(p.file("/"), pageText(2, "")+"\nbroken\n"))
-			p.awaitSaid(20*time.Second, "build failed")
+			p.awaitLogged(20*time.Second, "build failed")
 		}
 		p.load = p.loadWith("/other", pace, 4, 0)
 		s.do(os.RemoveAll(filepath.Join(p.Dir, "bin")))
 		before, lines := cpu(p.PID()), strings.Count(p.log(), "\n")
-		s.do(syscall.Kill(p.answers("/").pid, syscall.SIGKILL))
-		c := &client{address: p.Address, patience: 30 * time.Second}
+		s.do(syscall.Kill(p.servedBy("/").pid, syscall.SIGKILL))
+		c := &client{address: p.Address, timeout: 30 * time.Second}
 		refused, _ := s.await(5*time.Second, "the page is refused", func() bool { return c.do("GET", "/", "", "").status == 503 })
-		d := s.long(time.Minute, 2*time.Second)
+		d := s.duration(time.Minute, 2*time.Second)
 		s.pause(d)
 		used, said := cpu(p.PID())-before, strings.Count(p.log(), "\n")-lines
 		s.want(said < 60, "without %s: %d lines in the log in %v", without, said, d)
@@ -132,7 +132,7 @@ func tempGone(s *scene) {
 		p.load.check(nil)
 		if without != "a go command" {
 			p.page("/", 3, "")
-			p.serves("/", 3, 20*time.Second)
+			p.awaitEdit("/", 3, 20*time.Second)
 		}
 		seen = append(seen, fmt.Sprintf("without %s: 503 after %d ms, in %v %d lines in the log and %.1f s of a processor, of which another page's requests took a part", without, refused.Milliseconds(), d, said, used.Seconds()))
 		p.Stop()
@@ -171,7 +171,7 @@ func namespaces(s *scene) {
 			cmd.Path, cmd.Args = sh, []string{"sh", "-c", script}
 		})
 	}
-	n := s.some(40, 8)
+	n := s.count(40, 8)
 	for edit := 1; edit <= n; edit++ {
 		for i, p := range both {
 			if edit > 1 {
@@ -179,7 +179,7 @@ func namespaces(s *scene) {
 			}
 		}
 		for i, p := range both {
-			p.serves("/", number(i, edit), time.Minute)
+			p.awaitEdit("/", number(i, edit), time.Minute)
 			if p.load == nil {
 				p.load = p.loadWith("/", pace, 2, 0)
 			}
@@ -204,5 +204,5 @@ func namespaces(s *scene) {
 	s.figure("%d saves of both at once, each always served its own program", n)
 }
 
-// number tells the edits of one server from those of the other.
+// number distinguishes the edits of one server from those of the other.
 func number(server, edit int) int { return 1000*server + edit }

@@ -19,7 +19,7 @@ import (
 )
 
 // A scene is what one fault is injected into: projects, the servers on them,
-// and who asks them for pages.
+// and the clients that request pages.
 type scene struct {
 	fault
 	options
@@ -36,21 +36,21 @@ type scene struct {
 	figures  []string // what was seen
 	skipped  []string // for want of something
 	logs     []string // of its servers, the end of each, if promises were broken
-	undo     []func()
+	cleanup  []func()
 }
 
 // errAbandoned ends a scene that cannot go on.
 var errAbandoned = errors.New("errAbandoned")
 
-// play injects the fault and sees to it that nothing is left of it.
-func (s *scene) play() {
+// run injects the fault and sees to it that nothing is left of it.
+func (s *scene) run() {
 	s.began = time.Now()
 	defer func() {
 		for _, p := range s.projects {
-			p.end()
+			p.stopAll()
 		}
-		for i := len(s.undo) - 1; i >= 0; i-- {
-			s.undo[i]()
+		for i := len(s.cleanup) - 1; i >= 0; i-- {
+			s.cleanup[i]()
 		}
 		s.took = time.Since(s.began)
 		if r := recover(); r != nil && r != errAbandoned {
@@ -113,15 +113,15 @@ func (s *scene) skip(format string, args ...any) {
 	s.skipped = append(s.skipped, fmt.Sprintf(format, args...))
 }
 
-// some is how much of something is done, less in the short form.
-func (s *scene) some(long, short int) int {
+// count is how much of something is done, less in the short form.
+func (s *scene) count(long, short int) int {
 	if s.short {
 		return short
 	}
 	return long
 }
 
-func (s *scene) long(long, short time.Duration) time.Duration {
+func (s *scene) duration(long, short time.Duration) time.Duration {
 	if s.short {
 		return short
 	}
@@ -165,7 +165,7 @@ func (s *scene) mount(dir, opts string) bool {
 		s.skip("mount: %s", out)
 		return false
 	}
-	s.undo = append(s.undo, func() { exec.Command("umount", "-l", dir).Run() })
+	s.cleanup = append(s.cleanup, func() { exec.Command("umount", "-l", dir).Run() })
 	return true
 }
 
@@ -210,23 +210,23 @@ func (p *sceneProject) file(route string) string {
 func (p *sceneProject) start(routes []string, adjust ...func(*exec.Cmd)) {
 	p.launch(adjust...)
 	for _, route := range routes {
-		p.s.await(time.Minute, route+" answers", func() bool { _, err := p.ask(route); return err == nil })
+		p.s.await(time.Minute, route+" responds", func() bool { _, err := p.get(route); return err == nil })
 	}
 }
 
 // launch starts the server.
 func (p *sceneProject) launch(adjust ...func(*exec.Cmd)) { p.s.do(p.Start(p.s.ctx, adjust...)) }
 
-// run starts a server with the page / under load.
-func (s *scene) run(extra string) *sceneProject {
+// startUnderLoad starts a server with the page / under load.
+func (s *scene) startUnderLoad(extra string) *sceneProject {
 	p := s.project(extra)
 	p.start([]string{"/"})
 	p.load = p.newLoad("/")
 	return p
 }
 
-// ended waits for the server to end, with an exit code.
-func (p *sceneProject) ended(within time.Duration, code int) time.Duration {
+// wantEnd waits for the server to end, with an exit code.
+func (p *sceneProject) wantEnd(within time.Duration, code int) time.Duration {
 	ctx, cancel := context.WithTimeout(p.s.ctx, within)
 	defer cancel()
 	began := time.Now()
@@ -241,10 +241,10 @@ func (p *sceneProject) ended(within time.Duration, code int) time.Duration {
 	return took
 }
 
-// end ends all that is left.
-func (p *sceneProject) end() {
+// stopAll ends all that is left.
+func (p *sceneProject) stopAll() {
 	if p.load != nil {
-		p.load.end()
+		p.load.stop()
 	}
 	p.Stop()
 	for _, pid := range p.processes() {
@@ -260,9 +260,9 @@ func (p *sceneProject) end() {
 // reply is what a page says of itself.
 type reply struct{ edit, pid int }
 
-// ask asks for a page on a connection of its own.
-func (p *sceneProject) ask(path string) (reply, error) {
-	c := &client{address: p.Address, patience: 30 * time.Second}
+// get requests a page on a connection of its own.
+func (p *sceneProject) get(path string) (reply, error) {
+	c := &client{address: p.Address, timeout: 30 * time.Second}
 	defer c.close()
 	x := c.do("GET", path, "", "")
 	if x.err != nil {
@@ -271,18 +271,18 @@ func (p *sceneProject) ask(path string) (reply, error) {
 	return x.reply()
 }
 
-// serves waits until a page answers in an edit.
-func (p *sceneProject) serves(route string, edit int, within time.Duration) time.Duration {
-	took, _ := p.s.await(within, fmt.Sprintf("%s answers in edit %d", route, edit), func() bool {
-		r, err := p.ask(route)
+// awaitEdit waits until a page responds in an edit.
+func (p *sceneProject) awaitEdit(route string, edit int, within time.Duration) time.Duration {
+	took, _ := p.s.await(within, fmt.Sprintf("%s responds in edit %d", route, edit), func() bool {
+		r, err := p.get(route)
 		return err == nil && r.edit == edit
 	})
 	return took
 }
 
-// answers returns what serves a page now.
-func (p *sceneProject) answers(route string) reply {
-	r, err := p.ask(route)
+// servedBy returns what serves a page now.
+func (p *sceneProject) servedBy(route string) reply {
+	r, err := p.get(route)
 	p.s.want(err == nil, "GET %s: %v", route, err)
 	return r
 }
@@ -298,17 +298,17 @@ func (p *sceneProject) log() string {
 	return all.String()
 }
 
-// said counts what the server wrote down.
-func (p *sceneProject) said(text string) int { return strings.Count(p.log(), text) }
+// logged counts what the server wrote down.
+func (p *sceneProject) logged(text string) int { return strings.Count(p.log(), text) }
 
-func (p *sceneProject) awaitSaid(within time.Duration, text string) {
-	p.s.await(within, "the log says "+strconv.Quote(text), func() bool { return p.said(text) > 0 })
+func (p *sceneProject) awaitLogged(within time.Duration, text string) {
+	p.s.await(within, "the log says "+strconv.Quote(text), func() bool { return p.logged(text) > 0 })
 }
 
 // tcp listens on a port, as another program would.
 func (s *scene) tcp(port int) net.Listener {
 	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 	s.do(err)
-	s.undo = append(s.undo, func() { l.Close() })
+	s.cleanup = append(s.cleanup, func() { l.Close() })
 	return l
 }

@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-func stop(pids ...int) {
+func suspend(pids ...int) {
 	for _, pid := range pids {
 		syscall.Kill(pid, syscall.SIGSTOP)
 	}
 }
 
-func proceed(pids ...int) {
+func resume(pids ...int) {
 	for _, pid := range pids {
 		syscall.Kill(pid, syscall.SIGCONT)
 	}
@@ -25,23 +25,23 @@ func proceed(pids ...int) {
 
 // badWorkers: workers that never get ready, lose their health, hang, do not end.
 func badWorkers(s *scene) {
-	p := s.run(quickDrain + "  start_timeout_seconds: 2\n  health_interval_seconds: 1\n  health_failures: 2\n")
-	before := p.answers("/")
+	p := s.startUnderLoad(quickDrain + "  start_timeout_seconds: 2\n  health_interval_seconds: 1\n  health_failures: 2\n")
+	before := p.servedBy("/")
 	p.page("/", 2, "mute")
-	p.awaitSaid(20*time.Second, "it was not ready within workers.start_timeout_seconds")
-	s.want(p.answers("/") == before, "what never got ready replaced what serves")
+	p.awaitLogged(20*time.Second, "it was not ready within workers.start_timeout_seconds")
+	s.want(p.servedBy("/") == before, "what never got ready replaced what serves")
 
 	p.page("/", 3, "")
-	p.serves("/", 3, 20*time.Second)
-	pid := p.answers("/").pid
+	p.awaitEdit("/", 3, 20*time.Second)
+	pid := p.servedBy("/").pid
 	s.do(p.Write("sick", strconv.Itoa(pid)))
-	sick, _ := s.await(20*time.Second, "a worker that answers 500 on /health is replaced", func() bool { return p.answers("/").pid != pid })
+	sick, _ := s.await(20*time.Second, "a worker that responds 500 on /health is replaced", func() bool { return p.servedBy("/").pid != pid })
 	s.do(os.Remove(filepath.Join(p.Dir, "sick")))
 
-	pid = p.answers("/").pid
-	stop(pid)
+	pid = p.servedBy("/").pid
+	suspend(pid)
 	hung, _ := s.await(40*time.Second, "a worker that hangs is replaced", func() bool {
-		r, err := p.ask("/")
+		r, err := p.get("/")
 		return err == nil && r.pid != pid
 	})
 	s.await(10*time.Second, "the worker that hung is gone", func() bool { return !alive(pid) })
@@ -50,20 +50,20 @@ func badWorkers(s *scene) {
 	}) // what it had begun
 
 	p.page("/", 4, "deaf")
-	p.serves("/", 4, 20*time.Second)
-	pid = p.answers("/").pid
+	p.awaitEdit("/", 4, 20*time.Second)
+	pid = p.servedBy("/").pid
 	p.page("/", 5, "heir")
-	p.serves("/", 5, 20*time.Second)
+	p.awaitEdit("/", 5, 20*time.Second)
 	deaf, _ := s.await(5*time.Second, "a worker that ignores SIGTERM is killed", func() bool { return !alive(pid) })
 
-	pid = p.answers("/").pid
+	pid = p.servedBy("/").pid
 	child := slices.DeleteFunc(p.processes(), func(child int) bool { return !strings.HasPrefix(name(child), "sleep") })
 	s.must(len(child) == 1, "there are %d children", len(child))
 	syscall.Kill(pid, syscall.SIGKILL)
-	heir := p.serves("/", 5, 5*time.Second)
+	heir := p.awaitEdit("/", 5, 5*time.Second)
 	s.await(time.Second, "the child that held output and port is gone", func() bool { return !alive(child[0]) })
-	answered, failed := p.load.so()
-	s.figure("never ready: the old one served on; sick: replaced after %.1f s; hung: after %.1f s; deaf: killed after %.1f s; killed with a child that held output and port: answers after %d ms; %d requests, failed: %s", sick.Seconds(), hung.Seconds(), deaf.Seconds(), heir.Milliseconds(), answered, kinds(failed))
+	succeeded, failed := p.load.counts()
+	s.figure("never ready: the old one served on; sick: replaced after %.1f s; hung: after %.1f s; deaf: killed after %.1f s; killed with a child that held output and port: responds after %d ms; %d requests, failed: %s", sick.Seconds(), hung.Seconds(), deaf.Seconds(), heir.Milliseconds(), succeeded, kinds(failed))
 }
 
 // flood: a worker prints as fast as it can. What that costs others is seen in turns
@@ -75,14 +75,14 @@ func flood(s *scene) {
 	other := p.loadWith("/other", pace, 2, 0)
 	s.pause(time.Second)
 	memory := resident(p.PID())
-	const part = 32 // MiB that a request prints: all would take longer than an answer may
-	rounds, most := s.some(32, 5), 0
-	c := &client{address: p.Address, patience: 10 * time.Minute}
+	const part = 32 // MiB that a request prints: all would take longer than a response may
+	rounds, most := s.count(32, 5), 0
+	c := &client{address: p.Address, timeout: 10 * time.Minute}
 	defer c.close()
 	var late time.Duration // this process had to wait for a processor itself
 	during := func(path string) *exchange {
 		done := make(chan *exchange, 1)
-		go func() { done <- c.do("GET", path, "", "") }() // ends with its answer
+		go func() { done <- c.do("GET", path, "", "") }() // ends with its response
 		for {
 			due := time.Now().Add(20 * time.Millisecond)
 			select {
@@ -105,7 +105,7 @@ func flood(s *scene) {
 		x := during(fmt.Sprintf("/flood?n=%d", part))
 		s.want(x.err == nil, "%v", x)
 		wait, err := strconv.Atoi(strings.Fields(x.body + " -")[0])
-		s.want(err == nil, "a flood was answered by %q", x.body)
+		s.want(err == nil, "the response to a flood was %q", x.body)
 		longest = max(longest, wait)
 		took += time.Since(began)
 		busy = append(busy, other.times()...)
@@ -126,7 +126,7 @@ func flood(s *scene) {
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// crashLoop: a page ends as soon as it starts. Another is asked all the time, but
+// crashLoop: a page ends as soon as it starts. There are requests for another all the time, but
 // only once a second while it is measured what the loop costs: the server takes more
 // than that for ten requests a second.
 func crashLoop(s *scene) {
@@ -134,10 +134,10 @@ func crashLoop(s *scene) {
 	p.page("/bad", 1, "exit")
 	p.start([]string{"/"})
 	p.load = p.loadWith("/", pace, 4, 0)
-	d := s.long(5*time.Minute, 20*time.Second)
-	s.await(time.Minute, "three starts, and answers of another page", func() bool {
-		answered, _ := p.load.so()
-		return p.said("the worker did not start") >= 3 && answered > 0
+	d := s.duration(5*time.Minute, 20*time.Second)
+	s.await(time.Minute, "three starts, and responses of another page", func() bool {
+		succeeded, _ := p.load.counts()
+		return p.logged("the worker did not start") >= 3 && succeeded > 0
 	})
 	p.load.check(nil)
 	p.load = p.loadWith("/", time.Second, 1, 0)
@@ -145,7 +145,7 @@ func crashLoop(s *scene) {
 	before := cpu(p.PID())
 	s.pause(d)
 	used := 100 * (cpu(p.PID()) - before).Seconds() / d.Seconds()
-	starts, lines := p.said("the worker did not start"), strings.Count(p.log(), "\n")
+	starts, lines := p.logged("the worker did not start"), strings.Count(p.log(), "\n")
 	s.want(starts <= 25, "%d starts in %v", starts, d)
 	s.want(lines < 200, "%d lines in the log", lines)
 	s.want(used < 2, "the server took %.1f %% of a processor", used)
@@ -153,7 +153,7 @@ func crashLoop(s *scene) {
 	p.load = p.loadWith("/", pace, 4, 0)
 	began := time.Now()
 	p.page("/bad", 2, "")
-	p.serves("/bad", 2, 5*time.Second)
+	p.awaitEdit("/bad", 2, 5*time.Second)
 	back := time.Since(began)
 	p.load.check(nil)
 	s.figure("%v: %d starts, %d lines in the log, %.2f %% CPU; a save served after %.1f s", d, starts, lines, used, back.Seconds())
@@ -167,34 +167,34 @@ func badBuild(s *scene) {
 	s.pause(time.Second)
 	began := time.Now()
 	p.page("/", 2, "panic")
-	p.awaitSaid(20*time.Second, "rolling back to the previous build")
-	p.serves("/", 1, 5*time.Second)
+	p.awaitLogged(20*time.Second, "rolling back to the previous build")
+	p.awaitEdit("/", 1, 5*time.Second)
 	back := time.Since(began)
 	s.pause(time.Second)
-	load.end()
-	answered, failed := load.so()
+	load.stop()
+	succeeded, failed := load.counts()
 	p.load = p.newLoad("/")
 	s.pause(time.Second)
 	p.page("/", 3, "")
-	p.serves("/", 3, 20*time.Second)
+	p.awaitEdit("/", 3, 20*time.Second)
 	p.load.check(nil)
 	p.Stop()
 
 	dev := s.project("dev:\n  mode: on\n")
 	dev.start([]string{"/"})
 	dev.page("/", 2, "panic")
-	dev.awaitSaid(20*time.Second, "swapped")
+	dev.awaitLogged(20*time.Second, "swapped")
 	shown, page := false, ""
 	s.await(10*time.Second, "in development the browser shows the panic", func() bool {
-		c := &client{address: dev.Address, patience: 10 * time.Second}
+		c := &client{address: dev.Address, timeout: 10 * time.Second}
 		defer c.close()
 		x := c.do("GET", "/", "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\n", "")
 		page = x.body
 		shown = strings.Contains(page, "panic: boom")
 		return shown
 	})
-	s.want(dev.said("rolling back") == 0, "in development a build was put back")
-	s.figure("put back and answering %.1f s after the save, %d answered meanwhile and %d not; in development the panic is shown", back.Seconds(), answered, len(failed))
+	s.want(dev.logged("rolling back") == 0, "in development a build was put back")
+	s.figure("rolled back and responding %.1f s after the save, %d responses meanwhile and %d failures; in development the panic is shown", back.Seconds(), succeeded, len(failed))
 }
 
 // maxRequests: workers are replaced all the time.
@@ -204,17 +204,17 @@ func maxRequests(s *scene) {
 	p.load = p.newLoad("/") // with a stream, which a worker keeps until its drain ends
 	busy := p.loadWith("/", 0, 8, 0)
 	most := 0
-	for end := time.Now().Add(s.long(time.Minute, 8*time.Second)); time.Now().Before(end); {
+	for end := time.Now().Add(s.duration(time.Minute, 8*time.Second)); time.Now().Before(end); {
 		most = max(most, len(p.workers()))
 		s.pause(20 * time.Millisecond)
 	}
 	busy.check(nil)
 	p.load.check(nil)
-	answered, failed := busy.so()
-	replaced := p.said("reason=max_requests")
+	succeeded, failed := busy.counts()
+	replaced := p.logged("reason=max_requests")
 	s.want(replaced > 10, "%d replacements", replaced)
 	s.want(most <= 10, "there were %d workers at a time", most)
-	s.figure("%d requests, %d replacements one after another, failed: %s, at most %d workers at a time, with those that drain", answered, replaced, kinds(failed), most)
+	s.figure("%d requests, %d replacements one after another, failed: %s, at most %d workers at a time, with those that drain", succeeded, replaced, kinds(failed), most)
 }
 
 // maxMemory: workers grow without end.
@@ -224,7 +224,7 @@ func maxMemory(s *scene) {
 	p.load = p.newLoad("/")
 	grow := p.loadWith("/grow?n=1", 20*time.Millisecond, 1, 0) // 40 MB a second
 	most := 0
-	for end := time.Now().Add(s.long(time.Minute, 10*time.Second)); time.Now().Before(end); {
+	for end := time.Now().Add(s.duration(time.Minute, 10*time.Second)); time.Now().Before(end); {
 		for _, pid := range p.workers() {
 			most = max(most, resident(pid))
 		}
@@ -232,11 +232,11 @@ func maxMemory(s *scene) {
 	}
 	grow.check(nil)
 	p.load.check(nil)
-	replaced := p.said("reason=max_memory")
+	replaced := p.logged("reason=max_memory")
 	s.want(replaced >= 2, "%d replacements", replaced)
 	s.want(most < 200, "a worker took %d MiB", most)
-	answered, failed := p.load.so()
-	s.figure("limit 100 MiB, growing by 40 MiB a second: %d replacements, %d MiB at most, %d requests, failed: %s", replaced, most, answered, kinds(failed))
+	succeeded, failed := p.load.counts()
+	s.figure("limit 100 MiB, growing by 40 MiB a second: %d replacements, %d MiB at most, %d requests, failed: %s", replaced, most, succeeded, kinds(failed))
 }
 
 // ownInput: a page writes one of its own sources whenever it starts.
@@ -247,16 +247,16 @@ func ownInput(s *scene) {
 	p.load = p.loadWith("/", pace, 4, 0)
 	const said = "the page writes a file of its own build"
 	began := time.Now()
-	p.awaitSaid(time.Minute, said)
+	p.awaitLogged(time.Minute, said)
 	noticed := time.Since(began)
 	s.pause(time.Second) // a worker that was ready may take over
 	rounds := strings.Count(p.log(), "swapped page=/stamp ")
-	s.pause(s.long(30*time.Second, 3*time.Second))
+	s.pause(s.duration(30*time.Second, 3*time.Second))
 	more := strings.Count(p.log(), "swapped page=/stamp ") - rounds
 	s.want(more == 0, "%d more swaps after it was said that the page is left as it is", more)
-	s.want(p.said(said) == 1, "it is said %d times", p.said(said))
+	s.want(p.logged(said) == 1, "it is said %d times", p.logged(said))
 	p.page("/stamp", 2, "stamp")
-	took := p.serves("/stamp", 2, 20*time.Second)
+	took := p.awaitEdit("/stamp", 2, 20*time.Second)
 	p.load.check(nil)
 	s.figure("noticed after %d swaps, in %.1f s, and left as it is; a save of another file served after %.1f s", rounds, noticed.Seconds(), took.Seconds())
 }

@@ -68,21 +68,21 @@ func draw(ctx context.Context) (err error) {
 
 // scene is a picture to be taken: what is done first, and what must be seen.
 type scene struct {
-	name string // empty for one on the way to the next
-	do   func(t *terminal) error
-	see  string
+	name    string // empty for one on the way to the next
+	do      func(t *terminal) error
+	pattern string
 }
 
 // scenes are the pictures, in the order in which they are taken.
 func (s *shop) scenes() []scene {
 	return []scene{
 		{"", nil, `9/9 serving`},
-		// A save, so that there is something to tell.
+		// A save, so that there is something to show.
 		{"", func(*terminal) error { return s.edit("pages/api/main.go", "{\"tea\", 650}", "{\"tea\", 700}") }, `/api .*● up`},
 		{"", press("/", "u", "s", "e", "r", "s", "Enter"), `\(1\) ──$`},
 		{"", press("Escape"), `\(9\) ──$`},
 		{"", press("k"), `(?s)^>  /api .*swapped .*build=2.*worker stopped`},
-		{"well", s.begin, `(?s)rss \d+M.*/ +● up .* [45]\.\d .*\d+M +\d+% .*/search +● up .* \d+M +\d+% .*(WARN slow.*){2}`},
+		{"well", s.startRequests, `(?s)rss \d+M.*/ +● up .* [45]\.\d .*\d+M +\d+% .*/search +● up .* \d+M +\d+% .*(WARN slow.*){2}`},
 
 		{"", press("?"), `Help .*scroll`},
 		{"", press("q"), `\[1\] Routes`},
@@ -116,7 +116,7 @@ func takePictures(ctx context.Context, s *shop, program string) (pictures map[st
 		return nil, err
 	}
 	defer func() { t.close() }()
-	defer s.end()
+	defer s.stopRequests()
 	pictures = make(map[string]picture)
 	for _, sc := range s.scenes() {
 		if sc.do != nil {
@@ -124,7 +124,7 @@ func takePictures(ctx context.Context, s *shop, program string) (pictures map[st
 				return nil, err
 			}
 		}
-		p, err := t.see(sc.see)
+		p, err := t.waitFor(sc.pattern)
 		if err != nil {
 			return nil, err
 		}
@@ -132,7 +132,7 @@ func takePictures(ctx context.Context, s *shop, program string) (pictures map[st
 			pictures[sc.name] = p
 		}
 	}
-	s.end()
+	s.stopRequests()
 	if err := t.quit(); err != nil {
 		return nil, err
 	}
@@ -144,7 +144,7 @@ func takePictures(ctx context.Context, s *shop, program string) (pictures map[st
 	if t, err = openTerminal(ctx, s, program, "second"); err != nil {
 		return nil, err
 	}
-	pictures["mistakes"], err = t.see(`(?s)no action.*exit 1`)
+	pictures["mistakes"], err = t.waitFor(`(?s)no action.*exit 1`)
 	return pictures, err
 }
 

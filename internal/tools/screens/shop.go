@@ -23,8 +23,8 @@ type shop struct {
 	dir  string
 	port int
 
-	stop    context.CancelFunc
-	callers sync.WaitGroup
+	stop     context.CancelFunc
+	requests sync.WaitGroup
 }
 
 // newShop writes the project into dir.
@@ -100,8 +100,8 @@ func (s *shop) edit(name, old, new string) error {
 	return s.write(name, strings.Replace(string(text), old, new, 1))
 }
 
-// begin sends requests until end, each kind in its own rhythm.
-func (s *shop) begin(t *terminal) error {
+// startRequests sends requests until end, each kind in its own rhythm.
+func (s *shop) startRequests(t *terminal) error {
 	ctx, stop := context.WithCancel(t.ctx)
 	s.stop = stop
 	for path, every := range map[string]time.Duration{
@@ -115,12 +115,12 @@ func (s *shop) begin(t *terminal) error {
 		"/hooks":           2 * time.Second,
 		"/search?q=tea":    400 * time.Millisecond,
 	} {
-		s.callers.Go(func() { s.call(ctx, path, every) }) // ends with end
+		s.requests.Go(func() { s.requestEvery(ctx, path, every) }) // ends with end
 	}
 	return nil
 }
 
-func (s *shop) call(ctx context.Context, path string, every time.Duration) {
+func (s *shop) requestEvery(ctx context.Context, path string, every time.Duration) {
 	again := time.NewTicker(every)
 	defer again.Stop()
 	for {
@@ -133,15 +133,15 @@ func (s *shop) call(ctx context.Context, path string, every time.Duration) {
 		if err != nil {
 			return
 		}
-		if answer, err := http.DefaultClient.Do(r); err == nil {
-			io.Copy(io.Discard, answer.Body)
-			answer.Body.Close()
+		if resp, err := http.DefaultClient.Do(r); err == nil {
+			io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
 		}
 	}
 }
 
-// end stops the requests and waits for those under way.
-func (s *shop) end() {
+// stopRequests stops the requests and waits for those under way.
+func (s *shop) stopRequests() {
 	s.stop()
-	s.callers.Wait()
+	s.requests.Wait()
 }

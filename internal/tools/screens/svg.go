@@ -85,7 +85,7 @@ func cellsOf(line string, st style) (cells []cell, after style, err error) {
 				return nil, st, fmt.Errorf("a sequence that does not end: %q", line)
 			}
 			for _, code := range strings.Split(codes, ";") {
-				if st, err = st.with(code); err != nil {
+				if st, err = st.apply(code); err != nil {
 					return nil, st, err
 				}
 			}
@@ -102,8 +102,8 @@ func cellsOf(line string, st style) (cells []cell, after style, err error) {
 	return cells, st, nil
 }
 
-// with is the style after an SGR code (ECMA-48, 8.3.117).
-func (st style) with(code string) (style, error) {
+// apply is the style after an SGR code (ECMA-48, 8.3.117).
+func (st style) apply(code string) (style, error) {
 	n, err := strconv.Atoi(code)
 	if code == "" {
 		n, err = 0, nil
@@ -173,7 +173,7 @@ func between(from, to string) string {
 func drawLine(out *bytes.Buffer, cells []cell, y int) {
 	top := titleHeight + float64(y)*cellHeight
 	x := func(column int) float64 { return margin + float64(column)*cellWidth }
-	each(cells, func(i int) any { _, bg := cells[i].style.colours(); return bg }, func(from, to int) {
+	eachRun(cells, func(i int) any { _, bg := cells[i].style.colours(); return bg }, func(from, to int) {
 		if _, bg := cells[from].style.colours(); bg != paper {
 			fmt.Fprintf(out, `<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" fill="%s"/>`+"\n", x(from), top, float64(to-from)*cellWidth, cellHeight, bg)
 		}
@@ -193,7 +193,7 @@ func drawLine(out *bytes.Buffer, cells []cell, y int) {
 		}
 		return strconv.Itoa(i) // by itself
 	}
-	each(cells, func(i int) any { return run{kind(i), cells[i].style} }, func(from, to int) {
+	eachRun(cells, func(i int) any { return run{kind(i), cells[i].style} }, func(from, to int) {
 		text := ""
 		for _, c := range cells[from:to] {
 			text += c.text
@@ -219,8 +219,8 @@ func drawLine(out *bytes.Buffer, cells []cell, y int) {
 	})
 }
 
-// each calls do for every run of cells with the same key.
-func each(cells []cell, key func(i int) any, do func(from, to int)) {
+// eachRun calls do for every run of cells with the same key.
+func eachRun(cells []cell, key func(i int) any, do func(from, to int)) {
 	from, last := 0, any(nil)
 	for i, c := range cells {
 		if c.width == 0 {

@@ -26,7 +26,7 @@ type terminal struct {
 
 // openTerminal starts the program in a project, on a terminal with a name of
 // its own: a tmux server may take a while to let go of its socket. The program
-// gets no more of our environment than it needs, so that no picture tells of
+// gets no more of our environment than it needs, so that no picture shows anything of
 // this machine.
 func openTerminal(ctx context.Context, s *shop, program, name string) (*terminal, error) {
 	compiler, err := exec.LookPath("go")
@@ -63,14 +63,14 @@ func (t *terminal) press(keys ...string) error {
 	return nil
 }
 
-// patience is how long something to be seen may take.
-const patience = 2 * time.Minute
+// seeTimeout is how long something to be seen may take.
+const seeTimeout = 2 * time.Minute
 
-// see waits until the terminal shows a pattern twice in a row, and returns what
+// waitFor waits until the terminal shows a pattern twice in a row, and returns what
 // it shows then.
-func (t *terminal) see(pattern string) (picture, error) {
+func (t *terminal) waitFor(pattern string) (picture, error) {
 	want := regexp.MustCompile(`(?m)` + pattern)
-	late := time.After(patience)
+	late := time.After(seeTimeout)
 	look := time.NewTicker(100 * time.Millisecond)
 	defer look.Stop()
 	var p picture
@@ -101,12 +101,12 @@ func (t *terminal) quit() error {
 	if err := t.press("q"); err != nil {
 		return err
 	}
-	p, err := t.see(`^exit 0$|under way`)
+	p, err := t.waitFor(`^exit 0$|under way`)
 	if err != nil || strings.Contains(p.plain, "exit 0") {
 		return err
 	}
 	if err = t.press("y"); err == nil {
-		_, err = t.see(`^exit 0$`)
+		_, err = t.waitFor(`^exit 0$`)
 	}
 	return err
 }

@@ -1,6 +1,6 @@
 // Package trial makes projects in folders of their own and runs the real server
 // on them, for the programs that measure it and that try to break it. They see
-// what users see: answers, files, processes.
+// what users see: responses, files, processes.
 package trial
 
 import (
@@ -21,8 +21,8 @@ import (
 	"time"
 )
 
-// Patience is how long anything may take.
-const Patience = 10 * time.Minute
+// Timeout is how long anything may take at most.
+const Timeout = 10 * time.Minute
 
 // workers is how many ports there are for them.
 const workers = 250
@@ -91,7 +91,7 @@ next:
 	return 0, fmt.Errorf("there are no %d free ports in a row", n)
 }
 
-// Start starts the server, headless, and tells it to end when ctx does. Each of
+// Start starts the server, headless, and stops it when ctx ends. Each of
 // adjust may change how it is run.
 func (p *Project) Start(ctx context.Context, adjust ...func(*exec.Cmd)) error {
 	p.cmd = exec.CommandContext(ctx, p.Program, "-quiet")
@@ -136,9 +136,9 @@ func (p *Project) Stop() {
 }
 
 // Client has no proxy in between, and its connections are kept.
-var Client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: Patience}
+var Client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: Timeout}
 
-// Get returns the body of an answer, which must be a 200.
+// Get returns the body of a response, whose status must be 200.
 func Get(ctx context.Context, url string) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -151,27 +151,27 @@ func Get(ctx context.Context, url string) (string, error) {
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("GET %s answered %d: %s", url, resp.StatusCode, text)
+		err = fmt.Errorf("GET %s: status %d: %s", url, resp.StatusCode, text)
 	}
 	return string(text), err
 }
 
-// Await asks until the answer holds a text.
+// Await repeats a request until the response contains a text.
 func Await(ctx context.Context, url, text string) error {
-	ctx, cancel := context.WithTimeout(ctx, Patience)
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
 	for {
-		answer, err := Get(ctx, url)
-		if err == nil && strings.Contains(answer, text) {
+		body, err := Get(ctx, url)
+		if err == nil && strings.Contains(body, text) {
 			return nil
 		}
 		if Pause(ctx, 2*time.Millisecond) != nil {
-			return fmt.Errorf("GET %s does not answer %q but %.200q: %w", url, text, answer, err)
+			return fmt.Errorf("GET %s does not respond with %q but %.200q: %w", url, text, body, err)
 		}
 	}
 }
 
-// AwaitAll asks for each path until the answer holds a text.
+// AwaitAll repeats a request for each path until the response contains a text.
 func (p *Project) AwaitAll(ctx context.Context, paths []string, text string) error {
 	for _, path := range paths {
 		if err := Await(ctx, p.URL+path, text); err != nil {

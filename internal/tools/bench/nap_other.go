@@ -1,7 +1,0 @@
-//go:build !linux
-
-package main
-
-import "time"
-
-func nap(d time.Duration) { <-time.After(d) }
