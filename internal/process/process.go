@@ -55,19 +55,11 @@ type Exit struct {
 
 // Start starts a process. Done is closed when it has ended.
 func (p *Parent) Start(spec Spec) (*Process, error) {
-	var ends [6]*os.File
-	for i := 0; i < len(ends); i += 2 {
-		r, w, err := os.Pipe()
-		if err != nil {
-			closeAll(ends[:])
-			return nil, fmt.Errorf("start %s: %w", spec.Path, err)
-		}
-		ends[i], ends[i+1] = r, w
+	ours, theirs, err := makePipes()
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", spec.Path, err)
 	}
-	stdout, stderr, ready := ends[0], ends[2], ends[4]
-	ours, theirs := []*os.File{stdout, stderr, ready}, []*os.File{ends[1], ends[3], ends[5]}
 	defer closeAll(theirs)
-
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		closeAll(ours)
@@ -88,25 +80,12 @@ func (p *Parent) Start(spec Spec) (*Process, error) {
 	}
 	proc := &Process{PID: child.Pid, ready: make(chan struct{}), done: make(chan struct{})}
 	p.guardian.add(child.Pid)
-
-	var readers sync.WaitGroup // each ends with its pipe, at the latest linger after the process
-	pipes := []*pipe{{file: stdout}, {file: stderr}}
-	for i, p := range pipes {
-		readers.Go(func() {
-			p.readLines(func(b []byte) { spec.Output(child.Pid, i == 1, b) }, func(b []byte) {
-				if spec.Partial != nil {
-					spec.Partial(child.Pid, i == 1, b)
-				}
-			})
-		})
-	}
-	readers.Go(func() { proc.readReadiness(ready) })
 	go func() { // ends with the process
+		defer close(proc.done)
+		defer closeAll(ours)
+		stopReading := proc.read(spec, ours[0], ours[1], ours[2])
 		state := awaitExit(child, pidfd)
-		proc.mu.Lock()
-		proc.exited = true
-		syscall.Kill(-child.Pid, syscall.SIGKILL) // its children, before the number can be reused
-		proc.mu.Unlock()
+		proc.killGroup()
 		p.guardian.remove(child.Pid)
 		if state == nil {
 			state, _ = child.Wait()
@@ -114,16 +93,58 @@ func (p *Parent) Start(spec Spec) (*Process, error) {
 		if state != nil {
 			proc.exit.Status = state.String()
 		}
+		stopReading()
+	}()
+	return proc, nil
+}
+
+// makePipes returns the ends of three pipes, from a process to the server: stdout,
+// stderr and readiness.
+func makePipes() (ours, theirs []*os.File, err error) {
+	for range 3 {
+		r, w, err := os.Pipe()
+		if err != nil {
+			closeAll(ours)
+			closeAll(theirs)
+			return nil, nil, err
+		}
+		ours, theirs = append(ours, r), append(theirs, w)
+	}
+	return ours, theirs, nil
+}
+
+// read starts to read what the process sends. stop waits until everything is read,
+// but not longer than linger.
+func (p *Process) read(spec Spec, stdout, stderr, ready *os.File) (stop func()) {
+	var readers sync.WaitGroup // each ends with its pipe, or by stop
+	pipes := []*pipe{{file: stdout}, {file: stderr}}
+	for i, r := range pipes {
+		readers.Go(func() {
+			r.readLines(func(b []byte) { spec.Output(p.PID, i == 1, b) }, func(b []byte) {
+				if spec.Partial != nil {
+					spec.Partial(p.PID, i == 1, b)
+				}
+			})
+		})
+	}
+	readers.Go(func() { p.readReadiness(ready) })
+	return func() {
 		end := time.Now().Add(linger)
-		for _, p := range pipes {
-			p.stopAt(end)
+		for _, r := range pipes {
+			r.stopAt(end)
 		}
 		ready.SetReadDeadline(end)
 		readers.Wait()
-		closeAll(ours)
-		close(proc.done)
-	}()
-	return proc, nil
+	}
+}
+
+// killGroup kills what is left of the group of a process that has ended: its
+// children, before the group's number can be reused.
+func (p *Process) killGroup() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.exited = true
+	syscall.Kill(-p.PID, syscall.SIGKILL)
 }
 
 // startFresh starts a binary that may just have been written. It tries again while
@@ -199,8 +220,6 @@ func (p *Process) readReadiness(r *os.File) {
 
 func closeAll(files []*os.File) {
 	for _, f := range files {
-		if f != nil {
-			f.Close()
-		}
+		f.Close()
 	}
 }
