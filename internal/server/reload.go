@@ -104,7 +104,7 @@ func (r *reloader) reloadIfChanged(ctx context.Context) {
 		r.server.publishEvent(state.LevelInfo, "Config file changed: "+r.server.opts.ConfigFile)
 		r.apply(ctx)
 	} else if moved {
-		r.server.supervise(ctx)
+		r.server.configureSupervisor(ctx)
 	}
 }
 
@@ -131,7 +131,7 @@ func (r *reloader) apply(ctx context.Context) error {
 			Attrs: []state.Attr{state.String("err", err.Error())},
 		}, func(srv *state.Server) { srv.ConfigError = err.Error() })
 		if moved {
-			s.supervise(ctx)
+			s.configureSupervisor(ctx)
 		}
 		return err
 	}
@@ -150,12 +150,12 @@ func (r *reloader) apply(ctx context.Context) error {
 	s.store.ChangeServer(state.Event{Message: "✅ Configuration reloaded successfully"}, func(srv *state.Server) {
 		srv.ConfigError, srv.Development = "", dev
 	})
-	return s.supervise(ctx)
+	return s.configureSupervisor(ctx)
 }
 
-// supervise gives the supervisor the configuration in force, and the present folder of
+// configureSupervisor gives the supervisor the configuration in force, and the present folder of
 // the project.
-func (s *Server) supervise(ctx context.Context) error {
+func (s *Server) configureSupervisor(ctx context.Context) error {
 	cfg := s.config.Load()
 	return s.supervisor.Configure(ctx, cfg, s.development(cfg), func(workers int) {
 		if workers > 0 {
