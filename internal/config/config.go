@@ -18,6 +18,7 @@ import (
 
 	"tqserver/internal/project"
 	"tqserver/internal/router"
+	"tqserver/internal/secret"
 )
 
 // A Config holds the settings of a server. It is not to be modified.
@@ -55,6 +56,8 @@ type Server struct {
 
 	LogFile   LogFile
 	LogFormat string // "text" or "json"
+
+	StateDir string // absolute; what the server keeps, made at first need
 }
 
 // PathSettings holds the settings of the front door for a path. It is
@@ -132,6 +135,15 @@ type SupervisionSettings struct {
 	HealthFailures      int           // at least 1
 	Start               string        // "always" or "on_demand"
 	IdleStop            time.Duration // 0: never
+
+	Balance            string        // one of balance.Names
+	CookieKey          secret.Key    // of cookies, if Balance is "cookie"
+	EjectFailures      int           // 0: never
+	EjectTime          time.Duration // above 0
+	BreakerPercent     int           // 0: no breaker
+	BreakerMinRequests int           // above 0
+	BreakerWindow      time.Duration // above 0
+	BreakerOpen        time.Duration // above 0
 }
 
 // OnDemand reports whether a worker starts with the first request of its page,
@@ -279,6 +291,7 @@ func (c *Config) resolve(root string) {
 	c.Root = root
 	c.Pages.Directory = project.Abs(root, c.Pages.Directory)
 	c.Workers.TempDir = project.Abs(root, c.Workers.TempDir)
+	c.Server.StateDir = project.Abs(root, c.Server.StateDir)
 	c.Server.LogFile.resolve(root)
 	c.Workers.standard.LogFile.resolve(root)
 	for route, s := range c.Workers.paths {

@@ -30,6 +30,7 @@ func TestDefaultsAreTheDocumentedOnes(t *testing.T) {
 
 			LogFile:   LogFile{Root: "/srv/site", Name: "logs/server_{date}.log"},
 			LogFormat: "text",
+			StateDir:  "/srv/site/.tqserver",
 		},
 		Workers: Workers{
 			TempDir:        "/tmp/tqserver/bin",
@@ -65,6 +66,12 @@ func TestDefaultsAreTheDocumentedOnes(t *testing.T) {
 			HealthFailures:      3,
 			Start:               "always",
 			IdleStop:            5 * time.Minute,
+			Balance:             "least_in_flight",
+			EjectFailures:       5,
+			EjectTime:           10 * time.Second,
+			BreakerMinRequests:  20,
+			BreakerWindow:       10 * time.Second,
+			BreakerOpen:         5 * time.Second,
 		},
 	})
 	everywhere := PathSettings{AccessLog: AccessLog{File: LogFile{Root: "/srv/site", Name: "logs/access_{date}.log"}, Format: "combined"}}
@@ -237,7 +244,7 @@ workers:
 // that it counts there and nowhere else.
 func TestEveryOptionOfWorkersCanBeSetByPath(t *testing.T) {
 	t.Parallel()
-	values := map[string]string{"start": "on_demand", "rolling": "true", "go_mem_limit": "7MiB", "max_memory": "7MiB", "log_file": "other.log"}
+	values := map[string]string{"start": "on_demand", "balance": "address", "rolling": "true", "go_mem_limit": "7MiB", "max_memory": "7MiB", "log_file": "other.log"}
 	for _, o := range slices.Concat(defaultOptions, lifecycleOptions) {
 		value, ok := values[o.key]
 		if !ok {

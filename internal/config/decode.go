@@ -43,6 +43,7 @@ func decode(file string, text []byte, c *Config) Problems {
 			f()
 		}
 		d.ports(c)
+		d.stateDir(c)
 	}
 	slices.SortStableFunc(d.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
 	return d.problems

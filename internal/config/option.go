@@ -4,9 +4,12 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"strconv"
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"tqserver/internal/balance"
 )
 
 // The options stand in one table. The defaults, the decoder and the test of
@@ -61,6 +64,7 @@ var options = slices.Concat([]option[Config]{
 	opt("server.trusted_proxies", "[]", listOf(network), func(c *Config) *[]netip.Prefix { return &c.Server.TrustedProxies }),
 	opt("server.log_file", `"logs/server_{date}.log"`, logFile("{date}"), func(c *Config) *string { return &c.Server.LogFile.Name }),
 	opt("server.log_format", `"text"`, oneOf("text", "json"), func(c *Config) *string { return &c.Server.LogFormat }),
+	opt("server.state_dir", `".tqserver"`, text(folder), func(c *Config) *string { return &c.Server.StateDir }),
 
 	opt("workers.temp_dir", `"/tmp/tqserver/bin"`, text(folder), func(c *Config) *string { return &c.Workers.TempDir }),
 	opt("workers.port_range_start", "9000", integer(1, 65535), func(c *Config) *int { return &c.Workers.PortRangeStart }),
@@ -97,6 +101,13 @@ var defaultOptions = []option[WorkerSettings]{
 	opt("idle_timeout_seconds", "120", seconds(0), func(s *WorkerSettings) *time.Duration { return &s.IdleTimeout }),
 	opt("max_memory", `""`, size, func(s *WorkerSettings) *int64 { return &s.MaxMemory }),
 	opt("go_mem_limit", `""`, text(memoryLimit), func(s *WorkerSettings) *string { return &s.GoMemLimit }),
+	opt("balance", strconv.Quote(balance.Names()[0]), oneOf(balance.Names()...), func(s *WorkerSettings) *string { return &s.Balance }),
+	opt("eject_failures", "5", integer(0, math.MaxInt32), func(s *WorkerSettings) *int { return &s.EjectFailures }),
+	opt("eject_seconds", "10", seconds(1), func(s *WorkerSettings) *time.Duration { return &s.EjectTime }),
+	opt("breaker_percent", "0", integer(0, 100), func(s *WorkerSettings) *int { return &s.BreakerPercent }),
+	opt("breaker_min_requests", "20", integer(1, math.MaxInt32), func(s *WorkerSettings) *int { return &s.BreakerMinRequests }),
+	opt("breaker_window_seconds", "10", seconds(1), func(s *WorkerSettings) *time.Duration { return &s.BreakerWindow }),
+	opt("breaker_open_seconds", "5", seconds(1), func(s *WorkerSettings) *time.Duration { return &s.BreakerOpen }),
 	opt("log_file", `"logs/{path}/worker_{date}.log"`, logFile("{path}", "{date}"), func(s *WorkerSettings) *string { return &s.LogFile.Name }),
 }
 
