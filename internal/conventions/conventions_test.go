@@ -50,7 +50,7 @@ var imports = []struct {
 	{"internal/secret", nil, "whoever shows something must be able to mask it first"},
 	{"internal/state", nil, "the vocabulary of every front end, near or far"},
 	{"internal/conventions", nil, "it holds tests only"},
-	{"internal/tools/screens", []string{"tui", "github.com/charmbracelet/x/ansi"}, "it looks at the program from outside, as people do; only the key table it asks for"},
+	{"internal/tools/screens", []string{"tui", "github.com/charmbracelet/x/ansi", "internal/tools/trial"}, "it looks at the program from outside, as people do; only the key table it asks for"},
 	{"internal/tools/bench", []string{"internal/tools/trial"}, "it measures the program from outside, as people see it"},
 	{"internal/tools/chaos", []string{"internal/tools/trial", "github.com/coder/websocket", "internal/project"}, "it breaks the program from outside, as the world does"},
 	{"internal/tools/trial", nil, "it runs the program from outside"},

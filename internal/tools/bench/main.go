@@ -10,7 +10,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -21,6 +20,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"tqserver/internal/tools/trial"
 )
 
 func main() {
@@ -77,9 +78,9 @@ var parts = []struct {
 
 // withFolder lends a bench with a folder of its own.
 func withFolder(ctx context.Context, use func(*bench) error) error {
-	mod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
+	repo, err := trial.Repository(ctx)
 	if err != nil {
-		return fmt.Errorf("find the repository: %w", err)
+		return err
 	}
 	dir, err := os.MkdirTemp("", "tqbench")
 	if err != nil {
@@ -89,12 +90,12 @@ func withFolder(ctx context.Context, use func(*bench) error) error {
 	if err := os.Chmod(dir, 0o755); err != nil { // started by root, nginx works as another user, and keeps there what is large
 		return err
 	}
-	return use(&bench{repo: filepath.Dir(string(bytes.TrimSpace(mod))), dir: dir, program: filepath.Join(dir, "tqserver")})
+	return use(&bench{repo: repo, dir: dir, program: filepath.Join(dir, "tqserver")})
 }
 
 // build builds the server.
 func (b *bench) build(ctx context.Context, flags ...string) error {
-	return run(ctx, b.repo, "go", append(append([]string{"build", "-o", b.program}, flags...), "./cmd/tqserver")...)
+	return trial.Build(ctx, b.repo, b.program, flags...)
 }
 
 func (b *bench) measure(ctx context.Context, only string) error {

@@ -13,19 +13,19 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
 	"time"
+
+	"tqserver/internal/tools/trial"
 )
 
 func main() {
@@ -113,11 +113,10 @@ func names() string {
 
 // inject injects all faults. The error says which promises were broken.
 func inject(ctx context.Context, o options) ([]*scene, error) {
-	mod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
+	repo, err := trial.Repository(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("find the repository: %w", err)
+		return nil, err
 	}
-	repo := filepath.Dir(string(bytes.TrimSpace(mod)))
 	dir, err := os.MkdirTemp("", "tqchaos")
 	if err != nil {
 		return nil, err
@@ -128,10 +127,8 @@ func inject(ctx context.Context, o options) ([]*scene, error) {
 		defer os.RemoveAll(dir)
 	}
 	program := filepath.Join(dir, "tqserver")
-	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./cmd/tqserver")
-	build.Dir = repo
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("%w\n%s", err, out)
+	if err := trial.Build(ctx, repo, program); err != nil {
+		return nil, err
 	}
 	fmt.Printf("seed %d\n", o.seed)
 	var seen []*scene

@@ -6,14 +6,14 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"syscall"
+
+	"tqserver/internal/tools/trial"
 )
 
 func main() {
@@ -27,11 +27,10 @@ func main() {
 
 // draw writes both files, or neither.
 func draw(ctx context.Context) (err error) {
-	mod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
+	repo, err := trial.Repository(ctx)
 	if err != nil {
-		return fmt.Errorf("find the repository: %w", err)
+		return err
 	}
-	repo := filepath.Dir(string(bytes.TrimSpace(mod)))
 	dir, err := os.MkdirTemp("", "tq") // a socket's path must be short, and people will read this one
 	if err != nil {
 		return err
@@ -39,10 +38,8 @@ func draw(ctx context.Context) (err error) {
 	defer os.RemoveAll(dir)
 
 	program := filepath.Join(dir, "tqserver")
-	compile := exec.CommandContext(ctx, "go", "build", "-o", program, "./cmd/tqserver")
-	compile.Dir, compile.Stderr = repo, os.Stderr
-	if err := compile.Run(); err != nil {
-		return fmt.Errorf("build the program: %w", err)
+	if err := trial.Build(ctx, repo, program); err != nil {
+		return err
 	}
 	s, err := newShop(dir, repo)
 	if err != nil {

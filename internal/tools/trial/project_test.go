@@ -126,3 +126,17 @@ func TestAResponseIsAwaited(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestTheRepositoryIsTheModuleAround(t *testing.T) {
+	t.Parallel()
+	repo, err := Repository(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(filepath.Join(repo, "go.mod")); err != nil || !strings.HasPrefix(string(text), "module tqserver\n") {
+		t.Errorf("%s is the repository: %v\n%s", repo, err, text)
+	}
+	if err := Build(t.Context(), t.TempDir(), filepath.Join(t.TempDir(), "x")); err == nil || !strings.Contains(err.Error(), "build the server: ") {
+		t.Errorf("a server is built of nothing: %v", err)
+	}
+}
