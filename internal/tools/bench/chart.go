@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// chart is a picture of how something grows, with logarithmic axes.
+// chart is a line chart with logarithmic axes.
 type chart struct {
 	name   string // of the file, without .svg
 	title  string
-	x, y   string // what the axes are of
+	x, y   string // units of the axes
 	curves []curve
 }
 
@@ -45,7 +45,7 @@ func (c chart) svg() string {
 	}
 	fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle">%s</text>`+"\n", (leftEdge+width-rightEdge)/2, height-8, c.x)
 	fmt.Fprintf(&b, `<text transform="translate(14 %d) rotate(-90)" text-anchor="middle">%s</text>`+"\n", (topEdge+height-lowEdge)/2, c.y)
-	labels := map[int]bool{} // rows that are taken
+	labels := map[int]bool{} // rows with a label
 	for i, line := range c.curves {
 		colour := colours[i%len(colours)]
 		var path strings.Builder
@@ -66,7 +66,7 @@ func (c chart) svg() string {
 	return b.String()
 }
 
-// span is what an axis goes over.
+// span is the range of an axis.
 type span struct{ low, high float64 }
 
 func (c chart) span(axis int) span {
@@ -94,7 +94,7 @@ func (s span) ticks() (all []float64) {
 	return all
 }
 
-// short is a number in few characters.
+// short formats a number in few characters.
 func short(v float64) string {
 	switch {
 	case v >= 1e6:

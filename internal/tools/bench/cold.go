@@ -21,7 +21,7 @@ func (b *bench) cold(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := run(ctx, built.Dir, "go", "build", flags, "-o", "out/", "./pages/..."); err != nil { // to have all that they import
+	if err := run(ctx, built.Dir, "go", "build", flags, "-o", "out/", "./pages/..."); err != nil { // to compile what they import
 		return err
 	}
 	var started, compiled, again, without []time.Duration

@@ -84,7 +84,7 @@ func (b *bench) demand(ctx context.Context) error {
 	return nil
 }
 
-// binaries are the programs that the server has built.
+// binaries returns the programs that the server has built.
 func (p *project) binaries() (all []string, err error) {
 	files, err := filepath.Glob(filepath.Join(p.Dir, "bin", "*", "*"))
 	for _, file := range files {

@@ -99,11 +99,11 @@ http://ADDRESS {
 }
 `
 
-// reverseProxy forwards as one does with the standard library.
+// reverseProxy is the proxy of the standard library.
 func reverseProxy(address, worker string) error {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.Proxy, transport.MaxIdleConnsPerHost, transport.DisableCompression = nil, 256, true
-	quiet := log.New(io.Discard, "", 0) // clients that leave are no news
+	quiet := log.New(io.Discard, "", 0) // clients disconnect at the end of a round
 	target := &url.URL{Scheme: "http", Host: worker}
 	return http.ListenAndServe(address, &httputil.ReverseProxy{
 		Transport: transport, ErrorLog: quiet,
@@ -111,7 +111,7 @@ func reverseProxy(address, worker string) error {
 	})
 }
 
-// side is one of those that are compared.
+// side is a program that is compared.
 type side struct {
 	name    string
 	address string
@@ -137,7 +137,7 @@ func (b *bench) startForward(ctx context.Context) (*project, error) {
 	return tq, nil
 }
 
-// sides starts all that forward to one worker, and the worker.
+// sides starts the programs that forward to one worker, and the worker.
 func (b *bench) sides(ctx context.Context) (tq *project, all map[string]*side, stop func(), err error) {
 	tq, err = b.startForward(ctx)
 	if err != nil {
@@ -250,9 +250,9 @@ func parseWrk(out string) (float64, error) {
 	return strconv.ParseFloat(m[1], 64)
 }
 
-// inTurns measures sides in turns, and forgets what was measured before. The order
-// changes: of two that are the same the one that always came second was some
-// percent faster.
+// inTurns measures sides in turns, in place of earlier results. The order is
+// random: of two equal sides the one that always came second was some percent
+// faster.
 func (b *bench) inTurns(ctx context.Context, path string, clients, rounds, seconds int, sides ...*side) error {
 	for _, s := range sides {
 		s.rates = nil
@@ -270,7 +270,7 @@ func (b *bench) inTurns(ctx context.Context, path string, clients, rounds, secon
 	return nil
 }
 
-// against compares two sides: the ratio is the median of those of rounds.
+// against compares two sides by the median of the ratios of all rounds.
 func against(bar int, work string, ours, other *side, limit float64) result {
 	var ratios []float64
 	for i := range ours.rates {
@@ -283,8 +283,7 @@ func against(bar int, work string, ours, other *side, limit float64) result {
 	return noLess(bar, work, name, median(ours.rates), median(other.rates), median(ratios), limit, "/s")
 }
 
-// forward measures bars 6, 7 and 8, what bar 10 says of load, and how what a
-// request costs grows.
+// forward measures bars 6, 7 and 8, memory under load (bar 10), and growth.
 func (b *bench) forward(ctx context.Context) error {
 	tq, all, stop, err := b.sides(ctx)
 	if err != nil {
@@ -292,7 +291,7 @@ func (b *bench) forward(ctx context.Context) error {
 	}
 	defer stop()
 	ours, nginx := all["tqserver"], all["nginx"]
-	for _, s := range all { // once, so that all are warm
+	for _, s := range all { // to warm up
 		if _, err := b.wrk(ctx, s.address, "/", 64, 1); err != nil {
 			return err
 		}
@@ -361,7 +360,7 @@ func (b *bench) growth(ctx context.Context, sides ...*side) error {
 	return nil
 }
 
-// dial returns a connection with the request that is sent on it.
+// dial returns a connection and the request to send on it.
 func dial(address string) (net.Conn, []byte, error) {
 	c, err := net.DialTimeout("tcp", address, time.Second)
 	return c, []byte("GET / HTTP/1.1\r\nHost: " + address + "\r\n\r\n"), err

@@ -51,8 +51,8 @@ func (b *bench) latency(ctx context.Context, rate float64, ours, nginx, worker *
 
 // openLoop sends requests at a steady rate, whether or not those before have
 // got a response, and returns how long each took from the moment at which it was
-// due. So a pause of the server counts for all that it would have held up. Those
-// of this program to collect its garbage would too, so it waits with that.
+// due. So a pause of the server counts for every request that was due meanwhile.
+// Garbage collections of this program would count too, so there are none.
 func openLoop(ctx context.Context, address string, rate float64, length time.Duration) ([]time.Duration, error) {
 	runtime.GC()
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
@@ -91,7 +91,7 @@ func schedule(ctx context.Context, due chan<- time.Time, rate float64, length ti
 
 func sendRequests(address string, due <-chan time.Time) (took []time.Duration, err error) {
 	defer func() {
-		for range due { // or schedule would wait
+		for range due { // so that schedule does not block
 		}
 	}()
 	c, request, err := dial(address)

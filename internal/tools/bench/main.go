@@ -1,12 +1,12 @@
-// Bench measures how fast the server is, beside what people would use instead,
+// Bench measures how fast the server is, compared with what people would use instead,
 // and writes docs/performance.md. Every figure is a ratio of two measurements
 // that were made in turns in one run, because machines differ, and one machine
 // differs from minute to minute.
 //
 // It runs the real programs: tqserver, the go command, nginx, Caddy, wrk. Load
 // goes to 127.0.0.1 only, and all that was started has ended when it returns.
-// It is run from the repository by make bench, and takes about 15 minutes. By
-// make pgo it records under the same load what the compiler is to know of it.
+// Run it from the repository with make bench; it takes about 15 minutes. make pgo
+// records a profile for the compiler under the same load.
 package main
 
 import (
@@ -30,7 +30,7 @@ func main() {
 	reverse := flag.String("reverse-proxy", "", "do nothing but forward from this address to that of the worker, which follows")
 	profile := flag.String("profile", "", "do nothing but record a profile of the server under load to this file")
 	flag.Parse()
-	if *reverse != "" { // which a signal ends
+	if *reverse != "" { // until a signal ends it
 		fail(reverseProxy(*reverse, flag.Arg(0)))
 		return
 	}
@@ -76,7 +76,7 @@ var parts = []struct {
 	{"demand", (*bench).demand},
 }
 
-// withFolder lends a bench with a folder of its own.
+// withFolder calls use with a bench that has a temporary folder.
 func withFolder(ctx context.Context, use func(*bench) error) error {
 	repo, err := trial.Repository(ctx)
 	if err != nil {
@@ -87,7 +87,7 @@ func withFolder(ctx context.Context, use func(*bench) error) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if err := os.Chmod(dir, 0o755); err != nil { // started by root, nginx works as another user, and keeps there what is large
+	if err := os.Chmod(dir, 0o755); err != nil { // nginx, started by root, works as another user and keeps large bodies there
 		return err
 	}
 	return use(&bench{repo: repo, dir: dir, program: filepath.Join(dir, "tqserver")})
@@ -117,7 +117,7 @@ func (b *bench) measure(ctx context.Context, only string) error {
 	return b.write(ctx)
 }
 
-// add notes a result and shows it.
+// add records a result and prints it.
 func (b *bench) add(r result) {
 	b.results = append(b.results, r)
 	fmt.Fprintln(os.Stderr, r)

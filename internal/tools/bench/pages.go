@@ -61,7 +61,7 @@ func (p *project) startAll(ctx context.Context, paths []string, text string, adj
 	return time.Since(began), err
 }
 
-// pages measures bars 3, 4, 5, and what bar 10 says of idle servers.
+// pages measures bars 3, 4, 5, and the memory of idle servers (bar 10).
 func (b *bench) pages(ctx context.Context) error {
 	served, paths, err := b.manyPages("twenty", 20, true, "")
 	if err != nil {
@@ -78,7 +78,7 @@ func (b *bench) pages(ctx context.Context) error {
 		return time.Since(began), err
 	}
 	var started, compiled []time.Duration
-	for i := range rounds { // the first is only to have all that they import
+	for i := range rounds { // the first round compiles what they import
 		text := fmt.Sprint(i + 1)
 		if err := served.editAll(paths, text, true); err != nil {
 			return err
@@ -195,7 +195,7 @@ func (b *bench) pages(ctx context.Context) error {
 	return nil
 }
 
-// within is a time with a limit.
+// within returns the result of a time with a limit.
 func within(bar int, work string, got, limit time.Duration) result {
 	return result{Bar: bar, Work: work, Value: rounded(got), Bound: "≤ " + rounded(limit), Reached: got <= limit}
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// recorder is built into the server that is profiled, and into no other.
+// recorder is a file of the server that is profiled, and of no other.
 const recorder = `package main
 
 import (
@@ -32,7 +32,7 @@ func recorded(run func() int) int {
 }
 `
 
-// profile records what the server does under load, for the compiler.
+// profile records a profile of the server under load, for the compiler.
 func (b *bench) profile(ctx context.Context, file string) error {
 	if err := b.buildRecorded(ctx); err != nil {
 		return err

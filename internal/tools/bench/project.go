@@ -6,7 +6,7 @@ import (
 	"tqserver/internal/tools/trial"
 )
 
-// project is one whose pages are edited.
+// project is a project whose pages are edited.
 type project struct {
 	*trial.Project
 	bench *bench

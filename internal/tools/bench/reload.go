@@ -16,10 +16,10 @@ import (
 
 const (
 	edits        = 40
-	betweenSaves = 300 * time.Millisecond // so that the worker before has gone
+	betweenSaves = 300 * time.Millisecond // until the old worker has ended
 )
 
-// flags are those with which the server builds.
+// flags are the flags with which the server builds.
 const flags = "-ldflags=-s -w"
 
 // sample makes a project of the sample page, which names its edit in a header.
@@ -148,8 +148,7 @@ func (b *bench) reload(ctx context.Context) error {
 	return nil
 }
 
-// load starts clients that request the page without a pause, until
-// end is called.
+// load starts clients that request the page without a pause, until end is called.
 func (p *project) load(ctx context.Context, clients int) (end func() (requests, failed int64)) {
 	ctx, cancel := context.WithCancel(ctx)
 	var all sync.WaitGroup

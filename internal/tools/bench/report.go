@@ -18,7 +18,7 @@ import (
 type result struct {
 	Bar      int
 	Work     string
-	Measured string // of ours, and of what it is compared with
+	Measured string // our figure, and the one it is compared with
 	Value    string
 	Bound    string
 	Reached  bool
@@ -40,20 +40,20 @@ func (r result) Verdict() string {
 	return "**missed**"
 }
 
-// atMost is a figure with a limit.
+// atMost returns the result of a figure with a limit.
 func atMost(bar int, work string, got float64, unit string, limit float64) result {
 	return result{Bar: bar, Work: work, Value: withUnit(got, unit), Bound: "≤ " + withUnit(limit, unit), Reached: got <= limit}
 }
 
-// noSlower is a time against another.
+// noSlower returns the result of a time compared with another.
 func noSlower(bar int, work, other string, ours, theirs time.Duration, limit float64) result {
 	r := atMost(bar, work, float64(ours)/float64(theirs), "×", limit)
 	r.Measured = fmt.Sprintf("%s, %s %s", rounded(ours), other, rounded(theirs))
 	return r
 }
 
-// noLess is a rate against another. The ratio is that of rounds, not of the
-// rates, which may be of different minutes.
+// noLess returns the result of a rate compared with another. The ratio is that of
+// rounds, not of the two rates, which may be of different minutes.
 func noLess(bar int, work, other string, ours, theirs, ratio, limit float64, unit string) result {
 	return result{
 		Bar: bar, Work: work, Measured: fmt.Sprintf("%s, %s %s", withUnit(ours, unit), other, withUnit(theirs, unit)),
@@ -124,7 +124,7 @@ func (b *bench) write(ctx context.Context) error {
 	return os.WriteFile(filepath.Join(b.repo, "docs", "performance.md"), []byte(doc.String()), 0o644)
 }
 
-// machine says what the figures were measured on and with.
+// machine describes the machine and the programs that were measured.
 func (b *bench) machine(ctx context.Context) string {
 	line := func(file, key string) string {
 		text, _ := os.ReadFile(file)
@@ -143,7 +143,7 @@ func (b *bench) machine(ctx context.Context) string {
 // median returns the median.
 func median[T time.Duration | float64](all []T) T { return quantile(all, 0.5) }
 
-// quantile returns the value that a part q of all does not exceed.
+// quantile returns the value that a part q of all values, or more, does not exceed.
 func quantile[T time.Duration | float64](all []T, q float64) T {
 	sorted := slices.Sorted(slices.Values(all))
 	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]

@@ -10,8 +10,8 @@ import (
 	"tqserver/internal/tools/trial"
 )
 
-// hostile are headers of nearly 64 kB, each a lot of something that has to be
-// looked at.
+// hostile are headers of nearly 64 kB, each with as much as possible of something
+// that a server has to parse.
 var hostile = []string{
 	strings.Repeat("a:\r\n", 15_000),
 	strings.Repeat("Connection: close\r\n", 240),
@@ -25,8 +25,8 @@ var hostile = []string{
 	"Transfer-Encoding: " + strings.Repeat("chunked,", 7_500) + "chunked\r\n",
 }
 
-// headers: clients send what costs most to read, beside those of others. What that
-// costs these is seen in turns with how it is without.
+// headers: clients send headers that are expensive to parse. The effect on other
+// clients is measured in turns with and without them.
 func headers(s *scene) {
 	p := s.project("")
 	p.start([]string{"/"})

@@ -30,9 +30,9 @@ type client struct {
 	r       *bufio.Reader
 }
 
-// exchange is a request and what came of it.
+// exchange is a request and its outcome.
 type exchange struct {
-	method        string // or what kind of stream
+	method        string // or the kind of stream
 	path          string
 	began         time.Time
 	ended         time.Time
@@ -53,7 +53,7 @@ func (c *client) close() {
 	}
 }
 
-// do makes an exchange. Fields of the header end in a line break each.
+// do makes an exchange. Every header field ends with a line break.
 func (c *client) do(method, path, fields, body string) *exchange {
 	x := &exchange{method: method, path: path, began: time.Now()}
 	x.err = c.try(x, fields, body)
@@ -121,15 +121,14 @@ func (x *exchange) reply() (r reply, err error) {
 	return r, nil
 }
 
-// load is clients that request a page all the time: some get it, some post what
-// the page is to write down, one follows its events, one speaks to it over a
-// WebSocket.
+// load is a set of clients that request a page all the time: some get it, some post
+// ids that the page records, one follows its events, one uses a WebSocket.
 type load struct {
 	p       *sceneProject
 	route   string
 	cancel  context.CancelFunc
 	clients sync.WaitGroup
-	newest  atomic.Int64 // edit that was seen
+	newest  atomic.Int64 // newest edit in a response
 
 	mu          sync.Mutex // guards all below
 	succeeded   int
@@ -194,7 +193,7 @@ func (l *load) setPosted(id string, succeeded bool) {
 	l.posted[id] = succeeded
 }
 
-// add notes an exchange that began when an edit had been seen.
+// add records an exchange that began after a response of edit floor.
 func (l *load) add(x *exchange, floor int64) {
 	var r reply
 	if x.err == nil {
@@ -222,8 +221,8 @@ func (l *load) fail(method string, began time.Time, err error) {
 	l.failed = append(l.failed, &exchange{method: method, path: l.route, began: began, ended: time.Now(), responseBegan: true, err: err})
 }
 
-// followEvents reads events. A stream may end in order at any time; it is read anew
-// then.
+// followEvents reads events. A stream may end in order at any time; then
+// another begins.
 func (l *load) followEvents(ctx context.Context) {
 	for ctx.Err() == nil {
 		c := &client{address: l.p.Address, timeout: time.Hour}
@@ -252,8 +251,8 @@ func (l *load) readEvents(ctx context.Context, c *client) error {
 	return err
 }
 
-// exchangeMessages sends messages that come back. A connection may be closed in order at
-// any time; there is another then.
+// exchangeMessages sends messages and expects them back. A connection may be closed
+// in order at any time; then another begins.
 func (l *load) exchangeMessages(ctx context.Context) {
 	for ctx.Err() == nil {
 		began := time.Now()
@@ -283,7 +282,7 @@ func (l *load) echo(ctx context.Context) error {
 	}
 }
 
-// inOrder forgets an error that is a proper close.
+// inOrder returns an error unless it is a proper close.
 func inOrder(err error) error {
 	switch websocket.CloseStatus(err) {
 	case websocket.StatusGoingAway, websocket.StatusServiceRestart:
@@ -301,17 +300,16 @@ func (l *load) stop() {
 	l.clients.Wait()
 }
 
-// counts is what happened so far.
+// counts returns what happened so far.
 func (l *load) counts() (succeeded int, failed []*exchange) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.succeeded, slices.Clone(l.failed)
 }
 
-// check ends the load and looks at all that happened: nothing may have failed
-// that allowed does not say so of, no page may have gone back to an older edit,
-// and what was posted must have been written down once, if there was a response, or
-// else at most once.
+// check ends the load and checks what happened: only requests that allowed permits
+// may have failed, no page may have gone back to an older edit, and the page must
+// have recorded every posted id once, or at most once if there was no response.
 func (l *load) check(allowed func(*exchange) bool) {
 	l.stop()
 	s := l.p.s
@@ -340,7 +338,7 @@ func (l *load) check(allowed func(*exchange) bool) {
 	s.want(lost == 0 && twice == 0, "of %d that were posted %d were lost, %d came twice", len(l.posted), lost, twice)
 }
 
-// kinds counts exchanges by what they were.
+// kinds counts exchanges by their kinds.
 func kinds(failed []*exchange) string {
 	n := make(map[string]int)
 	for _, x := range failed {
@@ -356,7 +354,7 @@ func kinds(failed []*exchange) string {
 	return strings.Join(all, ", ")
 }
 
-// times are how long the responses took that came since the last call.
+// times returns how long the requests took that ended since the last call.
 func (l *load) times() []time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -365,7 +363,7 @@ func (l *load) times() []time.Duration {
 	return took
 }
 
-// p99 is the time that one of a hundred took longer than.
+// p99 returns the 99th percentile.
 func p99(took []time.Duration) time.Duration {
 	if len(took) == 0 {
 		return 0

@@ -1,4 +1,4 @@
-// Chaos breaks the server on purpose and looks whether its promises hold.
+// Chaos breaks the server on purpose and checks whether its promises hold.
 //
 // For each fault it starts the real server on pages of its own, keeps a load on
 // it, injects the fault and checks what docs/reliability.md promises: which
@@ -7,8 +7,8 @@
 // decides.
 //
 // It looks from outside, as users do: at responses, log lines and /proc, so it
-// runs on Linux. What needs root, such as a full disk, is skipped and named
-// without it. All that it starts has ended when it returns, and load goes to
+// runs on Linux. Faults that need root, such as a full disk, are otherwise skipped and
+// named. All that it starts has ended when it returns, and load goes to
 // 127.0.0.1 only.
 package main
 

@@ -5,8 +5,7 @@ import (
 	"strings"
 )
 
-// pageText is a page that does what its query says, in an edit of it. Its mode
-// is what is wrong with it:
+// pageText returns a page that names its edit. Its mode is what is wrong with it:
 //
 //	exit    it ends as soon as it starts
 //	mute    it never listens

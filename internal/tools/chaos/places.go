@@ -140,7 +140,7 @@ func tempGone(s *scene) {
 	s.figure("%s", strings.Join(seen, "; "))
 }
 
-// rest waits until the server has nothing to build.
+// rest waits until the server is idle.
 func (s *scene) rest(p *sceneProject) error { return p.AwaitRest(s.ctx) }
 
 // namespaces: two servers of the same process id and the same project path, as in

@@ -13,7 +13,7 @@ import (
 	"tqserver/internal/project"
 )
 
-// pids are all processes.
+// pids returns all processes.
 func pids() (all []int) {
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
@@ -29,21 +29,21 @@ func link(pid int, name string) string {
 	return to
 }
 
-// name is what a process was started as.
+// name returns the command line of a process.
 func name(pid int) string {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	return string(bytes.TrimSpace(bytes.ReplaceAll(text, []byte{0}, []byte{' '})))
 }
 
-// processes are those that work in a project, but for the server: workers, what
-// they started, and what is built there.
+// processes returns the processes that run in a project, except the server: workers,
+// their children, and builds.
 func (p *sceneProject) processes() []int {
 	return slices.DeleteFunc(pids(), func(pid int) bool {
 		return !project.Contains(p.Dir, link(pid, "cwd")) || link(pid, "exe") == p.Program
 	})
 }
 
-// workers are the processes that run a page.
+// workers returns the processes that run a page.
 func (p *sceneProject) workers() []int {
 	return slices.DeleteFunc(pids(), func(pid int) bool {
 		return !project.Contains(filepath.Join(p.Dir, "bin"), strings.TrimSuffix(link(pid, "exe"), " (deleted)"))
@@ -62,7 +62,7 @@ func alive(pid int) bool {
 	return len(fields) > 0 && fields[0] != "Z"
 }
 
-// descendants are the processes that a process started, and theirs.
+// descendants returns the children of a process, and theirs.
 func descendants(pid int) (all []int) {
 	children := make(map[int][]int)
 	for _, child := range pids() {
@@ -78,7 +78,7 @@ func descendants(pid int) (all []int) {
 	return all
 }
 
-// cpu is what a process has taken of all processors.
+// cpu returns the processor time of a process.
 func cpu(pid int) time.Duration {
 	fields := stat(pid)
 	if len(fields) < 13 {
@@ -89,7 +89,7 @@ func cpu(pid int) time.Duration {
 	return time.Duration(user+system) * (time.Second / 100)
 }
 
-// resident is the memory of a process in MiB.
+// resident returns the memory of a process in MiB.
 func resident(pid int) int {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 	fields := strings.Fields(string(text))
@@ -100,7 +100,7 @@ func resident(pid int) int {
 	return pages * os.Getpagesize() >> 20
 }
 
-// watches is how many folders a process watches.
+// watches returns how many folders a process watches.
 func watches(pid int) (n int) {
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", pid))
 	for _, file := range files {
@@ -110,7 +110,7 @@ func watches(pid int) (n int) {
 	return n
 }
 
-// listeners are the ports of a range on which somebody listens (proc(5),
+// listeners returns how many ports of a range have a listener (proc(5),
 // /proc/net/tcp).
 func (p *sceneProject) listeners(ports int) (n int) {
 	for _, file := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
@@ -130,7 +130,7 @@ func (p *sceneProject) listeners(ports int) (n int) {
 	return n
 }
 
-// size is how much of the kernel a process has.
+// size is the resources of a process.
 type size struct{ files, threads, mib int }
 
 func sizeOf(pid int) size {

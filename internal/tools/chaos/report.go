@@ -14,8 +14,8 @@ var (
 	row   = regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\| .*\n")
 )
 
-// report writes what was seen between the marks of a file. Of faults that were
-// not injected this time it keeps what is there.
+// report writes the results between the marks of a file. It keeps the rows of
+// faults that were not injected this time.
 func report(file string, o options, seen []*scene) error {
 	text, err := os.ReadFile(file)
 	if err != nil {

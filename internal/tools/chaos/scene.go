@@ -18,8 +18,8 @@ import (
 	"tqserver/internal/tools/trial"
 )
 
-// A scene is what one fault is injected into: projects, the servers on them,
-// and the clients that request pages.
+// A scene is the surroundings of one fault: projects, their servers, and the
+// clients that request pages.
 type scene struct {
 	fault
 	options
@@ -32,17 +32,17 @@ type scene struct {
 	began    time.Time
 	took     time.Duration
 	projects []*sceneProject
-	broken   []string // promises
+	broken   []string // promises that did not hold
 	figures  []string // what was seen
-	skipped  []string // for want of something
-	logs     []string // of its servers, the end of each, if promises were broken
+	skipped  []string // why something was not tried
+	logs     []string // the end of each server's log, if a promise was broken
 	cleanup  []func()
 }
 
 // errAbandoned ends a scene that cannot go on.
 var errAbandoned = errors.New("errAbandoned")
 
-// run injects the fault and sees to it that nothing is left of it.
+// run injects the fault and cleans up.
 func (s *scene) run() {
 	s.began = time.Now()
 	defer func() {
@@ -82,7 +82,7 @@ func (s *scene) String() string {
 	return b.String()
 }
 
-// want notes a promise that was broken unless ok.
+// want records a broken promise unless ok.
 func (s *scene) want(ok bool, format string, args ...any) bool {
 	if !ok {
 		s.broken = append(s.broken, fmt.Sprintf(format, args...))
@@ -97,14 +97,14 @@ func (s *scene) must(ok bool, format string, args ...any) {
 	}
 }
 
-// do ends the scene if something that is no promise failed.
+// do ends the scene if something other than a promise failed.
 func (s *scene) do(err error) {
 	if err != nil {
 		s.must(false, "%v", err)
 	}
 }
 
-// figure notes what was seen.
+// figure records a result.
 func (s *scene) figure(format string, args ...any) {
 	s.figures = append(s.figures, fmt.Sprintf(format, args...))
 }
@@ -113,7 +113,7 @@ func (s *scene) skip(format string, args ...any) {
 	s.skipped = append(s.skipped, fmt.Sprintf(format, args...))
 }
 
-// count is how much of something is done, less in the short form.
+// count returns long, or short in the short form.
 func (s *scene) count(long, short int) int {
 	if s.short {
 		return short
@@ -134,7 +134,7 @@ func (s *scene) pause(d time.Duration) {
 	}
 }
 
-// await waits until something holds, which is a promise.
+// await waits until something holds, as promised.
 func (s *scene) await(within time.Duration, what string, holds func() bool) (took time.Duration, ok bool) {
 	began := time.Now()
 	for !holds() {
@@ -146,7 +146,7 @@ func (s *scene) await(within time.Duration, what string, holds func() bool) (too
 	return time.Since(began), true
 }
 
-// asRoot reports whether this is root, and notes what is skipped otherwise.
+// asRoot reports whether this is root, and records what is skipped otherwise.
 func (s *scene) asRoot(what string) bool {
 	if os.Geteuid() == 0 {
 		return true
@@ -155,7 +155,7 @@ func (s *scene) asRoot(what string) bool {
 	return false
 }
 
-// mount puts a small file system of its own on a folder.
+// mount mounts a small file system on a folder.
 func (s *scene) mount(dir, opts string) bool {
 	if !s.asRoot("a disk of its own") {
 		return false
@@ -241,7 +241,7 @@ func (p *sceneProject) wantEnd(within time.Duration, code int) time.Duration {
 	return took
 }
 
-// stopAll ends all that is left.
+// stopAll ends everything that still runs.
 func (p *sceneProject) stopAll() {
 	if p.load != nil {
 		p.load.stop()
@@ -280,14 +280,14 @@ func (p *sceneProject) awaitEdit(route string, edit int, within time.Duration) t
 	return took
 }
 
-// servedBy returns what serves a page now.
+// servedBy returns the worker and edit that serve a page now.
 func (p *sceneProject) servedBy(route string) reply {
 	r, err := p.get(route)
 	p.s.want(err == nil, "GET %s: %v", route, err)
 	return r
 }
 
-// log returns what the server wrote down.
+// log returns the server's log.
 func (p *sceneProject) log() string {
 	files, _ := filepath.Glob(filepath.Join(p.Dir, "logs", "server_*.log"))
 	var all strings.Builder
@@ -298,7 +298,7 @@ func (p *sceneProject) log() string {
 	return all.String()
 }
 
-// logged counts what the server wrote down.
+// logged counts a text in the server's log.
 func (p *sceneProject) logged(text string) int { return strings.Count(p.log(), text) }
 
 func (p *sceneProject) awaitLogged(within time.Duration, text string) {

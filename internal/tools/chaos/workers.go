@@ -66,8 +66,8 @@ func badWorkers(s *scene) {
 	s.figure("never ready: the old one served on; sick: replaced after %.1f s; hung: after %.1f s; deaf: killed after %.1f s; killed with a child that held output and port: responds after %d ms; %d requests, failed: %s", sick.Seconds(), hung.Seconds(), deaf.Seconds(), heir.Milliseconds(), succeeded, kinds(failed))
 }
 
-// flood: a worker prints as fast as it can. What that costs others is seen in turns
-// with how it is without, as the machine has bad moments of its own.
+// flood: a worker prints as fast as it can. The effect on others is measured in
+// turns with and without, because the machine has bad moments of its own.
 func flood(s *scene) {
 	p := s.project("")
 	p.page("/other", 1, "")
@@ -79,7 +79,7 @@ func flood(s *scene) {
 	rounds, most := s.count(32, 5), 0
 	c := &client{address: p.Address, timeout: 10 * time.Minute}
 	defer c.close()
-	var late time.Duration // this process had to wait for a processor itself
+	var late time.Duration // how long this process had to wait for a processor
 	during := func(path string) *exchange {
 		done := make(chan *exchange, 1)
 		go func() { done <- c.do("GET", path, "", "") }() // ends with its response
@@ -126,9 +126,9 @@ func flood(s *scene) {
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// crashLoop: a page ends as soon as it starts. There are requests for another all the time, but
-// only once a second while it is measured what the loop costs: the server takes more
-// than that for ten requests a second.
+// crashLoop: a page ends as soon as it starts. There are requests for another page,
+// but only one a second while the cost of the loop is measured: ten a second would
+// cost the server more than the loop.
 func crashLoop(s *scene) {
 	p := s.project("")
 	p.page("/bad", 1, "exit")

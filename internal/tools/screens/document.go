@@ -13,7 +13,7 @@ import (
 //go:embed terminal.md.tmpl
 var manual string
 
-// document is docs/terminal.md.
+// document returns docs/terminal.md.
 func document(pictures map[string]picture) ([]byte, error) {
 	t, err := template.New("terminal.md").Funcs(template.FuncMap{
 		"screen": func(name string) (string, error) {
@@ -37,7 +37,7 @@ func document(pictures map[string]picture) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// keyTable are the keys of a pane, or of all, in the order of the help.
+// keyTable returns the keys of a pane, or of all, in the order of the help.
 func keyTable(pane string) string {
 	var b strings.Builder
 	b.WriteString("| Keys | What they do | Action |\n| --- | --- | --- |\n")

@@ -2,7 +2,7 @@
 // on a terminal, which is tmux, in a project of a few pages that it writes into
 // a temporary folder; it sends requests, presses keys, breaks a page, and takes
 // pictures. It waits for what it expects to see, and all that it has started
-// has ended when it returns. It is run from the repository by make screens.
+// has ended when it returns. Run it from the repository with make screens.
 package main
 
 import (
@@ -63,14 +63,14 @@ func draw(ctx context.Context) (err error) {
 	return os.WriteFile(filepath.Join(repo, "docs", "terminal.md"), text, 0o644)
 }
 
-// scene is a picture to be taken: what is done first, and what must be seen.
+// scene is a picture: what to do before it, and what it must show.
 type scene struct {
-	name    string // empty for one on the way to the next
+	name    string // empty if no picture is taken
 	do      func(t *terminal) error
 	pattern string
 }
 
-// scenes are the pictures, in the order in which they are taken.
+// scenes returns the pictures in order.
 func (s *shop) scenes() []scene {
 	return []scene{
 		{"", nil, `9/9 serving`},
@@ -103,8 +103,8 @@ func (s *shop) scenes() []scene {
 	}
 }
 
-// takePictures goes through the scenes, and then shows what the program says
-// of keys that it does not know.
+// takePictures goes through the scenes, and then takes a picture of what the
+// program prints about unknown keys.
 func takePictures(ctx context.Context, s *shop, program string) (pictures map[string]picture, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -18,7 +18,7 @@ import (
 //go:embed testdata/shop
 var pages embed.FS
 
-// shop is a project of a few pages, and the people who use it.
+// shop is a project of a few pages, and its clients.
 type shop struct {
 	dir  string
 	port int
@@ -52,7 +52,7 @@ func newShop(dir, repo string) (*shop, error) {
 const wanted = 60
 
 // freePorts finds a port for the server and the first of those for workers:
-// the usual ones, if nobody has them.
+// the usual ones if they are free.
 func freePorts() (port, first int, err error) {
 	for port = 8080; !free(port); port++ {
 		if port == 8180 {
@@ -88,7 +88,7 @@ func (s *shop) write(name, text string) error {
 	return os.WriteFile(file, []byte(text), 0o644)
 }
 
-// edit saves a file with other words in it.
+// edit replaces a text in a file.
 func (s *shop) edit(name, old, new string) error {
 	text, err := os.ReadFile(filepath.Join(s.dir, filepath.FromSlash(name)))
 	if err != nil {
@@ -100,7 +100,7 @@ func (s *shop) edit(name, old, new string) error {
 	return s.write(name, strings.Replace(string(text), old, new, 1))
 }
 
-// startRequests sends requests until end, each kind in its own rhythm.
+// startRequests sends requests until stopRequests, each kind at its own rate.
 func (s *shop) startRequests(t *terminal) error {
 	ctx, stop := context.WithCancel(t.ctx)
 	s.stop = stop
@@ -115,7 +115,7 @@ func (s *shop) startRequests(t *terminal) error {
 		"/hooks":           2 * time.Second,
 		"/search?q=tea":    400 * time.Millisecond,
 	} {
-		s.requests.Go(func() { s.requestEvery(ctx, path, every) }) // ends with end
+		s.requests.Go(func() { s.requestEvery(ctx, path, every) }) // ends with stopRequests
 	}
 	return nil
 }

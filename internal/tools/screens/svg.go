@@ -33,13 +33,13 @@ var sixteen = [16]string{
 	"#6b7585", "#ff8f8f", "#86e29b", "#f5cf7f", "#93c0ff", "#dbb1f5", "#86dfe9", "#ffffff",
 }
 
-// style is how a cell is written.
+// style is the style of a cell.
 type style struct {
 	fg, bg               int // of the sixteen, or -1
 	bold, faint, reverse bool
 }
 
-// cell is a character with what combines with it.
+// cell is a character with its combining characters.
 type cell struct {
 	text  string
 	width int // in columns
@@ -102,7 +102,7 @@ func cellsOf(line string, st style) (cells []cell, after style, err error) {
 	return cells, st, nil
 }
 
-// apply is the style after an SGR code (ECMA-48, 8.3.117).
+// apply returns the style after an SGR code (ECMA-48, 8.3.117).
 func (st style) apply(code string) (style, error) {
 	n, err := strconv.Atoi(code)
 	if code == "" {
@@ -141,7 +141,7 @@ func (st style) apply(code string) (style, error) {
 	return st, nil
 }
 
-// colours are those of the letters and of what is behind them.
+// colours returns the colours of text and background.
 func (st style) colours() (fg, bg string) {
 	fg, bg = ink, paper
 	if st.fg >= 0 {
@@ -159,7 +159,7 @@ func (st style) colours() (fg, bg string) {
 	return fg, bg
 }
 
-// between is a colour on the way to another, for what is faint.
+// between returns a mix of two colours, for faint text.
 func between(from, to string) string {
 	a, _ := strconv.ParseUint(from[1:], 16, 32)
 	b, _ := strconv.ParseUint(to[1:], 16, 32)

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// picture is what stands on a terminal.
+// picture is the content of a terminal.
 type picture struct {
 	plain    string // without the blanks at the ends of lines
 	coloured string
@@ -63,7 +63,7 @@ func (t *terminal) press(keys ...string) error {
 	return nil
 }
 
-// seeTimeout is how long something to be seen may take.
+// seeTimeout is how long waitFor waits.
 const seeTimeout = 2 * time.Minute
 
 // waitFor waits until the terminal shows a pattern twice in a row, and returns what
@@ -120,7 +120,7 @@ func (t *terminal) close() {
 
 func escape() *regexp.Regexp { return regexp.MustCompile("\x1b\\[[0-9;]*m") }
 
-// trimmed is text without blanks at the ends of lines and empty lines at its
+// trimmed returns text without blanks at the ends of lines and empty lines at its
 // end.
 func trimmed(text string) string {
 	lines := strings.Split(text, "\n")

@@ -24,7 +24,7 @@ import (
 // Timeout is how long anything may take at most.
 const Timeout = 10 * time.Minute
 
-// workers is how many ports there are for them.
+// workers is the number of ports for workers.
 const workers = 250
 
 // Project is a folder of pages, and the server that runs them.
@@ -60,7 +60,7 @@ func (p *Project) Configure(lastPort int, extra string) error {
 	return p.Write("config/server.yaml", p.Configuration(lastPort, extra))
 }
 
-// Configuration is what Configure writes.
+// Configuration returns what Configure writes.
 func (p *Project) Configuration(lastPort int, extra string) string {
 	return fmt.Sprintf("server:\n  port: %d\nworkers:\n  temp_dir: bin\n  port_range_start: %d\n  port_range_end: %d\n%s", p.FirstPort-1, p.FirstPort, lastPort, extra)
 }
@@ -109,7 +109,7 @@ func (p *Project) Start(ctx context.Context, adjust ...func(*exec.Cmd)) error {
 	return nil
 }
 
-// PID is the process that was started last.
+// PID returns the process that was started last.
 func (p *Project) PID() int { return p.cmd.Process.Pid }
 
 // Signal sends the server a signal.
@@ -135,7 +135,7 @@ func (p *Project) Stop() {
 	}
 }
 
-// Client has no proxy in between, and its connections are kept.
+// Client uses no proxy, and keeps its connections.
 var Client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: Timeout}
 
 // Get returns the body of a response, whose status must be 200.
@@ -205,8 +205,8 @@ func (p *Project) Memory(line string) (float64, error) {
 	return float64(kib) / 1024, err
 }
 
-// AwaitRest waits until the server has run no tool for a second: it has built all
-// there was to build, and knows what that is made of, and how.
+// AwaitRest waits until the server has run no tool for a second: then it has built
+// all pages, and recorded their inputs and plans.
 func (p *Project) AwaitRest(ctx context.Context) error {
 	for quiet := time.Now(); time.Since(quiet) < time.Second; {
 		if err := Pause(ctx, 20*time.Millisecond); err != nil {
