@@ -31,12 +31,7 @@ func (m *model) move(by int) cmd {
 	case inBuild:
 		return m.stepError(by)
 	default:
-		rows := m.table()
-		if len(rows) == 0 {
-			return nil
-		}
-		at := slices.IndexFunc(rows, func(r row) bool { return r.Route == m.selected })
-		m.selected = rows[max(0, min(at+by, len(rows)-1))].Route
+		m.routes.move(by, m.table())
 	}
 	return nil
 }
@@ -53,7 +48,7 @@ func (m *model) movePage(pages int) cmd {
 }
 
 func (m *model) enter() cmd {
-	m.full, m.focus, m.zoom, m.merged = true, inLogs, false, false
+	m.full, m.focus, m.zoom, m.logs.merged = true, inLogs, false, false
 	return nil
 }
 
@@ -69,8 +64,8 @@ func (m *model) back() cmd {
 		m.zoom = false
 	case m.full:
 		m.full, m.focus = false, inRoutes
-	case m.focus == inRoutes && m.filter != "":
-		m.filter = ""
+	case m.focus == inRoutes && m.routes.filter != "":
+		m.routes.filter = ""
 	default:
 		m.focus = inRoutes
 	}
@@ -130,16 +125,8 @@ func (m *model) search() cmd {
 		return nil
 	}
 	m.focus = inRoutes
-	m.openPrompt("filter: ", m.filter, func(text string) { m.filter = text; m.selectShown() }, nil)
+	m.openPrompt("filter: ", m.routes.filter, func(text string) { m.routes.filter = text; m.routes.selectShown(m.table()) }, nil)
 	return nil
-}
-
-// selectShown selects a page that the filter lets through.
-func (m *model) selectShown() {
-	rows := m.table()
-	if len(rows) > 0 && !slices.ContainsFunc(rows, func(r row) bool { return r.Route == m.selected }) {
-		m.selected = rows[0].Route
-	}
 }
 
 func (m *model) nextMatch() cmd     { return m.seekMatch(true) }
@@ -198,12 +185,12 @@ func (m *model) follow() cmd {
 	return nil
 }
 
-func (m *model) wrap() cmd  { m.wrapping = !m.wrapping; return nil }
-func (m *model) times() cmd { m.timing = !m.timing; return nil }
+func (m *model) wrap() cmd  { m.logs.wrap = !m.logs.wrap; return nil }
+func (m *model) times() cmd { m.logs.times = !m.logs.times; return nil }
 
 func (m *model) mark() cmd {
 	page := m.shownLog()
-	m.book.of(page).add(entry{at: m.now, page: page, text: m.now.Format("15:04:05"), mark: true})
+	m.logs.store.of(page).add(entry{at: m.now, page: page, text: m.now.Format("15:04:05"), mark: true})
 	return nil
 }
 
@@ -216,7 +203,7 @@ func (m *model) clear() cmd {
 }
 
 func (m *model) allLogs() cmd {
-	m.merged = !m.merged
+	m.logs.merged = !m.logs.merged
 	return nil
 }
 
@@ -247,7 +234,7 @@ func (m *model) copy() cmd {
 		}
 		v.anchor = -1
 	case inBuild:
-		text, what = errorText(m.rows(), m.errorRoute), "the build error"
+		text, what = errorText(m.rows(), m.errors.route), "the build error"
 	default:
 		if r, ok := m.row(); ok {
 			text, what = m.url(r.Route), "the URL"
@@ -271,21 +258,21 @@ func (m *model) stepError(by int) cmd {
 	all := pageErrors(m.rows())
 	at := slices.IndexFunc(all, func(t pageError) bool { return t.route == now.route && t.of == now.of })
 	to := all[max(0, min(at+by, len(all)-1))]
-	m.errorIndex = to.of - 1
-	if to.route != m.errorRoute {
-		m.errorRoute, m.selected = to.route, to.route
+	if to.route != now.route {
+		m.routes.selected = to.route
 	}
+	m.errors.route, m.errors.index = to.route, to.of-1
 	return nil
 }
 
 func (m *model) sortRoutes() cmd {
-	m.sort = (m.sort + 1) % len(sortings)
+	m.routes.sort = (m.routes.sort + 1) % len(sortings)
 	return nil
 }
 
-func (m *model) mouse() cmd {
-	m.mousing = !m.mousing
-	if m.mousing {
+func (m *model) toggleMouse() cmd {
+	m.mouse = !m.mouse
+	if m.mouse {
 		return tea.EnableMouseCellMotion
 	}
 	return tea.DisableMouse
@@ -317,7 +304,7 @@ func (m *model) handleMouse(msg tea.MouseMsg) cmd {
 			p := m.routesPane()
 			i := p.first(s.routes.h-1) + msg.Y - s.routes.y - 1
 			if i >= 0 && i < len(p.rows) {
-				m.selected = p.rows[i].Route
+				m.routes.selected = p.rows[i].Route
 			}
 		case s.logs.holds(msg.X, msg.Y):
 			m.focus = inLogs

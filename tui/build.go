@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"tqserver/internal/project"
@@ -36,6 +37,30 @@ func pageErrors(rows []row) (all []pageError) {
 		}
 	}
 	return all
+}
+
+// errorList is which error the Build pane shows, and the source around it.
+type errorList struct {
+	route  string // of the page
+	index  int    // of its errors
+	source excerpt
+}
+
+// current returns the error to show: one of the selected page if it has any, or else
+// of the first page that has.
+func (l errorList) current(all []pageError, selected string) (pageError, bool) {
+	if len(all) == 0 {
+		return pageError{}, false
+	}
+	route := all[0].route
+	if slices.ContainsFunc(all, func(e pageError) bool { return e.route == selected }) {
+		route = selected
+	}
+	mine := slices.DeleteFunc(all, func(e pageError) bool { return e.route != route })
+	if route != l.route {
+		return mine[0], true
+	}
+	return mine[min(l.index, len(mine)-1)], true
 }
 
 // excerptKey says of which place an excerpt is, and as of which build.

@@ -37,7 +37,7 @@ func TestKeysFallAwayWholeAndLastOfAllHelpAndQuit(t *testing.T) {
 		for _, keys := range [][]string{nil, {"2"}, {"3"}, {"enter"}} {
 			m, _ := screenOf(t, 100, 30, false, u)
 			press(m, keys...)
-			m.toast = ""
+			m.toast.text = ""
 			for _, m.height = range []int{leastHeight, lowScreen - 1, lowScreen, 40} {
 				for m.width = 16; m.width <= 250; m.width++ {
 					w, h := m.width, m.height

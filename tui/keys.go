@@ -46,7 +46,7 @@ func bindings() []binding {
 		{"palette", []string{":"}, "commands", "every command by name", everywhere, (*model).openPalette},
 		{"help", []string{"?"}, "help", "this help; any key closes it", everywhere, (*model).openHelp},
 		{"quit", []string{"q", "ctrl+c"}, "quit", "quit; asks if requests are under way; ctrl+c twice quits at once", everywhere, (*model).quit},
-		{"mouse", []string{"M"}, "mouse", "mouse on and off (the terminal's own selection works while it is off)", everywhere, (*model).mouse},
+		{"mouse", []string{"M"}, "mouse", "mouse on and off (the terminal's own selection works while it is off)", everywhere, (*model).toggleMouse},
 		{"select", []string{"v"}, "select", "select lines; y copies them", inLogs, (*model).selectLines},
 
 		{"top", []string{"g", "home"}, "", "to the beginning", everywhere, (*model).top},

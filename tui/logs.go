@@ -9,6 +9,40 @@ import (
 	"tqserver/internal/state"
 )
 
+// logs is what the Logs pane can show, and how.
+type logs struct {
+	store  logStore
+	views  map[string]*logView // by page, "" for all
+	merged bool                // all pages, not the selected one
+	wrap   bool
+	times  bool
+}
+
+func newLogs() logs {
+	return logs{store: logStore{pages: make(map[string]*ring), partial: make(map[state.Stream]bool)}, views: make(map[string]*logView), times: true}
+}
+
+// refreshed returns a page's log and how it is viewed, up to date.
+func (l *logs) refreshed(page string) (*logView, *ring) {
+	v := l.views[page]
+	if v == nil {
+		v = newLogView()
+		l.views[page] = v
+	}
+	r := l.store.of(page)
+	v.refresh(r)
+	return v, r
+}
+
+// shown returns what refreshed returned last.
+func (l *logs) shown(page string) (*logView, *ring) {
+	v := l.views[page]
+	if v == nil {
+		return newLogView(), new(ring)
+	}
+	return v, l.store.of(page)
+}
+
 // logView is how one page's log is looked at. It stays with the page.
 type logView struct {
 	keep, drop   string

@@ -262,9 +262,9 @@ func TestScreens(t *testing.T) {
 				press(m, tt.keys...)
 				if trouble, ok := m.currentError(); ok {
 					key := trouble.key()
-					m.source = excerpt{key, project.Excerpt(root, key.file, key.line)}
+					m.errors.source = excerpt{key, project.Excerpt(root, key.file, key.line)}
 				}
-				m.now, m.toast = noon.Add(10*time.Second), ""
+				m.now, m.toast.text = noon.Add(10*time.Second), ""
 				golden(t, fmt.Sprintf("%s-%dx%d%s", tt.name, size[0], size[1], look), m)
 			}
 		}

@@ -18,7 +18,7 @@ import (
 
 type cmd = tea.Cmd
 
-// pane is a part of the screen, or several.
+// pane is a part of the screen, or a set of them.
 type pane int
 
 const (
@@ -28,74 +28,48 @@ const (
 	everywhere = inRoutes | inLogs | inBuild
 )
 
-// name is what a pane is called; several have none.
+// name returns the name of a pane; a set has none.
 func (p pane) name() string {
 	return map[pane]string{inRoutes: "Routes", inLogs: "Logs", inBuild: "Build"}[p]
 }
 
-// toastFor is how long a word of the screen itself stays.
-const toastFor = 4 * time.Second
-
-// historyLength is how many builds and changes of health of a page the inspector shows.
-const historyLength = 20
-
-// health is how a page's worker was, from a moment on.
-type health struct {
-	at     time.Time
-	pid    int
-	failed int // checks in a row
-}
-
-// model is the one model of the program. What is drawn follows from it alone.
+// model is the one model of the program. Each pane has its part of it; View draws
+// what follows from it.
 type model struct {
 	ctx   context.Context
 	src   state.Source
-	frame time.Duration // between two updates, at least
+	frame time.Duration // the shortest time between two updates
 	keys  keymap
 	look  look
 	out   *terminal
 
 	width, height int
-	now           time.Time // of the last message
+	now           time.Time // of the newest message
 
-	seen    state.Mirror
-	history map[string][]state.Build // finished ones, newest last
-	healths map[string][]health      // changes, newest last
-	book    logStore
-	views   map[string]*logView
-	source  excerpt
+	seen   state.Mirror
+	past   past
+	routes routeList
+	logs   logs
+	errors errorList
 
-	selected   string // route
-	touched    bool   // somebody pressed a key or the mouse
-	filter     string // of routes
-	sort       int
-	focus      pane
-	zoom       bool
-	full       bool // the log alone, with its borders
-	merged     bool
-	wrapping   bool
-	timing     bool
-	mousing    bool
-	errorIndex int    // of a page's, in the Build pane
-	errorRoute string // the page whose error the Build pane shows
+	focus   pane
+	zoom    bool
+	full    bool // the log alone, with its borders
+	mouse   bool
+	overlay overlay
+	prompt  *prompt
+	toast   toast
+	ticking bool
 
-	overlay      overlay
-	prompt       *prompt
-	toast        string
-	toastNumber  int // so far
-	timedToast   int // the toast that goes by itself
-	ticking      bool
-	shuttingDown bool // the end was asked for
-	atOnce       bool
-	broken       error // why the screen cannot go on
+	shuttingDown bool // the user asked for the end
+	atOnce       bool // and does not wait for it
+	failure      error
 }
 
 func newModel(ctx context.Context, src state.Source, keys keymap, look look, frame time.Duration, out *terminal) *model {
 	return &model{
-		ctx: ctx, src: src, keys: keys, look: look, frame: frame, out: out, now: time.Now(), seen: state.Mirror{Cursor: state.Cursor{Seq: state.Beginning}},
-		history: make(map[string][]state.Build), healths: make(map[string][]health),
-		book: logStore{pages: make(map[string]*ring), partial: make(map[state.Stream]bool)}, views: make(map[string]*logView),
-		focus: inRoutes, timing: true,
+		ctx: ctx, src: src, keys: keys, look: look, frame: frame, out: out, now: time.Now(), focus: inRoutes,
+		seen: state.Mirror{Cursor: state.Cursor{Seq: state.Beginning}}, past: newPast(), logs: newLogs(),
 	}
 }
 
@@ -117,10 +91,12 @@ func (m *model) Init() cmd {
 	return tea.Batch(m.next(), func() tea.Msg { <-m.ctx.Done(); return endMsg{} })
 }
 
-// next waits for what happens, at most once a frame.
+// next waits for the next update, at most once a frame.
 func (m *model) next() cmd {
-	after, frame, ctx, src := m.seen.Cursor, time.NewTimer(m.frame), m.ctx, m.src
+	after, pause, ctx, src := m.seen.Cursor, m.frame, m.ctx, m.src
 	return guarded(func() tea.Msg {
+		frame := time.NewTimer(pause)
+		defer frame.Stop()
 		select {
 		case <-frame.C:
 		case <-ctx.Done():
@@ -130,8 +106,8 @@ func (m *model) next() cmd {
 	})
 }
 
-// guarded makes a message of a command's panic. Bubble Tea would write it into
-// the screen while it still is one.
+// guarded turns a panic of a command into a message. Bubble Tea would print it while
+// the screen is still there.
 func guarded(c cmd) cmd {
 	return func() (msg tea.Msg) {
 		defer func() {
@@ -150,10 +126,10 @@ func (m *model) Update(msg tea.Msg) (tea.Model, cmd) {
 	case tea.WindowSizeMsg:
 		m.width, m.height = msg.Width, msg.Height
 	case tea.KeyMsg:
-		m.touched = true
+		m.routes.touched = true
 		c = m.handleKeys(msg)
 	case tea.MouseMsg:
-		m.touched = true
+		m.routes.touched = true
 		c = m.handleMouse(msg)
 	case updateMsg:
 		if msg.err != nil {
@@ -166,22 +142,30 @@ func (m *model) Update(msg tea.Msg) (tea.Model, cmd) {
 	case toastMsg:
 		m.showToast(string(msg))
 	case expireToastMsg:
-		if int(msg) == m.toastNumber {
-			m.toast = ""
+		if int(msg) == m.toast.number {
+			m.toast.text = ""
 		}
 	case sourceMsg:
-		m.source = excerpt(msg)
-	case editedMsg:
-		if msg.err != nil {
-			m.showToast(msg.err.Error())
-		}
+		m.errors.source = excerpt(msg)
+	case urlsMsg:
+		m.overlay = &text{title: msg.title, lines: func(*model) []string { return msg.lines }}
+	case editorMsg:
+		c = tea.ExecProcess(msg.program, msg.done)
 	case endMsg:
 		return m, tea.Quit
 	case failureMsg:
-		m.broken = msg.err
+		m.failure = msg.err
 		return m, tea.Quit
 	}
+	m.refresh()
 	return m, tea.Batch(c, m.tick(), m.expireToast(), m.fetchSource())
+}
+
+// refresh brings up to date what View draws, so that View changes nothing.
+func (m *model) refresh() {
+	m.view()
+	e, _ := m.currentError()
+	m.errors.route, m.errors.index = e.route, max(0, e.of-1)
 }
 
 // apply adds an update to what is known.
@@ -189,52 +173,20 @@ func (m *model) apply(u state.Update) {
 	m.seen.Apply(u)
 	if u.Snapshot != nil {
 		for _, p := range u.Snapshot.Pages {
-			m.remember(p, m.now)
+			m.past.add(p, m.now)
 		}
 	}
 	for _, e := range u.Events {
 		if e.Page != nil && !e.Removed {
-			m.remember(*e.Page, e.Time)
+			m.past.add(*e.Page, e.Time)
 		}
 	}
-	m.book.addUpdate(u)
-	m.keepSelection()
+	m.logs.store.addUpdate(u)
+	m.routes.keepSelection(slices.Sorted(maps.Keys(m.seen.Pages)))
+	m.refresh()
 }
 
-// remember keeps of a page what the inspector shows of its past.
-func (m *model) remember(p state.Page, at time.Time) {
-	builds := m.history[p.Route]
-	if p.Build.Took > 0 && (len(builds) == 0 || !builds[len(builds)-1].Started.Equal(p.Build.Started)) {
-		m.history[p.Route] = newest(append(builds, p.Build))
-	}
-	healths := m.healths[p.Route]
-	if w := (row{Page: p}).serving(); w != nil {
-		now := health{at, w.PID, w.FailedChecks}
-		if len(healths) == 0 || healths[len(healths)-1].pid != now.pid || healths[len(healths)-1].failed != now.failed {
-			m.healths[p.Route] = newest(append(healths, now))
-		}
-	}
-}
-
-func newest[T any](all []T) []T { return all[max(0, len(all)-historyLength):] }
-
-// keepSelection picks a page when the selected one is gone. Nothing else
-// moves the selection but a key; before the first it is on the first page, in
-// whatever order they come.
-func (m *model) keepSelection() {
-	if _, ok := m.seen.Pages[m.selected]; ok && m.touched || len(m.seen.Pages) == 0 {
-		return
-	}
-	routes := slices.Sorted(maps.Keys(m.seen.Pages))
-	if !m.touched {
-		m.selected = routes[0]
-		return
-	}
-	i, _ := slices.BinarySearch(routes, m.selected)
-	m.selected = routes[min(i, len(routes)-1)]
-}
-
-// rows are all pages, by route.
+// rows returns all pages, by route.
 func (m *model) rows() []row {
 	rows := make([]row, 0, len(m.seen.Pages))
 	for _, route := range slices.Sorted(maps.Keys(m.seen.Pages)) {
@@ -243,72 +195,45 @@ func (m *model) rows() []row {
 	return rows
 }
 
-// table are the rows as the table shows them.
-func (m *model) table() []row {
-	rows := slices.DeleteFunc(m.rows(), func(r row) bool { return m.filter != "" && !contains(r.Route, m.filter) })
-	slices.SortStableFunc(rows, sortings[m.sort].less)
-	return rows
-}
+// table returns the rows that the table shows, in its order.
+func (m *model) table() []row { return m.routes.shown(m.rows()) }
 
-// row is the selected page.
+// row returns the selected page.
 func (m *model) row() (row, bool) {
-	p, ok := m.seen.Pages[m.selected]
-	return row{p, m.seen.Loads[m.selected]}, ok
+	p, ok := m.seen.Pages[m.routes.selected]
+	return row{p, m.seen.Loads[m.routes.selected]}, ok
 }
 
-// shownLog is the page whose log is shown, empty for all.
+// shownLog returns the page whose log is shown, empty for all.
 func (m *model) shownLog() string {
-	if m.merged {
+	if m.logs.merged {
 		return ""
 	}
-	return m.selected
+	return m.routes.selected
 }
 
-// view is how the shown log is looked at, up to date.
-func (m *model) view() (*logView, *ring) {
-	page := m.shownLog()
-	v := m.views[page]
-	if v == nil {
-		v = newLogView()
-		m.views[page] = v
-	}
-	r := m.book.of(page)
-	v.refresh(r)
-	return v, r
-}
+// view returns the shown log and how it is viewed, up to date.
+func (m *model) view() (*logView, *ring) { return m.logs.refreshed(m.shownLog()) }
 
-// currentError is what the Build pane shows: of the selected page if that is
-// broken, or else of the first that is.
+// currentError returns the error that the Build pane shows: one of the selected page
+// if it has any, or else of the first page that has.
 func (m *model) currentError() (pageError, bool) {
-	all := pageErrors(m.rows())
-	if len(all) == 0 {
-		return pageError{}, false
-	}
-	route := all[0].route
-	if slices.ContainsFunc(all, func(t pageError) bool { return t.route == m.selected }) {
-		route = m.selected
-	}
-	if m.errorRoute != route {
-		m.errorRoute, m.errorIndex = route, 0
-	}
-	mine := slices.DeleteFunc(all, func(t pageError) bool { return t.route != route })
-	m.errorIndex = min(m.errorIndex, len(mine)-1)
-	return mine[m.errorIndex], true
+	return m.errors.current(pageErrors(m.rows()), m.routes.selected)
 }
 
-// fetchSource reads the source that the Build pane wants to show.
+// fetchSource reads the source that the Build pane shows.
 func (m *model) fetchSource() cmd {
 	t, ok := m.currentError()
-	if !ok || t.problem.File == "" || t.problem.Line == 0 || t.key() == m.source.key {
+	if !ok || t.problem.File == "" || t.problem.Line == 0 || t.key() == m.errors.source.key {
 		return nil
 	}
 	root, key := m.seen.Server.Root, t.key()
-	m.source = excerpt{key: key}
+	m.errors.source = excerpt{key: key}
 	return guarded(func() tea.Msg { return sourceMsg{key, project.Excerpt(root, key.file, key.line)} })
 }
 
-// tick draws again in a moment while something on the screen runs by itself:
-// the time of a build, the wait of a crashed page, the time until the end.
+// tick draws again in a moment while a time on the screen runs: that of a build, of
+// the pause of a crashed page, or until the end.
 func (m *model) tick() cmd {
 	if m.ticking || m.width == 0 {
 		return nil
@@ -332,7 +257,7 @@ func (m *model) tick() cmd {
 	return m.later(max(pause, m.frame), tickMsg{})
 }
 
-// later brings a message after a while, unless the end comes before.
+// later sends a message after a pause, unless the screen ends before.
 func (m *model) later(pause time.Duration, msg tea.Msg) cmd {
 	ended := m.ctx.Done()
 	return func() tea.Msg {
@@ -347,24 +272,7 @@ func (m *model) later(pause time.Duration, msg tea.Msg) cmd {
 	}
 }
 
-// showToast shows a word of the screen itself for a while. There is no command to it.
-func (m *model) showToast(text string) cmd {
-	m.toast = text
-	m.toastNumber++
-	return nil
-}
-
-// expireToast takes the newest word away when its time is over.
-func (m *model) expireToast() cmd {
-	if m.timedToast == m.toastNumber {
-		return nil
-	}
-	n := m.toastNumber
-	m.timedToast = n
-	return m.later(toastFor, expireToastMsg(n))
-}
-
-// send has a command carried out. Its success is seen; only errors come back.
+// send sends a command. Its success shows in the state; an error becomes a toast.
 func (m *model) send(verb state.Verb, page string) cmd {
 	ctx, src := m.ctx, m.src
 	return guarded(func() tea.Msg {
@@ -375,16 +283,16 @@ func (m *model) send(verb state.Verb, page string) cmd {
 	})
 }
 
-// sendToPage has a command carried out on the selected page.
+// sendToPage sends a command for the selected page.
 func (m *model) sendToPage(verb state.Verb) cmd {
-	if m.selected == "" {
+	if m.routes.selected == "" {
 		return m.showToast("there is no page yet")
 	}
-	return m.send(verb, m.selected)
+	return m.send(verb, m.routes.selected)
 }
 
-// handleKeys are keys. Those that come faster than they are read come together, and
-// their commands are carried out in order. What was pasted is no keys at all.
+// handleKeys handles keys. Those that come faster than they are read come together,
+// and their commands run in order. Pasted text is ignored unless a prompt is open.
 func (m *model) handleKeys(msg tea.KeyMsg) cmd {
 	if msg.Type != tea.KeyRunes || len(msg.Runes) < 2 {
 		return m.handleKey(msg)
@@ -399,7 +307,7 @@ func (m *model) handleKeys(msg tea.KeyMsg) cmd {
 	return tea.Sequence(all...)
 }
 
-// handleKey is a handleKey that was pressed.
+// handleKey handles one key.
 func (m *model) handleKey(msg tea.KeyMsg) cmd {
 	name := msg.String()
 	b, known := m.keys.of(name)
@@ -419,6 +327,7 @@ func (m *model) handleKey(msg tea.KeyMsg) cmd {
 	return b.act(m)
 }
 
+// printable returns the name of a key for a message.
 func printable(key string) string {
 	if key == " " {
 		return "space"
@@ -426,7 +335,7 @@ func printable(key string) string {
 	return clean(key)
 }
 
-// projectName is the folder's.
+// projectName returns the name of the project's folder.
 func (m *model) projectName() string {
 	if m.seen.Server.Root == "" {
 		return ""
@@ -434,7 +343,7 @@ func (m *model) projectName() string {
 	return clean(filepath.Base(m.seen.Server.Root))
 }
 
-// inFlight is how many requests are under way on all pages.
+// inFlight returns how many requests are under way on all pages.
 func (m *model) inFlight() (n int) {
 	for _, l := range m.seen.Loads {
 		n += l.InFlight
@@ -442,5 +351,5 @@ func (m *model) inFlight() (n int) {
 	return n
 }
 
-// oneLine is text in which nothing begins a new line.
+// oneLine returns text with its line ends replaced by spaces.
 func oneLine(s string) string { return strings.ReplaceAll(clean(strings.TrimSpace(s)), "\n", " ") }

@@ -37,21 +37,21 @@ func TestKeysAskForCommands(t *testing.T) {
 func TestOnlyTheErrorOfACommandComesBack(t *testing.T) {
 	m, src := screenOf(t, 120, 35, false, shop(""))
 	press(m, "x")
-	if m.toast != "" {
-		t.Errorf("success is said: %q", m.toast)
+	if m.toast.text != "" {
+		t.Errorf("success is said: %q", m.toast.text)
 	}
 	src.refusal = errors.New("/ is already stopped")
 	press(m, "x")
 	if !strings.Contains(m.View(), "/ is already stopped") {
 		t.Errorf("the error is not shown:\n%s", m.View())
 	}
-	n := m.toastNumber
+	n := m.toast.number
 	m.Update(expireToastMsg(n - 1))
-	if m.toast == "" {
+	if m.toast.text == "" {
 		t.Error("an older word's end takes a newer one away")
 	}
 	m.Update(expireToastMsg(n))
-	if m.toast != "" {
+	if m.toast.text != "" {
 		t.Error("the word stays")
 	}
 }
@@ -115,18 +115,18 @@ func TestNothingButAKeyMovesTheSelection(t *testing.T) {
 		p := serving(route, 1, 1, 1, ms, ms, ms)
 		m.apply(state.Update{Events: []state.Event{{Page: &p}}})
 	}
-	if m.selected != "/api/users" {
-		t.Errorf("new pages select %s", m.selected)
+	if m.routes.selected != "/api/users" {
+		t.Errorf("new pages select %s", m.routes.selected)
 	}
 	press(m, "S")
-	if m.selected != "/api/users" {
-		t.Errorf("another order selects %s", m.selected)
+	if m.routes.selected != "/api/users" {
+		t.Errorf("another order selects %s", m.routes.selected)
 	}
 	press(m, "S", "S", "S", "S")
 	gone := m.seen.Pages["/api/users"]
 	m.apply(state.Update{Events: []state.Event{{Page: &gone, Removed: true}}})
-	if m.selected != "/blog" {
-		t.Errorf("when the page is gone %s is selected, want its neighbour", m.selected)
+	if m.routes.selected != "/blog" {
+		t.Errorf("when the page is gone %s is selected, want its neighbour", m.routes.selected)
 	}
 }
 
@@ -136,8 +136,8 @@ func TestBeforeAnyKeyTheFirstPageIsSelected(t *testing.T) {
 	for _, p.Route = range []string{"/b", "/a", "/"} {
 		m.apply(state.Update{Events: []state.Event{{Page: &p}}})
 	}
-	if m.selected != "/" {
-		t.Errorf("%s is selected", m.selected)
+	if m.routes.selected != "/" {
+		t.Errorf("%s is selected", m.routes.selected)
 	}
 }
 
@@ -257,8 +257,8 @@ func TestTheBuildPaneComesAndGoesByItself(t *testing.T) {
 		t.Fatal("no Build pane though a page is broken")
 	}
 	press(m, "3", "j")
-	if m.focus != inBuild || m.errorIndex != 1 {
-		t.Errorf("focus %d, error %d", m.focus, m.errorIndex)
+	if m.focus != inBuild || m.errors.index != 1 {
+		t.Errorf("focus %d, error %d", m.focus, m.errors.index)
 	}
 	mended := serving("/api", 19, 1, 1, ms, ms, ms)
 	m.apply(state.Update{Events: []state.Event{{Page: &mended}}})
@@ -266,8 +266,8 @@ func TestTheBuildPaneComesAndGoesByItself(t *testing.T) {
 		t.Error("the Build pane stays though nothing is broken")
 	}
 	press(m, "j")
-	if m.selected != "/api" {
-		t.Errorf("j in a pane that is gone selects %s", m.selected)
+	if m.routes.selected != "/api" {
+		t.Errorf("j in a pane that is gone selects %s", m.routes.selected)
 	}
 	press(m, "3")
 	if !strings.Contains(m.View(), "nothing is broken") {
@@ -284,10 +284,10 @@ func TestKeysThatMeanNothingSaySo(t *testing.T) {
 	m, _ = screenOf(t, 120, 35, false, state.Update{})
 	for _, key := range []string{"r", "x", "i", "u", "o", "e", "n", "y", "]"} {
 		press(m, "esc", key)
-		if m.toast == "" {
+		if m.toast.text == "" {
 			t.Errorf("%s without a page says nothing", key)
 		}
-		m.toast = ""
+		m.toast.text = ""
 	}
 }
 
@@ -314,7 +314,7 @@ config/tui.yaml:3: the key q is bound to open and to quit`
 	if diff := cmp.Diff([]state.Command{{Verb: state.Restart, Page: "/"}, {Verb: state.Stop, Page: "/"}}, src.commands); diff != "" {
 		t.Error(diff)
 	}
-	m.toast = ""
+	m.toast.text = ""
 	if !strings.Contains(m.View(), "f5 restart") || !strings.Contains(m.View(), "r stop") {
 		t.Errorf("the footer shows other keys:\n%s", m.View())
 	}
@@ -582,8 +582,8 @@ func TestALineThatHasNotEndedIsShownAndReplaced(t *testing.T) {
 		}
 		say(1, "hanging no more", false)
 		v, r := m.view()
-		if len(v.shown) != keptEntries || r.at(v.shown[keptEntries-1]).text != "hanging no more" || len(m.book.partial) > 0 {
-			t.Errorf("%d lines, the last is %q, open: %v", len(v.shown), r.at(v.shown[keptEntries-1]).text, m.book.partial)
+		if len(v.shown) != keptEntries || r.at(v.shown[keptEntries-1]).text != "hanging no more" || len(m.logs.store.partial) > 0 {
+			t.Errorf("%d lines, the last is %q, open: %v", len(v.shown), r.at(v.shown[keptEntries-1]).text, m.logs.store.partial)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package tui
 import (
 	"cmp"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -29,7 +28,7 @@ func (m *model) overlaid() []string {
 		lines = append(lines, "")
 	}
 	lines = append(lines, m.look.rule(m.width, "", "", false))
-	if m.toast != "" || m.prompt != nil {
+	if m.toast.text != "" || m.prompt != nil {
 		return append(lines, m.footer(1)...)
 	}
 	return append(lines, "")
@@ -108,33 +107,14 @@ func (m *model) help(focus pane) (lines []string) {
 	return lines[:half]
 }
 
-func (m *model) urls() cmd {
-	page, ok := m.row()
-	if !ok {
-		return m.showToast("there is no page yet")
-	}
-	hosts := []string{"localhost"}
-	addresses, _ := net.InterfaceAddrs()
-	for _, a := range addresses {
-		if ip, ok := a.(*net.IPNet); ok && ip.IP.To4() != nil && !ip.IP.IsLoopback() {
-			hosts = append(hosts, ip.IP.String())
-		}
-	}
-	var lines []string
-	for _, host := range hosts {
-		lines = append(lines, "   "+clean(strings.Replace(m.url(page.Route), "localhost", host, 1)))
-	}
-	m.overlay = &text{title: "URLs of " + clean(page.Route), lines: func(*model) []string { return lines }}
-	return nil
-}
-
+// url returns the URL of a route on this machine.
 func (m *model) url(route string) string { return m.seen.Server.URL() + route }
 
 func (m *model) inspect() cmd {
 	if _, ok := m.row(); !ok {
 		return m.showToast("there is no page yet")
 	}
-	route := m.selected
+	route := m.routes.selected
 	m.overlay = &text{title: "Page " + clean(route), lines: func(m *model) []string { return m.facts(route) }}
 	return nil
 }
@@ -161,7 +141,7 @@ func (m *model) facts(route string) (lines []string) {
 		lines = append(lines, listed("environment", slices.DeleteFunc(slices.Clone(w.Env), inherited))...)
 	}
 	lines = append(lines, "", "   health")
-	for _, h := range slices.Backward(m.healths[route]) {
+	for _, h := range slices.Backward(m.past.healths[route]) {
 		how := "ok"
 		if h.failed > 0 {
 			how = plural(h.failed, "check failed", "checks in a row failed")
@@ -169,7 +149,7 @@ func (m *model) facts(route string) (lines []string) {
 		lines = append(lines, fmt.Sprintf("     %s  pid %-7d %s", h.at.Local().Format("15:04:05"), h.pid, how))
 	}
 	lines = append(lines, "", "   builds")
-	for _, b := range slices.Backward(m.history[route]) {
+	for _, b := range slices.Backward(m.past.builds[route]) {
 		what := "ok"
 		switch {
 		case len(b.Problems) > 0:

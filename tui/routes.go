@@ -12,6 +12,51 @@ import (
 	"github.com/charmbracelet/lipgloss"
 )
 
+// routeList is what the user chose in the Routes pane.
+type routeList struct {
+	selected string // route
+	touched  bool   // the user pressed a key or the mouse
+	filter   string
+	sort     int // index in sortings
+}
+
+// keepSelection selects another page if the selected one is gone. Nothing else moves
+// the selection but the user; until then it is on the first page, in whatever order
+// they come. Routes are sorted.
+func (l *routeList) keepSelection(routes []string) {
+	i, ok := slices.BinarySearch(routes, l.selected)
+	switch {
+	case len(routes) == 0, ok && l.touched:
+	case !l.touched:
+		l.selected = routes[0]
+	default:
+		l.selected = routes[min(i, len(routes)-1)]
+	}
+}
+
+// shown returns the rows that pass the filter, in the chosen order.
+func (l *routeList) shown(rows []row) []row {
+	rows = slices.DeleteFunc(rows, func(r row) bool { return l.filter != "" && !contains(r.Route, l.filter) })
+	slices.SortStableFunc(rows, sortings[l.sort].less)
+	return rows
+}
+
+// move moves the selection in a table.
+func (l *routeList) move(by int, rows []row) {
+	if len(rows) == 0 {
+		return
+	}
+	at := slices.IndexFunc(rows, func(r row) bool { return r.Route == l.selected })
+	l.selected = rows[max(0, min(at+by, len(rows)-1))].Route
+}
+
+// selectShown selects the first row if the selected page is not among them.
+func (l *routeList) selectShown(rows []row) {
+	if len(rows) > 0 && !slices.ContainsFunc(rows, func(r row) bool { return r.Route == l.selected }) {
+		l.selected = rows[0].Route
+	}
+}
+
 // row is a page as the table shows it.
 type row struct {
 	state.Page

@@ -212,7 +212,7 @@ func (m *model) drawBuild(s screen, put func(int, ...string)) {
 		put(s.build.y, m.look.dim.Render("  nothing is broken"))
 		return
 	}
-	p := buildPane{look: m.look, err: t, source: m.source}
+	p := buildPane{look: m.look, err: t, source: m.errors.source}
 	title, facts := p.title()
 	if s.build.h == 1 {
 		put(s.build.y, m.look.bad.Render(left("▲ "+clean(t.route)+"  "+oneLine(t.problem.String()), m.width)))
@@ -354,10 +354,10 @@ func (m *model) shutdownText() string {
 }
 
 func (m *model) routesTitle(w int) string {
-	facts := "sort: " + sortings[m.sort].name
+	facts := "sort: " + sortings[m.routes.sort].name
 	n := len(m.table())
-	if m.filter != "" {
-		facts += "  / " + cut(clean(m.filter), 20)
+	if m.routes.filter != "" {
+		facts += "  / " + cut(clean(m.routes.filter), 20)
 	}
 	return m.look.rule(w, "[1] Routes", fmt.Sprintf("%s  (%d)", facts, n), m.focus == inRoutes)
 }
@@ -378,19 +378,19 @@ func (m *model) logTitle(w int) string {
 
 func (m *model) routesPane() routesPane {
 	empty := "no pages yet: save a Go program as pages/index/main.go"
-	if m.filter != "" {
-		empty = "no route contains " + clean(m.filter) + "; esc shows all"
+	if m.routes.filter != "" {
+		empty = "no route contains " + clean(m.routes.filter) + "; esc shows all"
 	}
-	return routesPane{look: m.look, rows: m.table(), selected: m.selected, now: m.now, empty: empty}
+	return routesPane{look: m.look, rows: m.table(), selected: m.routes.selected, now: m.now, empty: empty}
 }
 
 func (m *model) logPane() logPane {
-	v, r := m.view()
+	v, r := m.logs.shown(m.shownLog())
 	empty := "no output yet"
 	if len(v.shown) == 0 && r.first < r.next {
 		empty = "no line passes the filters"
 	}
-	return logPane{look: m.look, view: v, ring: r, merged: m.merged, wrap: m.wrapping, times: m.timing, focused: m.focus == inLogs, empty: empty}
+	return logPane{look: m.look, view: v, ring: r, merged: m.logs.merged, wrap: m.logs.wrap, times: m.logs.times, focused: m.focus == inLogs, empty: empty}
 }
 
 // logRows is how much of the log the screen shows.
@@ -405,8 +405,8 @@ func (m *model) footer(h int) []string {
 	switch {
 	case m.prompt != nil:
 		return fill([]string{m.prompt.render(m.width)}, h, m.width)
-	case m.toast != "":
-		return fill([]string{m.look.warn.Render(left(" "+oneLine(m.toast), m.width))}, h, m.width)
+	case m.toast.text != "":
+		return fill([]string{m.look.warn.Render(left(" "+oneLine(m.toast.text), m.width))}, h, m.width)
 	}
 	words, last := m.hints()
 	for len(last) > 1 && width(strings.Join(last, "")) > m.width {

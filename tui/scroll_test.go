@@ -130,7 +130,7 @@ func TestALargerScreenShowsMoreOfAScrolledLog(t *testing.T) {
 	}
 	m.height = 20
 	v, _ := m.view()
-	if rows, _ := logSeen(m); !strings.Contains(strings.Join(rows, "\n"), m.book.of("/").at(v.cursor).text[:8]) {
+	if rows, _ := logSeen(m); !strings.Contains(strings.Join(rows, "\n"), m.logs.store.of("/").at(v.cursor).text[:8]) {
 		t.Errorf("on a smaller screen the cursor is out of sight:\n%s", strings.Join(rows, "\n"))
 	}
 }

@@ -61,7 +61,7 @@ func Run(ctx context.Context, src state.Source, opts Options) (atOnce bool, err 
 	if _, err = p.Run(); errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil {
 		err = nil
 	}
-	if err = cmp.Or(err, m.broken); err != nil {
+	if err = cmp.Or(err, m.failure); err != nil {
 		err = fmt.Errorf("the screen failed: %w", err)
 	}
 	return m.atOnce, err

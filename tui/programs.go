@@ -3,6 +3,7 @@ package tui
 import (
 	"encoding/base64"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"tqserver/internal/editor"
+	"tqserver/internal/project"
 )
 
 // terminal is where the screen goes. Sequences that are not part of a frame go
@@ -81,36 +83,68 @@ func (m *model) openBrowser() cmd {
 	}
 }
 
-// editedMsg is the end of the editor.
-type editedMsg struct{ err error }
+// urlsMsg has the URLs of a page.
+type urlsMsg struct {
+	title string
+	lines []string
+}
+
+// urls lists the URLs of the selected page, local and in the network.
+func (m *model) urls() cmd {
+	page, ok := m.row()
+	if !ok {
+		return m.showToast("there is no page yet")
+	}
+	url := m.url(page.Route)
+	return func() tea.Msg {
+		hosts := []string{"localhost"}
+		addresses, _ := net.InterfaceAddrs()
+		for _, a := range addresses {
+			if ip, ok := a.(*net.IPNet); ok && ip.IP.To4() != nil && !ip.IP.IsLoopback() {
+				hosts = append(hosts, ip.IP.String())
+			}
+		}
+		msg := urlsMsg{title: "URLs of " + clean(page.Route)}
+		for _, host := range hosts {
+			msg.lines = append(msg.lines, "   "+clean(strings.Replace(url, "localhost", host, 1)))
+		}
+		return msg
+	}
+}
+
+// editorMsg has the editor that Bubble Tea is to run in the screen's place.
+type editorMsg struct {
+	program *exec.Cmd
+	done    func(error) tea.Msg
+}
 
 // edit opens the build error, or the page's main file.
 func (m *model) edit() cmd {
 	page, ok := m.row()
-	t, broken := m.currentError()
+	e, broken := m.currentError()
 	file, line := "", 0
 	switch {
-	case broken && t.problem.File != "" && (t.route == m.selected || m.focus == inBuild):
-		file, line = t.problem.File, t.problem.Line
+	case broken && e.problem.File != "" && (e.route == m.routes.selected || m.focus == inBuild):
+		file, line = e.problem.File, e.problem.Line
 	case ok && page.Dir != "":
 		file = filepath.Join(page.Dir, "main.go")
 	default:
 		return m.showToast("there is no file to edit")
 	}
-	if !filepath.IsAbs(file) {
-		file = filepath.Join(m.seen.Server.Root, file)
-	}
-	name, args, _ := editor.Command(os.Getenv, file, line)
-	if name == "" {
-		return m.showToast("no editor: set TQ_EDITOR, VISUAL or EDITOR")
-	}
-	c := exec.Command(name, args...)
-	c.Dir = m.seen.Server.Root
-	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr // the terminal itself
-	return tea.ExecProcess(c, func(err error) tea.Msg {
-		if err != nil {
-			err = fmt.Errorf("%s: %w", name, err)
+	root := m.seen.Server.Root
+	return func() tea.Msg {
+		name, args, _ := editor.Command(os.Getenv, project.Abs(root, file), line)
+		if name == "" {
+			return toastMsg("no editor: set TQ_EDITOR, VISUAL or EDITOR")
 		}
-		return editedMsg{err}
-	})
+		c := exec.Command(name, args...)
+		c.Dir = root
+		c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr // the terminal itself
+		return editorMsg{c, func(err error) tea.Msg {
+			if err != nil {
+				return toastMsg(fmt.Sprintf("%s: %v", name, err))
+			}
+			return nil
+		}}
+	}
 }
