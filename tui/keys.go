@@ -4,41 +4,48 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"tqserver/internal/state"
 )
 
-// action is what a key asks for.
+// action names what a key does.
 type action string
 
-// binding is a line of the key table: the one place that says which key does
-// what. The footer, the help and the palette are made from it.
+// binding is a line of the key table, the one place that says which key does what.
+// The footer, the help and the palette are made from it. The keys of commands are in
+// the table of commands, because every front end has the same.
 type binding struct {
 	action action
 	keys   []string
 	short  string // for the footer; empty if it does not stand there
 	help   string
-	where  pane // whose help names it
+	where  pane // in which it has a meaning
 	act    func(*model) cmd
 }
 
-// bindings is the table, in the order in which the footer names them.
-func bindings() []binding {
-	return []binding{
+// bindings returns the table, in the order in which the footer names them.
+func bindings() []binding { return bindingsWith(state.Commands()) }
+
+// bindingsWith returns the table with a line for each command that has none of its
+// own.
+func bindingsWith(commands []state.Spec) []binding {
+	table := []binding{
 		{"down", []string{"j", "down"}, "move", "move down", everywhere, (*model).down},
 		{"up", []string{"k", "up"}, "", "move up", everywhere, (*model).up},
 		{"enter", []string{"enter"}, "logs", "the selected route's log, full screen", inRoutes, (*model).enter},
-		{"restart", []string{"r"}, "restart", "restart the selected page, without building and without downtime", everywhere, (*model).restart},
-		{"rebuild", []string{"b"}, "rebuild", "rebuild the selected page, even if nothing changed", everywhere, (*model).rebuild},
-		{"stop", []string{"x"}, "stop", "stop the selected page gracefully", everywhere, (*model).stop},
-		{"start", []string{"s"}, "start", "start the selected page", everywhere, (*model).start},
+		{"restart", keyOf(state.Restart), "restart", "restart the selected page, without building and without downtime", everywhere, (*model).restart},
+		{"rebuild", keyOf(state.Rebuild), "rebuild", "rebuild the selected page, even if nothing changed", everywhere, (*model).rebuild},
+		{"stop", keyOf(state.Stop), "stop", "stop the selected page gracefully", everywhere, (*model).stop},
+		{"start", keyOf(state.Start), "start", "start the selected page", everywhere, (*model).start},
 		{"open", []string{"o"}, "open", "open the route in the browser", everywhere, (*model).openBrowser},
 		{"edit", []string{"e"}, "edit", "open the build error, or the page's main file, in the editor", everywhere, (*model).edit},
-		{"pause", []string{"p"}, "pause watch", "pause and resume watching; resuming builds what was saved meanwhile", everywhere, (*model).pause},
+		{"pause", keyOf(state.Pause), "pause watch", "pause and resume watching; resuming builds what was saved meanwhile", everywhere, (*model).pause},
 		{"search", []string{"/"}, "search", "routes: filter; logs: search as you type", everywhere, (*model).search},
 		{"keep", []string{"&"}, "filter", "keep only matching lines; stays with the page until cleared", inLogs, (*model).keep},
 		{"follow", []string{"f"}, "follow", "follow the end of the log", inLogs, (*model).follow},
 		{"restart-all", []string{"R"}, "restart all", "restart all pages", everywhere, (*model).restartAll},
 		{"rebuild-all", []string{"B"}, "rebuild all", "rebuild all pages", everywhere, (*model).rebuildAll},
-		{"kill", []string{"X"}, "", "kill the selected page, without waiting for requests", everywhere, (*model).kill},
+		{"kill", keyOf(state.Kill), "", "kill the selected page, without waiting for requests", everywhere, (*model).kill},
 		{"urls", []string{"u"}, "urls", "list the route's URLs, local and in the network", everywhere, (*model).urls},
 		{"zoom", []string{"z"}, "zoom", "the focused pane alone, without borders", everywhere, (*model).zoomPane},
 		{"copy", []string{"y"}, "copy", "copy the line, the selected lines, or the whole build error", everywhere, (*model).copy},
@@ -58,7 +65,7 @@ func bindings() []binding {
 		{"logs", []string{"2"}, "", "focus the logs", everywhere, (*model).focusLogs},
 		{"build", []string{"3"}, "errors", "focus the build errors", everywhere, (*model).focusBuild},
 		{"back", []string{"esc"}, "", "one level back; never quits", everywhere, (*model).back},
-		{"reload", []string{"c"}, "", "reload the configuration", everywhere, (*model).reload},
+		{"reload", keyOf(state.Reload), "", "reload the configuration", everywhere, (*model).reload},
 		{"next-hit", []string{"n"}, "", "next hit", inLogs, (*model).nextMatch},
 		{"previous-hit", []string{"N"}, "", "previous hit", inLogs, (*model).previousMatch},
 		{"drop", []string{"!"}, "", "drop matching lines; stays with the page until cleared", inLogs, (*model).drop},
@@ -71,11 +78,34 @@ func bindings() []binding {
 		{"all-logs", []string{"a"}, "", "log of all pages, or of the selected one", everywhere, (*model).allLogs},
 		{"next-error", []string{"]"}, "", "next build error", everywhere, (*model).nextError},
 		{"previous-error", []string{"["}, "", "previous build error", everywhere, (*model).previousError},
-		{"sort", []string{"S"}, "", "sort: route, attention, req/s, p95, memory", inRoutes, (*model).sortRoutes},
+		{"sort", []string{"S"}, "", "sort: " + strings.Join(sortingNames(), ", "), inRoutes, (*model).sortRoutes},
 		{"quit-now", []string{"Q"}, "", "quit at once: requests under way are cut", everywhere, (*model).quitNow},
 		{"suspend", []string{"ctrl+z"}, "", "suspend the server too, until fg", everywhere, (*model).suspend},
 		{"redraw", []string{"ctrl+l"}, "", "redraw the screen", everywhere, (*model).redraw},
 	}
+	for _, c := range commands {
+		named := slices.ContainsFunc(table, func(b binding) bool { return b.action == action(c.Verb) })
+		if named || c.Verb == state.Resume || c.Verb == state.Shutdown { // pause and quit
+			continue
+		}
+		table = append(table, binding{action(c.Verb), []string{c.Key}, "", c.Help, everywhere, func(m *model) cmd {
+			if c.Scope == state.ScopeServer {
+				return m.send(c.Verb, "")
+			}
+			return m.sendToPage(c.Verb)
+		}})
+	}
+	return table
+}
+
+// keyOf returns the keys of a command.
+func keyOf(verb state.Verb) []string {
+	for _, c := range state.Commands() {
+		if c.Verb == verb {
+			return []string{c.Key}
+		}
+	}
+	return nil
 }
 
 // Key is a line of the key table, as a document shows it.
@@ -86,8 +116,8 @@ type Key struct {
 	Pane   string // where it has a meaning: Routes or Logs; empty for everywhere
 }
 
-// Keys are the keys as they are unless a project says otherwise, in the order
-// of the help.
+// Keys returns the keys as they are unless a project changes them, in the order of the
+// help.
 func Keys() (all []Key) {
 	for _, b := range bindings() {
 		all = append(all, Key{b.keys, string(b.action), b.help, b.where.name()})
@@ -95,25 +125,25 @@ func Keys() (all []Key) {
 	return all
 }
 
-// keymap is the table as it is in force.
+// keymap is the table in force.
 type keymap struct {
 	table []binding
 	byKey map[string]int
 }
 
-// Rebinding gives an action other keys than its own.
+// Rebinding gives an action other keys.
 type Rebinding struct {
 	Place  string // file:line, for the message that it is wrong
 	Action string
 	Keys   []string
 }
 
-// newKeymap applies rebindings to the table. The error names every one that
-// means nothing, or asks for a key that another action has.
+// newKeymap applies rebindings to the table. The error names every one that has an
+// unknown action or key, or a key of another action.
 func newKeymap(changes []Rebinding) (keymap, error) {
 	k := keymap{table: bindings(), byKey: make(map[string]int)}
 	var problems []string
-	from := make(map[string]string) // the place that asked for a key
+	from := make(map[string]string) // the place that names a key
 	for _, c := range changes {
 		i := slices.IndexFunc(k.table, func(b binding) bool { return string(b.action) == c.Action })
 		if i < 0 {
@@ -161,7 +191,7 @@ func knownKey(key string) bool {
 	return len([]rune(rest)) == 1 || slices.Contains(namedKeys, rest)
 }
 
-// of returns what a key means.
+// of returns the binding of a key.
 func (k keymap) of(key string) (binding, bool) {
 	i, ok := k.byKey[key]
 	if !ok {
@@ -170,7 +200,7 @@ func (k keymap) of(key string) (binding, bool) {
 	return k.table[i], true
 }
 
-// key names the first key of an action, for texts.
+// key returns the first key of an action, for texts.
 func (k keymap) key(a action) string {
 	for _, b := range k.table {
 		if b.action == a && len(b.keys) > 0 {

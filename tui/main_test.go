@@ -30,40 +30,40 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// noon is when everything happens.
+// noon is the time at which everything happens.
 var noon = time.Date(2026, 11, 24, 14, 3, 11, 204e6, time.UTC)
 
-// asked is a source that notes what it is asked.
-type asked struct {
+// fakeSource records the commands that it gets.
+type fakeSource struct {
 	mu       sync.Mutex
 	commands []state.Command
 	refusal  error
 }
 
-func (a *asked) Next(ctx context.Context, _ state.Cursor) (state.Update, error) {
+func (a *fakeSource) Next(ctx context.Context, _ state.Cursor) (state.Update, error) {
 	<-ctx.Done()
 	return state.Update{}, ctx.Err()
 }
 
-func (a *asked) Tail(context.Context, string, int) ([]state.Line, error) { return nil, nil }
+func (a *fakeSource) Tail(context.Context, string, int) ([]state.Line, error) { return nil, nil }
 
-func (a *asked) Do(_ context.Context, c state.Command) error {
+func (a *fakeSource) Do(_ context.Context, c state.Command) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.commands = append(a.commands, c)
 	return a.refusal
 }
 
-var _ state.Source = &asked{}
+var _ state.Source = &fakeSource{}
 
 // screenOf is a model of some size that was given an update.
-func screenOf(t testing.TB, w, h int, colours bool, u state.Update) (*model, *asked) {
+func screenOf(t testing.TB, w, h int, colours bool, u state.Update) (*model, *fakeSource) {
 	t.Helper()
 	keys, err := newKeymap(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	src := new(asked)
+	src := new(fakeSource)
 	m := newModel(t.Context(), src, keys, newLook(colours, false), time.Millisecond, nil)
 	m.width, m.height = w, h
 	m.now = noon

@@ -3,6 +3,7 @@ package tui
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -585,5 +586,20 @@ func TestALineThatHasNotEndedIsShownAndReplaced(t *testing.T) {
 		if len(v.shown) != keptEntries || r.at(v.shown[keptEntries-1]).text != "hanging no more" || len(m.logs.store.partial) > 0 {
 			t.Errorf("%d lines, the last is %q, open: %v", len(v.shown), r.at(v.shown[keptEntries-1]).text, m.logs.store.partial)
 		}
+	}
+}
+
+func TestACommandOfTheEngineNeedsNoLineOfItsOwn(t *testing.T) {
+	table := bindingsWith(append(state.Commands(), state.Spec{Verb: "collect", Scope: state.ScopePage, Key: "#", Help: "collect garbage"}))
+	b := table[len(table)-1]
+	if b.action != "collect" || b.keys[0] != "#" || b.help != "collect garbage" {
+		t.Fatalf("the last line is %+v", b)
+	}
+	m, got := screenOf(t, 80, 24, false, shop(t.TempDir()))
+	if c := b.act(m); c != nil {
+		c()
+	}
+	if want := (state.Command{Verb: "collect", Page: "/"}); !slices.Contains(got.commands, want) {
+		t.Errorf("the engine gets %v, want %v", got.commands, want)
 	}
 }

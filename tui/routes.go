@@ -238,6 +238,14 @@ var sortings = []sorting{
 	{"memory", func(a, b row) int { return cmp.Compare(b.load.Memory, a.load.Memory) }},
 }
 
+// sortingNames returns the names of the orders.
+func sortingNames() (names []string) {
+	for _, s := range sortings {
+		names = append(names, s.name)
+	}
+	return names
+}
+
 // routesPane draws the table.
 type routesPane struct {
 	look     look
