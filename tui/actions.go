@@ -36,7 +36,7 @@ func (m *model) move(by int) cmd {
 	return nil
 }
 
-// movePage moves by what the focused pane shows, but for a line.
+// movePage moves by one line less than the focused pane shows.
 func (m *model) movePage(pages int) cmd {
 	by := pages * max(1, m.screen().focusRows(m.focus)-1)
 	if m.focus != inLogs {
@@ -52,7 +52,7 @@ func (m *model) enter() cmd {
 	return nil
 }
 
-// back goes back one level, from the innermost.
+// back leaves the innermost level.
 func (m *model) back() cmd {
 	v, _ := m.view()
 	switch {
@@ -137,7 +137,7 @@ func (m *model) seekMatch(forward bool) cmd {
 	m.focus = inLogs
 	switch {
 	case v.query == "":
-		return m.showToast(fmt.Sprintf("no search yet: press %s first", m.keys.key("search")))
+		return m.showToast(fmt.Sprintf("no search yet: press %s first", m.keys.firstKey("search")))
 	case !v.seek(r, forward, false, m.logRows()):
 		return m.showToast("not found: " + v.query)
 	}
@@ -249,7 +249,7 @@ func (m *model) copy() cmd {
 func (m *model) nextError() cmd     { return m.stepError(1) }
 func (m *model) previousError() cmd { return m.stepError(-1) }
 
-// stepError goes to another error, over to the next broken page if need be.
+// stepError shows another error, which may be of another page.
 func (m *model) stepError(by int) cmd {
 	now, broken := m.currentError()
 	if !broken {
@@ -278,7 +278,7 @@ func (m *model) toggleMouse() cmd {
 	return tea.DisableMouse
 }
 
-// handleMouse is what the mouse did.
+// handleMouse handles the mouse.
 func (m *model) handleMouse(msg tea.MouseMsg) cmd {
 	if m.overlay != nil || m.prompt != nil || msg.Action != tea.MouseActionPress {
 		return nil
@@ -315,10 +315,10 @@ func (m *model) handleMouse(msg tea.MouseMsg) cmd {
 	return nil
 }
 
-// quit ends the server in order. It asks first if somebody would wait for it.
+// quit ends the server in order. It asks first if requests are under way.
 func (m *model) quit() cmd {
 	if m.shuttingDown {
-		return m.showToast(fmt.Sprintf("already shutting down; %s stops at once", m.keys.key("quit-now")))
+		return m.showToast(fmt.Sprintf("already shutting down; %s stops at once", m.keys.firstKey("quit-now")))
 	}
 	if m.inFlight() > 0 {
 		m.overlay = quitDialog{}
@@ -337,7 +337,7 @@ func (m *model) quitNow() cmd {
 	return tea.Quit
 }
 
-// interrupt is ctrl-c: quit, and the second time at once.
+// interrupt is ctrl+c: it quits, and the second time at once.
 func (m *model) interrupt() cmd {
 	if _, asking := m.overlay.(quitDialog); asking || m.shuttingDown {
 		return m.quitNow()

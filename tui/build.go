@@ -9,18 +9,18 @@ import (
 	"tqserver/internal/state"
 )
 
-// pageError is one thing that is broken about a page.
+// pageError is one error of a page: a message of the compiler, or its trouble.
 type pageError struct {
 	route   string
 	problem state.Problem
 	build   int // that has it
-	serving int // build that serves nevertheless
-	of, all int // place among the page's
+	serving int // build that serves
+	of, all int // it is the first of 3, for example
 	kind    state.TroubleKind
 	output  string // last lines of the worker
 }
 
-// pageErrors are all that is broken, page by page.
+// pageErrors returns the errors of all pages, page by page.
 func pageErrors(rows []row) (all []pageError) {
 	for _, r := range rows {
 		if !r.broken() {
@@ -63,7 +63,7 @@ func (l errorList) current(all []pageError, selected string) (pageError, bool) {
 	return mine[min(l.index, len(mine)-1)], true
 }
 
-// excerptKey says of which place an excerpt is, and as of which build.
+// excerptKey identifies an excerpt: its place, and the build that it belongs to.
 type excerptKey struct {
 	file  string
 	line  int
@@ -80,7 +80,7 @@ type excerpt struct {
 	lines project.Lines
 }
 
-// buildPane draws what is broken.
+// buildPane draws an error.
 type buildPane struct {
 	look   look
 	err    pageError
@@ -94,7 +94,7 @@ var troubleTitles = map[state.TroubleKind]string{
 	state.TroubleRollback: "was rolled back",
 }
 
-// title is the pane's, with what is left to say of it.
+// title returns the title of the pane, and facts for the other end of its line.
 func (p buildPane) title() (title, facts string) {
 	t := p.err
 	title = "Build  " + clean(t.route)
@@ -145,8 +145,8 @@ func (p buildPane) render(w, h int) []string {
 	return rows[:max(0, h)]
 }
 
-// excerpt is the source: the line itself if there is room for one, its
-// neighbours if there is room for more.
+// excerpt returns the source in h lines: the line itself, and its neighbours if there
+// is space for them.
 func (p buildPane) excerpt(w, h int) (rows []string) {
 	key := p.source.key
 	if key != p.err.key() || len(p.source.lines.Text) == 0 || h <= 0 {
@@ -189,18 +189,18 @@ func (p buildPane) excerpt(w, h int) (rows []string) {
 	return rows
 }
 
-// column is where the caret goes: the compiler counts bytes of the source, in
-// which a tab is one.
+// column returns the cell of the caret. The compiler counts bytes of the source, so a
+// tab is one.
 func (p buildPane) column() int {
 	t := p.err.problem
 	line := p.source.lines.Text[t.Line-p.source.lines.First]
 	return width(source(line[:min(t.Column-1, len(line))]))
 }
 
-// source is a line of a program, in which every tab is four blanks.
+// source returns a line of a program with four spaces for each tab.
 func source(line string) string { return clean(strings.ReplaceAll(line, "\t", "    ")) }
 
-// errorText is all that is broken about a page, for copying.
+// errorText returns all errors of a page, for copying.
 func errorText(rows []row, route string) string {
 	var text []string
 	for _, t := range pageErrors(rows) {

@@ -12,51 +12,48 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A terminal sends more than keys: it answers whoever asked for its colours,
-// its clipboard or its name, and the answer may come late, when the program
-// that asked is gone. Bubble Tea knows the keys, but takes the text of such an
-// answer for keys too. So answers are dropped before it reads them, by the
-// grammar of ECMA-48, 5.4 and 5.6: a control sequence (CSI) ends with its
-// final byte, and a string (OSC, DCS, APC, PM, SOS) with ST or, as xterm has
-// it, with BEL.
+// A terminal sends more than keys: programs query its colours, its clipboard or its
+// name, and the reply may come late, when the program has ended. Bubble Tea takes the
+// text of such a reply for keys. So replies are dropped before it reads them, by the
+// grammar of ECMA-48, 5.4 and 5.6: a control sequence (CSI) ends with its final byte,
+// and a string (OSC, DCS, APC, PM, SOS) with ST or, in xterm, with BEL.
 
 const (
-	// keyGap tells alt+] from the beginning of a string, and esc from the
-	// beginning of anything: what a key sends comes in one piece.
+	// keyGap distinguishes alt+] from the beginning of a string, and esc from that
+	// of any sequence: what a key sends comes in one piece.
 	keyGap = 50 * time.Millisecond
-	// answerGap is the longest pause within an answer. One that does not end
-	// is over then, and the next key is a key again.
-	answerGap = time.Second
-	// longestHeld is the longest control sequence that can be a key or the
-	// mouse, with much to spare.
+	// replyGap is the longest pause within a reply. A reply that does not end is
+	// over then, and the next key is a key again.
+	replyGap = time.Second
+	// longestHeld is more than any control sequence of a key or the mouse has.
 	longestHeld = 64
 )
 
-// within says what the next byte is part of.
+// within is what the next byte is part of.
 type within int
 
 const (
 	nothing    within = iota
-	aString           // an answer that ends with ST
-	aSequence         // a control sequence that is no key
+	aString           // a reply that ends with ST
+	aSequence         // a control sequence that is not a key
 	pastedText        // text that was pasted
 )
 
-// begins is what after esc begins a sequence.
-const begins = "[]P_^XO"
+// introducers are the characters that introduce a sequence after esc.
+const introducers = "[]P_^XO"
 
 const pasteBegins, pasteEnds = "\x1b[200~", "\x1b[201~"
 
-// keyboard is a terminal's input without the terminal's answers. Its fields
-// are functions so that tests have their own terminal and clock.
+// keyboard is a terminal's input without its replies. Its fields are functions so that
+// tests have their own terminal and clock.
 type keyboard struct {
 	read func([]byte) (int, error)
-	more func(time.Duration) bool // there is more to read, or comes within that time
+	more func(time.Duration) bool // reports whether more can be read within that time
 	now  func() time.Time
-	esc  func() // esc was pressed, and what follows it is not to be read as alt
+	esc  func() // called for esc if what follows it would be read as alt
 
 	within within
-	held   []byte    // the beginning of something that is not complete
+	held   []byte    // the beginning of an incomplete key or sequence
 	last   time.Time // when something was read
 }
 
@@ -68,7 +65,7 @@ func (k *keyboard) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	now := k.now()
-	if now.Sub(k.last) > answerGap && k.within != pastedText {
+	if now.Sub(k.last) > replyGap && k.within != pastedText {
 		copy(p, p[n:n+m])
 		n, k.within = 0, nothing
 	}
@@ -84,7 +81,7 @@ func (k *keyboard) Read(p []byte) (int, error) {
 			return from, err
 		}
 		k.last = k.now()
-		if from == 0 && to == 1 && m > 0 && strings.IndexByte(begins, p[1]) < 0 {
+		if from == 0 && to == 1 && m > 0 && strings.IndexByte(introducers, p[1]) < 0 {
 			k.esc()
 			to = copy(p, p[1:1+m])
 			m = 0
@@ -95,8 +92,8 @@ func (k *keyboard) Read(p []byte) (int, error) {
 	return from, nil
 }
 
-// scan drops from p[from:to] what is no key. What follows the keys in p is the
-// beginning of something that is not complete, up to the second result.
+// scan drops from p[from:to] what is not a key. The keys end at the first result. The
+// beginning of an incomplete key or sequence follows them, up to the second.
 func (k *keyboard) scan(p []byte, from, to int) (keys, end int) {
 	keys = from
 	for from < to {
@@ -112,9 +109,8 @@ func (k *keyboard) scan(p []byte, from, to int) (keys, end int) {
 	return keys, keys + copy(p[keys:], p[from:to])
 }
 
-// next returns how many bytes at the beginning of b belong together, and
-// whether they are to be read. If they are not complete, more are needed for
-// what follows them.
+// next returns how many bytes at the beginning of b belong together, and whether they
+// are passed on. If not complete, it needs more bytes for what follows them.
 func (k *keyboard) next(b []byte) (n int, pass, complete bool) {
 	switch k.within {
 	case aString:
@@ -154,8 +150,8 @@ func (k *keyboard) next(b []byte) (n int, pass, complete bool) {
 	return 1, true, true // alt, with the key that follows
 }
 
-// inString is the part of b that is in a string, up to its end if it is there.
-// Another control character ends a string that has no end, and is a key.
+// inString returns how much of b is in a string, up to its end if b contains it. Any
+// other control character ends an unfinished string, and is a key.
 func (k *keyboard) inString(b []byte) (n int, complete bool) {
 	for i := 0; i < len(b); i++ {
 		switch c := b[i]; {
@@ -182,8 +178,8 @@ func (k *keyboard) inString(b []byte) (n int, complete bool) {
 	return len(b), true
 }
 
-// inSequence is the part of b that is in a control sequence, up to its end if
-// it is there.
+// inSequence returns how much of b is in a control sequence, up to its end if b
+// contains it.
 func (k *keyboard) inSequence(b []byte) int {
 	for i, c := range b {
 		switch {
@@ -198,7 +194,7 @@ func (k *keyboard) inSequence(b []byte) int {
 	return len(b)
 }
 
-// sequence is a control sequence.
+// sequence is next for a control sequence.
 func (k *keyboard) sequence(b []byte) (n int, pass, complete bool) {
 	i := 2
 	if len(b) > i {
@@ -225,7 +221,7 @@ func (k *keyboard) sequence(b []byte) (n int, pass, complete bool) {
 	return i + 1, true, true
 }
 
-// whole is a key of n bytes.
+// whole is next for a key of n bytes.
 func whole(b []byte, n int) (int, bool, bool) {
 	if len(b) < n {
 		return 0, false, false
@@ -233,8 +229,8 @@ func whole(b []byte, n int) (int, bool, bool) {
 	return n, true, true
 }
 
-// character is one of more than one byte, or begins with eight bits what
-// otherwise begins with esc.
+// character is next for a character of several bytes, and for the 8-bit controls that
+// are the same as esc and a character.
 func (k *keyboard) character(b []byte) (n int, pass, complete bool) {
 	if !utf8.FullRune(b) {
 		return 0, false, false
@@ -251,16 +247,16 @@ func (k *keyboard) character(b []byte) (n int, pass, complete bool) {
 	return 1, false, true
 }
 
-// mayBeKey reports whether the beginning of something is a key if nothing
-// follows it: esc, alt with a character, or a key of rxvt.
+// mayBeKey reports whether b is a key if nothing follows it: esc, alt with a character,
+// or a key of rxvt.
 func mayBeKey(b []byte) bool {
 	return b[0] == '\x1b' && (len(b) < 3 || rxvtKey.Match(b))
 }
 
 var rxvtKey = regexp.MustCompile(`^\x1b\[\d+\$$`)
 
-// terminalInput is the keyboard as Bubble Tea wants it: it also needs the file,
-// to set the terminal's mode and to be woken while it waits.
+// terminalInput is a keyboard for Bubble Tea, which also needs the file to set the
+// terminal's mode and to stop waiting for input.
 type terminalInput struct {
 	*os.File
 	keyboard keyboard
@@ -272,7 +268,7 @@ func inputOf(f *os.File, esc func()) *terminalInput {
 
 func (in *terminalInput) Read(p []byte) (int, error) { return in.keyboard.Read(p) }
 
-// readable reports whether a file can be read without waiting longer.
+// readable reports whether a file can be read within a time.
 func readable(fd int, wait time.Duration) bool {
 	for {
 		var set unix.FdSet

@@ -191,8 +191,8 @@ func knownKey(key string) bool {
 	return len([]rune(rest)) == 1 || slices.Contains(namedKeys, rest)
 }
 
-// of returns the binding of a key.
-func (k keymap) of(key string) (binding, bool) {
+// binding returns the binding of a key.
+func (k keymap) binding(key string) (binding, bool) {
 	i, ok := k.byKey[key]
 	if !ok {
 		return binding{}, false
@@ -200,8 +200,8 @@ func (k keymap) of(key string) (binding, bool) {
 	return k.table[i], true
 }
 
-// key returns the first key of an action, for texts.
-func (k keymap) key(a action) string {
+// firstKey returns the first key of an action, for texts.
+func (k keymap) firstKey(a action) string {
 	for _, b := range k.table {
 		if b.action == a && len(b.keys) > 0 {
 			return b.keys[0]

@@ -9,7 +9,7 @@ import (
 	"tqserver/internal/state"
 )
 
-// logs is what the Logs pane can show, and how.
+// logs is what the Logs pane can show, and how it shows it.
 type logs struct {
 	store  logStore
 	views  map[string]*logView // by page, "" for all
@@ -22,7 +22,7 @@ func newLogs() logs {
 	return logs{store: logStore{pages: make(map[string]*ring), partial: make(map[state.Stream]bool)}, views: make(map[string]*logView), times: true}
 }
 
-// refreshed returns a page's log and how it is viewed, up to date.
+// refreshed returns the log of a page and its view, up to date.
 func (l *logs) refreshed(page string) (*logView, *ring) {
 	v := l.views[page]
 	if v == nil {
@@ -43,26 +43,26 @@ func (l *logs) shown(page string) (*logView, *ring) {
 	return v, l.store.of(page)
 }
 
-// logView is how one page's log is looked at. It stays with the page.
+// logView is how one page's log is viewed. It stays with the page.
 type logView struct {
 	keep, drop   string
 	hideRequests bool // requests are not shown
 	min          state.Level
 	shown        []int // numbers of the entries that pass, ascending
-	seen         int   // number of the first entry not yet looked at
+	seen         int   // number of the first entry that was not filtered yet
 	cleared      int   // entries before it are not shown
 
-	scrolled bool // not at the end: the view stands still
+	scrolled bool // it does not follow the end
 	top      int  // number of the first entry on the screen, when scrolled
-	above    int  // rows of it that are above the screen
+	above    int  // rows of that entry above the screen
 	cursor   int  // number of the entry that y copies, when scrolled
-	anchor   int  // where a selection began, or -1
+	anchor   int  // where a selection starts, or -1
 	query    string
 }
 
 func newLogView() *logView { return &logView{min: state.LevelDebug, anchor: -1} }
 
-// refresh looks at what came since and forgets what is kept no more.
+// refresh adds new entries and forgets those that are not kept any more.
 func (v *logView) refresh(r *ring) {
 	if r.changedFrom < v.seen {
 		i, _ := slices.BinarySearch(v.shown, r.changedFrom)
@@ -85,7 +85,7 @@ func (v *logView) refresh(r *ring) {
 	v.top, v.cursor = max(v.top, oldest), max(v.cursor, oldest)
 }
 
-// refilter looks at everything anew, because what passes has changed.
+// refilter filters all entries again, because the filter changed.
 func (v *logView) refilter(r *ring) {
 	v.shown, v.seen = nil, 0
 	v.refresh(r)
@@ -107,8 +107,8 @@ func (v *logView) passes(e *entry) bool {
 	return true
 }
 
-// contains reports whether text holds a query; capitals matter only if the
-// query has one.
+// contains reports whether text contains a query. Case matters only if the query has
+// capitals.
 func contains(text, query string) bool {
 	if strings.ContainsFunc(query, unicode.IsUpper) {
 		return strings.Contains(text, query)
@@ -116,16 +116,16 @@ func contains(text, query string) bool {
 	return strings.Contains(strings.ToLower(text), query)
 }
 
-// index is the place of an entry among those shown, or of the next one.
+// index returns the index of an entry among those shown, or of the next one.
 func (v *logView) index(n int) int {
 	i, _ := slices.BinarySearch(v.shown, n)
 	return max(0, min(i, len(v.shown)-1))
 }
 
-// follow goes back to the end.
+// follow goes to the end and stays there.
 func (v *logView) follow() { v.scrolled, v.anchor = false, -1 }
 
-// matches are the places of the lines that hold the query.
+// matches returns the indexes of the entries that contain the query.
 func (v *logView) matches(r *ring) (all []int) {
 	if v.query == "" {
 		return nil
@@ -138,7 +138,8 @@ func (v *logView) matches(r *ring) (all []int) {
 	return all
 }
 
-// seek goes to the next hit from the cursor on in a direction, around the end.
+// seek moves the cursor to the next match in a direction, beyond the end to the
+// beginning. With stay, the entry at the cursor counts too.
 func (v *logView) seek(r *ring, forward, stay bool, s screenful) bool {
 	hits := v.matches(r)
 	if len(hits) == 0 {
@@ -167,7 +168,7 @@ func (v *logView) seek(r *ring, forward, stay bool, s screenful) bool {
 	return true
 }
 
-// selectedText are the lines that y copies.
+// selectedText returns the lines that y copies.
 func (v *logView) selectedText(r *ring) string {
 	if len(v.shown) == 0 {
 		return ""
@@ -196,7 +197,7 @@ type logPane struct {
 	wrap    bool
 	times   bool
 	focused bool
-	empty   string // what is said of an empty log
+	empty   string // shown if the log is empty
 }
 
 // render returns h lines of w cells.
@@ -221,7 +222,7 @@ func (p logPane) render(w, h int) []string {
 	return rows
 }
 
-// lines are the rows of one entry.
+// lines returns the rows of one entry.
 func (p logPane) lines(n, w int) []string {
 	e := p.ring.at(n)
 	if e.mark {
@@ -246,7 +247,7 @@ func (p logPane) lines(n, w int) []string {
 	return rows
 }
 
-// parts are the time of an entry, who says it, and its text, piece by piece.
+// parts returns the time of an entry, where it comes from, and its text in pieces.
 func (p logPane) parts(e *entry, w int) (prefix, who string, pieces []string) {
 	prefix = " "
 	if p.times {
@@ -278,7 +279,7 @@ func (p logPane) parts(e *entry, w int) (prefix, who string, pieces []string) {
 	return prefix, who, []string{cutRequest(text, e.sign(), room)}
 }
 
-// screenful is how much fits into a pane of w by h cells.
+// screenful returns how much fits into a pane of w by h cells.
 func (p logPane) screenful(w, h int) screenful {
 	return screenful{rows: max(1, h), of: func(n int) int {
 		e := p.ring.at(n)
@@ -301,8 +302,8 @@ func (p logPane) selected(n int) bool {
 	return n >= min(v.anchor, v.cursor) && n <= max(v.anchor, v.cursor)
 }
 
-// cutRequest shortens text to w cells. Of a request it is what it asks for that
-// is shortened, because the status comes after it.
+// cutRequest shortens text to w cells. In the line of a request it shortens the target,
+// because the status follows it.
 func cutRequest(text, sign string, w int) string {
 	if i := strings.Index(text, sign); sign != "" && i >= 0 && width(text) > w {
 		if room := w - width(text[i:]); room >= 8 {
@@ -312,8 +313,8 @@ func cutRequest(text, sign string, w int) string {
 	return cut(text, w)
 }
 
-// sign is the status as it stands in the text: what comes before has no spaces
-// but one.
+// sign returns the status as the text has it. No other part of the text is equal to it,
+// because it has spaces on both sides.
 func (e *entry) sign() string {
 	if e.status == 0 {
 		return ""
@@ -321,8 +322,7 @@ func (e *entry) sign() string {
 	return fmt.Sprintf(" %d ", e.status)
 }
 
-// colouredStatus shows a request: quiet, but for a status that is none to be
-// quiet about.
+// colouredStatus dims the line of a request, except for a status that is an error.
 func (p logPane) colouredStatus(e *entry, text string) string {
 	i := strings.Index(text, e.sign())
 	if i < 0 || e.level < state.LevelWarn {
@@ -335,7 +335,7 @@ func (p logPane) colouredStatus(e *entry, text string) string {
 	return p.look.dim.Render(text[:i+1]) + style.Render(text[i+1:end-1]) + p.look.dim.Render(text[end-1:])
 }
 
-// coloured shows a level, and where the query was found.
+// coloured colours text by its level and marks what matches the query.
 func (p logPane) coloured(e *entry, text string) string {
 	style, found := p.look.plain, p.view.query != "" && contains(text, p.view.query)
 	switch level := e.level; {
@@ -366,8 +366,8 @@ func (p logPane) coloured(e *entry, text string) string {
 	return b.String() + style.Render(text)
 }
 
-// indexOf finds a query in text, or -1, also where lower case has another
-// length.
+// indexOf returns the index of a query in text, or -1. It returns -1 too where the text
+// in lower case has another length.
 func indexOf(text, query string) int {
 	if strings.ContainsFunc(query, unicode.IsUpper) {
 		return strings.Index(text, query)
@@ -379,7 +379,7 @@ func indexOf(text, query string) int {
 	return strings.Index(lower, query)
 }
 
-// facts say how the log is looked at, for the pane's title.
+// facts says how the log is viewed, for the pane's title.
 func (p logPane) facts(s screenful) (facts []string) {
 	v := p.view
 	if v.scrolled && len(v.shown) > 0 {
@@ -414,8 +414,7 @@ func (p logPane) facts(s screenful) (facts []string) {
 	return append(facts, plural(len(v.shown), "line", "lines"))
 }
 
-// rule is a pane's title: words on the left, others on the right, and a line
-// between them.
+// rule returns the line above a pane: its title on the left, facts on the right.
 func (l look) rule(w int, title, facts string, focused bool) string {
 	title = cut(title, w-6)
 	facts = cut(facts, factsRoom(w, title))
@@ -435,5 +434,5 @@ func (l look) rule(w int, title, facts string, focused bool) string {
 	return l.dim.Render("── ") + name + l.dim.Render(" "+strings.Repeat("─", line)) + tail
 }
 
-// factsRoom is the room that a pane's title leaves.
+// factsRoom returns the cells that a title leaves for facts.
 func factsRoom(w int, title string) int { return w - 12 - width(title) }

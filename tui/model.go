@@ -310,7 +310,7 @@ func (m *model) handleKeys(msg tea.KeyMsg) cmd {
 // handleKey handles one key.
 func (m *model) handleKey(msg tea.KeyMsg) cmd {
 	name := msg.String()
-	b, known := m.keys.of(name)
+	b, known := m.keys.binding(name)
 	if _, broken := m.currentError(); m.focus == inBuild && !broken {
 		m.focus = inRoutes // the pane is gone
 	}
@@ -318,11 +318,11 @@ func (m *model) handleKey(msg tea.KeyMsg) cmd {
 	case name == "ctrl+c":
 		return m.interrupt()
 	case m.prompt != nil:
-		return m.prompt.key(m, msg)
+		return m.prompt.handleKey(m, msg)
 	case m.overlay != nil:
-		return m.overlay.key(m, msg)
+		return m.overlay.handleKey(m, msg)
 	case !known:
-		return m.showToast(fmt.Sprintf("%s does nothing here; %s shows the keys", printable(name), m.keys.key("help")))
+		return m.showToast(fmt.Sprintf("%s does nothing here; %s shows the keys", printable(name), m.keys.firstKey("help")))
 	}
 	return b.act(m)
 }

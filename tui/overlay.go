@@ -11,13 +11,13 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 )
 
-// overlay is something that lies over the panes until it is closed.
+// overlay covers the panes until it is closed.
 type overlay interface {
-	key(m *model, msg tea.KeyMsg) cmd
+	handleKey(m *model, msg tea.KeyMsg) cmd
 	render(m *model) (title string, lines []string)
 }
 
-// overlaid is the screen with the overlay on it.
+// overlaid returns the lines of the screen with the overlay.
 func (m *model) overlaid() []string {
 	title, body := m.overlay.render(m)
 	lines := []string{m.header(), m.look.rule(m.width, title, "", true)}
@@ -34,16 +34,16 @@ func (m *model) overlaid() []string {
 	return append(lines, "")
 }
 
-// text is an overlay of lines that any key closes, but for those that scroll.
+// text is an overlay of lines. Any key closes it, except for those that scroll.
 type text struct {
 	title string
 	lines func(m *model) []string
 	from  int
 }
 
-func (t *text) key(m *model, msg tea.KeyMsg) cmd {
+func (t *text) handleKey(m *model, msg tea.KeyMsg) cmd {
 	most := max(0, len(t.lines(m))-(m.height-4))
-	b, _ := m.keys.of(msg.String())
+	b, _ := m.keys.binding(msg.String())
 	switch b.action {
 	case "down":
 		t.from = min(most, t.from+1)
@@ -67,7 +67,7 @@ func (t *text) render(m *model) (string, []string) {
 	lines := t.lines(m)
 	title := t.title
 	if len(lines) > m.height-4 {
-		title += fmt.Sprintf("  (%s/%s scroll, any other key closes)", m.keys.key("down"), m.keys.key("up"))
+		title += fmt.Sprintf("  (%s/%s scroll, any other key closes)", m.keys.firstKey("down"), m.keys.firstKey("up"))
 	} else {
 		title += "  (any key closes)"
 	}
@@ -119,7 +119,7 @@ func (m *model) inspect() cmd {
 	return nil
 }
 
-// facts are all that is known of a page.
+// facts returns all that is known about a page.
 func (m *model) facts(route string) (lines []string) {
 	r := row{m.seen.Pages[route], m.seen.Loads[route]}
 	add := func(name, value string) {
@@ -166,11 +166,11 @@ func (m *model) facts(route string) (lines []string) {
 	return lines
 }
 
-// inherited reports whether a variable comes from the environment of the
-// server: it is none of those that the server sets.
+// inherited reports whether a variable comes from the environment of the server: the
+// server sets others.
 func inherited(kv string) bool { return !strings.HasPrefix(kv, "TQ_") && !strings.HasPrefix(kv, "GO") }
 
-// listed are values below each other, behind a name.
+// listed returns values below each other, behind a name.
 func listed(name string, values []string) (lines []string) {
 	for _, value := range values {
 		lines = append(lines, fmt.Sprintf("   %-12s %s", name, clean(value)))
@@ -179,10 +179,10 @@ func listed(name string, values []string) (lines []string) {
 	return lines
 }
 
-// quitDialog asks whether to quit although somebody would wait for it.
+// quitDialog asks whether to quit while requests are under way.
 type quitDialog struct{}
 
-func (quitDialog) key(m *model, msg tea.KeyMsg) cmd {
+func (quitDialog) handleKey(m *model, msg tea.KeyMsg) cmd {
 	switch msg.String() {
 	case "y", "Y", "enter":
 		m.overlay = nil
@@ -200,7 +200,7 @@ func (quitDialog) render(m *model) (string, []string) {
 	if n := m.inFlight(); n > 0 {
 		question = plural(n, "request is", "requests are") + " under way. Quit when they are done?"
 	}
-	return "Quit", []string{"", "   " + question, "", "   y  yes     n  no     " + m.keys.key("quit-now") + "  at once"}
+	return "Quit", []string{"", "   " + question, "", "   y  yes     n  no     " + m.keys.firstKey("quit-now") + "  at once"}
 }
 
 // commands is the list of all commands by name.
@@ -224,7 +224,7 @@ func newInput(prompt, text string) textinput.Model {
 	return in
 }
 
-// matching are the commands that a query means, those that begin with it first.
+// matching returns the commands that match a query, those that begin with it first.
 func (c *commands) matching(m *model) (found []binding) {
 	query := strings.ToLower(strings.TrimSpace(c.input.Value()))
 	for _, first := range []bool{true, false} {
@@ -237,7 +237,7 @@ func (c *commands) matching(m *model) (found []binding) {
 	return found
 }
 
-// fuzzy reports whether the letters of a query stand in a name, in order.
+// fuzzy reports whether a name contains the letters of a query in their order.
 func fuzzy(name, query string) bool {
 	for _, r := range query {
 		i := strings.IndexRune(name, r)
@@ -249,7 +249,7 @@ func fuzzy(name, query string) bool {
 	return true
 }
 
-func (c *commands) key(m *model, msg tea.KeyMsg) cmd {
+func (c *commands) handleKey(m *model, msg tea.KeyMsg) cmd {
 	found := c.matching(m)
 	switch msg.Type {
 	case tea.KeyEsc:
@@ -290,16 +290,16 @@ type prompt struct {
 	input    textinput.Model
 	before   string
 	onChange func(text string)
-	done     func(text string) cmd
+	onEnter  func(text string) cmd
 }
 
-// openPrompt opens a prompt. Typed is told of every change, done of the end; it may
-// be nil.
-func (m *model) openPrompt(what, text string, typed func(string), done func(string) cmd) {
-	m.prompt = &prompt{input: newInput(what, text), before: text, onChange: typed, done: done}
+// openPrompt opens a prompt. It calls onChange with the text after each change, and
+// onEnter with the final text; onEnter may be nil.
+func (m *model) openPrompt(what, text string, onChange func(string), onEnter func(string) cmd) {
+	m.prompt = &prompt{input: newInput(what, text), before: text, onChange: onChange, onEnter: onEnter}
 }
 
-func (p *prompt) key(m *model, msg tea.KeyMsg) cmd {
+func (p *prompt) handleKey(m *model, msg tea.KeyMsg) cmd {
 	switch msg.Type {
 	case tea.KeyEsc:
 		m.prompt = nil
@@ -307,8 +307,8 @@ func (p *prompt) key(m *model, msg tea.KeyMsg) cmd {
 		return nil
 	case tea.KeyEnter:
 		m.prompt = nil
-		if p.done != nil {
-			return p.done(p.input.Value())
+		if p.onEnter != nil {
+			return p.onEnter(p.input.Value())
 		}
 		return nil
 	}
@@ -319,7 +319,7 @@ func (p *prompt) key(m *model, msg tea.KeyMsg) cmd {
 
 func (p *prompt) render(w int) string { return " " + left(inputLine(p.input, w-1), w-1) }
 
-// inputLine is a line that is typed, with its end in sight.
+// inputLine returns the line of an input, cut on the left if it is too long.
 func inputLine(in textinput.Model, w int) string {
 	value := in.Value()
 	runes := []rune(value)

@@ -17,8 +17,8 @@ import (
 	"tqserver/internal/project"
 )
 
-// terminal is where the screen goes. Sequences that are not part of a frame go
-// between two of them.
+// terminal is where frames are written. Other sequences are written between two of
+// them.
 type terminal struct {
 	*os.File
 	mu sync.Mutex
@@ -30,8 +30,8 @@ func (t *terminal) Write(b []byte) (int, error) {
 	return t.File.Write(b)
 }
 
-// toClipboard copies text by way of the terminal (OSC 52, which reaches the
-// desk through ssh and tmux if they let it) and with the local tool, if any.
+// toClipboard copies text through the terminal (OSC 52, which passes through ssh and
+// tmux if they allow it) and with the local tool, if there is one.
 func (m *model) toClipboard(text, what string) cmd {
 	out := m.out
 	return func() tea.Msg {
@@ -53,7 +53,7 @@ func (m *model) toClipboard(text, what string) cmd {
 	}
 }
 
-// usable reports whether a clipboard tool is there and has a display.
+// usable reports whether a clipboard tool is installed and has a display.
 func usable(tool string) bool {
 	display := map[string]string{"wl-copy": "WAYLAND_DISPLAY", "xclip": "DISPLAY", "xsel": "DISPLAY"}[tool]
 	if display != "" && os.Getenv(display) == "" {
@@ -112,7 +112,7 @@ func (m *model) urls() cmd {
 	}
 }
 
-// editorMsg has the editor that Bubble Tea is to run in the screen's place.
+// editorMsg has the editor, which Bubble Tea runs in place of the screen.
 type editorMsg struct {
 	program *exec.Cmd
 	done    func(error) tea.Msg

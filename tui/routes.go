@@ -63,7 +63,7 @@ type row struct {
 	load state.Load
 }
 
-// serving is the worker that serves, or nil.
+// serving returns the worker that serves, or nil.
 func (r row) serving() *state.Worker {
 	for i := range r.Workers {
 		if r.Workers[i].Role == state.RoleServing {
@@ -73,7 +73,7 @@ func (r row) serving() *state.Worker {
 	return nil
 }
 
-// present is the worker that a row is about: that serves, or starts.
+// present returns the worker that serves, or else one that starts, or nil.
 func (r row) present() *state.Worker {
 	if w := r.serving(); w != nil {
 		return w
@@ -91,7 +91,7 @@ func (r row) broken() bool {
 	return r.Phase == state.Failed || r.Trouble.Kind == state.TroubleConflict || r.Phase == state.Crashed && r.Trouble.Kind != "" || len(r.Build.Problems) > 0 && r.Phase != state.Stopped
 }
 
-// look is a page's state in a word and a glyph, and how bad it is.
+// state returns the phase as a glyph and a word, and its style.
 func (r row) state(l look) (text string, style lipgloss.Style) {
 	switch r.Phase {
 	case state.Serving:
@@ -120,7 +120,7 @@ func (r row) state(l look) (text string, style lipgloss.Style) {
 	return string(r.Phase), l.dim
 }
 
-// attention sorts what is broken before what is not.
+// attention returns the place of a page in the order of attention: broken ones first.
 func (r row) attention() int {
 	order := []state.Phase{state.Failed, state.Conflict, state.Crashed, state.Waiting, state.Building, state.Starting, state.Serving, state.Asleep, state.Stopped}
 	return slices.Index(order, r.Phase)
@@ -143,8 +143,8 @@ func (r row) health(now time.Time) string {
 	return "ok"
 }
 
-// build is how long the newest build took, or how long it runs, or, when it
-// cannot serve, the number of the one that does.
+// build returns how long the newest build took, or how long it has been running, or
+// the number of the build that serves in its place.
 func (r row) build(now time.Time) string {
 	switch {
 	case r.Phase == state.Building && !r.Build.Started.IsZero():
@@ -155,8 +155,8 @@ func (r row) build(now time.Time) string {
 	return took(r.Build.Took)
 }
 
-// column is a column of the table. Of those that go as the screen narrows the
-// lowest rank goes first; 0 stays.
+// column is a column of the table. On a narrow screen the column with the lowest
+// dropRank is dropped first; 0 is never dropped.
 type column struct {
 	title    string
 	width    int
@@ -204,8 +204,7 @@ var columns = []column{
 	}},
 }
 
-// fitting are the columns for a table of w cells, and the width left for the
-// routes.
+// fitting returns the columns for a table of w cells, and the width left for routes.
 func fitting(w, routes int) (cols []column, route int) {
 	cols = slices.Clone(columns)
 	for {
@@ -249,14 +248,14 @@ func sortingNames() (names []string) {
 // routesPane draws the table.
 type routesPane struct {
 	look     look
-	rows     []row // as they are to be shown
+	rows     []row // in their order
 	selected string
 	top      int
 	now      time.Time
 	empty    string
 }
 
-// render returns h lines of w cells, the first of them the heads of columns.
+// render returns h lines of w cells. The first has the titles of the columns.
 func (p routesPane) render(w, h int) []string {
 	if h <= 0 {
 		return nil
@@ -289,12 +288,12 @@ func (p routesPane) render(w, h int) []string {
 	return out
 }
 
-// first is the row at the top, such that the selected one is in sight.
+// first returns the row at the top, so that the selected row is visible.
 func (p routesPane) first(room int) int {
 	at := max(0, slices.IndexFunc(p.rows, func(r row) bool { return r.Route == p.selected }))
 	sight := room
 	if room > 2 && len(p.rows) > room {
-		sight-- // the last line says what is below
+		sight-- // the last line says how many are below
 	}
 	top := min(p.top, at, max(0, len(p.rows)-room))
 	if at >= len(p.rows)-1 && len(p.rows) > room {

@@ -10,12 +10,12 @@ import (
 	"tqserver/internal/state"
 )
 
-// box is a place on the screen, without the pane's title.
+// box is the place of a pane on the screen, without its title.
 type box struct{ x, y, w, h int }
 
 func (b box) holds(x, y int) bool { return x >= b.x && x < b.x+b.w && y >= b.y && y < b.y+b.h }
 
-// screen is where everything goes. A box without height is not shown.
+// screen is the layout. A box without height is not shown.
 type screen struct {
 	titles              bool // panes have one
 	headers             int
@@ -23,7 +23,7 @@ type screen struct {
 	footers             int
 }
 
-// focusRows is how many lines a pane shows.
+// focusRows returns how many lines a pane shows.
 func (s screen) focusRows(p pane) int {
 	switch p {
 	case inLogs:
@@ -34,7 +34,7 @@ func (s screen) focusRows(p pane) int {
 	return s.routes.h - 1
 }
 
-// The sizes at which the screen takes another form.
+// The sizes at which the layout changes.
 const (
 	leastWidth, leastHeight = 40, 10
 	onePane                 = 16 // lower than this
@@ -110,7 +110,7 @@ func (m *model) screen() screen {
 	return s
 }
 
-// View draws the screen. It does nothing else.
+// View draws the screen. It changes nothing.
 func (m *model) View() string {
 	if m.width <= 0 || m.height <= 0 {
 		return ""
@@ -131,9 +131,8 @@ func (m *model) View() string {
 	return strings.Join(lines, "\n")
 }
 
-// contained is a row that stays one whatever a terminal takes for the width of
-// its characters, of which there are more opinions than one: it does not wrap,
-// and nothing is left behind it of what was there before.
+// contained returns a row that fills one row of the terminal, however wide the terminal
+// thinks its characters are: it does not wrap, and it erases what is behind it.
 func contained(row string, w int) string {
 	if plain(colours.ReplaceAllString(row, "")) {
 		return row // Bubble Tea erases what is behind it
@@ -141,7 +140,7 @@ func contained(row string, w int) string {
 	if text := strings.TrimRight(row, " "); width(text) < w {
 		return wrapOff + text + eraseLine + wrapOn
 	}
-	return wrapOff + eraseLine + row + wrapOn // in the last column it would erase that
+	return wrapOff + eraseLine + row + wrapOn // at the end it would erase the last column
 }
 
 const (
@@ -151,7 +150,7 @@ const (
 
 var colours = regexp.MustCompile("\x1b\\[[0-9;]*m")
 
-// toColumn goes to a column of the row, whatever the width of what is before it.
+// toColumn moves the cursor to a column of the row.
 func toColumn(n int) string { return fmt.Sprintf("%s\x1b[%dG", eraseLine, n+1) }
 
 func (m *model) lines() []string {
@@ -225,7 +224,7 @@ func (m *model) drawBuild(s screen, put func(int, ...string)) {
 			if i == 0 && facts != "" {
 				gap = "   "
 			}
-			key := gap + m.keys.key(a) + " " + string(a)
+			key := gap + m.keys.firstKey(a) + " " + string(a)
 			if width(facts+key) > factsRoom(m.width, title) || i > 0 && m.width < wideFooter {
 				break
 			}
@@ -236,14 +235,14 @@ func (m *model) drawBuild(s screen, put func(int, ...string)) {
 	put(s.build.y, p.render(s.build.w, s.build.h)...)
 }
 
-// small is the whole screen where there is no room for one.
+// small returns the only line of a screen that is too small.
 func (m *model) small() string {
 	_, tally := m.tally()
 	return cut(fmt.Sprintf("tqserver %s · enlarge to %dx%d", strings.Join(tally, " · "), leastWidth, leastHeight), m.width)
 }
 
-// tally counts the pages: those that serve of all, what is under way, and what
-// is not well. The short form leaves out what is well.
+// tally counts the pages: those that serve, those under way and those that are broken.
+// The short form leaves out those under way.
 func (m *model) tally() (all, short []string) {
 	n := make(map[state.Phase]int)
 	first, serving := 0, 0
@@ -285,7 +284,7 @@ func (m *model) tally() (all, short []string) {
 	return all, short
 }
 
-// header is the first line.
+// header returns the first line.
 func (m *model) header() string {
 	if m.seen.Server.Stopping {
 		return m.look.warn.Render(left(" tqserver  "+m.shutdownText(), m.width))
@@ -343,14 +342,14 @@ func (m *model) paint(parts []string) string {
 	return strings.Join(painted, "  ")
 }
 
-// shutdownText says what the end waits for.
+// shutdownText says what the shutdown waits for.
 func (m *model) shutdownText() string {
 	n := m.inFlight()
 	if n == 0 {
 		return "shutting down: stopping the workers"
 	}
 	leftOver := max(0, m.seen.Server.StopBy.Sub(m.now)).Round(time.Second)
-	return fmt.Sprintf("shutting down: %s under way, %s left · %s to stop now", plural(n, "request", "requests"), leftOver, m.keys.key("quit-now"))
+	return fmt.Sprintf("shutting down: %s under way, %s left · %s to stop now", plural(n, "request", "requests"), leftOver, m.keys.firstKey("quit-now"))
 }
 
 func (m *model) routesTitle(w int) string {
@@ -393,14 +392,13 @@ func (m *model) logPane() logPane {
 	return logPane{look: m.look, view: v, ring: r, merged: m.logs.merged, wrap: m.logs.wrap, times: m.logs.times, focused: m.focus == inLogs, empty: empty}
 }
 
-// logRows is how much of the log the screen shows.
+// logRows returns how much of the log the screen shows.
 func (m *model) logRows() screenful {
 	at := m.screen().logs
 	return m.logPane().screenful(at.w, at.h)
 }
 
-// footer is the keys, as many as there is room for, or what is being asked or
-// said.
+// footer returns the prompt, the toast, or as many keys as fit.
 func (m *model) footer(h int) []string {
 	switch {
 	case m.prompt != nil:
@@ -424,7 +422,7 @@ func (m *model) footer(h int) []string {
 	return fill(lines, h, m.width)
 }
 
-// flow puts words on lines of w cells.
+// flow distributes words over lines of w cells.
 func flow(words []string, w int) (lines []string) {
 	used := w
 	for _, word := range words {
@@ -437,14 +435,14 @@ func flow(words []string, w int) (lines []string) {
 	return lines
 }
 
-// hints are the keys for the footer: those of the focused pane, first of all
-// what the selected page may need, the least important last. Those that stay
-// to the end come after them.
+// hints returns the keys for the footer: first those that the selected page may need,
+// then those of the focused pane, the least important last. The keys in last are
+// dropped last.
 func (m *model) hints() (words, last []string) {
 	hint := func(b binding) string {
 		key := b.keys[0]
 		if b.action == "down" {
-			key += "/" + m.keys.key("up")
+			key += "/" + m.keys.firstKey("up")
 		}
 		return " " + key + " " + b.short + " "
 	}
@@ -464,7 +462,7 @@ func (m *model) hints() (words, last []string) {
 	return words, last
 }
 
-// urgent is what the selected page may need.
+// urgent returns the actions that the selected page may need.
 func (m *model) urgent() (all []action) {
 	r, ok := m.row()
 	if ok && r.Phase == state.Stopped {

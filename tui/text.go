@@ -12,7 +12,7 @@ import (
 	"tqserver/internal/state"
 )
 
-// clean makes text of unknown origin safe to show, with blanks in place of tabs.
+// clean returns text that is safe to show, with spaces in place of tabs.
 func clean(s string) string {
 	if plain(s) {
 		return s
@@ -32,7 +32,7 @@ func clean(s string) string {
 	return b.String()
 }
 
-// plain reports whether there is nothing to clean, which is the common case.
+// plain reports whether text is printable ASCII, which is the common case.
 func plain(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c >= 0x7f {
@@ -42,7 +42,7 @@ func plain(s string) bool {
 	return true
 }
 
-// width is the number of cells that text takes.
+// width returns the number of cells of text.
 func width(s string) int {
 	if plain(s) {
 		return len(s)
@@ -50,7 +50,7 @@ func width(s string) int {
 	return ansi.StringWidth(s)
 }
 
-// cut shortens text to w cells, with an ellipsis if something is left out.
+// cut shortens text to w cells, with an ellipsis if it is too long.
 func cut(s string, w int) string {
 	switch {
 	case w <= 0:
@@ -61,13 +61,13 @@ func cut(s string, w int) string {
 	return ansi.Truncate(s, w, "…")
 }
 
-// left fits text into w cells, filled up on the right.
+// left fits text into w cells, aligned left.
 func left(s string, w int) string {
 	s = cut(s, w)
 	return s + spaces(w-width(s))
 }
 
-// right fits text into w cells, filled up on the left.
+// right fits text into w cells, aligned right.
 func right(s string, w int) string {
 	s = cut(s, w)
 	return spaces(w-width(s)) + s
@@ -98,7 +98,7 @@ func wrapped(s string, w int) (pieces []string) {
 	return append(pieces, s)
 }
 
-// took is a duration in few characters, always with a unit.
+// took returns a duration in few characters, always with a unit.
 func took[D time.Duration | state.Seconds](duration D) string {
 	d := time.Duration(duration)
 	switch {
@@ -116,8 +116,8 @@ func took[D time.Duration | state.Seconds](duration D) string {
 	return fmt.Sprintf("%dm", d/time.Minute)
 }
 
-// age is how long ago something was, in minutes at most: a screen on which
-// nothing happens stands still.
+// age returns a duration in minutes, hours or days, so that a screen on which nothing
+// happens does not change.
 func age(d time.Duration) string {
 	switch {
 	case d < time.Minute:
@@ -147,7 +147,7 @@ func rate(perSecond float64) string {
 	return fmt.Sprintf("%.1f", perSecond)
 }
 
-// count writes a number with separators: 4,118.
+// count returns a number with separators: 4,118.
 func count(n int) string {
 	s := strconv.Itoa(n)
 	for i := len(s) - 3; i > 0; i -= 3 {
@@ -163,7 +163,7 @@ func plural(n int, one, many string) string {
 	return count(n) + " " + many
 }
 
-// ascii writes for terminals that know nothing else, in as many cells.
+// ascii replaces characters for terminals that know only ASCII. The width stays.
 func ascii(s string) string {
 	if plain(s) {
 		return s

@@ -1,13 +1,12 @@
-// Package tui is the terminal: a screen that shows every page, what broke and
-// why, and keys to do something about it. It is a client of [state.Source] and
-// of nothing else of ours.
+// Package tui is the terminal: a screen that shows every page and its errors, and keys
+// for commands. It reads and steers the server through a [state.Source] only.
 //
-// There is one model. Update changes it and does no I/O, View draws it and
-// asks no clock; what takes time is a command. State comes in through one
-// command that waits for the next update, at most once a frame, so that a page
-// which prints as fast as it can costs no more than one that does not. Where
-// nothing happens nothing is written. The goroutines are Bubble Tea's, and
-// have ended when Run returns.
+// There is one model, with a part for each pane. Update changes it and does no I/O but
+// to read the clock; what takes time is a command of Bubble Tea. View draws the model
+// and changes nothing. One command waits for the next update of the source, at most
+// once a frame, so a page that floods the log costs no more than another. If nothing
+// happens, nothing is written. All goroutines are Bubble Tea's, and have ended when
+// [Run] returns.
 package tui
 
 import (
@@ -27,21 +26,20 @@ import (
 
 var _ = calm.Restore()
 
-// Options is how the screen is to be.
+// Options are the options of the screen.
 type Options struct {
 	Rebindings []Rebinding
 }
 
-// Check returns what is wrong with the options, line by line.
+// Check returns an error with a line for each mistake in the options.
 func (o Options) Check() error {
 	_, err := newKeymap(o.Rebindings)
 	return err
 }
 
-// Run shows the screen on the terminal that stdin and stdout are until the
-// context ends or its user has quit, and leaves the terminal as it was. It
-// reports whether the server is to end at once, without waiting for anything.
-// The error says why the screen could not go on.
+// Run shows the screen on the terminal of stdin and stdout until the context ends or
+// the user quits, and restores the terminal. It reports whether the server must end at
+// once, without waiting for requests. The error says why the screen failed.
 func Run(ctx context.Context, src state.Source, opts Options) (atOnce bool, err error) {
 	keys, err := newKeymap(opts.Rebindings)
 	if err != nil {
@@ -67,7 +65,7 @@ func Run(ctx context.Context, src state.Source, opts Options) (atOnce bool, err 
 	return m.atOnce, err
 }
 
-// sized gives a terminal that does not know its size one that most have.
+// sized gives a terminal that does not know its size the usual one.
 func sized(_ tea.Model, msg tea.Msg) tea.Msg {
 	if size, ok := msg.(tea.WindowSizeMsg); ok {
 		if size.Width <= 0 {
@@ -81,7 +79,7 @@ func sized(_ tea.Model, msg tea.Msg) tea.Msg {
 	return msg
 }
 
-// lookOf is what the environment says of the terminal.
+// lookOf returns the look for the terminal that the environment describes.
 func lookOf(env func(string) string) look {
 	locale := ""
 	for _, key := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {

@@ -1,14 +1,14 @@
 package tui
 
-// screenful is how much of a log fits on the screen.
+// screenful is how much of a log fits into its pane.
 type screenful struct {
 	rows int
 	of   func(n int) int // rows that an entry takes
 }
 
-// window are the places of the first and of the last line on the screen, and
-// how many rows of the first are above it. The cursor is in the window, and
-// there is no room below the last line while there are lines above the first.
+// window returns the indexes of the first and the last line in the pane, and how many
+// rows of the first are above it. The cursor is in the window, and no row is empty
+// while there are lines above.
 func (v *logView) window(s screenful) (first, above, last int) {
 	end := len(v.shown) - 1
 	if !v.scrolled {
@@ -31,8 +31,8 @@ func (v *logView) window(s screenful) (first, above, last int) {
 	return first, above, last
 }
 
-// upTo is the top of a window that ends with a line. One that is longer than
-// the window begins it.
+// upTo returns the top of a window that ends with a line. If the line is longer than
+// the window, the window starts with it.
 func (v *logView) upTo(last int, s screenful) (first, above int) {
 	rows := s.rows
 	for first = last; first >= 0; first-- {
@@ -46,7 +46,7 @@ func (v *logView) upTo(last int, s screenful) (first, above int) {
 	return max(0, first), max(0, -rows)
 }
 
-// downFrom is the last line in a window, and whether all of it is.
+// downFrom returns the last line in a window, and whether all of it is visible.
 func (v *logView) downFrom(first, above int, s screenful) (last int, whole bool) {
 	rows := s.rows + above
 	for last = first; last < len(v.shown)-1; last++ {
@@ -57,8 +57,7 @@ func (v *logView) downFrom(first, above int, s screenful) (last int, whole bool)
 	return last, rows >= s.of(v.shown[last])
 }
 
-// stopFollowing leaves the end; the cursor is on the last line then, and nothing on
-// the screen moves.
+// stopFollowing makes the view stand still, with the cursor on the last line.
 func (v *logView) stopFollowing(s screenful) {
 	if v.scrolled || len(v.shown) == 0 {
 		return
@@ -82,7 +81,7 @@ func (v *logView) move(by int, s screenful) {
 	v.goTo(max(0, min(to, len(v.shown)-1)), s)
 }
 
-// goTo puts the cursor on one of the lines shown and has it on the screen.
+// goTo moves the cursor to a line and the window with it.
 func (v *logView) goTo(i int, s screenful) {
 	v.stopFollowing(s)
 	v.cursor = v.shown[i]
@@ -90,7 +89,7 @@ func (v *logView) goTo(i int, s screenful) {
 	v.top, v.above = v.shown[first], above
 }
 
-// scroll moves the window by some rows; the cursor stays in it. At the end it
+// scroll moves the window by some rows; the cursor stays in it. At the end the view
 // follows again.
 func (v *logView) scroll(by int, s screenful) {
 	if len(v.shown) == 0 {

@@ -7,41 +7,41 @@ import (
 	"tqserver/internal/state"
 )
 
-// A page has this much in memory; older lines are in its file.
+// The screen keeps this much of each log; older lines are in the page's file.
 const (
 	keptEntries = 10_000  // lines
 	keptBytes   = 2 << 20 // of text
 )
 
-// entry is a line of the log as it came; it is cleaned when it is shown.
+// entry is a line of a log. Its text is cleaned when it is shown.
 type entry struct {
 	at    time.Time
-	page  string // empty for the server's own
+	page  string // empty for lines of the server
 	text  string
 	level state.Level
-	ours  bool // said by the server, not by a worker
+	ours  bool // it comes from the server, not from a worker
 	mark  bool
 
 	from     state.Stream // of a worker's line
-	partial  bool         // it has not ended: the next of its stream takes its place
-	replaced bool         // another one has taken its place
+	partial  bool         // it has not ended: the next line of its stream replaces it
+	replaced bool         // by the next line of its stream
 
-	access bool // it tells of a request
-	status int  // of that, or 0
+	access bool // it is about a request
+	status int  // of the request, or 0
 }
 
-// maxDelay is how maxDelay what happened may be told: requests are written down many
-// at a time, and what a worker prints is read in pieces.
+// maxDelay is how late a line may come: requests are logged many at a time, and the
+// output of workers is read in pieces.
 const maxDelay = 50 * time.Millisecond
 
-// ring holds the newest entries, each under a number that never changes.
+// ring holds the newest entries. The number of an entry never changes.
 type ring struct {
 	entries      []entry
 	first        int // number of the oldest entry
 	next         int // number of the next entry
 	bytes        int // of text
-	changedFrom  int // number of the first entry that is not where it was when a view looked; beyond the last if all are
-	frozenBefore int // entries before this number do not move: somebody reads them
+	changedFrom  int // number of the first entry that moved since a view was refreshed; beyond the last if none did
+	frozenBefore int // entries before this number do not move: the user reads them
 }
 
 func (r *ring) add(e entry) {
@@ -63,14 +63,14 @@ func (r *ring) add(e entry) {
 	r.changedFrom = min(r.changedFrom, n)
 }
 
-// shownBefore reports whether a time is before another as far as it is shown. In
-// the same millisecond what came first stays first: a page's line is read a
-// moment after it was printed, and would stand behind the request that it is of.
+// shownBefore reports whether a time is before another as far as it is shown. In one
+// millisecond entries stay in the order in which they came: a worker's line is read a
+// moment after it was printed, and would stand behind the line of its request.
 func shownBefore(a, b time.Time) bool {
 	return a.Truncate(time.Millisecond).Before(b.Truncate(time.Millisecond))
 }
 
-// removePartial takes away the line of a stream that had not ended.
+// removePartial removes the line of a stream that had not ended.
 func (r *ring) removePartial(from state.Stream) {
 	for n := r.next - 1; n >= r.first; n-- {
 		e := r.at(n)
@@ -89,14 +89,14 @@ func (r *ring) removePartial(from state.Stream) {
 
 func (r *ring) at(n int) *entry { return &r.entries[n%keptEntries] }
 
-// logStore is all logs: one for each page, and one of all together.
+// logStore holds the log of each page, and one of all pages.
 type logStore struct {
 	pages   map[string]*ring
 	all     ring
 	partial map[state.Stream]bool // streams whose last line has not ended
 }
 
-// of returns a page's log; the empty route is all pages.
+// of returns the log of a page, or of all pages for the empty route.
 func (b *logStore) of(page string) *ring {
 	if page == "" {
 		return &b.all
@@ -114,7 +114,7 @@ func (b *logStore) add(e entry) {
 	}
 }
 
-// removePartial makes room for a line of a worker where the last one has not ended.
+// removePartial removes the line that a line of a worker replaces.
 func (b *logStore) removePartial(e entry) {
 	if b.partial[e.from] {
 		b.all.removePartial(e.from)
@@ -126,7 +126,7 @@ func (b *logStore) removePartial(e entry) {
 	}
 }
 
-// addUpdate adds what an update brings, in the order in which it happened.
+// addUpdate adds the events and lines of an update.
 func (b *logStore) addUpdate(u state.Update) {
 	for item := range u.Items() {
 		switch l := item.Line; {
@@ -143,7 +143,7 @@ func (b *logStore) addUpdate(u state.Update) {
 	}
 }
 
-// eventEntry is what the server says, on one line.
+// eventEntry returns an event on one line.
 func eventEntry(e state.Event) entry {
 	var first, text strings.Builder
 	first.WriteString(e.Message)
@@ -157,7 +157,7 @@ func eventEntry(e state.Event) entry {
 		case a.Key == "page":
 			page = value
 			continue
-		case a.Key == "took": // what one looks for
+		case a.Key == "took": // what people look for
 			first.WriteString("  took=" + value)
 			continue
 		case a.Key == "err" && e.Page != nil && len(e.Page.Build.Problems) > 0: // the Build pane has it
@@ -172,7 +172,7 @@ func eventEntry(e state.Event) entry {
 	return entry{at: e.Time, page: page, text: first.String() + text.String(), level: e.Level, ours: true}
 }
 
-// levelOfStatus is how much the status of an answer matters.
+// levelOfStatus returns how much the status of a response matters.
 func levelOfStatus(status int) state.Level {
 	switch {
 	case status >= 500:
@@ -183,8 +183,8 @@ func levelOfStatus(status int) state.Level {
 	return state.LevelInfo
 }
 
-// levelOf guesses the level of a worker's line, as log/slog's text and JSON
-// and most others write it near the line's beginning.
+// levelOf guesses the level of a worker's line. Package log/slog and most others write
+// it near the beginning of the line.
 func levelOf(text string) state.Level {
 	head := text[:min(len(text), 120)]
 	for _, l := range levels {

@@ -7,9 +7,9 @@ import (
 	"github.com/muesli/termenv"
 )
 
-// look is how things look. It uses the terminal's own sixteen colours,
-// which its user has made legible, so that the background need not be known.
-// Colour is never the only thing that tells.
+// look has the styles. They use the terminal's own sixteen colours, which are legible
+// on its background, so the background need not be known. No meaning depends on colour
+// alone.
 type look struct {
 	dim, bold, title, plain, good, busy, bad, warn, from lipgloss.Style
 
@@ -31,8 +31,7 @@ func newLook(colours, asciiOnly bool) look {
 	}
 }
 
-// mark shows what is selected, or was found, in reverse: also without colours,
-// because it is none.
+// mark shows what is selected or matches in reverse, which works without colours too.
 func (l look) mark(text string) string {
 	return "\x1b[7m" + text + "\x1b[27m"
 }
