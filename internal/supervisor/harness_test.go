@@ -32,8 +32,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// harness is a page whose builds and workers are played: what they do is set by
-// the test, and time is the bubble's.
+// harness runs a page with fake builds and workers. The test sets what these do, and
+// time is that of a synctest bubble.
 type harness struct {
 	t      *testing.T
 	page   *actor
@@ -41,46 +41,46 @@ type harness struct {
 	ended  chan struct{}
 
 	mu              sync.Mutex // guards all below
-	buildsStarted   int        // begun
-	running         int        // builds that run now
-	prioritized     int        // how often a build was told that people wait for it
+	buildsStarted   int
+	running         int // builds that run at the moment
+	prioritized     int // how often a build was put before others
 	buildTakes      time.Duration
-	content         string // what is on disk: binaries are named after it, "broken" does not compile
+	content         string // of the sources: binaries are named after it, "broken" does not compile
 	workers         []*fakeWorker
-	failedStarts    int               // starts that were no process
+	failedStarts    int               // starts without a process
 	failFrom        int               // the start from which workers exit at once; 0 for none
 	ready           time.Duration     // from start to ready; negative for never
 	dies            time.Duration     // from start to the end; negative for never
-	prints          string            // printed before that
-	ignoresTERM     bool              // to SIGTERM
+	prints          string            // printed before a worker dies
+	ignoresTERM     bool              // workers do
 	unhealthy       bool              // health checks fail
-	deleted         bool              // binaries, until the next build
-	damaged         bool              // they are, until somebody looks
-	cancelDelay     time.Duration     // of a build after it was cancelled
+	deleted         bool              // binaries are, until the next build
+	damaged         bool              // binaries are, until they are checked
+	cancelDelay     time.Duration     // how long a cancelled build goes on
 	stale           bool              // the next build missed a save
-	staleWhenLearnt bool              // the next build turns out to have missed a save, when there is time to learn
-	learnDelay      time.Duration     // until that is known, whatever happens meanwhile
-	takenPorts      map[int]bool      // ports that turn out to be taken when a worker starts
-	putBack         map[string]string // binaries, and what took their place
+	staleWhenLearnt bool              // Learn finds that the next build missed a save
+	learnDelay      time.Duration     // how long Learn takes
+	takenPorts      map[int]bool      // ports that another program takes when a worker starts
+	putBack         map[string]string // by the binary that was rolled back
 	onDemand        bool              // from the beginning
-	instances       int               // from the beginning; 1 if it is 0
-	ports           int               // in the range; 4 if it is 0
-	memory          int64             // that workers take
-	memoryGrows     bool              // that is none for a moment
+	instances       int               // at the start; 0 is 1
+	ports           int               // in the range; 0 is 4
+	memory          int64             // of each worker
+	memoryGrows     bool              // workers use none at first
 
-	noFreePort     bool          // no port is free
-	binariesVanish bool          // binaries, whatever is built
-	probeErr       error         // of every health check that fails
+	noFreePort     bool          // other programs use all ports
+	binariesVanish bool          // binaries are missing, even new ones
+	probeErr       error         // of failed health checks
 	startErr       error         // of every start
-	doubt          error         // of every attempt to learn
-	everStale      bool          // every build has missed a save
-	alwaysNew      bool          // every build makes another program
-	writes         []string      // what every worker saves as it starts; %d is its number
+	doubt          error         // Result.Doubt of every build
+	everStale      bool          // every build missed a save
+	alwaysNew      bool          // every build makes another binary
+	writes         []string      // files that every worker saves; %d is its number
 	writesAt       time.Duration // after its start
 	written        int
 }
 
-// fakeWorker plays a worker's process.
+// fakeWorker stands for a worker's process.
 type fakeWorker struct {
 	harness     *harness
 	pid         int
@@ -132,8 +132,8 @@ func (discardLog) Path() string                { return "/logs/worker.log" }
 
 var _ io.WriteCloser = discardLog{}
 
-// withPage runs a test on a stage, in a bubble, and sees to it that nothing is
-// left when the page has ended.
+// withPage runs a test of a page in a bubble. When the page has ended, it checks that
+// nothing is left.
 func withPage(t *testing.T, prepare func(*harness), test func(*harness)) {
 	t.Helper()
 	root := t.TempDir()
@@ -174,7 +174,7 @@ func withPage(t *testing.T, prepare func(*harness), test func(*harness)) {
 	})
 }
 
-// checkClean checks that nothing is left.
+// checkClean reports workers and ports that are left.
 func (s *harness) checkClean() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -364,20 +364,20 @@ func (s *harness) usage(pid int) (process.Usage, error) {
 	return process.Usage{Memory: s.memory}, nil
 }
 
-// set changes how the stage plays from now on.
+// set changes what builds and workers do from now on.
 func (s *harness) set(change func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change()
 }
 
-// save is a save of other content.
+// save saves other content.
 func (s *harness) save(content string) {
 	s.set(func() { s.content = content })
 	s.page.notifyChange(change{file: "/project/pages/index/main.go", at: time.Now()})
 }
 
-// after lets time pass and everything settle.
+// after returns when d has passed and every goroutine waits.
 func (s *harness) after(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
@@ -396,7 +396,7 @@ func (s *harness) wantPhase(want state.Phase) {
 	}
 }
 
-// wantServing checks that the worker that serves is of some content.
+// wantServing checks that a worker of this content serves, and returns it.
 func (s *harness) wantServing(content string) *fakeWorker {
 	s.t.Helper()
 	for _, w := range s.state().Workers {
@@ -423,14 +423,14 @@ func (s *harness) command(verb state.Verb) error {
 	return err
 }
 
-// allWorkers are the workers so far.
+// allWorkers returns the workers so far.
 func (s *harness) allWorkers() []*fakeWorker {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.workers)
 }
 
-// request has the page asked for something by a client who leaves at once.
+// request makes a request whose client disconnects at once.
 func (s *harness) request() {
 	front := proxy.New(proxy.Settings{})
 	front.SetRoutes(map[string]*proxy.Route{"/": s.page.entry})
@@ -440,8 +440,7 @@ func (s *harness) request() {
 	front.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
 }
 
-// waitingRequest has the page asked for something by a client who waits until leave is
-// called.
+// waitingRequest makes a request whose client waits until leave is called.
 func (s *harness) waitingRequest() (leave func()) {
 	front := proxy.New(proxy.Settings{HoldTimeout: time.Hour, MaxHeld: 1})
 	front.SetRoutes(map[string]*proxy.Route{"/": s.page.entry})
@@ -486,7 +485,7 @@ func (a *fakeWorker) stopCount() int {
 	return a.stops
 }
 
-// messages returns the messages of the log so far.
+// messages returns the messages of all events so far.
 func (s *harness) messages() []string {
 	u, _ := s.page.store.Next(s.t.Context(), state.Cursor{Seq: state.Beginning})
 	var said []string

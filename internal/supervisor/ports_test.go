@@ -8,6 +8,9 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
+
+	"tqserver/internal/state"
 )
 
 func TestPortsAreGivenOutLeastRecentlyUsedFirst(t *testing.T) {
@@ -131,4 +134,157 @@ func TestAProcessThatStartsMeanwhileDoesNotHoldAPort(t *testing.T) {
 			t.Fatalf("a free port is taken at look %d", looks)
 		}
 	}
+}
+
+func TestAPortThatIsTakenCostsNoPenalty(t *testing.T) {
+	withPage(t, func(s *harness) { s.takenPorts[9000], s.takenPorts[9001] = true, true }, func(s *harness) {
+		s.after(time.Second)
+		if port := s.wantServing("v1").port(); port != 9002 {
+			t.Errorf("it listens on %d", port)
+		}
+		if n := s.crashes(); n != 0 {
+			t.Errorf("%d crashes", n)
+		}
+	})
+}
+
+func TestAPageWaitsForAPort(t *testing.T) {
+	withPage(t, nil, func(s *harness) {
+		var taken []int
+		for range 4 {
+			port, _ := s.page.ports.acquire()
+			taken = append(taken, port)
+		}
+		s.after(5 * time.Second)
+		s.wantPhase(state.Waiting)
+		if n := s.countMessages("waiting for a port"); n != 1 {
+			t.Errorf("that was said %d times", n)
+		}
+		for _, port := range taken {
+			s.page.ports.release(port)
+		}
+		s.after(6 * time.Millisecond)
+		s.wantServing("v1")
+	})
+}
+
+func TestASwapWithoutASparePortStopsTheOldWorkerFirst(t *testing.T) {
+	withPage(t, nil, func(s *harness) {
+		s.after(time.Second)
+		var taken []int
+		for range 3 {
+			port, _ := s.page.ports.acquire()
+			taken = append(taken, port)
+		}
+		defer func() {
+			for _, port := range taken {
+				s.page.ports.release(port)
+			}
+		}()
+		old := s.wantServing("v1")
+		s.save("v2")
+		s.after(time.Second)
+		if s.wantServing("v2").port() != old.port() {
+			t.Error("it got another port")
+		}
+		s.after(probationTime) // or v1 would come back
+		s.set(func() { s.dies, s.ready = time.Millisecond, -1 })
+		s.save("v3")
+		s.after(100 * time.Millisecond)
+		s.set(func() {})
+		s.after(120 * time.Millisecond)
+		s.set(func() { s.dies, s.ready = -1, time.Millisecond })
+		s.after(10 * time.Second)
+		s.wantServing("v2") // v3 did not start, and had its port from it
+		s.wantPhase(state.Failed)
+	})
+}
+
+func TestAWorkerOutsideTheRangeServesUntilThereIsAPort(t *testing.T) {
+	withPage(t, nil, func(s *harness) {
+		s.after(time.Second)
+		old := s.wantServing("v1")
+		narrow := []int{9100, 9101}
+		var taken []int
+		s.page.ports.setRange(narrow[0], narrow[1])
+		for range narrow {
+			port, _ := s.page.ports.acquire()
+			taken = append(taken, port)
+		}
+		s.page.call(func() { s.page.configure(s.page.page.cfg, false, func(bool) {}) })
+		s.after(time.Minute)
+		if s.wantServing("v1") != old || old.stopCount() > 0 {
+			t.Error("it gave up a port that is of no use to it")
+		}
+		s.wantMessage("waiting for a port")
+		for _, port := range taken {
+			s.page.ports.release(port)
+		}
+		s.after(time.Second)
+		if port := s.wantServing("v1").port(); port < narrow[0] || port > narrow[1] {
+			t.Errorf("it serves on %d", port)
+		}
+	})
+}
+
+func TestAPageWhosePortLeavesTheRangeWhileItIsGivenUpGetsAnother(t *testing.T) {
+	withPage(t, nil, func(s *harness) {
+		s.after(time.Second)
+		for range 3 {
+			port, _ := s.page.ports.acquire()
+			defer s.page.ports.release(port)
+		}
+		old := s.wantServing("v1")
+		s.set(func() { old.ignoresTERM = true })
+		s.save("v2")
+		s.after(300 * time.Millisecond)
+		s.page.ports.setRange(9100, 9101)
+		s.after(time.Minute)
+		if port := s.wantServing("v2").port(); port != 9100 {
+			t.Errorf("it serves on %d", port)
+		}
+	})
+}
+
+func TestTheVersionThatGaveItsPortReturnsAfterTwoSaves(t *testing.T) {
+	withPage(t, nil, func(s *harness) {
+		s.after(time.Second)
+		for range 3 {
+			port, _ := s.page.ports.acquire()
+			defer s.page.ports.release(port)
+		}
+		s.wantServing("v1")
+		s.set(func() { s.ready = time.Second })
+		s.save("v2")
+		s.after(300 * time.Millisecond)
+		s.wantPhase(state.Starting)
+		s.set(func() { s.dies, s.ready = 5*time.Millisecond, -1 })
+		s.save("v3")
+		s.after(300 * time.Millisecond)
+		s.set(func() { s.dies, s.ready = -1, time.Millisecond })
+		s.after(2 * time.Second)
+		s.wantServing("v1")
+	})
+}
+
+func TestAPortThatComesBackIsWaitedFor(t *testing.T) {
+	withPage(t, nil, func(s *harness) {
+		s.after(time.Second)
+		for range 2 {
+			port, _ := s.page.ports.acquire()
+			defer s.page.ports.release(port)
+		}
+		old := s.wantServing("v1")
+		s.set(func() { s.ready = time.Second; s.ignoresTERM = true })
+		s.save("v2")
+		s.after(300 * time.Millisecond)
+		s.set(func() { s.ready = 100 * time.Millisecond })
+		s.save("v3")
+		s.after(250 * time.Millisecond)
+		if s.wantServing("v1") != old {
+			t.Error("another worker serves")
+		}
+		s.after(time.Second)
+		s.wantServing("v3")
+	})
 }

@@ -1,12 +1,14 @@
 package supervisor
 
 import (
+	"fmt"
 	"path/filepath"
 	"reflect"
 	"testing"
 	"time"
 
 	"tqserver/internal/config"
+	"tqserver/internal/state"
 )
 
 // configure puts the settings in force that text, the content of a configuration
@@ -196,4 +198,170 @@ func TestLogsOfAPageLieWhereItsFolderSays(t *testing.T) {
 			t.Errorf("%s: %+v", dir, got)
 		}
 	}
+}
+
+func TestSettingsThatReachAWorkerReplaceIt(t *testing.T) {
+	withPage(t, nil, func(s *harness) {
+		s.after(time.Second)
+		old := s.wantServing("v1")
+		var replaced []bool
+		done := func(was bool) { replaced = append(replaced, was) }
+		cfg := s.settings()
+		s.page.call(func() { s.page.configure(cfg, false, done) })
+		s.after(time.Second)
+		if s.wantServing("v1") != old {
+			t.Error("the same settings replaced it")
+		}
+		cfg.worker.GoMaxProcs = 7
+		s.page.call(func() { s.page.configure(cfg, false, done) })
+		s.after(time.Second)
+		if s.wantServing("v1") == old {
+			t.Error("other settings did not replace it")
+		}
+		if fmt.Sprint(replaced) != "[false true]" {
+			t.Errorf("who waited was told %v", replaced)
+		}
+	})
+}
+
+func TestSettingsDuringAStartAreTheOnesThatServe(t *testing.T) {
+	withPage(t, func(s *harness) { s.ready = 100 * time.Millisecond }, func(s *harness) {
+		s.after(250 * time.Millisecond)
+		cfg := s.settings()
+		cfg.worker.GoMaxProcs = 7
+		told := false
+		s.page.call(func() { s.page.configure(cfg, false, func(bool) { told = true }) })
+		s.after(time.Second)
+		s.wantServing("v1")
+		s.page.call(func() {
+			if s.page.page.seats[0].serving.settings != cfg.worker || !told {
+				t.Errorf("it serves with %+v, told %v", s.page.page.seats[0].serving.settings, told)
+			}
+		})
+	})
+}
+
+func TestWhoWaitsForSettingsIsToldByAPageThatIsStopped(t *testing.T) {
+	withPage(t, nil, func(s *harness) {
+		s.after(time.Second)
+		told := 0
+		cfg := s.settings()
+		s.page.call(func() { s.page.configure(cfg, true, func(bool) { told++ }) })
+		s.after(100 * time.Millisecond)
+		if err := s.command(state.Stop); err != nil {
+			t.Fatal(err)
+		}
+		s.after(time.Minute)
+		if told != 1 {
+			t.Errorf("it was told %d times", told)
+		}
+	})
+}
+
+func TestSettingsDoNotTakeAVersionAwayThatWaitsForAPort(t *testing.T) {
+	withPage(t, nil, func(s *harness) {
+		s.after(time.Second)
+		for range 2 {
+			port, _ := s.page.ports.acquire()
+			defer s.page.ports.release(port)
+		}
+		cfg := s.settings()
+		cfg.worker.RestartDelay = 5 * time.Second
+		s.page.call(func() { s.page.configure(cfg, false, func(bool) {}) })
+		s.save("v2")
+		s.after(time.Second)
+		s.wantServing("v2")
+		s.save("v3")
+		s.after(time.Second)
+		s.wantServing("v2")
+		cfg.worker.GoMaxProcs = 7
+		s.page.call(func() { s.page.configure(cfg, false, func(bool) {}) })
+		s.after(time.Minute)
+		s.wantServing("v3")
+	})
+}
+
+func TestSettingsReachAWorkerThoughTheNewestBuildFails(t *testing.T) {
+	withPage(t, nil, func(s *harness) {
+		s.after(time.Second)
+		old := s.wantServing("v1")
+		s.save("broken")
+		s.after(time.Second)
+		cfg := s.settings()
+		cfg.worker.GoMaxProcs = 7
+		s.page.call(func() { s.page.configure(cfg, true, func(bool) {}) })
+		s.after(time.Minute)
+		if s.wantServing("v1") == old {
+			t.Error("it serves with the old settings")
+		}
+	})
+}
+
+func TestMaxRequestsDoNotTakeTheStartOfANewVersionAway(t *testing.T) {
+	withPage(t, func(s *harness) {}, func(s *harness) {
+		s.after(time.Second)
+		cfg := s.settings()
+		cfg.worker.MaxRequests = 2
+		s.page.call(func() { s.page.configure(cfg, false, func(bool) {}) })
+		s.after(time.Second)
+		s.request()
+		s.set(func() { s.ready = 100 * time.Millisecond })
+		s.save("v2")
+		s.after(250 * time.Millisecond)
+		s.request()
+		s.after(time.Minute)
+		s.wantServing("v2")
+	})
+}
+
+func TestMaxRequestsAddOnlySoManyWorkersToThoseThatDrain(t *testing.T) {
+	withPage(t, nil, func(s *harness) {
+		s.after(time.Second)
+		cfg := s.settings()
+		cfg.worker.MaxRequests = 1
+		s.page.call(func() {
+			s.page.ports = newPorts(10_000, 10_100)
+			s.page.ports.taken = func(int) bool { return false }
+			s.page.configure(cfg, false, func(bool) {})
+		})
+		s.after(time.Second)
+		draining := func() (n int) {
+			s.page.call(func() { n = len(s.page.page.draining) })
+			return n
+		}
+		s.set(func() { s.ignoresTERM = true })
+		for range 3 * maxDraining {
+			s.request()
+			s.after(10 * time.Millisecond)
+		}
+		if n := draining(); n != maxDraining {
+			t.Errorf("%d workers drain", n)
+		}
+		before := s.startCount()
+		s.after(time.Minute)
+		if n := draining(); n != 0 || s.startCount() != before+1 {
+			t.Errorf("%d workers drain, %d were started after that", n, s.startCount()-before)
+		}
+	})
+}
+
+func TestMaxRequestsAreActedOnAfterAStartThatFailed(t *testing.T) {
+	withPage(t, nil, func(s *harness) {
+		s.after(time.Second)
+		cfg := s.settings()
+		cfg.worker.MaxRequests = 1
+		s.page.call(func() { s.page.configure(cfg, false, func(bool) {}) })
+		s.after(time.Second)
+		old := s.wantServing("v1")
+		s.set(func() { s.dies, s.ready = 100*time.Millisecond, -1 })
+		s.save("v2")
+		s.after(250 * time.Millisecond)
+		s.request()
+		s.after(10 * time.Millisecond)
+		s.set(func() { s.dies, s.ready = -1, 5*time.Millisecond })
+		s.after(time.Minute)
+		if s.wantServing("v1") == old {
+			t.Error("the worker was not replaced")
+		}
+	})
 }

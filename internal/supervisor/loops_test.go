@@ -11,9 +11,8 @@ import (
 	"tqserver/internal/state"
 )
 
-// faults are what can go wrong with a page for ever without anybody doing
-// anything. Workers are asked how they are once a second and replaced at once
-// if they do not answer, so that nothing is slow but for the pauses.
+// faults are what can be wrong with a page for ever. Health is checked once a second,
+// and an unhealthy worker is replaced at once, so that only pauses take time.
 var faults = map[string]func(s *harness){
 	"none":                                 func(s *harness) {},
 	"the sources do not compile":           func(s *harness) { s.content = "broken" },
@@ -47,7 +46,7 @@ var faults = map[string]func(s *harness){
 	"deaf":                    func(s *harness) { s.ignoresTERM = true },
 }
 
-// kicks are the one thing that happens from outside.
+// kicks are events from outside.
 var kicks = map[string]func(s *harness){
 	"the worker ends": func(s *harness) {
 		if all := s.allWorkers(); len(all) > 0 {
@@ -58,19 +57,19 @@ var kicks = map[string]func(s *harness){
 	"a restart": func(s *harness) { s.command(state.Restart) },
 }
 
-// What a page may do in five minutes by itself: as much as pauses allow that grow
-// from nothing over 100 ms to 30 s, of each kind, and from then on one of each
-// kind in 30 s.
+// What a page may do by itself in five minutes. At first that is as much as pauses allow
+// that grow from nothing, over 100 ms, to 30 s, and later one try every 30 s, for each
+// kind of try.
 const (
 	fiveMinutes = 5 * time.Minute
 	mostAtOnce  = 25
 	mostLater   = 14
 )
 
-// A page to which nothing happens from outside may start and build again and
-// again, but only with pauses that grow, whatever is wrong with it: every circle
-// of its transitions passes one.
-func TestEveryCircleHasAPauseThatGrows(t *testing.T) {
+// A page may build and start again and again without an event from outside, but only
+// with pauses that grow, whatever is wrong with it: every loop of its transitions
+// contains one.
+func TestEveryLoopHasAPauseThatGrows(t *testing.T) {
 	names := slices.Sorted(func(yield func(string) bool) {
 		for name := range faults {
 			if !yield(name) {
@@ -83,17 +82,18 @@ func TestEveryCircleHasAPauseThatGrows(t *testing.T) {
 			t.Parallel()
 			for kick := range kicks {
 				for _, mode := range []string{"", "development", "on demand"} {
-					walk(t, one, "none", kick, mode)
+					runLoop(t, one, "none", kick, mode)
 				}
 			}
 			for _, other := range names[i+1:] {
-				walk(t, one, other, "the worker ends", "")
+				runLoop(t, one, other, "the worker ends", "")
 			}
 		})
 	}
 }
 
-func walk(t *testing.T, one, other, kick, mode string) {
+// runLoop runs a page with two faults and counts what it does.
+func runLoop(t *testing.T, one, other, kick, mode string) {
 	withPage(t, func(s *harness) { s.onDemand = mode == "on demand" }, func(s *harness) {
 		s.page.dev.Store(mode == "development")
 		cfg := s.settings()
@@ -106,42 +106,42 @@ func walk(t *testing.T, one, other, kick, mode string) {
 			}
 		}
 		s.page.call(func() { s.page.configure(cfg, false, func(bool) {}) })
-		s.request() // on demand it wakes the page
+		s.request() // wakes the page on demand
 		s.after(time.Minute)
-		s.save("v2") // so that there is one to go back to
+		s.save("v2") // so that there is a version to roll back to
 		s.after(time.Second)
 		s.set(func() { faults[one](s); faults[other](s) })
 		kicks[kick](s)
 		for n := range 3 {
-			builds, starts, said := s.buildCount(), s.startTries(), s.eventCount()
+			builds, starts, events := s.buildCount(), s.startTries(), s.eventCount()
 			s.after(fiveMinutes)
-			builds, starts, said = s.buildCount()-builds, s.startTries()-starts, s.eventCount()-said
+			builds, starts, events = s.buildCount()-builds, s.startTries()-starts, s.eventCount()-events
 			most, ports := mostLater, 0
 			if n == 0 {
 				most, ports = mostAtOnce, maxTakenPorts
 			}
 			if one != other && one != "none" && other != "none" {
-				most, ports = 2*most, 2*ports // each has a circle
+				most, ports = 2*most, 2*ports // each has its own loop
 				if n == 0 && strings.HasPrefix(other, "workers write") {
-					most *= 2 // until it is sure that it is not somebody who saves
+					most *= 2 // until the page knows that no person saves
 				}
 			}
-			if builds > most || starts > most+ports || said > 8*most {
-				t.Errorf("%s, %s, then %s (%s): in the %d. five minutes %d builds, %d starts, %d events", one, other, kick, mode, n+1, builds, starts, said)
+			if builds > most || starts > most+ports || events > 8*most {
+				t.Errorf("%s, %s, then %s (%s): in the %d. five minutes %d builds, %d starts, %d events", one, other, kick, mode, n+1, builds, starts, events)
 				return
 			}
 		}
 	})
 }
 
-// startTries is how many starts there were, of processes or not.
+// startTries returns how many starts were tried.
 func (s *harness) startTries() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.workers) + s.failedStarts
 }
 
-// eventCount is how often the page was published.
+// eventCount returns how many events were published.
 func (s *harness) eventCount() int {
 	u, _ := s.page.store.Next(s.t.Context(), state.Cursor{Seq: state.Beginning})
 	return int(u.Seq)
