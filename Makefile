@@ -68,7 +68,7 @@ fuzz: ## fuzz what parses outside input, half a minute each
 	$(GO) test -fuzz FuzzReadLines -fuzztime 30s ./internal/process
 	$(GO) test -fuzz FuzzFramesAreFollowedInAnyPieces -fuzztime 30s ./internal/proxy
 	$(GO) test -fuzz FuzzResolve -fuzztime 30s ./internal/proxy
-	$(GO) test -fuzz FuzzAnswersAreThoseOfTransport -fuzztime 30s ./internal/upstream
+	$(GO) test -fuzz FuzzResponsesAreThoseOfTransport -fuzztime 30s ./internal/upstream
 	$(GO) test -fuzz FuzzParseHead -fuzztime 30s ./internal/wire
 	$(GO) test -fuzz FuzzChunks -fuzztime 30s ./internal/message
 	$(GO) test -fuzz FuzzAReaderOverJSON -fuzztime 30s ./internal/state

@@ -152,7 +152,7 @@ func TestAFileThatNoSettingsNameIsClosed(t *testing.T) {
 	}
 }
 
-func TestWhatFindsTheQueueFullIsCountedAndToldOnceAMinute(t *testing.T) {
+func TestLostRecordsAreReportedOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := startLog(t)
 		flood := func() {

@@ -10,7 +10,7 @@ import (
 )
 
 // This test lowers a limit of the whole process, so it is not parallel.
-func TestAConnectionThatCannotBeTakenOverStaysAsItWas(t *testing.T) {
+func TestAConnectionThatCannotBeReplacedStaysAsItWas(t *testing.T) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)

@@ -109,7 +109,7 @@ func TestWriteWritesWhatTheKernelTakes(t *testing.T) {
 	})
 }
 
-func TestTakenIsWhatTheOtherEndHasAcknowledged(t *testing.T) {
+func TestAckedIsWhatTheOtherEndHasAcknowledged(t *testing.T) {
 	t.Parallel()
 	here, there := connectedTCP(t)
 	taken := func() (bytes uint64, more bool) {

@@ -39,7 +39,7 @@ func TestTypesAreOursOnEveryMachine(t *testing.T) {
 	}
 }
 
-func TestAnAnswerSaysWhatTheFileIs(t *testing.T) {
+func TestAResponseSaysWhatTheFileIs(t *testing.T) {
 	t.Parallel()
 	root := writeTree(t, map[string]string{"a.css": "text"})
 	setModTime(t, filepath.Join(root, "a.css"), changed)

@@ -17,9 +17,9 @@ import (
 	"tqserver/internal/message"
 )
 
-// FuzzAnswersAreThoseOfTransport feeds the same bytes of a worker to a Pool and to
+// FuzzResponsesAreThoseOfTransport feeds the same bytes of a worker to a Pool and to
 // net/http's Transport. Both must read the same response.
-func FuzzAnswersAreThoseOfTransport(f *testing.F) {
+func FuzzResponsesAreThoseOfTransport(f *testing.F) {
 	for _, answer := range []string{
 		ok, "", "HTTP/1.1 204 No Content\r\n\r\n", "HTTP/1.0 200 OK\r\n\r\nto the end", "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: T\r\n\r\n2;x=y\r\nok\r\n0\r\nT: t\r\n\r\n",

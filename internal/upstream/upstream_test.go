@@ -150,7 +150,7 @@ func TestWhatIsSentIsTheRequest(t *testing.T) {
 }
 
 // The worker has closed the connection just before a request.
-func TestWhatIsAtHandOfABodyIsSentOnAnotherConnection(t *testing.T) {
+func TestBodyStartIsSentOnAnotherConnection(t *testing.T) {
 	t.Parallel()
 	first := strings.Repeat("x", 40<<10) // more than a buffer
 	closed := make(chan struct{})
@@ -288,7 +288,7 @@ func TestAConnectionIsUsedAgainOnlyIfBothMessagesEndedOnIt(t *testing.T) {
 	}
 }
 
-func TestAnAnswerThatMakesNoSenseIsAnError(t *testing.T) {
+func TestAnInvalidResponseIsAnError(t *testing.T) {
 	t.Parallel()
 	for _, answer := range []string{
 		"", "garbage\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok", "HTTP/1.1 099 Odd\r\n\r\n",
@@ -306,7 +306,7 @@ func TestAnAnswerThatMakesNoSenseIsAnError(t *testing.T) {
 	}
 }
 
-func TestACutAnswerIsAnError(t *testing.T) {
+func TestATruncatedResponseIsAnError(t *testing.T) {
 	t.Parallel()
 	for _, answer := range []string{
 		"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nok",
@@ -343,7 +343,7 @@ func TestTheEndOfTheContextEndsTheWaitForAConnection(t *testing.T) {
 	}
 }
 
-func TestACutEndsTheExchange(t *testing.T) {
+func TestCancelEndsTheExchange(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]string{"before the answer": "", "in its header": "HTTP/1.1 200", "in its body": "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"} {
 		gone := make(chan struct{})
@@ -448,7 +448,7 @@ func TestAWorkerIsAskedWhetherItWantsTheBody(t *testing.T) {
 	}
 }
 
-func TestABodyThatIsNotWhatWasSaidIsNoRequest(t *testing.T) {
+func TestABodyOfAnotherLengthIsAnError(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("the client broke off")
 	for name, body := range map[string]io.Reader{
@@ -469,7 +469,7 @@ type errReader struct{ error }
 
 func (r errReader) Read([]byte) (int, error) { return 0, r.error }
 
-func TestAnAnswerMayComeBeforeTheBodyIsSent(t *testing.T) {
+func TestAResponseMayArriveBeforeTheBodyIsSent(t *testing.T) {
 	t.Parallel()
 	w := startWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {
 		readHeader(r)
@@ -500,7 +500,7 @@ func (w *fakeWorker) roundTripOnce(t *testing.T, x *Exchange) (int, string, erro
 	return resp.StatusCode, string(b), err
 }
 
-func TestBeforeABodyIsAwaitedTheCallerHearsOfIt(t *testing.T) {
+func TestBlockedIsCalledBeforeAReadWaits(t *testing.T) {
 	t.Parallel()
 	goOn := make(chan struct{}, 1)
 	w := startWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {
@@ -535,7 +535,7 @@ func TestBeforeABodyIsAwaitedTheCallerHearsOfIt(t *testing.T) {
 	}
 }
 
-func TestInterimAnswersAndTrailersComeAlong(t *testing.T) {
+func TestInterimResponsesAndTrailersArrive(t *testing.T) {
 	t.Parallel()
 	w := startWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {
 		readHeader(r)
@@ -555,7 +555,7 @@ func TestInterimAnswersAndTrailersComeAlong(t *testing.T) {
 	}
 }
 
-func TestAnotherProtocolBeginsWithWhatFollowsTheAnswer(t *testing.T) {
+func TestAnotherProtocolBeginsWithWhatFollowsTheResponse(t *testing.T) {
 	t.Parallel()
 	w := startWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {
 		readHeader(r)
@@ -597,7 +597,7 @@ func TestALargeHeaderIsSentWhole(t *testing.T) {
 }
 
 // A body that panics ends its exchange, not the server.
-func TestAPanicOfABodyIsThatOfItsExchange(t *testing.T) {
+func TestAPanicOfABodyEndsItsExchange(t *testing.T) {
 	t.Parallel()
 	w := startWorker(t, func(_ int, c net.Conn, r *bufio.Reader) { io.Copy(io.Discard, r) })
 	_, _, err := w.roundTrip(t, newExchange("POST", panicking{}))

@@ -29,7 +29,7 @@ type closedListener struct{ net.Listener }
 
 func (closedListener) Accept() (net.Conn, error) { return nil, net.ErrClosed }
 
-func TestTroubleIsToldOnceASecondWithHowMuchThereWas(t *testing.T) {
+func TestAcceptErrorsAreReportedOnceASecondWithTheirNumber(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
@@ -48,7 +48,7 @@ func TestTroubleIsToldOnceASecondWithHowMuchThereWas(t *testing.T) {
 	})
 }
 
-func TestAFreedConnectionEndsThePauseAfterTrouble(t *testing.T) {
+func TestAFreedConnectionEndsTheDelayAfterAnError(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		began, tried := time.Now(), time.Duration(0)

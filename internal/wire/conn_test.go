@@ -140,7 +140,7 @@ func TestGoodRequestsPassAndEndWhereTheyEnd(t *testing.T) {
 	}
 }
 
-func TestHTTP10IsSpoken(t *testing.T) {
+func TestHTTP10IsSupported(t *testing.T) {
 	t.Parallel()
 	d := startServer(t, generous, nil)
 	for _, head := range []string{"GET / HTTP/1.0\r\n\r\n", "POST / HTTP/1.0\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\nab"} {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-func TestAClientThatLeavesCancelsItsRequest(t *testing.T) {
+func TestAClientThatDisconnectsCancelsItsRequest(t *testing.T) {
 	t.Parallel()
 	began, left := make(chan struct{}), make(chan time.Time)
 	d := startServer(t, generous, func(w http.ResponseWriter, r *http.Request) {
@@ -110,7 +110,7 @@ func TestAConnectionIsReadOnAfterALongRequest(t *testing.T) {
 
 // Requests of all lengths follow each other, and pieces of the next arrive at any
 // time.
-func TestNothingIsLostBetweenLooks(t *testing.T) {
+func TestNothingIsLostBetweenChecks(t *testing.T) {
 	t.Parallel()
 	d := startServer(t, generous, func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)

@@ -29,7 +29,7 @@ func (srv *Server) replaceLongestIdle() (since int64) {
 	return longest.since
 }
 
-func TestTheConnectionThatWaitsLongestMakesRoom(t *testing.T) {
+func TestTheLongestIdleConnectionIsClosedForANewOne(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, testLongestIdleIsClosed) // a new connection counts as idle only after a while
 }
@@ -75,7 +75,7 @@ func testLongestIdleIsClosed(t *testing.T) {
 
 // Some connections of this test become busy again and again, and others come and
 // go.
-func TestTheLineIsNotLongerThanItMustBe(t *testing.T) {
+func TestTheIdleQueueStaysShort(t *testing.T) {
 	t.Parallel()
 	srv := serverWithIdleConns(100)
 	srv.replaceLongestIdle()
@@ -98,7 +98,7 @@ func TestTheLineIsNotLongerThanItMustBe(t *testing.T) {
 
 // This test compares few and many connections in turns, by the shortest of several
 // times.
-func TestRoomCostsTheSameHoweverManyThereAre(t *testing.T) {
+func TestClosingAnIdleConnectionCostsTheSameHoweverManyThereAre(t *testing.T) {
 	const times = 200
 	cost := func(n int) time.Duration {
 		srv := serverWithIdleConns(n)

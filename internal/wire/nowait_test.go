@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func TestHastyReadsTakeWhatIsThere(t *testing.T) {
+func TestReadsWithoutWaitingReturnWhatHasArrived(t *testing.T) {
 	t.Parallel()
 	next := make(chan string)
 	d := startServer(t, generous, func(_ http.ResponseWriter, r *http.Request) {

@@ -169,7 +169,7 @@ func bodyText(n int) []byte { return long[:n:n] }
 // last is the request that shows whether the connection was kept.
 const last = "GET /last HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 
-func TestAnswersAreThoseOfNetHTTP(t *testing.T) {
+func TestResponsesAreThoseOfNetHTTP(t *testing.T) {
 	t.Parallel()
 	theirs, ours := newComparedServer(t, startNetHTTP), newComparedServer(t, startOurs)
 	for handler, handle := range handlers(t) {

@@ -109,7 +109,7 @@ func TestAShutdownWaitsForRequestsUnderWay(t *testing.T) {
 
 // When a connection with unread input is closed, the kernel discards what the
 // client has not read of the last response.
-func TestWhatWasNotReadTakesNoAnswerBack(t *testing.T) {
+func TestUnreadInputDoesNotLoseTheResponse(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		first, then string // what the client sends
@@ -167,7 +167,7 @@ func TestWhatWasNotReadTakesNoAnswerBack(t *testing.T) {
 	}
 }
 
-func TestAShutdownDoesNotWaitForWhatWasTakenOver(t *testing.T) {
+func TestAShutdownDoesNotWaitForHijackedConnections(t *testing.T) {
 	t.Parallel()
 	began, goOn, end := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	d := startServer(t, generous, func(w http.ResponseWriter, r *http.Request) {
@@ -203,7 +203,7 @@ func TestAShutdownDoesNotWaitForWhatWasTakenOver(t *testing.T) {
 }
 
 // A handler's read of the body ends when the connection is hijacked.
-func TestWhoTakesAConnectionOverReadsItAlone(t *testing.T) {
+func TestAHijackerReadsItsConnectionAlone(t *testing.T) {
 	t.Parallel()
 	read := make(chan error, 1)
 	d := startServer(t, generous, func(w http.ResponseWriter, r *http.Request) {
@@ -253,7 +253,7 @@ func TestACloseCutsAllRequests(t *testing.T) {
 	}
 }
 
-func TestNothingIsToldOfALeavingAfterNobodyIsMeant(t *testing.T) {
+func TestOnDisconnectIsNotCalledAfterItWasRemoved(t *testing.T) {
 	t.Parallel()
 	began, called, calling := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	over := make(chan bool, 1)
@@ -279,7 +279,7 @@ func TestNothingIsToldOfALeavingAfterNobodyIsMeant(t *testing.T) {
 	}
 }
 
-func TestAPanicOfWhatIsReadEndsItsConnectionAndNothingElse(t *testing.T) {
+func TestAPanicWhileReadingEndsItsConnectionOnly(t *testing.T) {
 	t.Parallel()
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -315,7 +315,7 @@ func TestAPanicOfWhatIsReadEndsItsConnectionAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestAPanicCutsItsAnswerAndNothingElse(t *testing.T) {
+func TestAPanicCutsItsResponseOnly(t *testing.T) {
 	t.Parallel()
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -368,7 +368,7 @@ func TestAPanicCutsItsAnswerAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestABodyThatNobodyReadDoesNotHoldUpItsAnswer(t *testing.T) {
+func TestAnUnreadBodyDoesNotDelayTheResponse(t *testing.T) {
 	t.Parallel()
 	d := startServer(t, generous, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/flush" {
@@ -461,7 +461,7 @@ func TestWhatAHandlerLeftBehindReachesNoOtherRequest(t *testing.T) {
 	}
 }
 
-func TestAClientThatTakesNothingIsGivenUp(t *testing.T) {
+func TestAClientThatReadsNothingIsGivenUp(t *testing.T) {
 	t.Parallel()
 	wrote := make(chan struct{})
 	d := startServer(t, generous, func(w http.ResponseWriter, r *http.Request) {
@@ -488,7 +488,7 @@ func TestAClientThatTakesNothingIsGivenUp(t *testing.T) {
 }
 
 // No handler watches the end of a response.
-func TestAClientThatTakesNoEndIsGivenUp(t *testing.T) {
+func TestAClientThatDoesNotReadTheEndIsGivenUp(t *testing.T) {
 	t.Parallel()
 	gaveUp := make(chan error)
 	d := startServer(t, generous, func(_ http.ResponseWriter, r *http.Request) {
@@ -504,7 +504,7 @@ func TestAClientThatTakesNoEndIsGivenUp(t *testing.T) {
 	d.awaitNoConnections()
 }
 
-func TestAClientThatTakesTheEndSlowlyIsNot(t *testing.T) {
+func TestAClientThatReadsTheEndSlowlyIsNotGivenUp(t *testing.T) {
 	t.Parallel()
 	conns, took := make(chan *Conn, 1), make(chan error, 1)
 	d := startServer(t, generous, func(_ http.ResponseWriter, r *http.Request) {
@@ -549,7 +549,7 @@ func (d *testServer) awaitNoConnections() {
 
 // The goroutine that reads the body writes 100 Continue while the handler writes
 // too.
-func TestAnInvitationDoesNotMixWithInterimAnswers(t *testing.T) {
+func TestContinueDoesNotMixWithInterimResponses(t *testing.T) {
 	t.Parallel()
 	d := startServer(t, generous, func(w http.ResponseWriter, r *http.Request) {
 		var reading sync.WaitGroup

@@ -157,7 +157,7 @@ func upgrade(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(c, "bye")
 }
 
-func TestWhatFollowsAnUpgradeIsNotLookedAt(t *testing.T) {
+func TestWhatFollowsAnUpgradeIsNotParsed(t *testing.T) {
 	t.Parallel()
 	d := startServer(t, generous, upgrade)
 	for _, pause := range []time.Duration{0, 20 * time.Millisecond} {
@@ -203,7 +203,7 @@ func TestWhatFollowsARefusedUpgradeIsARequest(t *testing.T) {
 	}
 }
 
-func TestTheLongestIdleConnectionMakesRoom(t *testing.T) {
+func TestTheLongestIdleConnectionIsClosedAtTheLimit(t *testing.T) {
 	t.Parallel()
 	s := generous
 	s.MaxConnections = 3
@@ -291,7 +291,7 @@ func TestAConnectionWaitsWhenAllAreBusy(t *testing.T) {
 	}
 }
 
-func TestSettingsReachConnectionsThatThereAre(t *testing.T) {
+func TestSettingsApplyToExistingConnections(t *testing.T) {
 	t.Parallel()
 	d := startServer(t, generous, nil)
 	c, r := d.dial()
@@ -383,7 +383,7 @@ func TestAHeaderThatBeganTooEarlyMayNotBeSlow(t *testing.T) {
 
 // When a connection with unread input is closed, a client that sends everything
 // before it reads loses the response.
-func TestARefusedClientThatWritesOnGetsItsAnswer(t *testing.T) {
+func TestARefusedClientThatWritesOnGetsItsResponse(t *testing.T) {
 	t.Parallel()
 	d := startServer(t, generous, nil)
 	for _, send := range []string{
