@@ -21,9 +21,9 @@ import (
 // batchBuild is the build of a batch.
 type batchBuild struct {
 	*Builder
-	batch *batch
-	env   environment
-	dir   string // where it runs: of the module or workspace
+	batch     *batch
+	env       environment
+	moduleDir string // where the go command runs: the folder of the module or workspace
 
 	mu         sync.Mutex // guards all below
 	listed     map[string]listing
@@ -38,7 +38,7 @@ type batchBuild struct {
 // buildBatch builds the pages of a batch. It returns when the go command has
 // ended.
 func (b *Builder) buildBatch(ctx context.Context, all *batch) {
-	t := &batchBuild{Builder: b, batch: all, env: all.jobs[0].env, dir: filepath.Dir(all.jobs[0].module), pages: make(map[string]*job), complete: make(map[string]string), incomplete: make(map[string]string)}
+	t := &batchBuild{Builder: b, batch: all, env: all.jobs[0].env, moduleDir: filepath.Dir(all.jobs[0].module), pages: make(map[string]*job), complete: make(map[string]string), incomplete: make(map[string]string)}
 	var unknown []*job
 	for _, j := range all.jobs {
 		if j.path == "" {
@@ -63,7 +63,7 @@ func (b *Builder) buildBatch(ctx context.Context, all *batch) {
 
 // listPages determines the inputs of pages.
 func (t *batchBuild) listPages(ctx context.Context, unknown []*job) {
-	listed := t.Builder.list(ctx, t.env, t.dir, dirsOf(unknown))
+	listed := t.Builder.list(ctx, t.env, t.moduleDir, dirsOf(unknown))
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.listed = listed
@@ -115,17 +115,17 @@ func (t *batchBuild) run(ctx context.Context, jobs []*job) {
 	}
 	if len(hidden)+len(stamps) > 0 {
 		overlay := filepath.Join(work, "overlay")
-		if t.env.overlay(hidden, stamps, t.dir, overlay) != nil {
+		if t.env.overlay(hidden, stamps, t.moduleDir, overlay) != nil {
 			return
 		}
 		args = append(args, "-overlay="+overlay)
 	}
-	cmd, err := t.command(ctx, t.env, t.dir, work, append(args, folderArgs(t.dir, dirsOf(jobs))...)...)
+	cmd, err := t.command(ctx, t.env, t.moduleDir, work, append(args, folderArgs(t.moduleDir, dirsOf(jobs))...)...)
 	if err != nil {
 		return
 	}
 	t.mu.Lock()
-	t.printed, t.wantPlans = newTranscript(t.dir), plans
+	t.printed, t.wantPlans = newTranscript(t.moduleDir), plans
 	t.mu.Unlock()
 	cmd.Stdout = &lineWriter{each: t.handleLine}
 	t.runGroup(cmd)

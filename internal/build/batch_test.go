@@ -336,6 +336,23 @@ func TestASaveTakesOnlyItsPageOutOfABatch(t *testing.T) {
 	p.wantFiles(3)
 }
 
+func TestABatchWorksOutsideTheProject(t *testing.T) {
+	parallel(t)
+	p := newProject(t, nil)
+	pages := p.many(3)
+	hold, began := p.holdGo()
+	var outcomes map[string]outcome
+	var building sync.WaitGroup
+	building.Go(func() { outcomes = p.start(p.Builder, pages...) })
+	p.await(func() bool { _, err := os.Stat(began); return err == nil })
+	if left, err := filepath.Glob(filepath.Join(p.root, "work-*")); len(left) > 0 || err != nil {
+		t.Errorf("the go command works in %q, %v", left, err)
+	}
+	os.Remove(hold)
+	building.Wait()
+	p.wantPages(outcomes)
+}
+
 func TestABatchThatNobodyWaitsForEndsWithItsProcesses(t *testing.T) {
 	parallel(t)
 	p := newProject(t, nil)
