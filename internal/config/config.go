@@ -1,9 +1,8 @@
 // Package config turns the configuration file into settings.
 //
-// A file is read as a whole: it gives either a complete Config, in which every
-// option that the file leaves out has its default, or all the problems in it,
-// each with its line. A Config never changes afterwards, so it may be shared
-// freely. The package starts no goroutines and keeps nothing.
+// A file gives either a complete Config, in which every option that the file leaves
+// out has its default, or all its problems, each with its line. A Config never
+// changes, so it may be shared. The package starts no goroutines and keeps nothing.
 package config
 
 import (
@@ -21,10 +20,10 @@ import (
 	"tqserver/internal/secret"
 )
 
-// A Config holds the settings of a server. It is not to be modified.
+// A Config holds the settings of a server. Do not modify it.
 type Config struct {
-	name string // of the file as the user gave it
-	File string // absolute path of the file, or nothing if there is none
+	name string // of the file, as the user gave it
+	File string // absolute path of the file; empty if there is none
 	Root string // absolute path of the project root
 
 	Server      Server
@@ -51,7 +50,7 @@ type Server struct {
 	ReadHeaderTimeout time.Duration // above 0
 	MinBodyRate       int           // bytes a second; 0: none
 	MaxHeaderBytes    int
-	MaxConnections    int            // 0: as many as there can be
+	MaxConnections    int            // 0: as many as the limit of open files allows
 	TrustedProxies    []netip.Prefix // masked; nil: none
 
 	LogFile   LogFile
@@ -60,26 +59,24 @@ type Server struct {
 	StateDir string // absolute; what the server keeps, made at first need
 }
 
-// PathSettings holds the settings of the front door for a path. It is
-// comparable.
+// PathSettings holds the settings for requests of a path. It is comparable.
 type PathSettings struct {
 	MaxBodyBytes int // 0: no limit
 	AccessLog    AccessLog
 }
 
-// AccessLog says how requests are written down.
+// AccessLog says how requests are logged.
 type AccessLog struct {
 	File   LogFile
 	Format string // "common", "combined", "json" or "off"
 }
 
-// LogFile names a log file for each day. Name may hold {date}, and that of a
-// worker {path}; these are no placeholders in the project's own path. It is
-// comparable.
+// LogFile names a log file for each day. Name may contain {date}, and that of a
+// worker {path}; in Root these are no placeholders. It is comparable.
 type LogFile struct {
 	Root string // of the project, if Name is relative to it
 	Name string // empty: no file
-	Page string // what {path} stands for; set by who knows the page
+	Page string // what {path} stands for; set where the page is known
 }
 
 // Static is a folder whose files are served under a path.
@@ -115,7 +112,7 @@ type ProcessSettings struct {
 	ReadTimeout  time.Duration // 0: none
 	WriteTimeout time.Duration // 0: none
 	IdleTimeout  time.Duration // 0: none
-	GoMemLimit   string        // as GOMEMLIMIT wants it; nothing: no limit
+	GoMemLimit   string        // as in GOMEMLIMIT; empty: no limit
 	LogFile      LogFile
 }
 
@@ -199,9 +196,8 @@ func Default(root string) *Config {
 	return c
 }
 
-// Load reads the configuration file at path. An error is Problems if the file
-// could be read and what it says is wrong; otherwise it wraps the error of the
-// file system.
+// Load reads the configuration file at path. An error is Problems if the file is
+// wrong; otherwise it wraps the error of the file system.
 func Load(path string) (*Config, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -210,20 +206,18 @@ func Load(path string) (*Config, error) {
 	return Parse(path, text)
 }
 
-// Parse returns the settings that text, the content of the configuration file
-// at path, stands for. An error is Problems. A text that says nothing gives the
-// defaults; Empty tells it apart.
+// Parse parses text, the content of the configuration file at path. An error is
+// Problems. An empty text gives the defaults; see Empty.
 //
-// The folder that holds the file is the project root, unless it is called
-// config: then its parent is. Relative paths in the file are relative to the
-// root. What path means is settled here, once: see Reread.
+// The folder of the file is the project root, unless it is called config: then its
+// parent is. Relative paths in the file are relative to the root. The path is made
+// absolute here, once: see Reparse.
 func Parse(path string, text []byte) (*Config, error) {
 	return parseAt(path, absolute(path), text)
 }
 
-// Reparse returns the settings that another content of the same file stands for,
-// as Parse does. The file is where it was, wherever the working directory of
-// this process is now: the folder may have been renamed.
+// Reparse parses another content of the same file. The file is where it was, wherever
+// the working directory of this process is now: the folder may have been renamed.
 func (c *Config) Reparse(text []byte) (*Config, error) {
 	return parseAt(c.name, c.File, text)
 }
@@ -275,9 +269,8 @@ func (c *Config) Path(path string) PathSettings {
 // Paths returns the keys of paths, in order.
 func (c *Config) Paths() []string { return slices.Sorted(maps.Keys(c.paths)) }
 
-// CommonFiles returns the files and folders whose content any page may show:
-// the project's templates, those of dev.watch, and those that are served
-// besides pages.
+// CommonFiles returns the files and folders whose content any page may show: the
+// project's templates, those of dev.watch, and the static folders.
 func (c *Config) CommonFiles() []string {
 	all := append([]string{filepath.Join(c.Root, "templates")}, c.Dev.Watch...)
 	for _, s := range c.Static {
@@ -313,7 +306,7 @@ func (c *Config) resolve(root string) {
 	}
 }
 
-// resolve sets from where the name is seen.
+// resolve sets the root if the name is relative.
 func (f *LogFile) resolve(root string) {
 	f.Root = ""
 	if f.Name != "" && !filepath.IsAbs(f.Name) {
@@ -321,9 +314,8 @@ func (f *LogFile) resolve(root string) {
 	}
 }
 
-// absolute returns path as seen from the working directory. Without a working
-// directory, the only error there is, nothing relative can be opened, and the
-// caller will be told so when it tries.
+// absolute returns path as seen from the working directory. The only error is that
+// there is none; then no relative path can be opened, and opening it reports that.
 func absolute(path string) string {
 	abs, err := filepath.Abs(path)
 	if err != nil {

@@ -15,10 +15,10 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// The file is decoded into a tree of nodes, which is walked by hand along the
-// table of options. yaml.v3 could fill a struct, but then it takes "30" for 30
-// and null for nothing, says neither which key is wrong nor, for most errors,
-// on which line, and is no longer strict below a custom UnmarshalYAML.
+// yaml.v3 decodes the file into a tree of nodes, and the table of options decodes
+// the tree. yaml.v3 could fill a struct, but then it takes "30" for 30 and ignores
+// null, names neither the wrong key nor, for most errors, its line, and is no
+// longer strict below a custom UnmarshalYAML.
 
 // A decoder collects the problems of one file.
 type decoder struct {
@@ -33,8 +33,8 @@ func newDecoder(file, root string) *decoder {
 	return &decoder{file: file, root: root, lines: make(map[string]int)}
 }
 
-// decode sets in c what text says, over what is there, and returns the problems
-// in order of line.
+// decode sets in c the options that text contains, and returns the problems in
+// order of line.
 func decode(file string, text []byte, c *Config) Problems {
 	d := newDecoder(file, c.Root)
 	if root := d.parse(text); root != nil {
@@ -49,8 +49,8 @@ func decode(file string, text []byte, c *Config) Problems {
 	return d.problems
 }
 
-// Empty reports whether text, the content of a configuration file, says
-// nothing: it is empty, or all comments.
+// Empty reports whether text, the content of a configuration file, is empty or has
+// only comments.
 func Empty(text []byte) bool {
 	d := newDecoder("", "")
 	root := d.parse(text)
@@ -82,8 +82,8 @@ func (d *decoder) parse(text []byte) *yaml.Node {
 	return first.Content[0]
 }
 
-// directive is the beginning of a file that says which version of YAML 1 it is
-// in. yaml.v3 knows that of 1.1 only, though it reads the others; so it is made
+// directive matches a directive that names the version of YAML. yaml.v3 refuses
+// versions other than 1.1, although it can parse them; so parse makes the directive
 // a comment.
 var directive = regexp.MustCompile(`\A((?:[ \t]*(?:#[^\n]*)?\r?\n)*)%YAML[ \t]+1\.`)
 
@@ -102,11 +102,11 @@ func documents(text []byte) (first, second yaml.Node, err error) {
 
 var yamlPrefix = regexp.MustCompile(`^yaml: (line \d+: )?`)
 
-// brokenLine returns the line that keeps text from being YAML: the one after
-// the longest beginning that is. The lines that yaml.v3 names are those of the
-// section around the mistake, or one too low, or missing.
+// brokenLine returns the first line that is not YAML: the one after the longest
+// beginning that is. The lines that yaml.v3 names are those of the section around
+// the mistake, or one too low, or missing.
 func brokenLine(text []byte) int {
-	const enough = 4 << 20 // bytes to parse, far more than a file by hand needs
+	const enough = 4 << 20 // bytes to parse, far more than files written by hand need
 	lines := slices.Collect(bytes.Lines(text))
 	end, parsed := len(text), 0
 	for n := len(lines); n > 0 && parsed < enough; n-- {
@@ -206,8 +206,8 @@ func (d *decoder) collect(key string, n *yaml.Node, taken map[string]bool, seen 
 	}
 }
 
-// walk sets in t what the section n says. The keys of its options begin with
-// section; base is what the user sees before that.
+// walk sets in t the options in the section n. Their keys begin with section; base
+// comes before that in messages.
 func walk[T any](d *decoder, t *T, of []option[T], base, section string, n *yaml.Node) {
 	for _, f := range d.fields(strings.TrimSuffix(base+section, "."), n) {
 		key := section + f.name

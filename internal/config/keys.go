@@ -7,21 +7,21 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// KeyBinding gives an action of the terminal's screen its keys. What actions
-// and keys there are the screen knows.
+// KeyBinding gives an action of the screen its keys. Only the screen knows which
+// actions and keys exist.
 type KeyBinding struct {
 	Place  string // file:line
 	Action string
 	Keys   []string
 }
 
-// LoadKeys reads a file that says which keys the screen has:
+// LoadKeys reads a file with the keys of the screen:
 //
 //	restart: ctrl+r
 //	quit: [q, f10]
 //
-// An error is Problems if the file could be read and what it says is wrong;
-// otherwise it wraps the error of the file system.
+// An error is Problems if the file is wrong; otherwise it wraps the error of the
+// file system.
 func LoadKeys(path string) ([]KeyBinding, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {

@@ -12,19 +12,18 @@ import (
 	"tqserver/internal/balance"
 )
 
-// The options stand in one table. The defaults, the decoder and the test of
-// the documentation read it, so that an option is added in one place. The
-// alternative, struct tags, could say neither limits nor units without a small
-// language of its own.
+// All options are in one table, which gives the defaults, the decoder and the test
+// of the documentation: an option is added in one place. The alternative, struct
+// tags, could express neither limits nor units without a small language of its own.
 
-// An option is a key of the file whose value ends up in a T.
+// An option is a key of the file that sets something in a T.
 type option[T any] struct {
 	key     string // with its sections
 	initial string // the default, as the file would say it; empty if there is none
 	set     func(d *decoder, t *T, key string, n *yaml.Node)
 }
 
-// opt returns the option of a key whose value, of some kind, ends up in a field.
+// opt returns the option that sets a field to a value of some kind.
 func opt[T, V any](key, initial string, k kind[V], field func(*T) *V) option[T] {
 	return option[T]{key, initial, func(d *decoder, t *T, key string, n *yaml.Node) {
 		if v, ok := k(d, key, n); ok {
@@ -33,15 +32,15 @@ func opt[T, V any](key, initial string, k kind[V], field func(*T) *V) option[T] 
 	}}
 }
 
-// as returns an option of a part of the file under a key of the file.
+// as returns an option of a part of the configuration under another key.
 func as[T any](key, name string, of []option[T], part func(*Config) *T) option[Config] {
 	o := of[slices.IndexFunc(of, func(o option[T]) bool { return o.key == name })]
 	return option[Config]{key, o.initial, func(d *decoder, c *Config, key string, n *yaml.Node) { o.set(d, part(c), key, n) }}
 }
 
-// byPath returns the option of a section with a section for each of some paths,
-// which says what differs there from the standard. It is decoded last, when the
-// standard is complete, wherever that stands in the file.
+// byPath returns the option that sets what differs from the standard for some
+// paths. It is decoded last, when the standard is complete, wherever that is in the
+// file.
 func byPath[T any](key string, of []option[T], standard func(*Config) *T, all func(*Config) *map[string]T) option[Config] {
 	return option[Config]{key, "{}", func(d *decoder, c *Config, key string, n *yaml.Node) {
 		d.deferred = append(d.deferred, func() { *all(c), _ = mapOf(route, section(of, *standard(c)))(d, key, n) })
@@ -86,12 +85,12 @@ var options = slices.Concat([]option[Config]{
 	opt("build.env", "{}", mapOf(variable, verbatim), func(c *Config) *map[string]string { return &c.Build.Env }),
 }, allPages("workers.default.", defaultOptions), allPages("workers.", lifecycleOptions))
 
-// mostCPUs is how many Linux is built for at most. The Go runtime makes room for
-// as many as GOMAXPROCS says before it does anything.
+// mostCPUs is how many CPUs Linux supports at most. The Go runtime allocates memory
+// for as many as GOMAXPROCS says before it does anything else.
 const mostCPUs = 8192
 
-// defaultOptions are the keys of workers.default. Every path in workers.paths may
-// have them and lifecycleOptions.
+// defaultOptions are the keys of workers.default. Paths in workers.paths may set
+// them and lifecycleOptions.
 var defaultOptions = []option[WorkerSettings]{
 	opt("go_max_procs", "1", integer(0, mostCPUs), func(s *WorkerSettings) *int { return &s.GoMaxProcs }),
 	opt("instances", "1", integer(0, MaxInstances), func(s *WorkerSettings) *int { return &s.Instances }),
