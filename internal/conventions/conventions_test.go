@@ -26,13 +26,13 @@ var imports = []struct {
 	{"cmd/tqserver", []string{"internal/server", "internal/config", "internal/state", "tui", "golang.org/x/sys"}, "main picks a front end and runs it, nothing else"},
 	{"internal/server", []string{"internal/supervisor", "internal/watch", "internal/proxy", "internal/policy", "internal/live", "internal/sinks", "internal/static", "internal/wire", "internal/accesslog", "internal/logfile", "internal/config", "internal/router", "internal/state"}, "the composition root wires the parts; processes and builds are the supervisor's"},
 	{"internal/sinks", []string{"internal/logfile", "internal/state"}, "a reader of state that writes lines; it knows neither pages nor requests"},
-	{"internal/supervisor", []string{"internal/build", "internal/process", "internal/load", "internal/proxy", "internal/policy", "internal/router", "internal/config", "internal/secret", "internal/project", "internal/state"}, "it decides who lives, and learns of files and connections from others"},
+	{"internal/supervisor", []string{"internal/build", "internal/process", "internal/load", "internal/proxy", "internal/policy", "internal/router", "internal/config", "internal/secret", "internal/project", "internal/state"}, "it decides who lives, and gets changes of files and counts of requests from others"},
 	{"internal/load", []string{"internal/process", "internal/proxy", "internal/state"}, "it measures pages and decides nothing about them"},
 	{"internal/build", []string{"internal/project", "internal/state"}, "it turns a folder into a binary and knows of no server"},
 	{"internal/process", []string{"internal/state", "golang.org/x/sys"}, "it keeps one child and knows of no page"},
 	{"internal/config", []string{"internal/router", "internal/balance", "internal/secret", "gopkg.in/yaml.v3", "internal/project"}, "only it reads YAML"},
 	{"internal/watch", []string{"github.com/fsnotify/fsnotify", "internal/project"}, "it says which files changed and knows nothing of what they mean"},
-	{"internal/accesslog", []string{"internal/recovered", "internal/logfile", "internal/secret", "internal/state"}, "it writes down what it is told, and knows neither who answers nor where settings come from"},
+	{"internal/accesslog", []string{"internal/recovered", "internal/logfile", "internal/secret", "internal/state"}, "it formats and writes records, and knows neither the proxy nor the configuration"},
 	{"internal/proxy", []string{"internal/recovered", "internal/wire", "internal/upstream", "internal/message", "internal/socket", "internal/balance", "internal/secret", "internal/policy", "internal/router", "internal/accesslog"}, "it decides who serves and must not know who lives"},
 	{"internal/policy", []string{"internal/config", "internal/router", "internal/accesslog", "internal/logfile"}, "it says what holds for a path, and knows neither the client's connection nor who serves"},
 	{"internal/balance", []string{"internal/secret"}, "it chooses, and knows of no connection"},
@@ -50,12 +50,12 @@ var imports = []struct {
 	{"internal/secret", nil, "whoever shows something must be able to mask it first"},
 	{"internal/state", nil, "the vocabulary of every front end, near or far"},
 	{"internal/conventions", nil, "it holds tests only"},
-	{"internal/tools/screens", []string{"tui", "github.com/charmbracelet/x/ansi", "internal/tools/trial"}, "it looks at the program from outside, as people do; only the key table it asks for"},
+	{"internal/tools/screens", []string{"tui", "github.com/charmbracelet/x/ansi", "internal/tools/trial"}, "it runs the program from outside, as people do, and documents its keys"},
 	{"internal/tools/bench", []string{"internal/tools/trial"}, "it measures the program from outside, as people see it"},
 	{"internal/tools/chaos", []string{"internal/tools/trial", "github.com/coder/websocket", "internal/project"}, "it breaks the program from outside, as the world does"},
 	{"internal/tools/trial", nil, "it runs the program from outside"},
 	{"tui/calm", nil, "it must be ready before anything else is"},
-	{"tui", []string{"internal/project", "internal/state", "internal/editor", "tui/calm", "github.com/charmbracelet", "github.com/muesli/termenv", "golang.org/x/sys/unix"}, "a front end looks at state and asks, it never touches the engine"},
+	{"tui", []string{"internal/project", "internal/state", "internal/editor", "tui/calm", "github.com/charmbracelet", "github.com/muesli/termenv", "golang.org/x/sys/unix"}, "a front end reads state and sends commands; it never touches the engine"},
 	{"pkg/worker", nil, "its folder can be copied into another module, and every page links it again at every save"},
 	{"pkg/*", []string{"pkg/*"}, "a page links what it imports again at every save: the standard library and each other"},
 	{"pages/*", []string{"pkg/*"}, "a page is a user's program: it gets what users get"},
@@ -132,7 +132,7 @@ var forbidden = []struct {
 	where  func(file string) bool
 	reason string
 }{
-	{"time.Sleep", func(f string) bool { return !strings.HasPrefix(f, "pages/") }, "wait for what you wait for; the time of tests is testing/synctest's"},
+	{"time.Sleep", func(f string) bool { return !strings.HasPrefix(f, "pages/") }, "wait for an event; tests of time use testing/synctest"},
 	{"fmt.Print", engine, "the engine publishes events, sinks print"},
 	{"fmt.Println", engine, "the engine publishes events, sinks print"},
 	{"fmt.Printf", engine, "the engine publishes events, sinks print"},
@@ -143,8 +143,8 @@ var forbidden = []struct {
 	{"os.Exit", engine, "only main ends the program"},
 	{"slog.Info", engine, "the engine publishes events, sinks print"},
 	{"slog.Error", engine, "the engine publishes events, sinks print"},
-	{"context.Background", engine, "what runs in the engine ends with something"},
-	{"context.TODO", engine, "what runs in the engine ends with something"},
+	{"context.Background", engine, "what runs in the engine ends with the context it is given"},
+	{"context.TODO", engine, "what runs in the engine ends with the context it is given"},
 }
 
 // engine reports whether a file is part of what runs inside the server.
@@ -184,7 +184,7 @@ func TestThereIsNoInitFunction(t *testing.T) {
 	eachFile(t, func(_ string, fset *token.FileSet, parsed *ast.File) {
 		for _, d := range parsed.Decls {
 			if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "init" {
-				t.Errorf("%s: an init function runs before anybody asked for it", fset.Position(f.Pos()))
+				t.Errorf("%s: an init function runs before main can decide anything", fset.Position(f.Pos()))
 			}
 		}
 	})
