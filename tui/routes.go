@@ -149,7 +149,7 @@ func (r row) build(now time.Time) string {
 	switch {
 	case r.Phase == state.Building && !r.Build.Started.IsZero():
 		return fmt.Sprintf("%.1fs…", max(0, now.Sub(r.Build.Started).Seconds()))
-	case r.broken() && r.ServingBuild > 0:
+	case r.broken() && r.ServingBuild > 0 && r.Trouble.Kind != state.TroubleConflict:
 		return fmt.Sprintf("#%d", r.ServingBuild)
 	}
 	return took(r.Build.Took)

@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// Crash is what a Go program says when it ends by a panic or a fatal error, or
-// when a handler of net/http panicked.
+// Crash is what a Go program prints when it ends with a panic or a fatal error, or when
+// a handler of net/http panics.
 type Crash struct {
-	Message string  // with the word before it: panic or fatal error; empty if there was none
-	Handler bool    // a handler panicked, and the program goes on
-	Line    int     // of the output, on which it begins
-	Frames  []Frame // of the goroutine that it happened in, innermost first
+	Message string  // begins with "panic: " or "fatal error: "; empty if there was no crash
+	Handler bool    // a handler panicked; the program goes on
+	Line    int     // index of its first line
+	Frames  []Frame // of the goroutine that crashed, innermost first
 }
 
 // Frame is one call.
@@ -24,7 +24,7 @@ type Frame struct {
 
 var (
 	framePlace = regexp.MustCompile(`^\s+(\S.*\.(?:go|s)):(\d{1,9})(?: \+0x[0-9a-f]+)?(?: fp=0x[0-9a-f]+ sp=0x[0-9a-f]+ pc=0x[0-9a-f]+)?$`)
-	// handlerPanic is the line of net/http, whatever the log puts before it.
+	// handlerPanic matches the line of net/http behind any prefix of the log.
 	handlerPanic = regexp.MustCompile(`http: panic serving \S+: (.*)$`)
 )
 
@@ -43,12 +43,12 @@ func ParseCrash(lines []string) (c Crash) {
 		return c
 	}
 	rest := lines[c.Line+1:]
-	for said := true; len(rest) > 0 && !strings.HasPrefix(rest[0], "goroutine "); rest = rest[1:] {
+	for inMessage := true; len(rest) > 0 && !strings.HasPrefix(rest[0], "goroutine "); rest = rest[1:] {
 		more := strings.TrimSpace(rest[0])
 		if more == "runtime stack:" { // of no goroutine
-			said = false
+			inMessage = false
 		}
-		if said && more != "" {
+		if inMessage && more != "" {
 			c.Message += "\n" + more
 		}
 	}

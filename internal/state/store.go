@@ -12,7 +12,7 @@ import (
 
 const (
 	keptEvents    = 4096
-	keptPages     = 512     // of events, which are small without
+	keptPages     = 512     // events with their Page, which is most of an event
 	keptLines     = 10_000  // of output, a page
 	keptLineBytes = 2 << 20 // a page
 	keptRequests  = 2000    // lines of requests, a page
@@ -56,8 +56,7 @@ func NewStore(server Server) *Store {
 	}
 }
 
-// Epoch returns what is different about this server from any other that ran
-// before or runs after it.
+// Epoch returns the name of this run of the server.
 func (s *Store) Epoch() string { return s.epoch }
 
 // Publish adds an event and sets the state that it carries. A zero Time becomes
@@ -68,7 +67,7 @@ func (s *Store) Publish(e Event) {
 	s.publishLocked(e)
 }
 
-// ChangeServer changes what is known of the server and publishes that with e.
+// ChangeServer changes the state of the server and publishes it with e.
 func (s *Store) ChangeServer(e Event, change func(*Server)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,7 +155,7 @@ func (s *Store) Next(ctx context.Context, after Cursor) (Update, error) {
 	}
 }
 
-// Tail returns the last n lines kept of a page; see [Source].
+// Tail returns the last n lines kept of a page's output; see [Source].
 func (s *Store) Tail(_ context.Context, page string, n int) ([]Line, error) {
 	return s.Lines(page, n), nil
 }
@@ -172,7 +171,7 @@ func (s *Store) Lines(page string, n int) []Line {
 	return slices.Clone(l.kept[max(0, len(l.kept)-n):])
 }
 
-// Server returns what is known of the server.
+// Server returns the state of the server.
 func (s *Store) Server() Server {
 	s.mu.Lock()
 	defer s.mu.Unlock()
