@@ -118,7 +118,7 @@ func serving(route string, build, pid, port int, took, swap time.Duration, since
 		Route: route, Dir: "pages" + route, Phase: state.Serving, ServingBuild: build, Swap: state.Seconds(swap),
 		Build:   state.Build{Number: build, Started: noon.Add(-time.Hour), Took: state.Seconds(took)},
 		Log:     "logs" + route + "/worker_2026-11-24.log",
-		Workers: []state.Worker{{Role: state.RoleServing, PID: pid, Port: port, Build: build, Since: noon.Add(-since), Binary: "/tmp/tqserver/bin/x", Env: []string{"API_TOKEN=•••", "TQ_PORT=9001"}}},
+		Workers: []state.Worker{{Role: state.RoleServing, PID: pid, Port: port, Build: build, Since: noon.Add(-since), Binary: "/tmp/tqserver/bin/x", Env: []string{"API_TOKEN=***", "TQ_PORT=9001"}}},
 	}
 }
 

@@ -489,11 +489,11 @@ func TestALogHoldsSoManyLinesAndBytes(t *testing.T) {
 
 func TestTheInspectorBeginsWithWhatTheServerSets(t *testing.T) {
 	page := serving("/", 1, 41002, 9001, ms, ms, ms)
-	page.Workers[0].Env = []string{"API_TOKEN=•••", "GOMAXPROCS=1", "HOME=/root", "TQ_PORT=9001", "ZONE=x"}
+	page.Workers[0].Env = []string{"API_TOKEN=***", "GOMAXPROCS=1", "HOME=/root", "TQ_PORT=9001", "ZONE=x"}
 	m, _ := screenOf(t, 120, 40, false, state.Update{Events: []state.Event{{Page: &page}}})
 	lines := strings.Join(m.facts("/"), "\n")
 	at := -1
-	for _, want := range []string{"   worker ", "   environment  GOMAXPROCS=1", "\n                TQ_PORT=9001", "   health\n", "   builds\n", "   inherited    API_TOKEN=•••", "\n                HOME=/root", "\n                ZONE=x"} {
+	for _, want := range []string{"   worker ", "   environment  GOMAXPROCS=1", "\n                TQ_PORT=9001", "   health\n", "   builds\n", "   inherited    API_TOKEN=***", "\n                HOME=/root", "\n                ZONE=x"} {
 		i := strings.Index(lines, want)
 		if i <= at {
 			t.Errorf("%q is missing, or not where it belongs:\n%s", want, lines)
