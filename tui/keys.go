@@ -28,7 +28,7 @@ func bindings() []binding { return bindingsWith(state.Commands()) }
 
 // bindingsWith returns the table with a line for each command that has none of its
 // own.
-func bindingsWith(commands []state.Spec) []binding {
+func bindingsWith(commands []state.CommandSpec) []binding {
 	table := []binding{
 		{"down", []string{"j", "down"}, "move", "move down", everywhere, (*model).down},
 		{"up", []string{"k", "up"}, "", "move up", everywhere, (*model).up},

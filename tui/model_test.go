@@ -590,16 +590,16 @@ func TestALineThatHasNotEndedIsShownAndReplaced(t *testing.T) {
 }
 
 func TestACommandOfTheEngineNeedsNoLineOfItsOwn(t *testing.T) {
-	table := bindingsWith(append(state.Commands(), state.Spec{Verb: "collect", Scope: state.ScopePage, Key: "#", Help: "collect garbage"}))
+	table := bindingsWith(append(state.Commands(), state.CommandSpec{Verb: "example", Scope: state.ScopePage, Key: "f12", Help: "do something new"}))
 	b := table[len(table)-1]
-	if b.action != "collect" || b.keys[0] != "#" || b.help != "collect garbage" {
+	if b.action != "example" || b.keys[0] != "f12" || b.help != "do something new" {
 		t.Fatalf("the last line is %+v", b)
 	}
 	m, got := screenOf(t, 80, 24, false, shop(t.TempDir()))
 	if c := b.act(m); c != nil {
 		c()
 	}
-	if want := (state.Command{Verb: "collect", Page: "/"}); !slices.Contains(got.commands, want) {
+	if want := (state.Command{Verb: "example", Page: "/"}); !slices.Contains(got.commands, want) {
 		t.Errorf("the engine gets %v, want %v", got.commands, want)
 	}
 }

@@ -43,8 +43,8 @@ const (
 // String returns what has the scope.
 func (s Scope) String() string { return [...]string{"the server", "pages", "workers"}[s] }
 
-// Spec describes the commands of a verb.
-type Spec struct {
+// CommandSpec describes the commands of a verb.
+type CommandSpec struct {
 	Verb   Verb
 	Scope  Scope
 	Key    string // that gives the command where there is a keyboard
@@ -53,12 +53,12 @@ type Spec struct {
 }
 
 // CannotError says that a page is in no state for the command.
-func (s Spec) CannotError(route string) error { return fmt.Errorf("%s %s", route, s.Cannot) }
+func (s CommandSpec) CannotError(route string) error { return fmt.Errorf("%s %s", route, s.Cannot) }
 
 // Commands returns the table of commands. Front ends offer what is in it; what is
 // not is refused by [Command.Spec].
-func Commands() []Spec {
-	return []Spec{
+func Commands() []CommandSpec {
+	return []CommandSpec{
 		{Restart, ScopeWorker, "r", "restart the page, without building and without downtime", "is stopped: start it first"},
 		{Rebuild, ScopePage, "b", "rebuild the page, even if nothing changed", "is stopped: start it first"},
 		{Stop, ScopePage, "x", "stop the page gracefully", "is already stopped"},
@@ -73,15 +73,15 @@ func Commands() []Spec {
 
 // Spec returns the description of a command, or why no page and no state of the
 // server makes sense of it.
-func (c Command) Spec() (Spec, error) {
+func (c Command) Spec() (CommandSpec, error) {
 	all := Commands()
-	i := slices.IndexFunc(all, func(s Spec) bool { return s.Verb == c.Verb })
+	i := slices.IndexFunc(all, func(s CommandSpec) bool { return s.Verb == c.Verb })
 	if i < 0 {
 		names := make([]string, len(all))
 		for i, s := range all {
 			names[i] = string(s.Verb)
 		}
-		return Spec{}, fmt.Errorf("unknown command %q: use one of %s", c.Verb, strings.Join(names, ", "))
+		return CommandSpec{}, fmt.Errorf("unknown command %q: use one of %s", c.Verb, strings.Join(names, ", "))
 	}
 	s := all[i]
 	switch {

@@ -21,7 +21,7 @@ import (
 // or are a connection to a store.
 var values = []any{
 	Attr{}, Build{}, Command{}, Crash{}, Cursor{}, Event{}, Exit{}, Frame{}, Item{}, Level(0), Line{}, Load{}, Mirror{}, Page{}, Phase(""),
-	Problem{}, Role(""), Scope(0), Seconds(0), Server{}, Snapshot{}, Spec{}, Stream{}, Trouble{}, TroubleKind(""), Update{}, Verb(""), Worker{},
+	Problem{}, Role(""), Scope(0), Seconds(0), Server{}, Snapshot{}, CommandSpec{}, Stream{}, Trouble{}, TroubleKind(""), Update{}, Verb(""), Worker{},
 }
 
 func TestEveryValueComesBackEqualThroughJSON(t *testing.T) {

@@ -105,7 +105,7 @@ func (a *actor) configure(cfg settings, rebuild bool, done func(replaced bool)) 
 }
 
 // command carries out a command, or says why not. The actor calls it.
-func (a *actor) command(spec state.Spec, seat int) error {
+func (a *actor) command(spec state.CommandSpec, seat int) error {
 	a.handle(commanded{spec, seat})
 	return a.replied
 }

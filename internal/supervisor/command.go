@@ -19,7 +19,7 @@ func (s *Supervisor) Do(ctx context.Context, cmd state.Command) error {
 	return errors.Join(err, failed)
 }
 
-func (s *Supervisor) do(cmd state.Command, spec state.Spec) error {
+func (s *Supervisor) do(cmd state.Command, spec state.CommandSpec) error {
 	if cmd.Page == "" {
 		for _, p := range s.pages {
 			p.call(func() {

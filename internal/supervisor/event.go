@@ -20,7 +20,7 @@ type (
 	removed    struct{}             // the page is not on disk any more
 	conflicted struct{ why string } // several folders define the route; or not any more
 	commanded  struct {             // by a person
-		spec state.Spec
+		spec state.CommandSpec
 		seat int // of one worker, from 1; 0 for all
 	}
 

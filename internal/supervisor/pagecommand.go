@@ -93,16 +93,16 @@ func (e commanded) happen(d *decision) {
 }
 
 // pageCommands carry out the commands of [state.ScopePage].
-var pageCommands = map[state.Verb]func(*decision, state.Spec) error{
+var pageCommands = map[state.Verb]func(*decision, state.CommandSpec) error{
 	state.Start:   (*decision).startCommand,
-	state.Stop:    func(d *decision, spec state.Spec) error { return d.stop(spec, false) },
+	state.Stop:    func(d *decision, spec state.CommandSpec) error { return d.stop(spec, false) },
 	state.Kill:    (*decision).killCommand,
 	state.Restart: (*decision).restartCommand,
 	state.Rebuild: (*decision).rebuildCommand,
 }
 
 // startCommand starts a page that does not run.
-func (d *decision) startCommand(spec state.Spec) error {
+func (d *decision) startCommand(spec state.CommandSpec) error {
 	c := change{at: d.now.time}
 	switch {
 	case d.goal == stopped:
@@ -122,7 +122,7 @@ func (d *decision) startCommand(spec state.Spec) error {
 }
 
 // killCommand ends all workers at once, those that drain too.
-func (d *decision) killCommand(spec state.Spec) error {
+func (d *decision) killCommand(spec state.CommandSpec) error {
 	for _, w := range d.draining {
 		d.do(cutDrain{w.id})
 	}
@@ -132,7 +132,7 @@ func (d *decision) killCommand(spec state.Spec) error {
 	return d.stop(spec, true)
 }
 
-func (d *decision) restartCommand(spec state.Spec) error {
+func (d *decision) restartCommand(spec state.CommandSpec) error {
 	if d.goal == stopped {
 		return spec.CannotError(d.route)
 	}
@@ -145,7 +145,7 @@ func (d *decision) restartCommand(spec state.Spec) error {
 }
 
 // restartWorker restarts the worker of a seat alone.
-func (d *decision) restartWorker(spec state.Spec, i int) error {
+func (d *decision) restartWorker(spec state.CommandSpec, i int) error {
 	switch {
 	case d.goal == stopped:
 		return spec.CannotError(d.route)
@@ -156,7 +156,7 @@ func (d *decision) restartWorker(spec state.Spec, i int) error {
 	return nil
 }
 
-func (d *decision) rebuildCommand(spec state.Spec) error {
+func (d *decision) rebuildCommand(spec state.CommandSpec) error {
 	if d.goal == stopped {
 		return spec.CannotError(d.route)
 	}
@@ -173,7 +173,7 @@ func (d *decision) rebuildCommand(spec state.Spec) error {
 }
 
 // stop takes the page out of service until it is started again.
-func (d *decision) stop(spec state.Spec, atOnce bool) error {
+func (d *decision) stop(spec state.CommandSpec, atOnce bool) error {
 	if d.goal == stopped {
 		return spec.CannotError(d.route)
 	}
