@@ -16,8 +16,8 @@ var allowMethods = http.Header{"Allow": {"GET, HEAD, POST, PUT, PATCH, DELETE, O
 
 // admit has a request in the form in which everything else decides on it and the
 // worker sees it, or returns why it must not go on.
-func (x *exchange) admit() *policy.Refusal {
-	r := x.view.Request
+func (in *inbound) admit() *policy.Refusal {
+	r := in.Request
 	if bad := wire.RefusalOf(r); bad != nil {
 		return refuseMalformed(r, bad)
 	}
@@ -34,7 +34,7 @@ func (x *exchange) admit() *policy.Refusal {
 	if refusal := normalise(r); refusal != nil {
 		return refusal
 	}
-	x.view.Document = isForDocument(r.Header)
+	in.Document = isForDocument(r.Header)
 	return nil
 }
 

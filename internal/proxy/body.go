@@ -22,7 +22,7 @@ type requestBody struct {
 	io.Reader
 	x      *exchange
 	bytes  int64         // so far
-	rate   bodyRate      // guarded by x.mu
+	rate   bodyRate      // guarded by x.stall.mu
 	of     *http.Request // which gets the trailer
 	sent   http.Header   // the trailer that the worker gets
 	reads  atomic.Bool   // a read is under way
@@ -76,7 +76,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	n, err := b.Reader.Read(p)
 	b.bytes += int64(n)
 	switch {
-	case b.x.view.MaxBody > 0 && b.bytes > b.x.view.MaxBody:
+	case b.x.in.MaxBody > 0 && b.bytes > b.x.in.MaxBody:
 		n, err = 0, errTooLarge
 		b.x.cut(err)
 	case err == io.EOF:
@@ -95,7 +95,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 
 // canPrefetch reports whether reading does no harm before the worker has the header.
 func (b *requestBody) canPrefetch() bool {
-	return b != nil && b.of.ContentLength > 0 && !b.x.expects && wire.ConnOf(b.of) != nil
+	return b != nil && b.of.ContentLength > 0 && !b.x.in.expects && wire.ConnOf(b.of) != nil
 }
 
 // prefetch reads what has come of the body.
@@ -124,18 +124,18 @@ func (b *requestBody) fault() *wire.Refusal {
 
 // setReading notes that the client is waited for, or that it sent some bytes.
 func (b *requestBody) setReading(on bool, n int) {
-	b.x.mu.Lock()
-	defer b.x.mu.Unlock()
+	b.x.stall.mu.Lock()
+	defer b.x.stall.mu.Unlock()
 	if b.reads.Store(on); on {
 		b.rate.startWait()
 	} else {
 		b.rate.endWait(n)
 	}
-	b.x.movedLocked()
+	b.x.stall.movedLocked()
 }
 
-// readTimeoutLocked is how long the client may be waited for now, 0 for ever; x.mu is
-// held.
+// readTimeoutLocked is how long the client may be waited for now, 0 for ever.
+
 func (b *requestBody) readTimeoutLocked(idle time.Duration) time.Duration {
 	if b.rate.min == 0 {
 		return idle
@@ -153,7 +153,7 @@ func (b *requestBody) close() {
 		return
 	}
 	if b.pending() {
-		b.x.client.SetReadDeadline(past)
+		b.x.in.control.SetReadDeadline(past)
 	}
 	b.use.Lock()
 	defer b.use.Unlock()
@@ -163,23 +163,3 @@ func (b *requestBody) close() {
 func (b *requestBody) reading() bool { return b != nil && b.reads.Load() }
 func (b *requestBody) pending() bool { return b != nil && !b.ended.Load() }
 func (b *requestBody) broken() bool  { return b != nil && b.failed.Load() }
-
-// responseBody is a worker's answer on its way to the client.
-type responseBody struct {
-	io.ReadCloser
-	x    *exchange
-	read bool // something was
-}
-
-func (b *responseBody) Read(p []byte) (int, error) {
-	if b.read {
-		b.x.moved() // what was read before was written
-	}
-	b.read = true
-	n, err := b.ReadCloser.Read(p)
-	b.x.moved()
-	if err != nil && err != io.EOF && b.x.endedByUs() {
-		err = io.EOF // the stream ends as if the page had ended it
-	}
-	return n, err
-}

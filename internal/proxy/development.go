@@ -42,28 +42,13 @@ func (d *Development) reserves(path string) bool {
 	return d != nil && d.Reserved != nil && strings.HasPrefix(path, d.ReservedPath)
 }
 
-// timing is where an exchange spent its time.
-type timing struct {
-	held    time.Duration // until its page was ready
-	queued  time.Duration // behind those that came before
-	claimed time.Time     // a backend was
-}
-
 // firstHoldTimeout is how long a navigation waits in development for a page that
 // never served: then its tab can show how far the build is.
 const firstHoldTimeout = 300 * time.Millisecond
 
-// holdTimeout is how long the exchange may wait for a worker.
-func (x *exchange) holdTimeout() time.Duration {
-	if x.isNavigation() && !x.route.served.Load() {
-		return min(firstHoldTimeout, x.settings.HoldTimeout)
-	}
-	return x.settings.HoldTimeout
-}
-
 // isNavigation reports whether a tab waits for its new content, in development.
 func (x *exchange) isNavigation() bool {
-	return x.develop != nil && x.view.Document
+	return x.develop != nil && x.in.Document
 }
 
 // documentFields are what isForDocument decides by.
@@ -88,39 +73,17 @@ func isForDocument(h http.Header) bool {
 	return strings.HasPrefix(h.Get("Sec-Purpose"), "prefetch")
 }
 
-// holdForNewer waits for the version that is on its way, so that who saves and
-// reloads sees what was saved.
-func (x *exchange) holdForNewer() {
-	if !x.isNavigation() || x.develop.HoldNavigations <= 0 {
-		return
-	}
-	began := time.Now()
-	patience := time.NewTimer(x.develop.HoldNavigations)
-	defer patience.Stop()
-	for s := x.route.current(); s.newest == NewerPending; s = x.route.current() {
-		select {
-		case <-s.changed:
-		case <-patience.C:
-			x.timing.held = time.Since(began)
-			return
-		case <-x.disconnect.Done():
-			panic(http.ErrAbortHandler) // the client left
-		}
-	}
-	x.timing.held = time.Since(began)
-}
-
 // setOrigin says which build an answer comes from, and where its time went
 // (W3C Server Timing section 3).
 func (x *exchange) setOrigin(h http.Header) {
-	build := x.backend.build
-	if x.route.current().newest == NewerBroken {
+	build := x.relay.backend.build
+	if x.wait.route.current().newest == NewerBroken {
 		build += "; stale"
 	}
 	h.Set("X-Tq-Build", build)
 	x.vary(h)
 	h.Add("Server-Timing", fmt.Sprintf("hold;dur=%s, queue;dur=%s, worker;dur=%s",
-		milliseconds(x.timing.held), milliseconds(x.timing.queued), milliseconds(time.Since(x.timing.claimed))))
+		milliseconds(x.wait.heldFor), milliseconds(x.wait.queuedFor), milliseconds(time.Since(x.relay.claimed))))
 }
 
 // vary keeps caches from giving a tab the HTML that a script fetched.

@@ -73,12 +73,12 @@ func TestARequestHasNothingOfAnother(t *testing.T) {
 // when that request ended.
 func TestATimerOfTheRequestBeforeCutsNothing(t *testing.T) {
 	t.Parallel()
-	nothing := func(*exchange) {}
+	nothing, expire := func(*exchange) {}, func(x *exchange) { x.stall.expire() }
 	for name, late := range map[string][3]func(*exchange){ // after the end, before something must move, and then
 		"never":  {nothing, nothing, nothing},
-		"before": {(*exchange).expire, nothing, nothing},
-		"early":  {nothing, (*exchange).expire, nothing},
-		"later":  {nothing, nothing, (*exchange).expire},
+		"before": {expire, nothing, nothing},
+		"early":  {nothing, expire, nothing},
+		"later":  {nothing, nothing, expire},
 	} {
 		t.Run(name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { testLateTimer(t, late) }) })
 	}
@@ -89,14 +89,14 @@ func testLateTimer(t *testing.T, late [3]func(*exchange)) {
 	x := newExchange()
 	start := func() { x.start(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil), p) }
 	start()
-	x.watch(true)
+	x.stall.watch(true)
 	x.finish(0)
 	late[0](x)
-	x.requestState = requestState{}
+	x.reset()
 	time.Sleep(2 * time.Second)
 	start()
 	late[1](x)
-	x.watch(true)
+	x.stall.watch(true)
 	late[2](x)
 	wait := func(d time.Duration, want error) {
 		time.Sleep(d)
@@ -106,7 +106,7 @@ func testLateTimer(t *testing.T, late [3]func(*exchange)) {
 		}
 	}
 	wait(time.Second-1, nil)
-	x.moved()
+	x.stall.moved()
 	wait(time.Second-1, nil)
 	wait(1, errSlowWorker)
 	x.finish(0)

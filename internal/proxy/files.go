@@ -17,25 +17,22 @@ func (p *Proxy) SetFiles(find func(*http.Request) (h http.Handler, found bool)) 
 
 // serveFile answers by a file if there is one.
 func (p *Proxy) serveFile(x *exchange) bool {
-	file, found := (*p.files.Load())(x.view.Request)
+	file, found := (*p.files.Load())(x.in.Request)
 	if !found {
 		return false
 	}
 	if file == nil {
-		x.fail(&refusalError{&notForFiles})
+		x.refuse(&notForFiles)
 		return true
 	}
-	x.setNames(x.w.Header())
-	if x.body.pending() {
-		closeConnection(x.w.Header())
-	}
-	x.watch(true)
-	w := &fileWriter{ResponseWriter: x.w, x: x}
-	file.ServeHTTP(w, x.view.Request)
+	x.in.setFields(x.in.w.Header())
+	x.stall.watch(true)
+	w := &fileWriter{ResponseWriter: x.in.w, x: x}
+	file.ServeHTTP(w, x.in.Request)
 	if w.refused != 0 {
-		h := x.w.Header()
+		h := x.in.w.Header()
 		maps.DeleteFunc(h, func(name string, _ []string) bool { return name != "Content-Range" && name != "Vary" })
-		x.fail(&refusalError{fileRefusal(w.refused)})
+		x.refuse(fileRefusal(w.refused))
 	}
 	return true
 }
@@ -66,10 +63,8 @@ func (w *fileWriter) WriteHeader(status int) {
 		w.refused = status
 		return
 	}
-	w.x.status = status
-	w.x.responding.Store(true)
 	w.x.vary(w.Header())
-	w.x.moved()
+	w.x.respond(status)
 	w.ResponseWriter.WriteHeader(status)
 }
 
@@ -78,7 +73,7 @@ func (w *fileWriter) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	n, err := w.ResponseWriter.Write(p)
-	w.x.moved()
+	w.x.stall.moved()
 	return n, err
 }
 
@@ -92,7 +87,7 @@ func (w *fileWriter) ReadFrom(r io.Reader) (sent int64, err error) {
 	for all.N > 0 {
 		want := min(all.N, fileChunk)
 		n, err := io.Copy(w.ResponseWriter, &io.LimitedReader{R: all.R, N: want})
-		w.x.moved()
+		w.x.stall.moved()
 		sent += n
 		all.N -= n
 		if err != nil || n < want {

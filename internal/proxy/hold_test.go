@@ -232,8 +232,8 @@ func TestTheQueueOpensOnePlaceAfterTheOther(t *testing.T) {
 			return false
 		}
 	}
-	a, b, c := q.join(3), q.join(3), q.join(3)
-	if q.join(3) != nil {
+	a, b, c := q.enter(3), q.enter(3), q.enter(3)
+	if q.enter(3) != nil {
 		t.Error("a fourth place of three")
 	}
 	if !open(a) || open(b) || open(c) {
@@ -249,7 +249,6 @@ func TestTheQueueOpensOnePlaceAfterTheOther(t *testing.T) {
 		t.Error("the last is the first now")
 	}
 	q.leave(c)
-	q.leave(nil)
 	if q.len() != 0 {
 		t.Error("somebody stayed")
 	}

@@ -5,43 +5,40 @@ import (
 	"sync"
 )
 
-// queue is the requests that wait, in the order in which they came. When their
-// page is ready each is let go when the one before it was sent, or else they
-// would overtake each other on their way to the worker.
+// queue holds the requests that wait, in the order in which they came. When their page
+// is ready, each is let go when the one before it was sent: otherwise they would
+// overtake each other on their way to the worker.
 type queue struct {
 	mu      sync.Mutex // guards all
-	waiting list.List  // of *place
+	waiting list.List  // of *heldRequest
 }
 
-// heldRequest is where a request stands.
+// heldRequest is a request in a queue.
 type heldRequest struct {
 	element *list.Element
-	turn    chan struct{} // closed when it is the first, or left
+	turn    chan struct{} // closed when the request is the first, or was let go
 	opened  bool
 }
 
-// join returns the last place, or nil if max are taken.
-func (q *queue) join(max int) *heldRequest {
+// enter returns the last request of the queue, or nil if there are max already.
+func (q *queue) enter(max int) *heldRequest {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.waiting.Len() >= max {
 		return nil
 	}
-	p := &heldRequest{turn: make(chan struct{})}
-	p.element = q.waiting.PushBack(p)
+	h := &heldRequest{turn: make(chan struct{})}
+	h.element = q.waiting.PushBack(h)
 	q.openFirstLocked()
-	return p
+	return h
 }
 
-// leave gives a place up. It may be called again.
-func (q *queue) leave(p *heldRequest) {
-	if p == nil {
-		return
-	}
+// leave lets a request go. It may be called again.
+func (q *queue) leave(h *heldRequest) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	p.openLocked()
-	q.waiting.Remove(p.element)
+	h.openLocked()
+	q.waiting.Remove(h.element)
 	q.openFirstLocked()
 }
 
@@ -57,9 +54,9 @@ func (q *queue) openFirstLocked() {
 	}
 }
 
-func (p *heldRequest) openLocked() {
-	if !p.opened {
-		p.opened = true
-		close(p.turn)
+func (h *heldRequest) openLocked() {
+	if !h.opened {
+		h.opened = true
+		close(h.turn)
 	}
 }

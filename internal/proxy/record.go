@@ -13,19 +13,19 @@ import (
 
 // accessRecord is what is written down of an exchange that has ended.
 func (x *exchange) accessRecord() accesslog.Record {
-	r := x.view.Request
+	r := x.in.Request
 	rec := accesslog.Record{
 		Time: x.started, Took: time.Since(x.started),
 		Method: r.Method, Target: r.RequestURI, Proto: r.Proto, Host: r.Host,
 		Referer: r.Header.Get("Referer"), UserAgent: r.Header.Get("User-Agent"),
-		RequestID: x.id, TraceID: traceOf(x.traceparent), Status: x.written.status, Bytes: x.written.sent.Load(),
-		Route: x.view.Route, Settings: &x.policy.AccessLog,
+		RequestID: x.in.id, TraceID: traceOf(x.in.traceparent), Status: x.in.written.status, Bytes: x.in.written.sent.Load(),
+		Route: x.in.Route, Settings: &x.policy.AccessLog,
 	}
-	if x.clientAddr.IsValid() {
-		rec.Client = x.clientAddr.String()
+	if x.in.Client.IsValid() {
+		rec.Client = x.in.Client.String()
 	}
-	if x.backend != nil {
-		rec.Upstream = x.backend.Addr
+	if x.relay.backend != nil {
+		rec.Upstream = x.relay.backend.Addr
 	}
 	if r.Method == http.MethodHead {
 		rec.Bytes = 0 // none is sent

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"html/template"
 	"io"
@@ -15,24 +16,67 @@ import (
 	"tqserver/internal/policy"
 )
 
-// writeRefusal answers in the form that the client asks for. By itself it says
-// nothing that the world should not know.
+// refusalError is a refusal where an error is returned.
+type refusalError struct{ *policy.Refusal }
+
+func (e *refusalError) Error() string { return e.Title }
+
+// refuse answers in a page's place.
+func (x *exchange) refuse(refusal *policy.Refusal) { x.fail(&refusalError{refusal}) }
+
+// fail answers after an error.
+func (x *exchange) fail(err error) {
+	if timeout := x.settings.WriteTimeout; timeout > 0 {
+		x.in.control.SetWriteDeadline(time.Now().Add(timeout))
+	}
+	x.in.setFields(x.in.w.Header())
+	refusal := x.refusalFor(err)
+	x.status = refusal.Status
+	x.writeRefusal(refusal)
+}
+
+// refusalFor returns what answers a request after an error. A client that disconnected
+// gets no answer: refusalFor panics with [http.ErrAbortHandler].
+func (x *exchange) refusalFor(err error) policy.Refusal {
+	cause := x.why()
+	var refusal *refusalError
+	switch fault := x.in.body.fault(); {
+	case errors.As(err, &refusal):
+		return *refusal.Refusal
+	case fault != nil: // before it is taken for a disconnect
+		return policy.Refusal{Status: fault.Status, Title: http.StatusText(fault.Status), Detail: fault.Reason}
+	case cause == errSlowClient:
+		return policy.Refusal{Status: http.StatusRequestTimeout, Title: "Request timeout", Detail: "The client stopped sending the request body, or sent it too slowly."}
+	case err == errTooLarge, cause == errTooLarge:
+		return policy.BodyTooLarge
+	case cause == errSlowWorker:
+		return policy.Refusal{Status: http.StatusGatewayTimeout, Title: "Gateway timeout", Detail: "The page did not respond in time."}
+	case cause != nil, x.in.body.broken() && errors.Is(err, io.ErrUnexpectedEOF):
+		panic(http.ErrAbortHandler)
+	case x.in.body.broken():
+		return policy.Refusal{Status: http.StatusBadRequest, Title: "Bad request", Detail: "The request body could not be read."}
+	}
+	return policy.Refusal{Status: http.StatusBadGateway, Title: "Bad gateway", Detail: "The page exited before it responded, or its response could not be read."}
+}
+
+// writeRefusal writes a refusal in the form that the client prefers. Outside
+// development it says nothing that the world should not know.
 func (x *exchange) writeRefusal(refusal policy.Refusal) {
-	h := x.w.Header()
+	h := x.in.w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	if !refusal.RetryAt.IsZero() {
 		h.Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(time.Until(refusal.RetryAt).Seconds())))))
 	}
 	maps.Copy(h, refusal.Header)
-	form := preferredForm(strings.Join(x.view.Request.Header.Values("Accept"), ","))
+	form := preferredForm(strings.Join(x.in.Request.Header.Values("Accept"), ","))
 	body, explained := "", false
 	if x.develop != nil && x.develop.Explain != nil {
-		refused := Refused{Route: x.view.Route, Status: refusal.Status, Form: form, RequestID: h.Get("X-Request-Id"), Began: x.started}
-		if x.backend != nil {
-			refused.Worker = x.backend.pid
+		refused := Refused{Route: x.in.Route, Status: refusal.Status, Form: form, RequestID: h.Get("X-Request-Id"), Began: x.started}
+		if x.relay.backend != nil {
+			refused.Worker = x.relay.backend.pid
 		}
-		body, explained = x.develop.Explain(x.disconnect, refused)
+		body, explained = x.develop.Explain(x.in.Request.Context(), refused)
 	}
 	if !explained {
 		body = render(refusal, form, h.Get("X-Request-Id"))
@@ -42,9 +86,9 @@ func (x *exchange) writeRefusal(refusal policy.Refusal) {
 	}
 	h.Set("Content-Type", form)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	x.w.WriteHeader(refusal.Status)
-	if x.view.Request.Method != http.MethodHead {
-		io.WriteString(x.w, body)
+	x.in.w.WriteHeader(refusal.Status)
+	if x.in.Request.Method != http.MethodHead {
+		io.WriteString(x.in.w, body)
 	}
 }
 

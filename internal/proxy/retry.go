@@ -7,60 +7,54 @@ import (
 	"tqserver/internal/policy"
 )
 
-// roundTrip sends a request to the backend that was claimed for it, and to
-// another where that may be done without running anything twice.
-func (x *exchange) roundTrip() (*http.Response, error) {
-	out := &x.attempt
+// roundTrip sends the request to the backend that was claimed for it, and to another
+// where that cannot run anything twice.
+func (r *relaying) roundTrip() (*http.Response, error) {
+	x, out := r.x, &r.attempt
 	tries, repeats, pause := 0, 0, time.Millisecond
 	for {
-		resp, err := x.backend.pool.RoundTrip(x.disconnect, out)
+		resp, err := r.backend.pool.RoundTrip(x.in.Request.Context(), out)
 		if err == nil || x.why() != nil {
 			return resp, err
 		}
+		var refusal *policy.Refusal
 		switch {
 		case !out.WroteHeader():
-			// Nothing was sent. Who ended will be noticed in a moment.
+			// Nothing was sent. If the worker has ended, that will be noticed in a moment.
 			tries++
-			if refusal := x.waitToRetry(pause, tries > quickTries); refusal != nil {
-				return nil, &refusalError{refusal}
-			}
+			refusal = r.waitToRetry(pause, tries > quickTries)
 			pause = min(2*pause, 50*time.Millisecond)
-		case x.body == nil && repeatable[out.Method] && !out.GotFirstByte() && repeats < maxRepeats:
+		case x.in.body == nil && repeatable[out.Method] && !out.GotFirstByte() && repeats < maxRepeats:
 			repeats++
-			if refusal := x.waitToRetry(repeatDelay, false); refusal != nil {
-				return nil, &refusalError{refusal}
-			}
+			refusal = r.waitToRetry(repeatDelay, false)
 		default:
 			return nil, err
 		}
-		x.watch(false)
-		if refusal := x.acquire(); refusal != nil {
+		if refusal == nil {
+			refusal = x.acquire()
+		}
+		if refusal != nil {
 			return nil, &refusalError{refusal}
 		}
-		x.watch(true)
+		x.stall.watch(true)
 	}
 }
 
-// waitToRetry gives the backend back and waits until another serves or the pause is
-// over; like one that is held, or whatever may be. The time of the exchange stands
-// still.
-func (x *exchange) waitToRetry(pause time.Duration, held bool) *policy.Refusal {
-	left := x.route.current().changed
-	x.release()
-	x.watch(false)
-	if held {
-		if refusal := x.enqueue(); refusal != nil {
-			return refusal
-		}
-		return x.wait(left, pause)
+// waitToRetry gives the backend back and waits until another serves or a pause is
+// over. If the request counts as held, it may be refused meanwhile.
+func (r *relaying) waitToRetry(pause time.Duration, held bool) *policy.Refusal {
+	x := r.x
+	changed := x.wait.route.current().changed
+	r.release()
+	x.stall.watch(false)
+	if !held {
+		x.wait.toRetry(changed, pause)
+		return nil
 	}
-	select {
-	case <-left:
-	case <-time.After(pause):
-	case <-x.disconnect.Done():
-		panic(http.ErrAbortHandler) // the client left
+	if refusal := x.wait.enterQueue(); refusal != nil {
+		return refusal
 	}
-	return nil
+	return x.wait.until(changed, pause)
 }
 
 // quickTries is how many attempts follow one that could not be sent before the
@@ -78,7 +72,3 @@ const maxRepeats = 2
 const repeatDelay = 25 * time.Millisecond
 
 var repeatable = map[string]bool{"GET": true, "HEAD": true, "OPTIONS": true, "TRACE": true}
-
-type refusalError struct{ *policy.Refusal }
-
-func (e *refusalError) Error() string { return e.Title }

@@ -71,10 +71,10 @@ func TestInterimAnswersShowThatTheWorkerIsAtIt(t *testing.T) {
 			r.Proto, r.ProtoMajor, r.ProtoMinor = proto, 1, int(proto[7]-'0')
 			x := newExchange()
 			x.start(httptest.NewRecorder(), r, New(s))
-			x.watch(true)
+			x.stall.watch(true)
 			for range 20 {
 				<-time.After(hasty / 2)
-				x.interim(http.StatusProcessing, make(http.Header))
+				x.relay.interim(http.StatusProcessing, make(http.Header))
 			}
 			if cause := x.why(); cause != nil {
 				t.Errorf("%s: while they came: %v", proto, cause)

@@ -261,7 +261,7 @@ func BenchmarkIdentity(b *testing.B) {
 	}
 	r.RemoteAddr = "127.0.0.1:1234"
 	for b.Loop() {
-		who := identify(r, trusted)
+		who, _ := identify(r, trusted)
 		who.appendFields(r, nil)
 	}
 }

@@ -260,8 +260,8 @@ func BenchmarkRecord(b *testing.B) {
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			x := exchange{requestState: requestState{started: time.Now(), route: r, status: http.StatusOK}}
-			x.record(time.Since(x.started))
+			x := exchange{started: time.Now(), wait: waiting{route: r}, status: http.StatusOK}
+			x.count(time.Since(x.started))
 		}
 	})
 }

@@ -19,20 +19,21 @@ import (
 // switchProtocols hands a client's connection and the worker's to one another,
 // behind the whole request, and returns when both directions have ended, or one of
 // them failed. If it returns an error the client was not answered.
-func (x *exchange) switchProtocols(resp *http.Response) error {
-	protocols := upgradeOf(resp.Header)
-	if !requestedAll(x.protocols, protocols) {
-		return fmt.Errorf("the worker switched to %q when %q was requested", protocols, x.protocols)
+func (r *relaying) switchProtocols(resp *http.Response) error {
+	x, protocols := r.x, upgradeOf(resp.Header)
+	if !requestedAll(r.protocols, protocols) {
+		return fmt.Errorf("the worker switched to %q when %q was requested", protocols, r.protocols)
 	}
-	x.attempt.Wait()
-	if x.body.pending() {
+	r.attempt.Wait()
+	if x.in.body.pending() {
 		if cause := x.why(); cause != nil {
 			return cause
 		}
 		return &refusalError{&switchedEarly}
 	}
-	worker := x.beginUpgraded(resp, protocols)
-	conn, rw, err := http.NewResponseController(x.w).Hijack()
+	r.beginUpgraded(resp, protocols)
+	worker := r.upgraded
+	conn, rw, err := http.NewResponseController(x.in.w).Hijack()
 	if err != nil {
 		return fmt.Errorf("take the connection over: %w", err)
 	}
@@ -42,7 +43,7 @@ func (x *exchange) switchProtocols(resp *http.Response) error {
 		early, _ := rw.Reader.Peek(n)
 		client = &earlyConn{Conn: conn, all: io.MultiReader(bytes.NewReader(early), conn)}
 	}
-	if writeHead(rw.Writer, x.w.Header(), resp.Header) != nil {
+	if writeHead(rw.Writer, x.in.w.Header(), resp.Header) != nil {
 		return nil // the client left
 	}
 	ended := make(chan error, 2)

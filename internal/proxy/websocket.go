@@ -41,7 +41,7 @@ func (c *upgradedConn) Read(p []byte) (int, error) {
 			return 0, io.EOF
 		case why != 0 && c.frames.atBoundary() && len(p) >= 4:
 			c.closed = true
-			c.x.client.SetReadDeadline(time.Now().Add(endTimeout))
+			c.x.in.control.SetReadDeadline(time.Now().Add(endTimeout))
 			return copy(p, binary.BigEndian.AppendUint16([]byte{0x88, 2}, uint16(why))), nil
 		case why != 0 && c.until.IsZero():
 			c.until = time.Now().Add(endTimeout)
@@ -49,9 +49,9 @@ func (c *upgradedConn) Read(p []byte) (int, error) {
 		if why != 0 {
 			c.SetReadDeadline(c.until)
 		}
-		c.x.moved() // what was read before was written
+		c.x.stall.moved() // what was read before was written
 		n, err := c.Duplex.Read(p)
-		c.x.moved()
+		c.x.stall.moved()
 		switch {
 		case c.frames == nil:
 		case c.why.Load() != 0: // also if it came when the read was under way
@@ -68,7 +68,7 @@ func (c *upgradedConn) Read(p []byte) (int, error) {
 
 func (c *upgradedConn) Write(p []byte) (int, error) {
 	n, err := c.Duplex.Write(p)
-	c.x.moved()
+	c.x.stall.moved()
 	return n, err
 }
 
