@@ -76,3 +76,20 @@ func TestPoliciesAndRoutesOfOneRequestBelongTogether(t *testing.T) {
 		}
 	}
 }
+
+func TestAMalformedRequestIsLoggedAndBelongsToNoPage(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, generous)
+	records := recorded(f)
+	f.setPolicies(t, "access_log: {format: json}", nil)
+	f.route.Serve(newWorker(t, say("page")))
+	resp, _ := exchangeRaw(t, f.addr(), "GET / HTTP/1.1\r\nHost: x\r\nBad Name: x\r\n\r\n")
+	mustStatus(t, resp, http.StatusBadRequest)
+	got := within(t, testTimeout, "it is recorded", records)
+	if got.Status != http.StatusBadRequest || got.Route != "" || got.Settings == nil || got.Settings.Format != "json" {
+		t.Errorf("recorded: %+v", got)
+	}
+	if traffic := f.route.Traffic(); traffic.Requests != 0 {
+		t.Errorf("counted: %+v", traffic)
+	}
+}
