@@ -61,40 +61,71 @@ func (p *project) startAll(ctx context.Context, paths []string, text string, adj
 	return time.Since(began), err
 }
 
+// twenty is a project of 20 pages that the server runs, and the same pages as the
+// go command builds them.
+type twenty struct {
+	served, built *project
+	paths         []string
+}
+
+// compile returns how long the go command takes.
+func (t *twenty) compile(ctx context.Context, packages ...string) (time.Duration, error) {
+	began := time.Now()
+	err := run(ctx, t.built.Dir, "go", append([]string{"build", flags, "-o", "out/"}, packages...)...)
+	return time.Since(began), err
+}
+
 // pages measures bars 3, 4, 5, and the memory of idle servers (bar 10).
 func (b *bench) pages(ctx context.Context) error {
-	served, paths, err := b.manyPages("twenty", 20, true, "")
+	var t twenty
+	var err error
+	if t.served, t.paths, err = b.manyPages("twenty", 20, true, ""); err != nil {
+		return err
+	}
+	defer t.served.Stop()
+	if t.built, _, err = b.manyPages("twentybuilt", 20, true, ""); err != nil {
+		return err
+	}
+	if err := b.changedPages(ctx, &t); err != nil {
+		return err
+	}
+	took, err := t.served.startUnchanged(ctx, t.paths, "<")
 	if err != nil {
 		return err
 	}
-	defer served.Stop()
-	built, _, err := b.manyPages("twentybuilt", 20, true, "")
-	if err != nil {
+	b.add(within(4, "20 pages unchanged since a run that came to rest, from start until all respond", took, 600*time.Millisecond))
+	if err := b.sharedPackage(ctx, &t); err != nil {
 		return err
 	}
-	compile := func(what ...string) (time.Duration, error) {
-		began := time.Now()
-		err := run(ctx, built.Dir, "go", append([]string{"build", flags, "-o", "out/"}, what...)...)
-		return time.Since(began), err
+	t.served.Stop()
+	for _, n := range []int{1, 100} {
+		if err := b.idlePages(ctx, n); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// changedPages measures bar 3: starts after every page has changed.
+func (b *bench) changedPages(ctx context.Context, t *twenty) error {
 	var started, compiled []time.Duration
 	for i := range rounds { // the first round compiles what they import
 		text := fmt.Sprint(i + 1)
-		if err := served.editAll(paths, text, true); err != nil {
+		if err := t.served.editAll(t.paths, text, true); err != nil {
 			return err
 		}
-		took, err := served.startAll(ctx, paths, "<"+text+">")
+		took, err := t.served.startAll(ctx, t.paths, "<"+text+">")
 		if err != nil {
 			return err
 		}
-		if err := served.AwaitRest(ctx); err != nil {
+		if err := t.served.AwaitRest(ctx); err != nil {
 			return err
 		}
-		served.Stop()
-		if err := built.editAll(paths, text, true); err != nil {
+		t.served.Stop()
+		if err := t.built.editAll(t.paths, text, true); err != nil {
 			return err
 		}
-		other, err := compile("./pages/...")
+		other, err := t.compile(ctx, "./pages/...")
 		if err != nil {
 			return err
 		}
@@ -104,57 +135,56 @@ func (b *bench) pages(ctx context.Context) error {
 	}
 	b.add(noSlower(3, "20 pages, each changed, from start until all respond", "one `go build`", median(started[1:]), median(compiled[1:]), 1.25))
 	b.add(noSlower(3, "the same, when they were built only once before", "one `go build`", started[0], compiled[0], 1.25))
+	return nil
+}
 
-	again := func(p *project, paths []string, text string) (time.Duration, error) {
-		var all []time.Duration
+// startUnchanged returns how long a start takes when nothing has changed since a
+// run that came to rest.
+func (p *project) startUnchanged(ctx context.Context, paths []string, text string) (time.Duration, error) {
+	p.Stop()
+	if _, err := p.startAll(ctx, paths, text); err != nil {
+		return 0, err
+	}
+	if err := p.AwaitRest(ctx); err != nil {
+		return 0, err
+	}
+	var all []time.Duration
+	for range rounds {
 		p.Stop()
-		if _, err := p.startAll(ctx, paths, text); err != nil {
+		took, err := p.startAll(ctx, paths, text)
+		if err != nil {
 			return 0, err
 		}
-		if err := p.AwaitRest(ctx); err != nil {
-			return 0, err
-		}
-		for range rounds {
-			p.Stop()
-			took, err := p.startAll(ctx, paths, text)
-			if err != nil {
-				return 0, err
-			}
-			all = append(all, took)
-		}
-		return median(all), nil
+		all = append(all, took)
 	}
-	took, err := again(served, paths, "<")
-	if err != nil {
-		return err
-	}
-	b.add(within(4, "20 pages unchanged since a run that came to rest, from start until all respond", took, 600*time.Millisecond))
+	return median(all), nil
+}
 
-	var half []string
-	var ten []string
-	for i := 0; i < len(paths); i += 2 {
-		half = append(half, paths[i])
-		ten = append(ten, "./pages"+paths[i])
+// sharedPackage measures bar 5: a save of a package that half of the pages import.
+func (b *bench) sharedPackage(ctx context.Context, t *twenty) error {
+	var half, packages []string
+	for i := 0; i < len(t.paths); i += 2 {
+		half = append(half, t.paths[i])
+		packages = append(packages, "./pages"+t.paths[i])
 	}
-	var saved []time.Duration
-	compiled = nil
+	var saved, compiled []time.Duration
 	for i := range rounds {
 		text := fmt.Sprintf("shared%d", i)
 		if err := trial.Pause(ctx, time.Second); err != nil {
 			return err
 		}
 		began := time.Now()
-		if err := served.editShared(text); err != nil {
+		if err := t.served.editShared(text); err != nil {
 			return err
 		}
-		if err := served.AwaitAll(ctx, half, text); err != nil {
+		if err := t.served.AwaitAll(ctx, half, text); err != nil {
 			return err
 		}
 		took := time.Since(began)
-		if err := built.editShared(text); err != nil {
+		if err := t.built.editShared(text); err != nil {
 			return err
 		}
-		other, err := compile(ten...)
+		other, err := t.compile(ctx, packages...)
 		if err != nil {
 			return err
 		}
@@ -162,36 +192,34 @@ func (b *bench) pages(ctx context.Context) error {
 			saved, compiled = append(saved, took), append(compiled, other)
 		}
 	}
-	served.Stop()
 	b.add(noSlower(5, "a package that 10 of 20 pages import is saved, until all ten respond", "one `go build` of the ten", median(saved), median(compiled), 1.25))
+	return nil
+}
 
-	for _, n := range []int{1, 100} {
-		p, paths, err := b.manyPages(fmt.Sprintf("idle%d", n), n, false, "")
-		if err != nil {
-			return err
-		}
-		defer p.Stop()
-		if _, err := p.startAll(ctx, paths, "<"); err != nil {
-			return err
-		}
-		took, err := again(p, paths, "<")
-		if err != nil {
-			return err
-		}
-		if n == 100 {
-			b.add(within(4, "100 such pages, from start until all respond", took, 2500*time.Millisecond))
-		}
-		if err := trial.Pause(ctx, settle); err != nil {
-			return err
-		}
-		memory, err := p.Memory("VmRSS")
-		if err != nil {
-			return err
-		}
-		work := map[int]string{1: "memory of the server, idle, 1 page", 100: "the same with 100 pages"}[n]
-		b.add(atMost(10, work, memory, "MiB", map[int]float64{1: 25, 100: 40}[n]))
-		p.Stop()
+// idlePages measures the start of n unchanged pages, 100 for bar 4, and the memory
+// of the idle server (bar 10).
+func (b *bench) idlePages(ctx context.Context, n int) error {
+	p, paths, err := b.manyPages(fmt.Sprintf("idle%d", n), n, false, "")
+	if err != nil {
+		return err
 	}
+	defer p.Stop()
+	took, err := p.startUnchanged(ctx, paths, "<")
+	if err != nil {
+		return err
+	}
+	if n == 100 {
+		b.add(within(4, "100 such pages, from start until all respond", took, 2500*time.Millisecond))
+	}
+	if err := trial.Pause(ctx, settle); err != nil {
+		return err
+	}
+	memory, err := p.Memory("VmRSS")
+	if err != nil {
+		return err
+	}
+	work := map[int]string{1: "memory of the server, idle, 1 page", 100: "the same with 100 pages"}[n]
+	b.add(atMost(10, work, memory, "MiB", map[int]float64{1: 25, 100: 40}[n]))
 	return nil
 }
 

@@ -198,3 +198,31 @@ func TestPagesOfEveryModeAreGo(t *testing.T) {
 		}
 	}
 }
+
+func TestOnlyRequestsAroundAFaultMayFail(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	at := func(method string, began, ended time.Duration, responseBegan bool) *exchange {
+		return &exchange{method: method, began: now.Add(began), ended: now.Add(ended), responseBegan: responseBegan}
+	}
+	r := &randomFaults{}
+	r.allow(now, false)
+	for name, c := range map[string]struct {
+		x    *exchange
+		want bool
+	}{
+		"a post meanwhile":      {at("POST", -time.Minute, time.Minute, false), true},
+		"a get meanwhile":       {at("GET", 0, time.Second, false), false},
+		"a get that was cut":    {at("GET", 0, time.Second, true), true},
+		"a post that had ended": {at("POST", -time.Minute, -time.Second, false), false},
+		"a later post":          {at("POST", time.Hour, 2*time.Hour, false), false},
+	} {
+		if got := r.mayFail(c.x); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	r.allow(now, true)
+	if !r.mayFail(at("GET", 0, time.Second, false)) {
+		t.Error("a get may not fail when the server is killed")
+	}
+}
