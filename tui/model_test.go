@@ -39,7 +39,7 @@ func TestOnlyTheErrorOfACommandComesBack(t *testing.T) {
 	m, src := screenOf(t, 120, 35, false, shop(""))
 	press(m, "x")
 	if m.toast.text != "" {
-		t.Errorf("success is said: %q", m.toast.text)
+		t.Errorf("a toast for success: %q", m.toast.text)
 	}
 	src.refusal = errors.New("/ is already stopped")
 	press(m, "x")

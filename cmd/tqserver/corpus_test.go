@@ -465,7 +465,7 @@ func TestEveryRequestIsOneRequestForEverybody(t *testing.T) {
 	s.settle(t, "/no/path")
 }
 
-// A worker that speaks HTTP badly harms nobody but who asked for it
+// A worker that speaks HTTP badly harms only the request
 // (RFC 9112 sections 6.3 and 9.2).
 func TestWhatAWorkerSaysIsOneAnswer(t *testing.T) {
 	t.Parallel()

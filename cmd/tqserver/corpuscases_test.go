@@ -442,7 +442,7 @@ var answers = []struct {
 	{"status that is none", "GET", "HTTP/1.1 2OO OK\r\nContent-Length: 2\r\n\r\nok", 502, ""},
 	{"status 0", "GET", "HTTP/1.1 000 OK\r\nContent-Length: 2\r\n\r\nok", 502, ""},
 	{"no HTTP", "GET", "hello\r\n\r\n", 502, ""},
-	{"101 that nobody asked for", "GET", "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n", 502, ""},
+	{"101 without a request for it", "GET", "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n", 502, ""},
 	{"103 before", "GET", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 200, "ok"},
 	{"fields of the connection", "GET", "HTTP/1.1 200 OK\r\nConnection: X-A\r\nX-A: 1\r\nKeep-Alive: 5\r\nContent-Length: 2\r\n\r\nok", 200, "ok"},
 }

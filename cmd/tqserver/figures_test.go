@@ -20,7 +20,7 @@ var figures = flag.Bool("figures", false, "measure, which takes minutes and a ma
 // TestFigures measures what is promised, with the commands of TestScripts and
 //
 //	started LIMIT          time from the shell's command to the first frame
-//	flooded PATH DURATION  a page prints as fast as it is told: keys, memory, lines
+//	flooded PATH DURATION  a page prints as fast as it can: keys, memory, lines
 //	idle DURATION          what the screen costs while nothing happens
 //	reloaded DIR N         time from a save to the new answer, beside a plain go build
 func TestFigures(t *testing.T) {

@@ -1,5 +1,5 @@
-// Package editor says how a file is opened in the user's editor. It starts
-// nothing, and no shell is asked.
+// Package editor finds the command that opens a file in the user's editor. It starts no
+// program, and the command needs no shell.
 package editor
 
 import (
@@ -10,10 +10,10 @@ import (
 	"strings"
 )
 
-// Command returns the program that opens a file at a line, 0 for none: what
-// TQ_EDITOR, VISUAL or EDITOR name, the first that is set, or else vi. The name
-// is empty if there is no editor. Chosen reports whether TQ_EDITOR named it,
-// which is set for this server alone.
+// Command returns the program and the arguments that open a file at a line, 0 for none.
+// The program is that of TQ_EDITOR, VISUAL or EDITOR, the first that is set, or else vi.
+// The name is empty if there is no editor. Chosen reports whether it comes from
+// TQ_EDITOR, which users set for this server alone.
 func Command(env func(string) string, file string, line int) (name string, args []string, chosen bool) {
 	var words []string
 	for _, key := range []string{"TQ_EDITOR", "VISUAL", "EDITOR"} {
@@ -40,7 +40,7 @@ func Command(env func(string) string, file string, line int) (name string, args 
 	return name, append(args, "+"+strconv.Itoa(line), file), chosen
 }
 
-// windowed are editors that bring a window of their own.
+// windowed are editors with a window of their own.
 var windowed = []string{
 	"code", "codium", "cursor", "zed", "subl", "gvim", "gedit", "kate", "mate", "xed", "mousepad", "geany",
 	"idea", "goland", "fleet", "bbedit", "emacsclient",

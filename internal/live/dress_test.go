@@ -231,7 +231,7 @@ func TestADocumentWithTheScriptHasNoValidatorsOfTheOneWithout(t *testing.T) {
 	srv := serve(t, newLive(t, root).behindProxy("/", func(w http.ResponseWriter, r *http.Request) {
 		for _, name := range conditions {
 			if r.Header.Get(name) != "" && r.Method != "POST" {
-				t.Errorf("%s: the page is asked with %s", r.Method, name)
+				t.Errorf("%s: the page gets the field %s", r.Method, name)
 			}
 		}
 		for _, name := range fields {
@@ -290,7 +290,7 @@ func TestHEADTellsOfWhatGETGets(t *testing.T) {
 	get.Header.Del("Date")
 	head.Header.Del("Date")
 	if head.ContentLength != int64(len(body)) || !cmp.Equal(head.Header, get.Header) {
-		t.Errorf("%d bytes are told of %d: %s", head.ContentLength, len(body), cmp.Diff(get.Header, head.Header))
+		t.Errorf("%d bytes are announced of %d: %s", head.ContentLength, len(body), cmp.Diff(get.Header, head.Header))
 	}
 }
 

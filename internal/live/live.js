@@ -3,7 +3,7 @@
   'use strict';
   const base = location.origin + '/_tqserver/'; // whatever <base> a document has
 
-  // follow listens to the server's one stream and keeps what it told.
+  // follow reads the server's stream and keeps the newest report of each page.
   function follow(tell) {
     const pages = new Map();
     let stream, again, known = false;
@@ -19,7 +19,7 @@
         known = true;
         tell(news);
       };
-      stream.onerror = () => { // what can be mended by itself is
+      stream.onerror = () => { // the browser reconnects by itself if it can
         if (stream.readyState === EventSource.CLOSED) again = setTimeout(listen, 3000);
       };
     };
@@ -69,8 +69,8 @@
     bye = () => { worker.port.postMessage('bye'); worker.port.close(); };
   }
 
-  // lead has one tab listen and tell the others. Without locks, which only
-  // secure origins have, each listens while it is looked at.
+  // lead lets one tab read the stream and pass it on to the others. Without locks,
+  // which only secure origins have, each tab reads it while it is visible.
   function lead() {
     if (!navigator.locks) {
       let source;
@@ -98,15 +98,15 @@
     bye = () => { over.abort(); release(); source?.stop(); channel.close(); };
   }
 
-  document.addEventListener('securitypolicyviolation', e => { // of a policy in the document, which the server does not see
+  document.addEventListener('securitypolicyviolation', e => { // of a policy inside the document, which the server does not see
     if (e.effectiveDirective === 'connect-src' && e.blockedURI.startsWith(base)) bye();
   });
-  addEventListener('pagehide', () => bye()); // or the page could not be kept for the way back
+  addEventListener('pagehide', () => bye()); // or the browser could not cache the page for going back
   addEventListener('pageshow', e => { if (e.persisted) connect(); });
 
-  // at is the page that this tab shows: the one it was loaded from, until a script
-  // changes the address. What that put in place was requested just now, so that
-  // its face is the present one; but who goes back is shown what was there before.
+  // at is the page that this tab shows: the one that it was loaded from, until a script
+  // changes the address. The content for a new address was requested just now, so its
+  // face is the current one; but going back shows what was there before.
   const home = location.pathname, faces = new Map();
   let at = page;
   function follows(back) {
@@ -118,7 +118,7 @@
   }
   addEventListener('popstate', () => { if (pages.size) { follows(true); act(); } });
 
-  // atAddress finds the page that answers at the tab's address.
+  // atAddress returns the page that serves the tab's address.
   function atAddress() {
     let best = '';
     for (const name of pages.keys()) {
@@ -133,7 +133,7 @@
   const kind = face => (face.split('.')[1] || ' ')[0];
   const build = face => face.split('.', 2).join('.');
 
-  let current; // since when this document is known to be the newest, or was
+  let current; // since when this document has been the newest
   function act() {
     follows();
     const p = pages.get(at || atAddress());
@@ -171,9 +171,9 @@
     location.reload();
   }
 
-  // restless says why it does not help to reload, if it does not: the document
-  // stayed as it was, or it is its own request that changes files of the page, which
-  // is seen a moment after it was loaded. A person takes longer.
+  // restless says why reloading does not help, if it does not: the document stayed as it
+  // was, or its own request changes files of the page, which shows a moment after it was
+  // loaded. A person takes longer.
   const moment = 1000, reloads = 'tqserver-reloads ' + home;
   function restless(to, files) {
     const last = recall(reloads) || {}, quick = !(performance.now() - current > moment);
@@ -191,21 +191,20 @@
     return why;
   }
 
-  // reached notes that it did help.
+  // reached records that reloading helped.
   function reached() {
     const last = recall(reloads);
     if (last) keep(reloads, { ...last, to: '' });
   }
 
   function keep(key, value) {
-    try { sessionStorage.setItem(key, JSON.stringify(value)); } catch { /* it is switched off */ }
+    try { sessionStorage.setItem(key, JSON.stringify(value)); } catch { /* storage is switched off */ }
   }
   function recall(key) {
     try { return JSON.parse(sessionStorage.getItem(key)); } catch { return null; }
   }
 
-  // Browsers put the scroll position back themselves, unless the page keeps them
-  // from it.
+  // Browsers restore the scroll position, unless the page prevents it.
   const scrolled = recall('tqserver-scroll');
   keep('tqserver-scroll', null);
   if (scrolled?.url === location.href) {
@@ -215,8 +214,8 @@
     if (document.readyState !== 'complete') addEventListener('load', back, { once: true });
   }
 
-  // restyle asks for changed style sheets again: those of the names, or all,
-  // since one may import another.
+  // restyle loads changed style sheets again: those with the names, or else all, because
+  // one may import another.
   function restyle(names) {
     const links = [...document.querySelectorAll('link[rel~="stylesheet"][href]')].filter(l => new URL(l.href).origin === location.origin);
     const named = links.filter(l => names.includes(decodeURIComponent(new URL(l.href).pathname.split('/').pop())));
@@ -232,10 +231,10 @@
     return links.length > 0;
   }
 
-  // notice shows what is wrong in the corner, or takes it away.
+  // notice shows what is wrong in the corner, or removes that.
   let corner, dismissed;
   function notice(what) {
-    if (!document.body) return; // it is told when there is one
+    if (!document.body) return; // it is called again when there is one
     if (!what || what.id === dismissed || window.top !== window) {
       corner?.remove();
       corner = null;
@@ -285,7 +284,7 @@
     p { margin: .1rem 0; font: 13px/1.6 ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; max-height: 8rem; overflow: auto }
     small { color: light-dark(#625d55, #aaa398); font-size: 12.5px }`;
 
-  // progress tells how far the builds are.
+  // progress shows how far the builds are.
   let ticking;
   function progress() {
     const bar = document.querySelector('[data-tq-bar]'), now = document.querySelector('[data-tq-now]'), count = document.querySelector('[data-tq-count]');
@@ -304,7 +303,7 @@
     ticking ??= setInterval(progress, 250);
   }
 
-  // open has a file opened in the editor, and returns why it is not.
+  // open opens a file in the editor, or returns why it cannot.
   async function open(file, line = 0, column = 0) {
     const answer = await fetch(base + 'open', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ file, line, column }) });
     return answer.ok ? '' : answer.text();

@@ -132,7 +132,7 @@ func TestOnlyWhoSitsHereOpensFilesOfTheProject(t *testing.T) {
 	good := `{"file": "pages/a/main.go", "line": 3, "column": 4}`
 	for name, c := range map[string]struct {
 		change func(*http.Request)
-		wish   string
+		body   string
 		want   int
 	}{
 		"as it should be": {want: 204},
@@ -155,14 +155,14 @@ func TestOnlyWhoSitsHereOpensFilesOfTheProject(t *testing.T) {
 		}, want: 403},
 		"another site":           {change: func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") }, want: 403},
 		"a simple request":       {change: func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }, want: 415},
-		"no wish":                {wish: "x", want: 400},
-		"a negative line":        {wish: `{"file": "pages/a/main.go", "line": -3}`, want: 400},
-		"a file outside":         {wish: `{"file": "` + outside + `"}`, want: 403},
-		"a way out":              {wish: `{"file": "../../../../../../etc/passwd"}`, want: 403},
-		"a link out":             {wish: `{"file": "link.go"}`, want: 403},
-		"a folder":               {wish: `{"file": "pages/a"}`, want: 403},
-		"a file that is not":     {wish: `{"file": "pages/b/main.go"}`, want: 403},
-		"an option for programs": {wish: `{"file": "--help"}`, want: 403},
+		"no request":             {body: "x", want: 400},
+		"a negative line":        {body: `{"file": "pages/a/main.go", "line": -3}`, want: 400},
+		"a file outside":         {body: `{"file": "` + outside + `"}`, want: 403},
+		"a way out":              {body: `{"file": "../../../../../../etc/passwd"}`, want: 403},
+		"a link out":             {body: `{"file": "link.go"}`, want: 403},
+		"a folder":               {body: `{"file": "pages/a"}`, want: 403},
+		"a file that is not":     {body: `{"file": "pages/b/main.go"}`, want: 403},
+		"an option for programs": {body: `{"file": "--help"}`, want: 403},
 	} {
 		l := newLive(t)
 		os.MkdirAll(filepath.Join(l.root, "pages/a"), 0o700)
@@ -170,11 +170,11 @@ func TestOnlyWhoSitsHereOpensFilesOfTheProject(t *testing.T) {
 		os.Symlink(outside, filepath.Join(l.root, "link.go"))
 		var opened []any
 		l.open = func(file string, line int) error { opened = append(opened, file, line); return nil }
-		wish := c.wish
-		if wish == "" {
-			wish = good
+		body := c.body
+		if body == "" {
+			body = good
 		}
-		r := httptest.NewRequest("POST", Reserved+"open", strings.NewReader(wish))
+		r := httptest.NewRequest("POST", Reserved+"open", strings.NewReader(body))
 		r.RemoteAddr, r.Host = "127.0.0.1:4000", "localhost:8080"
 		r.Header.Set("Origin", "http://localhost:8080")
 		r.Header.Set("Content-Type", "application/json")
@@ -259,7 +259,7 @@ func TestACrashIsToldFromThePageOutwards(t *testing.T) {
 	}
 	html, _ := l.Explain(t.Context(), Refused{Route: "/a", Status: 503, Form: "text/html", RequestID: ""})
 	if strings.Contains(html, "of the one before") || !strings.Contains(html, "goroutine 8") {
-		t.Error("its last words are not the worker's")
+		t.Error("the output is not the worker's")
 	}
 }
 

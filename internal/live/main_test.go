@@ -18,7 +18,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // testTimeout is what a test waits for what must come.
 const testTimeout = 30 * time.Second
 
-// newLive follows nothing by itself: what happens it is told by follow.
+// newLive returns a Live that does not run: follow applies changes.
 func newLive(t *testing.T, pages ...state.Page) *Live {
 	t.Helper()
 	src := fakeSource{state.NewStore(state.Server{Development: true})}

@@ -22,8 +22,8 @@ const (
 	Shutdown Verb = "shutdown"
 )
 
-// Command is a wish of a front end. Its success is seen through state like any
-// other change.
+// Command is what a front end sends. Its success is visible in the state, like any other
+// change.
 type Command struct {
 	Verb Verb   `json:"verb"`
 	Page string `json:"page,omitempty"` // route; empty for the server, or for all pages

@@ -129,7 +129,7 @@ func TestAReaderThatFellBehindIsToldSo(t *testing.T) {
 		t.Errorf("only %d events are kept", len(u.Events))
 	}
 	if u, _ := s.Next(t.Context(), Cursor{Seq: u.Events[0].Seq}); u.Gap {
-		t.Error("a reader whose next event is kept is told of a gap")
+		t.Error("a reader whose next event is kept gets a gap")
 	}
 }
 
