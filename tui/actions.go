@@ -38,7 +38,7 @@ func (m *model) move(by int) cmd {
 
 // movePage moves by one line less than the focused pane shows.
 func (m *model) movePage(pages int) cmd {
-	by := pages * max(1, m.screen().focusRows(m.focus)-1)
+	by := pages * max(1, m.layout().focusRows(m.focus)-1)
 	if m.focus != inLogs {
 		return m.move(by)
 	}
@@ -283,7 +283,7 @@ func (m *model) handleMouse(msg tea.MouseMsg) cmd {
 	if m.overlay != nil || m.prompt != nil || msg.Action != tea.MouseActionPress {
 		return nil
 	}
-	s := m.screen()
+	s := m.layout()
 	switch msg.Button {
 	case tea.MouseButtonWheelUp, tea.MouseButtonWheelDown:
 		by := 3

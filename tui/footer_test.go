@@ -42,7 +42,7 @@ func TestKeysFallAwayWholeAndLastOfAllHelpAndQuit(t *testing.T) {
 				for m.width = 16; m.width <= 250; m.width++ {
 					w, h := m.width, m.height
 					at := fmt.Sprintf("%s, after %v, %dx%d", name, keys, w, h)
-					n := m.screen().footers
+					n := m.layout().footers
 					var shown []string
 					for _, line := range m.footer(n) {
 						hints, rest := hintsIn(m, strings.TrimRight(line, " "))
@@ -70,7 +70,7 @@ func TestTheTitleOfABuildErrorHasWholeKeys(t *testing.T) {
 		m, _ := screenOf(t, 0, 40, false, state.Update{Events: []state.Event{{Page: &page}}})
 		for w := leastWidth; w <= 250; w++ {
 			m.width = w
-			s := m.screen()
+			s := m.layout()
 			title := strings.Split(m.View(), "\n")[s.build.y-1]
 			if i := strings.Index(title, "…"); i >= 0 && strings.Contains(title[:i], "serving #3   ") {
 				t.Errorf("at %d columns: %s", w, title)

@@ -202,13 +202,13 @@ func projectFolder(t testing.TB) string {
 	return root
 }
 
-// layout matches what keeps rows and columns in their places.
-var layout = regexp.MustCompile("\x1b\\[([?]7[lh]|K|[0-9]+G)")
+// rowControl matches what keeps rows and columns in their places.
+var rowControl = regexp.MustCompile("\x1b\\[([?]7[lh]|K|[0-9]+G)")
 
 // golden compares a screen with the one that is kept.
 func golden(t *testing.T, name string, m *model) {
 	t.Helper()
-	got := layout.ReplaceAllString(m.View(), "") + "\n"
+	got := rowControl.ReplaceAllString(m.View(), "") + "\n"
 	for i, line := range strings.Split(strings.TrimSuffix(got, "\n"), "\n") {
 		if w := width(line); w > m.width {
 			t.Errorf("line %d is %d cells wide on a screen of %d", i, w, m.width)

@@ -603,3 +603,19 @@ func TestACommandOfTheEngineNeedsNoLineOfItsOwn(t *testing.T) {
 		t.Errorf("the engine gets %v, want %v", got.commands, want)
 	}
 }
+
+func TestViewChangesNothing(t *testing.T) {
+	m, _ := screenOf(t, 120, 35, false, shop(t.TempDir()))
+	press(m, "2", "k", "3", "]")
+	before := fmt.Sprintf("%+v %+v %+v %+v", m.routes, m.errors, *m.logs.views[m.shownLog()], *m.logs.store.of(m.shownLog()))
+	first := m.View()
+	m.routes.selected = "/search" // as if Update had forgotten to refresh
+	m.View()
+	m.routes.selected = "/"
+	if after := fmt.Sprintf("%+v %+v %+v %+v", m.routes, m.errors, *m.logs.views[m.shownLog()], *m.logs.store.of(m.shownLog())); after != before || len(m.logs.views) != 1 {
+		t.Errorf("it changed %s into %s, and there are %d views", before, after, len(m.logs.views))
+	}
+	if m.View() != first {
+		t.Error("it draws something else the second time")
+	}
+}

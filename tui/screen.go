@@ -10,106 +10,6 @@ import (
 	"tqserver/internal/state"
 )
 
-// box is the place of a pane on the screen, without its title.
-type box struct{ x, y, w, h int }
-
-func (b box) holds(x, y int) bool { return x >= b.x && x < b.x+b.w && y >= b.y && y < b.y+b.h }
-
-// screen is the layout. A box without height is not shown.
-type screen struct {
-	titles              bool // panes have one
-	headers             int
-	routes, logs, build box
-	footers             int
-}
-
-// focusRows returns how many lines a pane shows.
-func (s screen) focusRows(p pane) int {
-	switch p {
-	case inLogs:
-		return s.logs.h
-	case inBuild:
-		return s.build.h
-	}
-	return s.routes.h - 1
-}
-
-// The sizes at which the layout changes.
-const (
-	leastWidth, leastHeight = 40, 10
-	onePane                 = 16 // lower than this
-	lowScreen               = 24 // lower than this the Build pane is one line
-	besideWidth             = 160
-	narrow, tall            = 84, 46 // the logs get more
-	wideFooter              = 100
-)
-
-// screen lays out the panes.
-func (m *model) screen() screen {
-	w, h := m.width, m.height
-	_, broken := m.currentError()
-	s := screen{headers: 1, footers: 1, titles: true}
-	if m.seen.Server.ConfigError != "" {
-		s.headers++
-	}
-	if w >= wideFooter && h >= lowScreen {
-		s.footers = 2
-	}
-	whole := box{0, s.headers, w, h - s.headers - s.footers - 1}
-	if m.zoom {
-		whole = box{0, 0, w, h}
-		s.headers, s.footers, s.titles = 0, 0, false
-	}
-	switch {
-	case m.zoom || m.full || h < onePane:
-		if s.titles {
-			whole.y, whole.h = whole.y+1, whole.h-1
-		}
-		switch m.focus {
-		case inLogs:
-			s.logs = whole
-		case inBuild:
-			s.build = whole
-		default:
-			s.routes = whole
-		}
-		return s
-	}
-	build := 0
-	switch {
-	case !broken:
-	case h < lowScreen:
-		build = 1
-	default:
-		build = min(8, max(2, whole.h/5))
-	}
-	body := whole.h
-	if build == 1 {
-		body--
-		s.build = box{0, whole.y + body, w, 1}
-	} else if build > 0 {
-		body -= build + 1
-		s.build = box{0, whole.y + body + 1, w, build}
-	}
-	if w >= besideWidth {
-		half := w * 11 / 20
-		s.routes = box{0, whole.y + 1, half, body - 1}
-		s.logs = box{half + 1, whole.y + 1, w - half - 1, body - 1}
-		return s
-	}
-	most := (body - 2) / 2
-	if w <= narrow && h >= tall {
-		most = (body - 2) / 3
-	}
-	routes := min(len(m.table())+1, max(4, most))
-	if len(m.table()) == 0 {
-		routes = 2
-	}
-	s.routes = box{0, whole.y + 1, w, routes}
-	s.logs = box{0, whole.y + 1 + routes + 1, w, body - routes - 2}
-	return s
-}
-
 // View draws the screen. It changes nothing.
 func (m *model) View() string {
 	if m.width <= 0 || m.height <= 0 {
@@ -160,7 +60,7 @@ func (m *model) lines() []string {
 	if m.overlay != nil {
 		return m.overlaid()
 	}
-	s := m.screen()
+	s := m.layout()
 	canvas := make([]string, m.height)
 	put := func(y int, lines ...string) {
 		for i, line := range lines {
@@ -205,7 +105,7 @@ func (m *model) lines() []string {
 	return canvas
 }
 
-func (m *model) drawBuild(s screen, put func(int, ...string)) {
+func (m *model) drawBuild(s layout, put func(int, ...string)) {
 	t, broken := m.currentError()
 	if !broken {
 		put(s.build.y, m.look.dim.Render("  nothing is broken"))
@@ -394,7 +294,7 @@ func (m *model) logPane() logPane {
 
 // logRows returns how much of the log the screen shows.
 func (m *model) logRows() screenful {
-	at := m.screen().logs
+	at := m.layout().logs
 	return m.logPane().screenful(at.w, at.h)
 }
 
@@ -470,7 +370,7 @@ func (m *model) urgent() (all []action) {
 	}
 	if ok && r.broken() {
 		all = append(all, "edit")
-		if m.screen().build.h == 0 {
+		if m.layout().build.h == 0 {
 			all = append(all, "build")
 		}
 	}

@@ -31,7 +31,7 @@ var linesBelow = regexp.MustCompile(`SCROLLED  ([\d,]+) below`)
 // logSeen is what the log pane shows, and how many lines its title says are
 // below.
 func logSeen(m *model) (rows []string, below int) {
-	at := m.screen().logs
+	at := m.layout().logs
 	below = -1
 	if found := linesBelow.FindStringSubmatch(strings.Join(m.logPane().facts(m.logRows()), "  ")); found != nil {
 		below, _ = strconv.Atoi(strings.ReplaceAll(found[1], ",", ""))
@@ -55,11 +55,11 @@ func TestAPageUpOrDownMovesTheLog(t *testing.T) {
 				var all []string // every row
 				var of []int     // the line that it is of
 				for i, n := range v.shown {
-					for _, row := range m.logPane().lines(n, m.screen().logs.w) {
+					for _, row := range m.logPane().lines(n, m.layout().logs.w) {
 						all, of = append(all, plainRow(row)), append(of, i)
 					}
 				}
-				h := m.screen().logs.h
+				h := m.layout().logs.h
 				check := func(what string, top, wantBelow int) {
 					t.Helper()
 					rows, below := logSeen(m)
