@@ -26,10 +26,9 @@ type binding struct {
 // bindings returns the table, in the order in which the footer names them.
 func bindings() []binding { return bindingsWith(state.Commands()) }
 
-// bindingsWith returns the table with a line for each command that has none of its
-// own.
-func bindingsWith(commands []state.CommandSpec) []binding {
-	table := []binding{
+// ownBindings are the lines with a text or a behaviour of the screen's own.
+func ownBindings() []binding {
+	return []binding{
 		{"down", []string{"j", "down"}, "move", "move down", everywhere, (*model).down},
 		{"up", []string{"k", "up"}, "", "move up", everywhere, (*model).up},
 		{"enter", []string{"enter"}, "logs", "the selected route's log, full screen", inRoutes, (*model).enter},
@@ -83,6 +82,12 @@ func bindingsWith(commands []state.CommandSpec) []binding {
 		{"suspend", []string{"ctrl+z"}, "", "suspend the server too, until fg", everywhere, (*model).suspend},
 		{"redraw", []string{"ctrl+l"}, "", "redraw the screen", everywhere, (*model).redraw},
 	}
+}
+
+// bindingsWith returns the table with a line for each command that has none of its
+// own.
+func bindingsWith(commands []state.CommandSpec) []binding {
+	table := ownBindings()
 	for _, c := range commands {
 		named := slices.ContainsFunc(table, func(b binding) bool { return b.action == action(c.Verb) })
 		if named || c.Verb == state.Resume || c.Verb == state.Shutdown { // pause and quit
