@@ -157,7 +157,7 @@ func TestWhatABatchRanIsPlanned(t *testing.T) {
 		}
 		text, _ := os.ReadFile(p.path(page + "/main.go"))
 		p.write(page+"/main.go", strings.Replace(string(text), "X() {}", "X() { print() }", 1))
-		if !p.followed() {
+		if !p.buildsByPlan() {
 			t.Errorf("%s is not built by a plan", page)
 		}
 		made, err := os.ReadFile(p.newest)

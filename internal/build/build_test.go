@@ -65,7 +65,7 @@ type testProject struct {
 	*Builder
 	root, page string
 	env        map[string]string // of the go command
-	newest     string            // binary, of followed
+	newest     string            // binary, of buildsByPlan
 	log        string            // folder of what the go command was asked for
 
 	mu      sync.Mutex

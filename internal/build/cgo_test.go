@@ -50,7 +50,7 @@ func TestFilesThatCgoNamesGoIntoABinary(t *testing.T) {
 		t.Error("nothing changed, and the page is built again")
 	}
 	if got := p.Affected([]string{p.path("inc/data.txt")}); len(got) > 0 {
-		t.Error("what is no header asks for a build")
+		t.Error("a file that is no header causes a build")
 	}
 	p.wantChange(func() { p.write("inc/deep/x.h", "#define X 2\n") }, "inc/deep/x.h")
 	if got := p.prints(p.good()); got != "2" {

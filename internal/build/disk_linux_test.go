@@ -23,7 +23,7 @@ func TestAFullDiskIsAnErrorAndNeverHalfABinary(t *testing.T) {
 		t.Errorf("Build is %+v, %v", res, err)
 	}
 	if n := strings.Count(fmt.Sprint(err), syscall.ENOSPC.Error()); n != 1 {
-		t.Errorf("the reason is told %d times: %v", n, err)
+		t.Errorf("the reason is reported %d times: %v", n, err)
 	}
 	p.wantFiles(0)
 }

@@ -52,7 +52,7 @@ func TestFilesOfEditorsInEmbedsMeanNothing(t *testing.T) {
 						t.Fatal(err)
 					}
 					if got := p.Affected([]string{p.path(dir + name)}); len(got) > 0 {
-						t.Errorf("%s%s asks for a build", dir, name)
+						t.Errorf("%s%s causes a build", dir, name)
 					}
 				}
 			}

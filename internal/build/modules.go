@@ -111,10 +111,7 @@ func addModuleOf(files map[string]bool, file, dir string) {
 			if !isFolderPath(word) {
 				continue
 			}
-			if !filepath.IsAbs(word) {
-				word = filepath.Join(dir, word)
-			}
-			addModule(files, filepath.Join(word, "go.mod"))
+			addModule(files, filepath.Join(project.Abs(dir, word), "go.mod"))
 		}
 	}
 }

@@ -51,8 +51,8 @@ func (p *testProject) replan(change func(*plan)) {
 	}
 }
 
-// followed builds the page and reports whether that was by a plan.
-func (p *testProject) followed() bool {
+// buildsByPlan builds the page and reports whether that was by a plan.
+func (p *testProject) buildsByPlan() bool {
 	p.Helper()
 	p.ran()
 	res, err := p.Build(p.Context(), p.page, false)
@@ -94,7 +94,7 @@ func TestAPlanMakesWhatTheGoCommandMakes(t *testing.T) {
 		for _, name := range []string{"pages/a/main.go", "pages/a/text.go"} {
 			p.edit(name, r)
 		}
-		if !p.followed() {
+		if !p.buildsByPlan() {
 			t.Fatalf("edit %d is not built by the plan:\n%s", i, p.text())
 		}
 		made, err := os.ReadFile(p.newest)
@@ -197,8 +197,8 @@ func TestWhenThereIsDoubtTheGoCommandBuilds(t *testing.T) {
 			parallel(t)
 			p := planned(t)
 			change(p)
-			if p.followed() {
-				t.Fatal("the plan was followed")
+			if p.buildsByPlan() {
+				t.Fatal("the plan was used")
 			}
 			made, err := os.ReadFile(p.newest)
 			if err != nil {
@@ -216,8 +216,8 @@ func TestAPlanOutlivesTheServer(t *testing.T) {
 	p := planned(t)
 	p.write("pages/a/text.go", "package main\n\nfunc text() string { return \"later\" }\n")
 	p.Builder = p.again()
-	if !p.followed() {
-		t.Error("the plan was not followed")
+	if !p.buildsByPlan() {
+		t.Error("the plan was not used")
 	}
 }
 
@@ -226,7 +226,7 @@ func TestAPlanThatMisleadsIsMadeAnew(t *testing.T) {
 	p := planned(t)
 	p.replan(func(known *plan) { known.Commands.Compile.Args[0] = "/gone" })
 	p.write("pages/a/text.go", "package main\n\nfunc text() string { return \"later\" }\n")
-	if p.followed() || p.plan() != nil {
+	if p.buildsByPlan() || p.plan() != nil {
 		t.Error("the plan still stands")
 	}
 	p.write("pages/a/text.go", "package main\n\nfunc text() string { return \"later still\" }\n")
@@ -283,8 +283,8 @@ func TestWithAPlanMistakesAreSaidAsWithout(t *testing.T) {
 		}
 	}
 	p.write("pages/a/text.go", "package main\n\nfunc text() string { return \"mended\" }\n")
-	if !p.followed() {
-		t.Error("after mistakes the plan is not followed any more")
+	if !p.buildsByPlan() {
+		t.Error("after mistakes the plan is not used any more")
 	}
 }
 

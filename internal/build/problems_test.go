@@ -13,7 +13,7 @@ import (
 	"tqserver/internal/state"
 )
 
-func TestTheGoCommandsWordsAreProblems(t *testing.T) {
+func TestMessagesOfTheGoCommandAreProblems(t *testing.T) {
 	for name, c := range map[string]struct {
 		text string
 		want []state.Problem

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func TestWhoseTurnItIs(t *testing.T) {
+func TestTheNextJobsAreThoseThatMayStart(t *testing.T) {
 	calm := func(key string) candidate { return candidate{key: key, ready: true, first: true} }
 	hurried := func(key string) candidate { return candidate{key: key, ready: true, first: true, urgent: true} }
 	for name, c := range map[string]struct {
@@ -233,7 +233,7 @@ func (q *testQueue) startTogetherBehind(n int, one, two *player) (pages []*playe
 	return pages, <-q.batches
 }
 
-func TestLearningMakesWayForEveryBuild(t *testing.T) {
+func TestIdleTasksMakeWayForEveryBuild(t *testing.T) {
 	withQueue(t, func(t *testing.T, q *testQueue) {
 		page := q.join(t.Context(), "/a")
 		page.want(t, "alone")

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestABinaryThatWasPutBackIsKnownForIt(t *testing.T) {
+func TestABinaryThatWasRolledBackIsKnownForIt(t *testing.T) {
 	parallel(t)
 	p := newProject(t, nil)
 	good := p.good()

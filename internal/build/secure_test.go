@@ -134,7 +134,7 @@ func TestBinariesOfProjectsThatWereDeletedAreSwept(t *testing.T) {
 			t.Errorf("%s: the folder is there: %v", why, err == nil)
 		}
 		if gone := removed > 0; gone == there {
-			t.Errorf("%s: %d binaries are told to be removed", why, removed)
+			t.Errorf("%s: %d binaries are reported as removed", why, removed)
 		}
 		p.wantFiles(0)
 	}

@@ -432,6 +432,6 @@ func TestAFileIsReadAgainWhereItWas(t *testing.T) {
 		t.Errorf("the project is %s, its configuration %s", again.Root, again.File)
 	}
 	if _, err := first.Reparse([]byte("x: 1\n")); err == nil || !strings.HasPrefix(err.Error(), "config/server.yaml:1: ") {
-		t.Errorf("a mistake is told as %v", err)
+		t.Errorf("a mistake is reported as %v", err)
 	}
 }

@@ -20,7 +20,7 @@ func TestAFileMaySayWhichYAMLItIs(t *testing.T) {
 		}
 		_, err = Parse("/srv/site/server.yaml", []byte(head+"server: {port: 0}\n"))
 		if want := fmt.Sprintf("server.yaml:%d: server.port", strings.Count(head, "\n")+1); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: a mistake is told as %v, not at %s", head, err, want)
+			t.Errorf("%q: a mistake is reported as %v, not at %s", head, err, want)
 		}
 	}
 }

@@ -93,7 +93,7 @@ func TestAServerIsStartedAndEnded(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := p.Ended(ctx); err == nil {
-		t.Error("it has ended before it was told to")
+		t.Error("it has ended by itself")
 	}
 	p.Signal(syscall.SIGTERM)
 	if code, err := p.Ended(t.Context()); code != 7 || err != nil {

@@ -87,7 +87,7 @@ func TestWhatAPageWritesIntoItsFolderBuildsNothing(t *testing.T) {
 		t.Helper()
 		p.write("pages/a/visits.log", "one more")
 		if got := p.Affected([]string{p.path("pages/a/visits.log")}); len(got) > 0 {
-			t.Error("a file that is no input asks for a build")
+			t.Error("a file that is no input causes a build")
 		}
 	}
 	visit() // nothing is known yet
@@ -128,7 +128,7 @@ func TestOfWhatWasNotForeseenTheTimeOfItsChangeTells(t *testing.T) {
 	}
 }
 
-func TestNothingIsLearnedWithoutABuildNorOfAPageThatWent(t *testing.T) {
+func TestNothingIsOptimizedWithoutABuildNorOfAPageThatIsGone(t *testing.T) {
 	parallel(t)
 	p := newProject(t, nil)
 	if stale, err := p.Optimize(t.Context(), p.page); stale || err != nil {
@@ -139,7 +139,7 @@ func TestNothingIsLearnedWithoutABuildNorOfAPageThatWent(t *testing.T) {
 	}
 	p.Forget(p.page)
 	if stale, err := p.Optimize(t.Context(), p.page); stale || err != nil || len(p.pages) != 0 {
-		t.Errorf("Learn is %v, %v and knows %v", stale, err, p.pages)
+		t.Errorf("Optimize returns %v, %v and knows %v", stale, err, p.pages)
 	}
 }
 
