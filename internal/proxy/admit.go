@@ -14,8 +14,8 @@ import (
 // allowMethods names the methods that pages may answer. It is not modified.
 var allowMethods = http.Header{"Allow": {"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE"}}
 
-// admit has a request in the form in which everything else decides on it and the
-// worker sees it, or returns why it must not go on.
+// admit gives a request the form in which everything else decides on it and the worker
+// gets it, or returns why it must not go on.
 func (in *inbound) admit() *policy.Refusal {
 	r := in.Request
 	if bad := wire.RefusalOf(r); bad != nil {
@@ -24,22 +24,22 @@ func (in *inbound) admit() *policy.Refusal {
 	if r.RequestURI == "*" {
 		return &policy.Refusal{Status: http.StatusOK, Title: "This is tqserver", Header: allowMethods}
 	}
-	if (r.Method == http.MethodOptions || r.Method == http.MethodTrace) && isLastHop(r.Header) {
+	if (r.Method == http.MethodOptions || r.Method == http.MethodTrace) && useHop(r.Header) {
 		if r.Method == http.MethodTrace {
 			return &policy.Refusal{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "This server does not support TRACE.", Header: allowMethods}
 		}
 		return &policy.Refusal{Status: http.StatusOK, Title: "This is tqserver", Header: allowMethods}
 	}
 	dropUnderscores(r.Header)
-	if refusal := normalise(r); refusal != nil {
+	if refusal := checkPath(r); refusal != nil {
 		return refusal
 	}
 	in.Document = isForDocument(r.Header)
 	return nil
 }
 
-// refuseMalformed returns what answers a request that was not let through, and has
-// r, which stands for it, say what is known of it.
+// refuseMalformed returns the refusal of a request that could not be parsed, and fills r,
+// which stands for it, with what is known of it.
 func refuseMalformed(r *http.Request, bad *wire.Refusal) *policy.Refusal {
 	r.Method, r.RequestURI, r.Proto, r.Host = bad.Method, bad.Target, bad.Proto, ""
 	if bad.Accept != "" {
@@ -52,9 +52,9 @@ func refuseMalformed(r *http.Request, bad *wire.Refusal) *policy.Refusal {
 	return &policy.Refusal{Status: bad.Status, Title: http.StatusText(bad.Status), Detail: bad.Reason, Header: header}
 }
 
-// normalise returns nil if the path of a request has no dot segments, and otherwise
-// what sends the client to the path without them, or refuses it.
-func normalise(r *http.Request) *policy.Refusal {
+// checkPath returns nil if the path of a request has no dot segments. Otherwise it
+// returns a redirect to the path without them, or a refusal.
+func checkPath(r *http.Request) *policy.Refusal {
 	if r.URL.Path == "" { // http://host
 		r.URL.Path = "/"
 	}
@@ -74,9 +74,9 @@ func normalise(r *http.Request) *policy.Refusal {
 	return &policy.Refusal{Status: http.StatusBadRequest, Title: "Bad request", Detail: "The path contains . or .. as a segment."}
 }
 
-// isLastHop takes one from Max-Forwards, and reports whether nothing was left of
-// it: then the request is for the server itself (RFC 9110 section 7.6.2).
-func isLastHop(h http.Header) bool {
+// useHop takes one from Max-Forwards, and reports whether it was 0 already: then the
+// request is for the server itself (RFC 9110 section 7.6.2).
+func useHop(h http.Header) (last bool) {
 	if len(h["Max-Forwards"]) != 1 {
 		return false
 	}
@@ -96,7 +96,7 @@ func isLastHop(h http.Header) bool {
 	return false
 }
 
-// dropUnderscores removes the names that others take for those with a hyphen.
+// dropUnderscores removes fields with names that others take for those with a hyphen.
 func dropUnderscores(h http.Header) {
 	for name := range h {
 		if strings.IndexByte(name, '_') >= 0 {
@@ -106,9 +106,8 @@ func dropUnderscores(h http.Header) {
 }
 
 // removeDots returns a path as it is sent, without its dot segments (RFC 3986
-// section 5.2.4), however those are encoded. What is no path of segments, and
-// what some read as one with dot segments and others do not, it does not
-// removeDots.
+// section 5.2.4), however those are encoded. It is not ok if the path does not begin with
+// a slash, or has segments that only some take for dot segments.
 func removeDots(path string) (resolved string, ok bool) {
 	if !strings.HasPrefix(path, "/") {
 		return "", false
@@ -143,10 +142,10 @@ func removeDots(path string) (resolved string, ok bool) {
 	return "/" + strings.Join(kept, "/"), true
 }
 
-// decodeDots decodes what may make a dot segment.
+// decodeDots decodes what may be part of a dot segment.
 var decodeDots = strings.NewReplacer("%2e", ".", "%2E", ".", "%2f", "/", "%2F", "/", "%5c", "\\", "%5C", "\\").Replace
 
-// ascii encodes what must not stand in a header field.
+// ascii encodes the bytes of a path that are not allowed in a header field.
 func ascii(path string) string {
 	var b strings.Builder
 	for i := range len(path) {

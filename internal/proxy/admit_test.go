@@ -106,7 +106,7 @@ func TestNothingUndecidedReachesAWorker(t *testing.T) {
 			t.Errorf("%s: %s", test.send, body)
 		}
 		if resp.Header.Get("X-Request-Id") == "" || resp.Header.Get("Traceparent") == "" {
-			t.Errorf("%s: the answer has no name: %v", test.send, resp.Header)
+			t.Errorf("%s: the response has no name: %v", test.send, resp.Header)
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"tqserver/internal/upstream"
 )
 
-// continueAfter is how long a worker is given to say whether it wants a body.
+// continueAfter is how long a worker may take to say whether it wants a body.
 const continueAfter = time.Second
 
 const draining = 1 << 63
@@ -22,7 +22,7 @@ const draining = 1 << 63
 type Backend struct {
 	Addr string
 
-	word  atomic.Uint64 // draining, and the number of requests under way
+	state atomic.Uint64 // draining, and the number of requests under way
 	idle  chan struct{} // closed when draining and nothing is under way
 	total atomic.Int64  // requests so far
 	limit atomic.Int64  // of requests; 0 for none
@@ -42,8 +42,8 @@ type Backend struct {
 type BackendOptions struct {
 	MaxRequests int           // after so many Spent is closed; 0 for never
 	IdleTimeout time.Duration // after which the worker closes a connection; 0 for never
-	Build       int           // number of the build, told in development
-	PID         int           // of the worker, told to who explains in development why it did not answer
+	Build       int           // number of the build, which responses name in development
+	PID         int           // of the worker, for Refused
 	Socket      string        // a Unix socket that the worker is to be reached by instead of Addr; empty for none
 }
 
@@ -107,19 +107,19 @@ func (b *Backend) checkLimit(total int64) {
 func (b *Backend) Requests() int64 { return b.total.Load() }
 
 // InFlight is how many requests are under way.
-func (b *Backend) InFlight() int { return int(b.word.Load() &^ draining) }
+func (b *Backend) InFlight() int { return int(b.state.Load() &^ draining) }
 
-// drained reports whether nothing is under way, nor ever will be.
-func (b *Backend) drained() bool { return b.word.Load() == draining }
+// drained reports whether nothing is under way, and nothing will be.
+func (b *Backend) drained() bool { return b.state.Load() == draining }
 
 // claim takes the backend for a request, unless it is draining.
 func (b *Backend) claim() bool {
 	for {
-		word := b.word.Load()
-		if word&draining != 0 {
+		state := b.state.Load()
+		if state&draining != 0 {
 			return false
 		}
-		if b.word.CompareAndSwap(word, word+1) {
+		if b.state.CompareAndSwap(state, state+1) {
 			break
 		}
 	}
@@ -128,21 +128,21 @@ func (b *Backend) claim() bool {
 }
 
 func (b *Backend) release() {
-	if b.word.Add(^uint64(0)) == draining {
+	if b.state.Add(^uint64(0)) == draining {
 		close(b.idle)
 	}
 }
 
-// Close lets no further request in and closes the connections that nothing
-// uses.
+// Close keeps further requests from claiming the backend, and closes the connections
+// that nothing uses.
 func (b *Backend) Close() {
 	for {
-		word := b.word.Load()
-		if word&draining != 0 {
+		state := b.state.Load()
+		if state&draining != 0 {
 			break
 		}
-		if b.word.CompareAndSwap(word, word|draining) {
-			if word == 0 {
+		if b.state.CompareAndSwap(state, state|draining) {
+			if state == 0 {
 				close(b.idle)
 			}
 			break
@@ -164,9 +164,8 @@ func (b *Backend) Drain(ctx context.Context) error {
 	}
 }
 
-// EndStreams ends event streams and upgraded connections, present and later
-// ones, as their protocols want it: WebSockets with a close frame that says
-// why.
+// EndStreams ends event streams and upgraded connections, present and later ones, in
+// their own protocols: WebSockets get a close frame with the reason.
 func (b *Backend) EndStreams(why EndReason) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -191,8 +190,8 @@ func (b *Backend) removeStream(x *exchange) {
 	delete(b.streams, x)
 }
 
-// EndReason says why a stream is ended by us. It is the status of the WebSocket
-// close frame (RFC 6455 section 7.4.1).
+// EndReason is why the server ends a stream: the status of a WebSocket's close frame
+// (RFC 6455 section 7.4.1).
 type EndReason uint16
 
 // The reasons.

@@ -17,7 +17,7 @@ import (
 
 var errOver = errors.New("read of a body after the end of its request")
 
-// requestBody is a client's body on its way to the worker. A nil one is none.
+// requestBody is the body of a request on its way to the worker. It may be nil.
 type requestBody struct {
 	io.Reader
 	x      *exchange
@@ -25,7 +25,7 @@ type requestBody struct {
 	rate   bodyRate      // guarded by x.stall.mu
 	of     *http.Request // which gets the trailer
 	sent   http.Header   // the trailer that the worker gets
-	reads  atomic.Bool   // a read is under way
+	reads  atomic.Bool   // a read of the client's body is under way
 	ended  atomic.Bool
 	failed atomic.Bool
 	closed bool       // guarded by use
@@ -53,9 +53,8 @@ func (b *requestBody) trailers() http.Header {
 	return b.sent
 }
 
-// notTrailing are fields that say how to read, route or trust a message: they
-// come too late in a trailer (RFC 9110 section 6.5.1), and whoever decided on a
-// request has not seen them.
+// notTrailing are fields that say how to read, route or trust a message. In a trailer
+// they come too late (RFC 9110 section 6.5.1), when it was decided on the request.
 var notTrailing = []string{
 	"Authorization", "Cache-Control", "Content-Encoding", "Content-Length", "Content-Range", "Content-Type", "Cookie",
 	"Expect", "Forwarded", "Host", "Max-Forwards", "Pragma", "Range", "X-Request-Id", "Traceparent", "Tracestate",
@@ -93,12 +92,12 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// canPrefetch reports whether reading does no harm before the worker has the header.
+// canPrefetch reports whether the body may be read before the worker has the header.
 func (b *requestBody) canPrefetch() bool {
 	return b != nil && b.of.ContentLength > 0 && !b.x.in.expects && wire.ConnOf(b.of) != nil
 }
 
-// prefetch reads what has come of the body.
+// prefetch reads what has come of the body, without waiting.
 func (b *requestBody) prefetch(p []byte) (n int, err error) {
 	wire.ConnOf(b.of).WithoutWaiting(func() {
 		for got := -1; got != 0 && err == nil && n < len(p); n += got {
@@ -122,7 +121,8 @@ func (b *requestBody) fault() *wire.Refusal {
 	return nil
 }
 
-// setReading notes that the client is waited for, or that it sent some bytes.
+// setReading notes that a read of the client's body begins, or that it has ended with
+// some bytes.
 func (b *requestBody) setReading(on bool, n int) {
 	b.x.stall.mu.Lock()
 	defer b.x.stall.mu.Unlock()
@@ -134,7 +134,7 @@ func (b *requestBody) setReading(on bool, n int) {
 	b.x.stall.movedLocked()
 }
 
-// readTimeoutLocked is how long the client may be waited for now, 0 for ever.
+// readTimeoutLocked returns how long a read may take from now on; 0 is for ever.
 
 func (b *requestBody) readTimeoutLocked(idle time.Duration) time.Duration {
 	if b.rate.min == 0 {
@@ -147,7 +147,7 @@ func (b *requestBody) readTimeoutLocked(idle time.Duration) time.Duration {
 	return min(idle, left)
 }
 
-// close ends a read under way, and has later ones fail.
+// close ends a read under way, and makes later ones fail.
 func (b *requestBody) close() {
 	if b == nil {
 		return

@@ -79,7 +79,7 @@ func TestABodyAboveTheLimitIsRefusedThoughNobodyServes(t *testing.T) {
 	mustStatus(t, resp, http.StatusNotFound)
 }
 
-func TestABodyThatGrowsAboveTheLimitCutsAnAnswerThatBegan(t *testing.T) {
+func TestABodyThatGrowsAboveTheLimitCutsAResponseThatBegan(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
 	f.limitBodies(t, "/", 4)
@@ -176,7 +176,7 @@ func TestAWorkerThatTakesItsTimeIsNotTheClientsFault(t *testing.T) {
 	})
 }
 
-func TestAnAnswerThatBeganFreesTheBodyOfItsRate(t *testing.T) {
+func TestAResponseThatBeganFreesTheBodyOfItsRate(t *testing.T) {
 	t.Parallel()
 	s := generous
 	s.MinBodyRate, s.bodyGrace = 1<<30, 100*time.Millisecond
@@ -313,7 +313,7 @@ func TestAWorkerThatWasNotAskedIsNotWaitedFor(t *testing.T) {
 		body, _ := io.ReadAll(r.Body)
 		io.WriteString(w, r.Header.Get("Expect")+string(body))
 	}))
-	quickly(t, "the answer", continueAfter/2, func() time.Duration {
+	quickly(t, "the response", continueAfter/2, func() time.Duration {
 		began := time.Now()
 		_, r := dial(t, f.addr(), "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nConnection: expect\r\n"+expecting+"\r\nbody")
 		if head := readHead(r); !strings.HasPrefix(head, "HTTP/1.1 100 ") {

@@ -2,12 +2,11 @@ package proxy
 
 import "time"
 
-// bodyGrace is how long a client may be waited for before the rate of its body
-// counts.
+// bodyGrace is how long reads may wait for a client before the rate of its body counts.
 const bodyGrace = 10 * time.Second
 
-// bodyRate is how fast a body must come: on average, over the time that was spent
-// waiting for it. What the worker takes to accept it does not count.
+// bodyRate is how fast a body must come on average, over the time that reads waited for
+// it. The time that the worker takes to accept it does not count.
 type bodyRate struct {
 	min    int // bytes a second; 0 for any
 	grace  time.Duration
@@ -24,7 +23,7 @@ func (r *bodyRate) endWait(n int) {
 	r.bytes += int64(n)
 }
 
-// remaining is how long the client may still be waited for.
+// remaining returns how long reads may still wait for the client.
 func (r *bodyRate) remaining() time.Duration {
 	const ever = 1 << 62
 	paid := min(ever, float64(r.bytes)/float64(r.min)*float64(time.Second))

@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// A browser that has seen nothing of an answer sends its request again, a POST
+// A browser that has seen nothing of a response sends its request again, a POST
 // too, on another connection.
-func TestWhatCameOfACutAnswerReachesTheClient(t *testing.T) {
+func TestWhatCameOfACutResponseReachesTheClient(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]struct{ sends, status, body string }{
 		"a part":            {"HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\nhalf of it", "HTTP/1.1 201 ", "half of it"},
@@ -47,7 +47,7 @@ func TestWhatCameOfACutAnswerReachesTheClient(t *testing.T) {
 
 // The end of the connection is where a body ends that has neither a length nor
 // chunks, so that a cut must look otherwise.
-func TestACutAnswerOfHTTP10IsNoWholeOne(t *testing.T) {
+func TestACutResponseOfHTTP10IsNoWholeOne(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
 	for name, sends := range map[string]string{
@@ -70,7 +70,7 @@ func TestACutAnswerOfHTTP10IsNoWholeOne(t *testing.T) {
 	}
 }
 
-// unflushed is what decodes an answer in a goroutine of its own: it has no use for
+// unflushed is what decodes a response in a goroutine of its own: it has no use for
 // a flush.
 type unflushed struct{ http.ResponseWriter }
 

@@ -8,24 +8,24 @@ import (
 	"time"
 )
 
-// Development is what answers have in development besides. Its functions may be
-// nil, and are called by the goroutines of requests.
+// Development is what the proxy does besides in development. Its functions may be nil.
+// The goroutines of requests call them.
 type Development struct {
 	// HoldNavigations is how long a navigation waits for a newer version of its
 	// page that is under way.
 	HoldNavigations time.Duration
 
-	// Reserved answers what lies below a path, which ends with a slash.
+	// Reserved serves the requests below ReservedPath, which ends with a slash. No
+	// policy holds for them.
 	Reserved     http.Handler
 	ReservedPath string
 
-	// Explain writes the body of an answer that is given in a page's place, or
-	// leaves it to the proxy. It may tell what only a developer should know. It may
-	// wait for that, until the context ends.
+	// Explain returns the body of a refusal, or leaves it to the proxy. It may say what
+	// only a developer should know, and may wait for that until the context ends.
 	Explain func(context.Context, Refused) (body string, ok bool)
 }
 
-// Refused is a request that is answered in its page's place.
+// Refused is a request that the server refuses in its page's place.
 type Refused struct {
 	Route     string // empty if it has none
 	Status    int
@@ -60,9 +60,8 @@ const documentFields = "Sec-Fetch-Mode, Sec-Purpose, Accept, Upgrade-Insecure-Re
 // service worker passes the request on, which changes Sec-Fetch-Dest; what they
 // fetch ahead may be shown later. To an insecure origin that is not this machine,
 // as to a phone's browser in the local network, they do not say it. Navigations
-// ask for HTML and for upgraded connections there, and no script's request does
-// both: fetch asks for anything, and libraries that ask for HTML ask for no
-// upgrade.
+// accept HTML and upgraded connections there, and no script's request does both:
+// fetch accepts anything, and libraries that accept HTML request no upgrade.
 func isForDocument(h http.Header) bool {
 	switch h.Get("Sec-Fetch-Mode") {
 	case "navigate":
@@ -73,8 +72,8 @@ func isForDocument(h http.Header) bool {
 	return strings.HasPrefix(h.Get("Sec-Purpose"), "prefetch")
 }
 
-// setOrigin says which build an answer comes from, and where its time went
-// (W3C Server Timing section 3).
+// setOrigin says in a response's header which build it comes from, and where its time
+// went (W3C Server Timing section 3).
 func (x *exchange) setOrigin(h http.Header) {
 	build := x.relay.backend.build
 	if x.wait.route.current().newest == NewerBroken {

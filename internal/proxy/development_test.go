@@ -19,7 +19,7 @@ func version(t *testing.T, build string) *Backend {
 	return b
 }
 
-func askWith(t *testing.T, f *front, path string, header ...string) (*http.Response, string) {
+func getWith(t *testing.T, f *front, path string, header ...string) (*http.Response, string) {
 	t.Helper()
 	req, err := http.NewRequest("GET", f.URL+path, nil)
 	if err != nil {
@@ -50,12 +50,12 @@ func TestANavigationWaitsForTheVersionThatIsOnItsWay(t *testing.T) {
 	f.route.SetNewer(NewerPending)
 	shown := make(chan string, 2)
 	for range 2 {
-		go func() { // ends with the answer
-			_, body := askWith(t, f, "/", navigates...)
+		go func() { // ends with the response
+			_, body := getWith(t, f, "/", navigates...)
 			shown <- body
 		}()
 	}
-	if _, body := askWith(t, f, "/"); body != "build 1" {
+	if _, body := getWith(t, f, "/"); body != "build 1" {
 		t.Errorf("what is no navigation gets %q", body)
 	}
 	select {
@@ -79,8 +79,8 @@ func TestANavigationIsNotHeldForWhatDoesNotCome(t *testing.T) {
 	inTime(t, func() error { // it may come too late to be held
 		f.route.SetNewer(NewerPending)
 		shown := make(chan *http.Response, 1)
-		go func() { // ends with the answer
-			resp, _ := askWith(t, f, "/", navigates...)
+		go func() { // ends with the response
+			resp, _ := getWith(t, f, "/", navigates...)
 			shown <- resp
 		}()
 		time.AfterFunc(30*time.Millisecond, func() { f.route.SetNewer(NewerBroken) })
@@ -96,7 +96,7 @@ func TestANavigationIsNotHeldForWhatDoesNotCome(t *testing.T) {
 
 	f.proxy.SetDevelopment(&Development{HoldNavigations: 30 * time.Millisecond})
 	f.route.SetNewer(NewerPending)
-	if resp, body := askWith(t, f, "/", navigates...); body != "build 1" || resp.Header.Get("X-Tq-Build") != "1" {
+	if resp, body := getWith(t, f, "/", navigates...); body != "build 1" || resp.Header.Get("X-Tq-Build") != "1" {
 		t.Errorf("after a while %q is shown, of build %s", body, resp.Header.Get("X-Tq-Build"))
 	}
 }
@@ -106,7 +106,7 @@ func TestOutsideDevelopmentNothingIsAdded(t *testing.T) {
 	f := newFront(t, generous)
 	f.route.Serve(version(t, "1"))
 	f.route.SetNewer(NewerPending)
-	resp, body := askWith(t, f, "/_tqserver/events", navigates...)
+	resp, body := getWith(t, f, "/_tqserver/events", navigates...)
 	if body != "build 1" || resp.Header["X-Tq-Build"] != nil || resp.Header["Server-Timing"] != nil {
 		t.Errorf("%q with %v", body, resp.Header)
 	}
@@ -119,11 +119,11 @@ func TestANavigationIsToldThatAPageNeverServed(t *testing.T) {
 		return r.Form + " says why", r.Status == 503
 	}})
 	began := time.Now()
-	resp, body := askWith(t, f, "/", append(navigates, "Accept", "text/html")...)
+	resp, body := getWith(t, f, "/", append(navigates, "Accept", "text/html")...)
 	if took := time.Since(began); resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" || body != "text/html says why" || took < firstHoldTimeout {
 		t.Errorf("%d %q after %v", resp.StatusCode, body, took)
 	}
-	answers := ask(f, "GET", "/", "")
+	answers := send(f, "GET", "/", "")
 	eventually(t, "another waits", func() bool { return f.route.Held() == 1 })
 	f.route.Serve(version(t, "1"))
 	if a := <-answers; a.body != "build 1" {
@@ -131,8 +131,8 @@ func TestANavigationIsToldThatAPageNeverServed(t *testing.T) {
 	}
 	f.route.Hold() // it ended, and is started again
 	shown := make(chan string, 1)
-	go func() { // ends with the answer
-		_, body := askWith(t, f, "/", navigates...)
+	go func() { // ends with the response
+		_, body := getWith(t, f, "/", navigates...)
 		shown <- body
 	}()
 	select {
@@ -146,7 +146,7 @@ func TestANavigationIsToldThatAPageNeverServed(t *testing.T) {
 	}
 }
 
-func TestAnAnswerIsDressedAndItsEndIsTold(t *testing.T) {
+func TestAResponseIsDressedAndItsEndIsTold(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
 	ended := make(chan bool, 1)
@@ -164,21 +164,21 @@ func TestAnAnswerIsDressedAndItsEndIsTold(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		}
 	}))
-	if resp, body := askWith(t, f, "/", navigates...); body != "page" || resp.Header.Get("Dressed") != "yes" || !<-ended {
+	if resp, body := getWith(t, f, "/", navigates...); body != "page" || resp.Header.Get("Dressed") != "yes" || !<-ended {
 		t.Errorf("%q, %v", body, resp.Header)
 	}
 	cut, _ := http.NewRequest("GET", f.URL+"/cut", nil)
 	cut.Header.Set("Sec-Fetch-Mode", "navigate")
 	if resp, err := f.Client().Do(cut); err == nil {
 		if _, err := io.ReadAll(resp.Body); err == nil {
-			t.Error("an answer that is cut short ends well")
+			t.Error("a response that is cut short ends well")
 		}
 		resp.Body.Close()
 	}
 	if <-ended {
-		t.Error("an answer that is cut short is told as whole")
+		t.Error("a response that is cut short is told as whole")
 	}
-	if resp, body := askWith(t, f, "/_tqserver/x"); body != "reserved /_tqserver/x" || resp.Header.Get("X-Request-Id") == "" || resp.Header.Get("Dressed") != "" {
+	if resp, body := getWith(t, f, "/_tqserver/x"); body != "reserved /_tqserver/x" || resp.Header.Get("X-Request-Id") == "" || resp.Header.Get("Dressed") != "" {
 		t.Errorf("%q, %v", body, resp.Header)
 	}
 }
@@ -212,7 +212,7 @@ func TestWhatATabWillShowIsKnown(t *testing.T) {
 		"what says nothing, as programs do":     {nil, ""},
 		"a script that says it is a navigation": {[]string{"Sec-Fetch-Mode", "same-origin", "Upgrade-Insecure-Requests", "1", "Accept", html}, ""},
 	} {
-		if resp, _ := askWith(t, f, "/", c.header...); resp.Header.Get("Dressed") != c.want {
+		if resp, _ := getWith(t, f, "/", c.header...); resp.Header.Get("Dressed") != c.want {
 			t.Errorf("%s: %q", name, resp.Header.Get("Dressed"))
 		}
 	}
@@ -247,7 +247,7 @@ func TestCachesTellDocumentsFromWhatIsFetched(t *testing.T) {
 	} {
 		f.proxy.SetDevelopment(c.develop)
 		for _, path := range []string{"/", "/file"} {
-			resp, _ := askWith(t, f, path+"?type="+url.QueryEscape(c.kind), c.header...)
+			resp, _ := getWith(t, f, path+"?type="+url.QueryEscape(c.kind), c.header...)
 			if got := strings.Join(resp.Header["Vary"], ", "); got != c.want {
 				t.Errorf("%s, %s: Vary is %q, want %q", path, c.kind, got, c.want)
 			}

@@ -1,14 +1,16 @@
-// Package proxy is the front door: it finds the route of a request, holds the
-// request while nobody can serve it, picks a backend, forwards, and retries
-// where that is safe.
+// Package proxy serves all requests. A request is admitted, which gives it one form and
+// its identity; the policy and the route of its path are looked up; the gates of the
+// policy may refuse it; a file may be there for it; otherwise the route's page answers.
+// The proxy holds a request while no worker can serve it, claims a backend, forwards,
+// and retries where that is safe. An [exchange] is one request's stay here.
 //
-// It owns who serves. Who lives is another's business: a [Route] is told
-// three things, Serve, Hold and Refuse, and tells when a backend may be
-// stopped. A backend is an address with a counter. Claiming one is a
-// compare-and-swap on a word that holds both "draining" and the number of
-// requests under way, so that a draining backend cannot be claimed.
+// The proxy decides which worker serves, and others decide which workers live: they
+// call Serve, Hold and Refuse of a [Route], and learn from a [Backend] when its worker
+// may be stopped. To claim a backend is a compare-and-swap on a word that holds both
+// "draining" and the number of requests under way, so that a draining backend cannot be
+// claimed.
 //
-// A request that need not wait takes no lock on its way to a backend; which
-// backend serves is decided for each request, not for each connection. The
-// package starts no goroutine that outlives the request it was started for.
+// A request that need not wait takes no lock on its way to a backend. The backend is
+// chosen for each request, not for each connection. The package starts no goroutine
+// that outlives the request that it was started for.
 package proxy

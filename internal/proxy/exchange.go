@@ -56,11 +56,11 @@ func newExchange() *exchange {
 	return x
 }
 
-// start begins a request.
+// start prepares the exchange for a request.
 func (x *exchange) start(w http.ResponseWriter, r *http.Request, p *Proxy) {
 	x.started, x.settings, x.develop = time.Now(), p.settings.Load(), p.develop.Load()
 	x.in.open(w, r, x.settings.TrustedProxies)
-	x.stall.begin()
+	x.stall.start()
 	if r.ContentLength != 0 {
 		x.in.control.EnableFullDuplex() // a response may come before the body was read
 		x.in.body = newRequestBody(x, r)
@@ -137,7 +137,7 @@ func (x *exchange) endedByUs() bool {
 // finish gives everything back of an exchange that took so long. No deadline is set
 // after it.
 func (x *exchange) finish(took time.Duration) {
-	x.stall.end()
+	x.stall.stop()
 	x.in.body.close()
 	x.relay.attempt.Wait()
 	if x.relay.upgraded != nil {

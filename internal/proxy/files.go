@@ -10,12 +10,12 @@ import (
 
 var notForFiles = policy.Refusal{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "This is a file. Use GET or HEAD.", Header: http.Header{"Allow": {"GET, HEAD"}}}
 
-// SetFiles changes how files are found that are served whatever the page does,
-// from the next request on. A handler that find returns is called, once. Found
-// without a handler is a file that the request's method does not apply to.
+// SetFiles changes how the file for a request is found, from the next request on. Files
+// are served whatever their page does. find returns what serves the file, which is
+// called once, or nil if the file does not allow the request's method.
 func (p *Proxy) SetFiles(find func(*http.Request) (h http.Handler, found bool)) { p.files.Store(&find) }
 
-// serveFile answers by a file if there is one.
+// serveFile serves the file for a request, and reports whether there is one.
 func (p *Proxy) serveFile(x *exchange) bool {
 	file, found := (*p.files.Load())(x.in.Request)
 	if !found {
@@ -37,7 +37,7 @@ func (p *Proxy) serveFile(x *exchange) bool {
 	return true
 }
 
-// fileRefusal is what a client is told of a status that there is no file with.
+// fileRefusal returns the refusal for a status with which no file is sent.
 func fileRefusal(status int) *policy.Refusal {
 	switch status {
 	case http.StatusPreconditionFailed:
@@ -51,11 +51,11 @@ func fileRefusal(status int) *policy.Refusal {
 // fileChunk is how much of a file is sent before it counts as moved.
 const fileChunk = 64 << 10
 
-// fileWriter sees a file on its way to the client.
+// fileWriter passes a file on to the client, and withholds errors.
 type fileWriter struct {
 	http.ResponseWriter
 	x       *exchange
-	refused int // the status, if it is an error: then the answer is ours
+	refused int // the status, if it is an error: the proxy refuses instead
 }
 
 func (w *fileWriter) WriteHeader(status int) {
@@ -77,8 +77,8 @@ func (w *fileWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// ReadFrom sends pieces in the form in which the kernel can be had to send them:
-// limited readers of what is to be sent, and not of other limited readers.
+// ReadFrom sends a file in chunks, each as a limited reader of the file itself: in that
+// form the kernel sends it.
 func (w *fileWriter) ReadFrom(r io.Reader) (sent int64, err error) {
 	all, ok := r.(*io.LimitedReader)
 	if !ok || w.refused != 0 {

@@ -80,7 +80,7 @@ func TestSmallMessagesGoOutInOnePiece(t *testing.T) {
 		}))
 		c, _ := dial(t, f.addr(), fmt.Sprintf("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%s", size, body))
 		if answer := one(c); !strings.HasSuffix(answer, "\r\n\r\n"+body) {
-			t.Errorf("of an answer of %d bytes %d came first, header included", size, len(answer))
+			t.Errorf("of a response of %d bytes %d came first, header included", size, len(answer))
 		}
 		if request := got[len(got)-1]; runtime.GOOS == "linux" && !strings.HasSuffix(request, "\r\n\r\n"+body) {
 			t.Errorf("of a request of %d bytes %d came first, header included", size, len(request))
@@ -159,7 +159,7 @@ func TestBodiesOfAnySizeTakeNoMemory(t *testing.T) {
 		}
 		var ways sync.WaitGroup
 		down := random(size, 1)
-		ways.Go(func() { io.CopyN(w, down, size-1) }) // ends with the answer
+		ways.Go(func() { io.CopyN(w, down, size-1) }) // ends with the response
 		sum := sha256.New()
 		io.Copy(sum, r.Body)
 		ways.Wait()
@@ -218,9 +218,9 @@ func TestBodiesOfAnySizeTakeNoMemory(t *testing.T) {
 	}
 }
 
-// TestWhatAWorkerSaysTooMuchIsNobodysAnswer has a worker append an answer to
+// TestWhatAWorkerSaysTooMuchIsNobodysResponse has a worker append a response to
 // its answer. The next request on the connection must not get it.
-func TestWhatAWorkerSaysTooMuchIsNobodysAnswer(t *testing.T) {
+func TestWhatAWorkerSaysTooMuchIsNobodysResponse(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]string{
 		"a length":       "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
@@ -320,7 +320,7 @@ func TestGarbageIsA502(t *testing.T) {
 	}
 }
 
-func TestAnswersThatBreakOffAreCut(t *testing.T) {
+func TestResponsesThatBreakOffAreCut(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
 	for name, answer := range map[string]string{
@@ -349,9 +349,9 @@ func TestAnswersThatBreakOffAreCut(t *testing.T) {
 	}
 }
 
-// TestAnAnswerInPlaceOfABodyEndsTheConnection has the proxy wait for a body
+// TestAResponseInPlaceOfABodyEndsTheConnection has the proxy wait for a body
 // that stops coming, while the worker's answer is over.
-func TestAnAnswerInPlaceOfABodyEndsTheConnection(t *testing.T) {
+func TestAResponseInPlaceOfABodyEndsTheConnection(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
 	b := newRawWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {

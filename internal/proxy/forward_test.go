@@ -129,7 +129,7 @@ func TestTrailersPassBothWays(t *testing.T) {
 	}
 }
 
-func TestInterimAnswersPass(t *testing.T) {
+func TestInterimResponsesPass(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
 	f.route.Serve(newWorker(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -177,7 +177,7 @@ func TestExpectContinueIsTheWorkersToAnswer(t *testing.T) {
 	mustStatus(t, resp, 503)
 }
 
-func TestAnAnswerMayComeBeforeTheBodyIsRead(t *testing.T) {
+func TestAResponseMayComeBeforeTheBodyIsRead(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
 	f.route.Serve(newWorker(t, func(w http.ResponseWriter, r *http.Request) {

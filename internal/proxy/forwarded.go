@@ -1,14 +1,14 @@
 package proxy
 
-// Who the client is. Each proxy appends to X-Forwarded-For whom it was asked
-// by, so that the right end of it was written by the proxy next to us, and the
-// left end by anybody. Others take the left end, which a client can forge, or
-// count proxies from the right, which is wrong as soon as there is another way
-// in. Here it is walked from the right as long as addresses are known to be
-// those of proxies; the first that is not is what the last of them has seen.
+// Who the client is. Each proxy appends its client to X-Forwarded-For, so the proxy next
+// to us wrote the right end of the list, and anybody may have written the left end.
+// Others take the left end, which a client can forge, or count proxies from the right,
+// which is wrong as soon as there is another way in. Here the list is read from the
+// right as long as the addresses are those of trusted proxies. The first that is not
+// is the client that the last of them has seen.
 //
-// Forwarded (RFC 7239) would say the same. Hardly any proxy writes it, and one
-// that does not know it lets a client's through: it decides nothing here.
+// Forwarded (RFC 7239) would say the same. Hardly any proxy writes it, and one that
+// does not know it passes a client's on, so it decides nothing here.
 
 import (
 	"net/http"
@@ -19,10 +19,10 @@ import (
 	"tqserver/internal/upstream"
 )
 
-// clientAddr returns the address of who asks. The peer is a trusted proxy, and
-// lines are those of X-Forwarded-For, in order. It is the first address from
-// the right that is not trusted, or the leftmost if all are. What is no address
-// ends the walk: nobody trusted wrote what is left of it.
+// clientAddr returns the client's address. The peer is a trusted proxy, and lines are
+// those of X-Forwarded-For, in order. The client's address is the first from the right
+// that is not trusted, or the leftmost if all are. At an element that is no address the
+// search ends: no trusted proxy wrote what stands before it.
 func clientAddr(peer netip.Addr, lines []string, trusted []netip.Prefix) netip.Addr {
 	client := peer
 	for i := len(lines) - 1; i >= 0; i-- {
@@ -52,7 +52,7 @@ func cutLast(list string) (last, before string, more bool) {
 	return strings.Trim(list[comma+1:], " \t"), list[:max(0, comma)], comma >= 0
 }
 
-// addrOf reads an address, with or without a port: 192.0.2.1, 192.0.2.1:80,
+// addrOf parses an address, with or without a port: 192.0.2.1, 192.0.2.1:80,
 // 2001:db8::1, [2001:db8::1], [2001:db8::1]:80.
 func addrOf(s string) (netip.Addr, bool) {
 	addr, err := netip.ParseAddr(s)
@@ -117,7 +117,7 @@ func aboutClient(name string) bool {
 }
 
 // forwardedProto returns the scheme in X-Forwarded-Proto, if it is one of
-// ours. If proxies made a list of it the last is of the one that is known.
+// ours. If proxies made a list of it, the last member is of the proxy next to us.
 func forwardedProto(lines []string) (string, bool) {
 	switch proto := strings.ToLower(lastOf(lines)); proto {
 	case "http", "https":

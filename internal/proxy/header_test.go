@@ -14,9 +14,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// answering is a worker that answers every request with the same bytes, on one
+// workerSending is a worker that answers every request with the same bytes, on one
 // connection as long as it can, and reads no body.
-func answering(t *testing.T, answer string) *Backend {
+func workerSending(t *testing.T, answer string) *Backend {
 	return newRawWorker(t, func(_ int, c net.Conn, r *bufio.Reader) {
 		for readHead(r) != "" {
 			io.WriteString(c, answer)
@@ -27,7 +27,7 @@ func answering(t *testing.T, answer string) *Backend {
 	})
 }
 
-// headOf asks and returns the head of the answer as it came, without what we
+// headOf asks and returns the head of the response as it came, without what we
 // add to each.
 func headOf(t *testing.T, f *front, request string) []string {
 	t.Helper()
@@ -40,7 +40,7 @@ func headOf(t *testing.T, f *front, request string) []string {
 
 const get = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
-func TestAnAnswersHeaderIsTheWorkers(t *testing.T) {
+func TestAResponsesHeaderIsTheWorkers(t *testing.T) {
 	t.Parallel()
 	const date = "Date: Thu, 01 Jan 1970 00:00:00 GMT"
 	f := newFront(t, generous)
@@ -112,7 +112,7 @@ func TestAnAnswersHeaderIsTheWorkers(t *testing.T) {
 			"426 Upgrade Required|" + date + "|Connection: Upgrade|Upgrade: websocket|Content-Length: 0||",
 			"426 Upgrade Required|Connection: Upgrade, close|Content-Length: 0|" + date + "|Upgrade: websocket"},
 	} {
-		f.route.Serve(answering(t, "HTTP/1.1 "+strings.ReplaceAll(tt.answer, "|", "\r\n")))
+		f.route.Serve(workerSending(t, "HTTP/1.1 "+strings.ReplaceAll(tt.answer, "|", "\r\n")))
 		got := headOf(t, f, tt.request)
 		slices.Sort(got[1:])
 		if diff := cmp.Diff(strings.Split("HTTP/1.1 "+tt.want, "|"), got); diff != "" {
@@ -164,7 +164,7 @@ func TestATrailerIsNotItsHeader(t *testing.T) {
 		"announced and others": {"Trailer: X-Sum, X-More\r\n", "X-Late: l\r\nX-Sum: t\r\n", http.Header{"X-Sum": {"t"}, "X-More": nil, "X-Late": {"l"}}},
 		"several":              {"Trailer: X-Sum\r\n", "X-Sum: t\r\nX-Sum: u\r\n", http.Header{"X-Sum": {"t", "u"}}},
 	} {
-		f.route.Serve(answering(t, "HTTP/1.1 200 OK\r\nConnection: close\r\nX-Sum: h\r\nX-More: h\r\nX-Late: h\r\n"+test.announced+"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n"+test.sent+"\r\n"))
+		f.route.Serve(workerSending(t, "HTTP/1.1 200 OK\r\nConnection: close\r\nX-Sum: h\r\nX-More: h\r\nX-Late: h\r\n"+test.announced+"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n"+test.sent+"\r\n"))
 		resp, _ := exchangeRaw(t, f.addr(), get)
 		if diff := cmp.Diff(test.want, resp.Trailer); diff != "" || resp.Header.Get("X-Sum") != "h" {
 			t.Errorf("%s: header %v, trailer (-want +got):\n%s", name, resp.Header, diff)
@@ -237,14 +237,14 @@ func TestUnannouncedTrailersPassToo(t *testing.T) {
 	}
 }
 
-func TestInterimAnswersOfAnyKindPass(t *testing.T) {
+func TestInterimResponsesOfAnyKindPass(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
 	const interim = "HTTP/1.1 102 Processing\r\n\r\n" +
 		"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nX-A: 1\r\nConnection: X-A\r\nKeep-Alive: 5\r\n\r\n" +
 		"HTTP/1.1 103 Early Hints\r\nLink: </b>\r\n\r\n" +
 		"HTTP/1.1 199 Odd\r\n\r\n"
-	f.route.Serve(answering(t, interim+interim+interim+"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
+	f.route.Serve(workerSending(t, interim+interim+interim+"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
 	_, r := dial(t, f.addr(), get)
 	for range 3 {
 		for _, want := range []string{

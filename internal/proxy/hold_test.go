@@ -17,18 +17,18 @@ import (
 	"tqserver/internal/policy"
 )
 
-type answer struct {
+type received struct {
 	status int
 	body   string
 	err    error
 }
 
-// ask sends a request beside the test.
-func ask(f *front, method, path, body string) <-chan answer {
-	c := make(chan answer, 1)
+// send sends a request beside the test.
+func send(f *front, method, path, body string) <-chan received {
+	c := make(chan received, 1)
 	go func() { // ends with the client's timeout
 		resp, text, err := try(f.Client(), method, f.URL+path, body)
-		a := answer{body: text, err: err}
+		a := received{body: text, err: err}
 		if err == nil {
 			a.status = resp.StatusCode
 		}
@@ -40,13 +40,13 @@ func ask(f *front, method, path, body string) <-chan answer {
 func TestRequestsWaitUntilABackendServes(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
-	var asked []<-chan answer
+	var asked []<-chan received
 	for n := range 20 {
 		method, body := "GET", ""
 		if n%2 == 1 {
 			method, body = "POST", fmt.Sprint(n)
 		}
-		asked = append(asked, ask(f, method, "/", body))
+		asked = append(asked, send(f, method, "/", body))
 	}
 	eventually(t, "20 wait", func() bool { return f.route.Held() == 20 })
 	f.route.Hold() // nothing changes
@@ -72,9 +72,9 @@ func TestRequestsThatWaitedReachTheWorkerInOrderOfArrival(t *testing.T) {
 	t.Parallel()
 	const requests = 100
 	f := newFront(t, generous)
-	var asked []<-chan answer
+	var asked []<-chan received
 	for n := range requests {
-		asked = append(asked, ask(f, "GET", fmt.Sprint("/", n), ""))
+		asked = append(asked, send(f, "GET", fmt.Sprint("/", n), ""))
 		eventually(t, "one more waits", func() bool { return f.route.Held() == n+1 })
 	}
 	var got, want []string
@@ -99,10 +99,10 @@ func TestRequestsThatWaitedReachTheWorkerInOrderOfArrival(t *testing.T) {
 func TestARefusalWakesWhoWaits(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
-	get, post := ask(f, "GET", "/", ""), ask(f, "POST", "/", "body")
+	get, post := send(f, "GET", "/", ""), send(f, "POST", "/", "body")
 	eventually(t, "both wait", func() bool { return f.route.Held() == 2 })
 	f.route.Refuse(policy.Refusal{Status: 503, Title: "This page is stopped"})
-	for _, c := range []<-chan answer{get, post} {
+	for _, c := range []<-chan received{get, post} {
 		if a := within(t, testTimeout, "the refusal came", c); a.status != 503 || !strings.Contains(a.body, "This page is stopped") {
 			t.Errorf("%+v", a)
 		}
@@ -132,17 +132,17 @@ func TestAWaitingClientThatLeavesGivesUpItsPlace(t *testing.T) {
 func TestAPlaceInTheMiddleCanBeGivenUp(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
-	first := ask(f, "GET", "/", "")
+	first := send(f, "GET", "/", "")
 	eventually(t, "one waits", func() bool { return f.route.Held() == 1 })
 	middle, _ := dial(t, f.addr(), "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	eventually(t, "two wait", func() bool { return f.route.Held() == 2 })
-	last := ask(f, "GET", "/", "")
+	last := send(f, "GET", "/", "")
 	eventually(t, "three wait", func() bool { return f.route.Held() == 3 })
 	middle.Close()
 	eventually(t, "two are left", func() bool { return f.route.Held() == 2 })
 	f.route.Serve(newWorker(t, say("page")))
-	for _, c := range []<-chan answer{first, last} {
-		if a := within(t, testTimeout, "the answer came", c); a.body != "page" {
+	for _, c := range []<-chan received{first, last} {
+		if a := within(t, testTimeout, "the response came", c); a.body != "page" {
 			t.Errorf("%+v", a)
 		}
 	}
@@ -153,9 +153,9 @@ func TestNoMoreThanMaxHeldWait(t *testing.T) {
 	s := generous
 	s.MaxHeld = 3
 	f := newFront(t, s)
-	var asked []<-chan answer
+	var asked []<-chan received
 	for range 3 {
-		asked = append(asked, ask(f, "GET", "/", ""))
+		asked = append(asked, send(f, "GET", "/", ""))
 	}
 	eventually(t, "three wait", func() bool { return f.route.Held() == 3 })
 	resp, _ := do(t, f.Client(), "GET", f.URL, "")
@@ -171,8 +171,8 @@ func TestNoMoreThanMaxHeldWait(t *testing.T) {
 	}
 }
 
-// answerAt answers a request in a bubble and returns after which time.
-func answerAt(p *Proxy) (*httptest.ResponseRecorder, time.Duration) {
+// serveOne answers a request in a bubble and returns after which time.
+func serveOne(p *Proxy) (*httptest.ResponseRecorder, time.Duration) {
 	start, w := time.Now(), httptest.NewRecorder()
 	p.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 	return w, time.Since(start)
@@ -185,7 +185,7 @@ func TestARequestWaitsNoLongerThanTheHoldTimeout(t *testing.T) {
 			p, r := New(Settings{HoldTimeout: timeout, MaxHeld: 1}), new(Route)
 			p.SetRoutes(map[string]*Route{"/": r})
 			time.AfterFunc(timeout/2, r.Hold) // does not begin it anew
-			w, took := answerAt(p)
+			w, took := serveOne(p)
 			if w.Code != 503 || took != timeout || w.Header().Get("Retry-After") != "1" {
 				t.Errorf("%d after %v, Retry-After %q; want 503 after %v", w.Code, took, w.Header().Get("Retry-After"), timeout)
 			}
@@ -212,7 +212,7 @@ func TestARefusalIsWaitedOutIfItEndsSoon(t *testing.T) {
 			p.SetRoutes(map[string]*Route{"/": r})
 			r.Refuse(policy.Refusal{Status: 503, Title: "Crashed", RetryAt: time.Now().Add(tt.until)})
 			time.AfterFunc(time.Second, func() { r.Refuse(policy.Refusal{Status: 410, Title: "Next"}) })
-			w, took := answerAt(p)
+			w, took := serveOne(p)
 			if w.Code != tt.status || took != tt.took || w.Header().Get("Retry-After") != tt.retry {
 				t.Errorf("until %v: %d after %v, Retry-After %q; want %+v", tt.until, w.Code, took, w.Header().Get("Retry-After"), tt)
 			}

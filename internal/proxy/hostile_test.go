@@ -95,8 +95,8 @@ func TestAHostileHeaderCostsWhatAnyOtherDoes(t *testing.T) {
 	}
 }
 
-// hostileAnswers are headers of 900 kB that a worker may send.
-func hostileAnswers() map[string]string {
+// hostileResponses are headers of 900 kB that a worker may send.
+func hostileResponses() map[string]string {
 	const size = 900 << 10
 	fill := func(s string) string { return strings.Repeat(s, size/len(s)) }
 	fields := func(n int) string {
@@ -124,9 +124,9 @@ func hostileAnswers() map[string]string {
 	}
 }
 
-func TestAHostileAnswerCostsWhatAnyOtherDoes(t *testing.T) {
+func TestAHostileResponseCostsWhatAnyOtherDoes(t *testing.T) {
 	f := newFront(t, generous)
-	all := hostileAnswers()
+	all := hostileResponses()
 	f.route.Serve(newWorker(t, func(w http.ResponseWriter, r *http.Request) {
 		c, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {

@@ -118,7 +118,7 @@ func TestAPOSTNeverRunsTwice(t *testing.T) {
 				sent.Add(1)
 				resp, err := f.Client().Do(req)
 				if err != nil {
-					continue // its worker was killed in the answer
+					continue // its worker was killed in the response
 				}
 				io.Copy(io.Discard, resp.Body)
 				resp.Body.Close()

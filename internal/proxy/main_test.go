@@ -48,11 +48,11 @@ type front struct {
 
 func newFront(t testing.TB, s Settings) *front {
 	t.Helper()
-	return newFrontThatTells(t, s, func(err error) { t.Error(err) })
+	return newFrontReporting(t, s, func(err error) { t.Error(err) })
 }
 
-// newFrontThatTells returns a front that tells of panics.
-func newFrontThatTells(t testing.TB, s Settings, panicked func(error)) *front {
+// newFrontReporting returns a front that tells of panics.
+func newFrontReporting(t testing.TB, s Settings, panicked func(error)) *front {
 	t.Helper()
 	f := &front{proxy: New(s), route: &Route{Name: "/"}, client: &http.Client{Transport: new(http.Transport), Timeout: testTimeout}}
 	f.proxy.SetRoutes(map[string]*Route{"/": f.route, "/nobody": nil})
@@ -185,11 +185,11 @@ func exchangeRaw(t *testing.T, addr, send string) (*http.Response, string) {
 	method, _, _ := strings.Cut(send, " ")
 	resp, err := http.ReadResponse(r, &http.Request{Method: method})
 	if err != nil {
-		t.Fatalf("read the answer to %q: %v", send, err)
+		t.Fatalf("read the response to %q: %v", send, err)
 	}
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		t.Fatalf("read the body of the answer to %q: %v", send, err)
+		t.Fatalf("read the body of the response to %q: %v", send, err)
 	}
 	resp.Body.Close()
 	return resp, string(body)

@@ -17,7 +17,7 @@ import (
 // HoldTimeout of 0 no request waits.
 type Settings struct {
 	ReadTimeout  time.Duration // while nothing of a request body comes
-	WriteTimeout time.Duration // until an answer begins, and while nothing of it moves
+	WriteTimeout time.Duration // until a response begins, and while nothing of it moves
 	HoldTimeout  time.Duration // for a worker to become ready
 	MaxHeld      int           // requests that wait, a route
 
@@ -100,8 +100,8 @@ func (p *Proxy) setPathsLocked() {
 // ends on. The goroutine of the request calls it.
 func (p *Proxy) SetRecord(record func(accesslog.Record)) { p.record.Store(&record) }
 
-// ServeHTTP answers a request: its policy may refuse it, a file may be there for it,
-// or the page whose route it falls under answers.
+// ServeHTTP serves a request: its policy may refuse it, there may be a file for it, or
+// the page answers whose route it falls under.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := exchanges.Get().(*exchange)
 	x.start(w, r, p)
@@ -133,7 +133,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	whole = true
 }
 
-// serve answers a request whose policy and route are known.
+// serve serves a request whose policy and route are known.
 func (p *Proxy) serve(x *exchange) {
 	if refusal := x.policy.Check(&x.in.Exchange); refusal != nil {
 		x.refuse(refusal)

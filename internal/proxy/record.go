@@ -11,7 +11,7 @@ import (
 	"tqserver/internal/accesslog"
 )
 
-// accessRecord is what is written down of an exchange that has ended.
+// accessRecord returns the record of an exchange that has ended.
 func (x *exchange) accessRecord() accesslog.Record {
 	r := x.in.Request
 	rec := accesslog.Record{
@@ -33,14 +33,14 @@ func (x *exchange) accessRecord() accesslog.Record {
 	return rec
 }
 
-// traceOf is the second part of a traceparent that we have made.
+// traceOf returns the trace id of a traceparent that we have made.
 func traceOf(traceparent string) string { return traceparent[3:35] }
 
-// countedWriter is what the client is sent, counted. What it does not do itself
-// [http.ResponseController] finds below it.
+// countedWriter counts what the client is sent. For what it does not do itself,
+// [http.ResponseController] unwraps it.
 type countedWriter struct {
 	http.ResponseWriter
-	status int          // 0 until one was sent; an interim one is none
+	status int          // 0 until one was sent that is not interim
 	sent   atomic.Int64 // bytes of the body, or on the connection after an upgrade
 }
 
@@ -52,7 +52,7 @@ func (a *countedWriter) WriteHeader(status int) {
 	a.ResponseWriter.WriteHeader(status)
 }
 
-// setStatus notes the status that is sent: the first that is no interim one.
+// setStatus notes the first status that is not interim.
 func (a *countedWriter) setStatus(status int) {
 	if a.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
 		a.status = status
@@ -79,7 +79,7 @@ func (a *countedWriter) FlushError() error {
 	return http.NewResponseController(a.ResponseWriter).Flush()
 }
 
-// Hijack hands out the client's connection after an upgrade.
+// Hijack takes over the client's connection for an upgrade.
 func (a *countedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c, rw, err := http.NewResponseController(a.ResponseWriter).Hijack()
 	if err != nil {
@@ -101,5 +101,5 @@ func (c *countedConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// CloseWrite says that nothing more comes.
+// CloseWrite closes the connection for writing.
 func (c *countedConn) CloseWrite() error { return closeWrite(c.Conn) }

@@ -81,7 +81,7 @@ func TestEveryExchangeIsRecordedOnce(t *testing.T) {
 	}
 }
 
-func TestAClientThatLeftBeforeTheAnswerHasNoStatus(t *testing.T) {
+func TestAClientThatLeftBeforeTheResponseHasNoStatus(t *testing.T) {
 	t.Parallel()
 	for _, held := range []bool{true, false} {
 		f := newFront(t, generous)

@@ -116,15 +116,15 @@ func render(refusal policy.Refusal, form, id string) string {
 	return body.String()
 }
 
-// forms are what answers can be written in, by the media range that asks for
-// it (RFC 9110 section 12.5.1).
+// forms are the forms of a refusal, by the media range that accepts them (RFC 9110
+// section 12.5.1).
 var forms = map[string]string{
 	"text/html": "text/html", "application/xhtml+xml": "text/html",
 	"application/json": "application/problem+json", "application/problem+json": "application/problem+json", "application/*": "application/problem+json",
 }
 
-// preferredForm picks a form: the one of highest weight, the first among equals,
-// and text for who does not care.
+// preferredForm returns the form of highest weight, the first among equals, and text if
+// the client accepts anything.
 func preferredForm(accept string) string {
 	best, weight := "text/plain", 0.0
 	for part := range strings.SplitSeq(accept, ",") {
@@ -146,7 +146,7 @@ func preferredForm(accept string) string {
 	return best
 }
 
-var refusalPage = template.Must(template.New("answer").Parse(`<!doctype html>
+var refusalPage = template.Must(template.New("refusal").Parse(`<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">

@@ -13,7 +13,7 @@ import (
 	"tqserver/internal/policy"
 )
 
-func TestTheFormOfAnAnswerIsWhatTheClientPrefers(t *testing.T) {
+func TestTheFormOfAResponseIsWhatTheClientPrefers(t *testing.T) {
 	t.Parallel()
 	const html, problem, text = "text/html", "application/problem+json", "text/plain"
 	for accept, want := range map[string]string{
@@ -133,7 +133,7 @@ func TestARefusalWithoutDetailHasNoEmptyPlaceForIt(t *testing.T) {
 	}
 }
 
-func TestEveryAnswerOfTheServerHasAnIDAndIsNotStored(t *testing.T) {
+func TestEveryResponseOfTheServerHasAnIDAndIsNotStored(t *testing.T) {
 	t.Parallel()
 	s := generous
 	s.WriteTimeout, s.HoldTimeout = 100*time.Millisecond, 100*time.Millisecond
@@ -183,7 +183,7 @@ func TestEveryAnswerOfTheServerHasAnIDAndIsNotStored(t *testing.T) {
 	}
 }
 
-func TestAnAnswerOfTheServerSaysNothingOfItsInside(t *testing.T) {
+func TestAResponseOfTheServerSaysNothingOfItsInside(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
 	b := newWorker(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })

@@ -68,7 +68,7 @@ func (r *relaying) forward() {
 		}
 		return
 	}
-	r.beginResponse(resp)
+	r.prepareResponse(resp)
 	if err := r.writeResponse(resp); err != nil {
 		r.x.in.flush()              // or a browser that has seen nothing would send the request again
 		panic(http.ErrAbortHandler) // cut short for the client too

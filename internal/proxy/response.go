@@ -11,8 +11,8 @@ import (
 	"tqserver/internal/upstream"
 )
 
-// beginResponse prepares the header of the worker's response for the client.
-func (r *relaying) beginResponse(resp *http.Response) {
+// prepareResponse prepares the header of the worker's response for the client.
+func (r *relaying) prepareResponse(resp *http.Response) {
 	x, h := r.x, resp.Header
 	required := h["Upgrade"]
 	message.RemoveHopByHop(h)
@@ -26,12 +26,12 @@ func (r *relaying) beginResponse(resp *http.Response) {
 	media, _, _ := strings.Cut(h.Get("Content-Type"), ";")
 	r.body = responseBody{ReadCloser: resp.Body, x: x}
 	resp.Body = &r.body
-	r.begin(resp.StatusCode, strings.EqualFold(strings.TrimSpace(media), "text/event-stream"))
+	r.startResponse(resp.StatusCode, strings.EqualFold(strings.TrimSpace(media), "text/event-stream"))
 }
 
-// beginUpgraded prepares the header of the response after which the worker's
+// prepareUpgrade prepares the header of the response after which the worker's
 // connection speaks another protocol.
-func (r *relaying) beginUpgraded(resp *http.Response, protocols []string) {
+func (r *relaying) prepareUpgrade(resp *http.Response, protocols []string) {
 	x, h := r.x, resp.Header
 	message.RemoveHopByHop(h)
 	delete(h, "Content-Length") // RFC 9110 section 8.6
@@ -45,11 +45,11 @@ func (r *relaying) beginUpgraded(resp *http.Response, protocols []string) {
 		r.upgraded.frames = new(frames)
 	}
 	x.wait.route.traffic.upgraded.Add(1)
-	r.begin(resp.StatusCode, true)
+	r.startResponse(resp.StatusCode, true)
 }
 
-// begin notes that the response begins, and whether it is a stream.
-func (r *relaying) begin(status int, stream bool) {
+// startResponse notes that the response begins, and whether it is a stream.
+func (r *relaying) startResponse(status int, stream bool) {
 	r.stream = stream
 	r.x.respond(status)
 	if stream {

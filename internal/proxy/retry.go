@@ -67,8 +67,8 @@ const quickTries = 6
 const maxRepeats = 2
 
 // repeatDelay is how long the end of a worker that cut a request may take to be
-// noticed. Without it the request would be repeated on the next connection to the
-// same worker, which closes them one after another.
+// noticed. Without this pause the request would be repeated on the next connection to
+// the same worker, which closes one after another.
 const repeatDelay = 25 * time.Millisecond
 
 var repeatable = map[string]bool{"GET": true, "HEAD": true, "OPTIONS": true, "TRACE": true}

@@ -30,7 +30,7 @@ func TestWhatCouldNotBeSentGoesToTheWorkerThatServesThen(t *testing.T) {
 			if method == "GET" {
 				body = ""
 			}
-			asked := ask(f, method, "/", body)
+			asked := send(f, method, "/", body)
 			eventually(t, "it was tried some times", func() bool { return dead.Requests() >= 18 }) // which takes longer than that
 			if n := f.route.Held(); n != 1 {
 				t.Errorf("%s: %d wait, want 1", method, n)
@@ -62,7 +62,7 @@ func TestWhatCannotBeSentIsRefusedInTheEnd(t *testing.T) {
 	f = newFront(t, generous)
 	dead := NewBackend(deadAddr(t), BackendOptions{})
 	f.route.Serve(dead)
-	asked := ask(f, "POST", "/", "body")
+	asked := send(f, "POST", "/", "body")
 	eventually(t, "it was tried", func() bool { return dead.Requests() > 0 })
 	f.route.Refuse(policy.Refusal{Status: 503, Title: "This page is stopped"})
 	if a := within(t, testTimeout, "the refusal came", asked); a.status != 503 || !strings.Contains(a.body, "stopped") {

@@ -8,33 +8,34 @@ import (
 	"tqserver/internal/policy"
 )
 
-// soon is how near the next try of a crashed page must be for a request to
-// wait for it.
+// soon is how near the next start of a crashed page must be for requests to wait for
+// it.
 const soon = 2 * time.Second
 
-// Route is where the requests of one page go. The zero Route holds them. It is
-// steered by one goroutine and asked by many.
+// Route is where the requests of one page go. The zero Route holds them. One goroutine
+// changes it, and all may read it.
 type Route struct {
-	Name   string          // for the access log; not to be changed
-	Demand chan<- struct{} // gets a value, if there is room, when a request has begun to wait; not to be changed
+	Name   string          // of the page; not modified
+	Demand chan<- struct{} // gets a value, if there is room, when a request begins to wait; not modified
 
 	state   atomic.Pointer[routeState]
-	served  atomic.Bool // somebody did
+	served  atomic.Bool // Serve was called
 	queue   queue
 	traffic traffic
 }
 
-// routeState is what a request meets. Neither backends nor refusal: it waits.
+// routeState is what a route does with new requests: they go to one of the backends, or
+// are refused, or are held if there is neither.
 type routeState struct {
 	backends []*Backend
-	retired  []*Backend // that served and have not ended yet
+	retired  []*Backend // that served before and may have requests under way
 	refusal  *policy.Refusal
 	newest   Newer
 	changed  chan struct{} // closed when another state is set
 }
 
-// Serve sends requests to the backends, from the next one on, and returns
-// those that served so far and do not any more.
+// Serve sends requests to the backends, from the next one on. It returns those that
+// served until now and do not any more.
 func (r *Route) Serve(backends ...*Backend) (retired []*Backend) {
 	r.served.Store(true)
 	for _, b := range r.setState(&routeState{backends: backends}).backends {
@@ -45,35 +46,36 @@ func (r *Route) Serve(backends ...*Backend) (retired []*Backend) {
 	return retired
 }
 
-// Newer says what is known of a version newer than the one that serves.
+// Newer says whether there is a newer version of a page than the one that serves.
 type Newer int
 
-// What can be known. A route that begins to serve serves the newest version.
+// A route that starts to serve has NoNewer.
 const (
 	NoNewer      Newer = iota // there is none
 	NewerPending              // it is being built or started
 	NewerBroken               // it cannot serve
 )
 
-// SetNewer says what is known, as long as the backends stay the same. Without
-// backends it means nothing.
+// SetNewer sets what holds until Serve, Hold or Refuse is called. Without backends it
+// does nothing.
 func (r *Route) SetNewer(n Newer) {
 	if s := r.current(); len(s.backends) > 0 && s.newest != n {
 		r.setState(&routeState{backends: s.backends, newest: n})
 	}
 }
 
-// Hold lets requests wait.
+// Hold has requests wait.
 func (r *Route) Hold() { r.setState(&routeState{}) }
 
-// Refuse answers requests, also those that wait.
+// Refuse refuses requests, and those that wait. Requests wait nonetheless if the refusal
+// says to try again within 2 s.
 func (r *Route) Refuse(refusal policy.Refusal) { r.setState(&routeState{refusal: &refusal}) }
 
-// Held is how many requests wait.
+// Held returns how many requests wait.
 func (r *Route) Held() int { return r.queue.len() }
 
 func (r *Route) setState(next *routeState) (last *routeState) {
-	last = r.current() // there is one to leave
+	last = r.current()
 	next.changed = make(chan struct{})
 	next.retire(last)
 	r.state.Store(next)
@@ -81,8 +83,7 @@ func (r *Route) setState(next *routeState) (last *routeState) {
 	return last
 }
 
-// retire notes which backends of the state before may have requests under way
-// and serve no more.
+// retire adds to retired the backends of the state before that do not serve any more.
 func (s *routeState) retire(last *routeState) {
 	for _, served := range [][]*Backend{last.retired, last.backends} {
 		for _, b := range served {
@@ -101,8 +102,8 @@ func (r *Route) current() *routeState {
 	return r.state.Load()
 }
 
-// claim takes a backend, or says what stands in the way: a refusal, or a
-// state whose end is to be waited for.
+// claim claims a backend. If there is none, it returns a refusal or, for a request that
+// must wait, the state that has to change first.
 func (r *Route) claim() (*Backend, *policy.Refusal, *routeState) {
 	s := r.current()
 	for _, b := range s.backends {

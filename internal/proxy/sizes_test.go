@@ -60,8 +60,8 @@ func TestTrailersAndExtensionsOfSomeSizePass(t *testing.T) {
 	}
 }
 
-// TestAnAnswerIsBounded is of what a worker says beside the body.
-func TestAnAnswerIsBounded(t *testing.T) {
+// TestAResponseIsBounded is of what a worker says beside the body.
+func TestAResponseIsBounded(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
 	fields := func(n int) string {

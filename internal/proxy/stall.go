@@ -24,13 +24,13 @@ type stallTimer struct {
 	over      bool
 }
 
-func (s *stallTimer) begin() {
+func (s *stallTimer) start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.over, s.acked, s.unread = false, clientProgress{}, 0
 }
 
-func (s *stallTimer) end() {
+func (s *stallTimer) stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.over, s.watching, s.expiresAt = true, false, time.Time{}
@@ -39,7 +39,7 @@ func (s *stallTimer) end() {
 	}
 }
 
-// watch begins, or stops, to watch that something moves.
+// watch starts, or stops, to watch that something moves.
 func (s *stallTimer) watch(on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-func TestAnAnswerCutShortIsCutShortForTheClient(t *testing.T) {
+func TestAResponseCutShortIsCutShortForTheClient(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
 	for name, head := range map[string]string{
@@ -175,7 +175,7 @@ func TestEndStreamsLetsOrdinaryRequestsFinish(t *testing.T) {
 		fmt.Fprint(w, "whole")
 	})
 	f.route.Serve(b)
-	c := ask(f, "GET", "/", "")
+	c := send(f, "GET", "/", "")
 	<-asked
 	b.Close()
 	b.EndStreams(ServiceRestart)

@@ -59,9 +59,9 @@ func TestABodyThatKeepsComingIsNotTimed(t *testing.T) {
 	})
 }
 
-// TestInterimAnswersShowThatTheWorkerIsAtIt has a worker that says so for ten times
+// TestInterimResponsesShowThatTheWorkerIsAtIt has a worker that says so for ten times
 // as long as it may say nothing.
-func TestInterimAnswersShowThatTheWorkerIsAtIt(t *testing.T) {
+func TestInterimResponsesShowThatTheWorkerIsAtIt(t *testing.T) {
 	t.Parallel()
 	for _, proto := range []string{"HTTP/1.1", "HTTP/1.0"} { // whose clients see none of them
 		synctest.Test(t, func(t *testing.T) {
@@ -101,7 +101,7 @@ func TestAWorkerThatDoesNotAnswerIsA504(t *testing.T) {
 	drained(t, b)
 }
 
-func TestAnAnswerThatMovesIsNotTimed(t *testing.T) {
+func TestAResponseThatMovesIsNotTimed(t *testing.T) {
 	t.Parallel()
 	f := hastyFront(t)
 	f.route.Serve(newWorker(t, func(w http.ResponseWriter, r *http.Request) {
@@ -125,7 +125,7 @@ func TestAnAnswerThatMovesIsNotTimed(t *testing.T) {
 	}
 }
 
-func TestAnAnswerThatStopsIsCutShort(t *testing.T) {
+func TestAResponseThatStopsIsCutShort(t *testing.T) {
 	t.Parallel()
 	f := hastyFront(t)
 	b := newWorker(t, func(w http.ResponseWriter, r *http.Request) {

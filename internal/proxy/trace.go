@@ -1,11 +1,10 @@
 package proxy
 
 // The trace that a request belongs to, by W3C Trace Context
-// (https://www.w3.org/TR/trace-context-1/, level 1). Three ways are allowed: to
-// pass the header on unread, to take part with a span of one's own, to begin
-// anew at the border of what one trusts. The proxy takes part, so that the time
-// between it and the worker can be told from the worker's; and it trusts, as a
-// trace id grants nothing.
+// (https://www.w3.org/TR/trace-context-1/, level 1). The standard allows to pass the
+// header on unread, to add a span, or to begin another trace where trust ends. The
+// proxy adds a span, so that its time can be told from the worker's, and trusts every
+// client's trace id, because that grants nothing.
 
 import (
 	"encoding/binary"
@@ -18,8 +17,8 @@ import (
 // that its client began, and the tracestate that belongs to it, or begins a
 // trace. The parameters are the lines of both fields.
 //
-// A trace that begins here is not marked as sampled: the proxy records no
-// spans, and leaves the choice to who does (section 3.2.2.5.1).
+// A trace that begins here is not marked as sampled: the proxy records no spans, and
+// leaves the choice to those that do (section 3.2.2.5.1).
 func continueTrace(parents, states []string) (traceparent, tracestate string) {
 	b := make([]byte, 0, traceparentLen)
 	id, sampled, ok := parseTraceparent(parents)
@@ -52,9 +51,9 @@ func appendRandom(b []byte) []byte {
 	return hex.AppendEncode(b, raw[:])
 }
 
-// parseTraceparent reads a traceparent as section 3.2 has it. Versions to come
-// are read as far as this one goes (section 3.2.4). Of the flags it knows one;
-// those it does not know are not passed on (section 3.2.2.5.2).
+// parseTraceparent parses a traceparent by section 3.2. Of later versions it parses what
+// this one has too (section 3.2.4). It knows one of the flags; the others are not passed
+// on (section 3.2.2.5.2).
 func parseTraceparent(lines []string) (traceID string, sampled, ok bool) {
 	if len(lines) != 1 || len(lines[0]) < traceparentLen {
 		return "", false, false

@@ -184,7 +184,7 @@ func TestTheNamesOfARequestReachWorkerAndClient(t *testing.T) {
 	}
 }
 
-func TestEveryAnswerOfTheServerHasATrace(t *testing.T) {
+func TestEveryResponseOfTheServerHasATrace(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
 	f.route.Refuse(policy.Refusal{Status: 503, Title: "No"})
@@ -199,7 +199,7 @@ func TestEveryAnswerOfTheServerHasATrace(t *testing.T) {
 	}
 }
 
-func TestAnUpgradeIsNamedAndAnInterimAnswerIsTheWorkers(t *testing.T) {
+func TestAnUpgradeIsNamedAndAnInterimResponseIsTheWorkers(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
 	f.route.Serve(newWorker(t, func(w http.ResponseWriter, r *http.Request) {

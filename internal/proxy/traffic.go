@@ -10,14 +10,13 @@ import (
 )
 
 // How requests are counted: each once, when it ends, by a few atomic additions
-// to what belongs to its route. Nothing is kept of a single request; who wants
-// rates and percentiles takes a copy now and then and compares it with an
-// earlier one.
+// to the counters of its route. Nothing is kept of a single request: rates and
+// percentiles come from comparing a copy of the counters with an earlier one.
 //
-// Durations go to buckets of which each octave has eight, as in HDR histograms:
-// which one is a matter of shifts, the error is the same for a millisecond and
-// a minute, and two histograms can be subtracted. A sketch such as t-digest
-// would be smaller and more exact at the ends, and needs a lock.
+// Durations go to buckets, eight an octave, as in HDR histograms: shifts find the
+// bucket, the error is the same for a millisecond and a minute, and two histograms can
+// be subtracted. A sketch such as t-digest would be smaller and more exact at the ends,
+// but needs a lock.
 
 const (
 	subBits  = 3  // log2 of the buckets of an octave
@@ -25,10 +24,10 @@ const (
 	longest  = 37 // what took that or more counts as a little less
 	buckets  = (longest - shortest) << subBits
 
-	untimed = time.Duration(-1) // the duration of what is not to be among them
+	untimed = time.Duration(-1) // the duration of a request that is not timed
 )
 
-// traffic counts what a route has to do.
+// traffic counts the requests of a route.
 type traffic struct {
 	requests  atomic.Uint64
 	errors    atomic.Uint64
@@ -36,7 +35,7 @@ type traffic struct {
 	durations [buckets]atomic.Uint64
 }
 
-// record counts a request that has ended. A status of 0 is no answer.
+// record counts a request that has ended. A status of 0 is no response.
 func (t *traffic) record(status int, took time.Duration) {
 	if took != untimed {
 		t.durations[bucketOf(took)].Add(1)
@@ -47,18 +46,17 @@ func (t *traffic) record(status int, took time.Duration) {
 	}
 }
 
-// Traffic is what a route had and has to do.
+// Traffic counts the requests of a route.
 type Traffic struct {
 	Requests uint64 // that have ended, refused ones included
-	Errors   uint64 // of them, answered with a status of 500 or more
+	Errors   uint64 // of them, with a status of 500 or more
 	InFlight int    // requests that have a backend, streams included
 	Draining int    // of them, on backends that the route serves with no more
 	Upgraded int    // upgraded connections that are open
 }
 
-// Traffic returns what the route had and has to do. Its numbers are of almost
-// one moment: there are never more errors than requests, nor more requests that
-// drain than are in flight.
+// Traffic returns the counts. They are of almost one moment: there are never more errors
+// than requests, nor more requests that drain than are in flight.
 func (r *Route) Traffic() Traffic {
 	t := Traffic{Errors: r.traffic.errors.Load(), Upgraded: int(r.traffic.upgraded.Load())}
 	t.Requests = r.traffic.requests.Load()
@@ -75,9 +73,9 @@ func (r *Route) Traffic() Traffic {
 	return t
 }
 
-// Durations returns how long the requests took that have ended, from their
-// arrival to the end of their answer. Streams and requests without an answer
-// are not among them; all others are that [Route.Traffic] counted before.
+// Durations returns how long requests took, from their arrival to the end of their
+// response: all that [Route.Traffic] counted before, but streams and requests without a
+// response.
 func (r *Route) Durations() *Histogram {
 	h := new(Histogram)
 	for i := range r.traffic.durations {
@@ -101,7 +99,7 @@ func (h *Histogram) Sub(old *Histogram) *Histogram {
 
 // Quantile returns a duration that a part q of all does not exceed, and that
 // the others do: the middle of its bucket, which is off by at most a sixteenth.
-// A q of 0.5 asks for the median. Of no durations it is 0.
+// A q of 0.5 gives the median. Of no durations it is 0.
 func (h *Histogram) Quantile(q float64) time.Duration {
 	var all uint64
 	for _, n := range h {

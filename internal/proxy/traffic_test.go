@@ -125,7 +125,7 @@ func TestNoRequestIsLostWhenManyEnd(t *testing.T) {
 	}
 }
 
-func TestEveryAnswerIsCountedOnce(t *testing.T) {
+func TestEveryResponseIsCountedOnce(t *testing.T) {
 	t.Parallel()
 	s := generous
 	s.WriteTimeout, s.ReadTimeout, s.HoldTimeout = 2*hasty, 2*hasty, 50*time.Millisecond
@@ -191,7 +191,7 @@ func TestAClientThatLeftIsARequestAndNoError(t *testing.T) {
 	<-asked
 	wantCounted(t, "it is under way", f.route, counted{Traffic: Traffic{Requests: 1, InFlight: 1}})
 	c.Close()
-	wantCounted(t, "it left before an answer", f.route, counted{Traffic: Traffic{Requests: 2}})
+	wantCounted(t, "it left before a response", f.route, counted{Traffic: Traffic{Requests: 2}})
 }
 
 func TestStreamsAreInFlightUntilTheyEnd(t *testing.T) {
@@ -217,11 +217,11 @@ func TestWhatIsUnderWayOnAReplacedBackendDrains(t *testing.T) {
 	goOn := make(chan struct{})
 	wait := func(w http.ResponseWriter, _ *http.Request) { <-goOn; fmt.Fprint(w, "done") }
 	workers := []*Backend{newWorker(t, wait), newWorker(t, wait), newWorker(t, wait)}
-	var answers []<-chan answer
+	var answers []<-chan received
 	var retired []*Backend
 	for i, b := range workers {
 		retired = append(retired, f.route.Serve(b)...)
-		answers = append(answers, ask(f, "GET", "/", ""))
+		answers = append(answers, send(f, "GET", "/", ""))
 		wantCounted(t, "another is under way", f.route, counted{Traffic: Traffic{InFlight: i + 1, Draining: i}})
 	}
 	f.route.Serve(workers[1], workers[1]) // it serves again
@@ -248,7 +248,7 @@ func TestTheTimeThatARequestIsHeldCounts(t *testing.T) {
 		p, r := New(generous), new(Route)
 		p.SetRoutes(map[string]*Route{"/": r})
 		time.AfterFunc(3*time.Second, func() { r.Refuse(policy.Refusal{Status: 503}) })
-		answerAt(p)
+		serveOne(p)
 		if got := r.Durations().Quantile(1); got != middle(bucketOf(3*time.Second)) {
 			t.Errorf("it took %v", got)
 		}

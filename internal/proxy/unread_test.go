@@ -73,7 +73,7 @@ func TestAClientThatReadNothingAndLeavesIsSeen(t *testing.T) {
 	within(t, testTimeout, "the worker was told", left)
 }
 
-// The answers of the server itself may be as long as what was asked for.
+// The responses of the server itself may be as long as what was asked for.
 func TestAClientThatAsksOnAndReadsNoRefusalIsGivenUp(t *testing.T) {
 	t.Parallel()
 	f := hastyFront(t)

@@ -16,9 +16,9 @@ import (
 	"tqserver/internal/recovered"
 )
 
-// switchProtocols hands a client's connection and the worker's to one another,
-// behind the whole request, and returns when both directions have ended, or one of
-// them failed. If it returns an error the client was not answered.
+// switchProtocols connects the client and the worker when the whole request was sent,
+// and returns when both directions have ended, or one of them failed. If it returns an
+// error, the client got no response.
 func (r *relaying) switchProtocols(resp *http.Response) error {
 	x, protocols := r.x, upgradeOf(resp.Header)
 	if !requestedAll(r.protocols, protocols) {
@@ -31,7 +31,7 @@ func (r *relaying) switchProtocols(resp *http.Response) error {
 		}
 		return &refusalError{&switchedEarly}
 	}
-	r.beginUpgraded(resp, protocols)
+	r.prepareUpgrade(resp, protocols)
 	worker := r.upgraded
 	conn, rw, err := http.NewResponseController(x.in.w).Hijack()
 	if err != nil {
@@ -44,14 +44,14 @@ func (r *relaying) switchProtocols(resp *http.Response) error {
 		client = &earlyConn{Conn: conn, all: io.MultiReader(bytes.NewReader(early), conn)}
 	}
 	if writeHead(rw.Writer, x.in.w.Header(), resp.Header) != nil {
-		return nil // the client left
+		return nil // the client disconnected
 	}
 	ended := make(chan error, 2)
-	begin := func(to io.Writer, from io.Reader) {
+	copyTo := func(to io.Writer, from io.Reader) {
 		ended <- recovered.Call(func() error { return transfer(to, from) })
 	}
-	go begin(worker, client) // ends when either is closed
-	go begin(client, worker) // the same
+	go copyTo(worker, client) // ends when either is closed
+	go copyTo(client, worker) // the same
 	first := <-ended
 	if first != nil {
 		conn.Close()
@@ -64,7 +64,7 @@ func (r *relaying) switchProtocols(resp *http.Response) error {
 
 var switchedEarly = policy.Refusal{Status: http.StatusBadGateway, Title: "Bad gateway", Detail: "The page switched protocols before it received the request."}
 
-// writeHead writes the answer after which the client's connection is no HTTP.
+// writeHead writes the response after which the client's connection is not HTTP.
 func writeHead(w *bufio.Writer, headers ...http.Header) error {
 	w.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
 	for _, h := range headers {
@@ -76,8 +76,8 @@ func writeHead(w *bufio.Writer, headers ...http.Header) error {
 	return w.Flush()
 }
 
-// upgradeOf returns the protocols that an Upgrade names, if Connection says that
-// it counts and all of it can be read (RFC 9110 section 7.8).
+// upgradeOf returns the protocols that the Upgrade field names, if Connection names the
+// field and all of it is well formed (RFC 9110 section 7.8).
 func upgradeOf(h http.Header) (protocols []string) {
 	if h["Upgrade"] == nil || !message.HasToken(h["Connection"], "upgrade") {
 		return nil
@@ -92,22 +92,21 @@ func upgradeOf(h http.Header) (protocols []string) {
 	return protocols
 }
 
-// requestedAll reports whether a worker may switch to some protocols, all of which the
-// client must have asked for.
-func requestedAll(asked, protocols []string) bool {
+// requestedAll reports whether the client requested all of the protocols that a worker
+// switches to.
+func requestedAll(requested, protocols []string) bool {
 	for _, protocol := range protocols {
-		if !slices.ContainsFunc(asked, func(a string) bool { return strings.EqualFold(a, protocol) }) {
+		if !slices.ContainsFunc(requested, func(r string) bool { return strings.EqualFold(r, protocol) }) {
 			return false
 		}
 	}
 	return len(protocols) > 0
 }
 
-// includesHTTP2 reports whether an Upgrade asks for HTTP/2 (RFC 7540 section 3.2,
-// which RFC 9113 section 3.1 takes back). With a worker that speaks it the
-// client would make further requests that nobody here reads. An upgrade may
-// always be ignored, as that of an HTTP/1.0 client must be (RFC 9110 section
-// 7.8).
+// includesHTTP2 reports whether HTTP/2 is among the protocols (RFC 7540 section 3.2,
+// which RFC 9113 section 3.1 takes back). With a worker that speaks it the client would
+// make further requests that the proxy does not see. An upgrade may always be ignored,
+// as that of an HTTP/1.0 client must be (RFC 9110 section 7.8).
 func includesHTTP2(protocols []string) bool {
 	return slices.ContainsFunc(protocols, func(protocol string) bool {
 		name, _, _ := strings.Cut(strings.ToLower(protocol), "/")
@@ -115,7 +114,7 @@ func includesHTTP2(protocols []string) bool {
 	})
 }
 
-// transfer copies to its end what one side sends, and says so to the other.
+// transfer copies all that one side sends, and then closes the other for writing.
 func transfer(to io.Writer, from io.Reader) error {
 	buf := copyBuffers.Get().(*[32 << 10]byte)
 	defer copyBuffers.Put(buf)
@@ -125,7 +124,7 @@ func transfer(to io.Writer, from io.Reader) error {
 	return closeWrite(to)
 }
 
-// earlyConn is a connection of which some was read.
+// earlyConn is a connection of which the first bytes were read already.
 type earlyConn struct {
 	net.Conn
 	all io.Reader
@@ -133,7 +132,7 @@ type earlyConn struct {
 
 func (c *earlyConn) Read(p []byte) (int, error) { return c.all.Read(p) }
 
-// CloseWrite tells the client that nothing more comes.
+// CloseWrite closes the connection for writing.
 func (c *earlyConn) CloseWrite() error { return closeWrite(c.Conn) }
 
 func closeWrite(c any) error {

@@ -176,7 +176,7 @@ func TestADeathIsSeenAtTheOtherEnd(t *testing.T) {
 	drained(t, b)
 }
 
-func TestARefusedUpgradeIsAnOrdinaryAnswer(t *testing.T) {
+func TestARefusedUpgradeIsAnOrdinaryResponse(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, generous)
 	for _, status := range []int{200, 401, 426} {
@@ -290,7 +290,7 @@ func (c *tape) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write keeps what it is about to send: the answer can come, and be acted on by
+// Write keeps what it is about to send: the response can come, and be acted on by
 // another goroutine, before Write has returned.
 func (c *tape) Write(p []byte) (int, error) {
 	c.mu.Lock()
@@ -378,7 +378,7 @@ func TestFramesOfAnyKindPass(t *testing.T) {
 func TestAPanicBehindAnUpgradeIsThatOfItsRequest(t *testing.T) {
 	t.Parallel()
 	told := make(chan error, 1)
-	f := newFrontThatTells(t, generous, func(err error) { told <- err })
+	f := newFrontReporting(t, generous, func(err error) { told <- err })
 	f.setPolicies(t, "", func(w http.ResponseWriter, _ *http.Request, _ string) (http.ResponseWriter, func(bool)) {
 		return panicsBehindUpgrade{w}, func(bool) {}
 	})

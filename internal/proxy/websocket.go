@@ -11,8 +11,8 @@ import (
 	"tqserver/internal/upstream"
 )
 
-// endTimeout is how long what we end may take to end well. The supervisor gives
-// 500 ms after the end of a drain.
+// endTimeout is how long a stream that we end may take to end well. The supervisor
+// allows 500 ms after the end of a drain.
 const endTimeout = 400 * time.Millisecond
 
 // upgradedConn is the connection to the worker after an upgrade.
@@ -25,14 +25,14 @@ type upgradedConn struct {
 	closed bool          // the close frame was handed on
 }
 
-// endStream has Read hand on the frame under way and then a close frame.
+// endStream has Read return the rest of the frame under way and then a close frame.
 func (c *upgradedConn) endStream(why EndReason) {
 	c.why.Store(uint32(why))
 	c.SetReadDeadline(past)
 }
 
-// Read reads what the worker sends. When it is we who end a WebSocket a close
-// frame comes last. The client's answer to that still goes to the worker.
+// Read reads what the worker sends. If endStream was called, a close frame comes last.
+// The client's response to it still goes to the worker.
 func (c *upgradedConn) Read(p []byte) (int, error) {
 	for {
 		why := EndReason(c.why.Load())
@@ -80,8 +80,7 @@ type frames struct {
 	closed bool   // a close frame went by
 }
 
-// atBoundary reports whether the last byte was the last of a frame, and another
-// frame may follow.
+// atBoundary reports whether a frame has ended and another may follow.
 func (f *frames) atBoundary() bool { return f.have == 0 && f.left == 0 && !f.closed }
 
 // followAll follows all bytes.
