@@ -13,7 +13,7 @@ import (
 
 // attempt is one build of a page.
 type attempt struct {
-	*job
+	job        *job // nil until the lookup has found no binary
 	page       *page
 	dir        string
 	force      bool

@@ -20,7 +20,7 @@ import (
 
 // batchBuild is the build of a batch.
 type batchBuild struct {
-	*Builder
+	builder   *Builder
 	batch     *batch
 	env       environment
 	moduleDir string // where the go command runs: the folder of the module or workspace
@@ -30,15 +30,15 @@ type batchBuild struct {
 	printed    *transcript       // of the go command
 	pages      map[string]*job   // by import path
 	complete   map[string]string // programs to hand over, by import path
-	incomplete map[string]string // those that are taken when the go command has ended
-	made       bool              // there was one
-	wantPlans  bool              // wanted of a page
+	incomplete map[string]string // programs to take when the go command has ended, by import path
+	made       bool              // at least one program is complete
+	wantPlans  bool              // record the commands of all packages
 }
 
 // buildBatch builds the pages of a batch. It returns when the go command has
 // ended.
 func (b *Builder) buildBatch(ctx context.Context, all *batch) {
-	t := &batchBuild{Builder: b, batch: all, env: all.jobs[0].env, moduleDir: filepath.Dir(all.jobs[0].module), pages: make(map[string]*job), complete: make(map[string]string), incomplete: make(map[string]string)}
+	t := &batchBuild{builder: b, batch: all, env: all.jobs[0].env, moduleDir: filepath.Dir(all.jobs[0].module), pages: make(map[string]*job), complete: make(map[string]string), incomplete: make(map[string]string)}
 	var unknown []*job
 	for _, j := range all.jobs {
 		if j.path == "" {
@@ -63,7 +63,7 @@ func (b *Builder) buildBatch(ctx context.Context, all *batch) {
 
 // listPages determines the inputs of pages.
 func (t *batchBuild) listPages(ctx context.Context, unknown []*job) {
-	listed := t.Builder.list(ctx, t.env, t.moduleDir, dirsOf(unknown))
+	listed := t.builder.list(ctx, t.env, t.moduleDir, dirsOf(unknown))
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.listed = listed
@@ -99,7 +99,7 @@ func (t *batchBuild) loadable() (good []*job) {
 
 // run runs the go command for some jobs.
 func (t *batchBuild) run(ctx context.Context, jobs []*job) {
-	work, err := os.MkdirTemp(t.dir, "work-")
+	work, err := os.MkdirTemp(t.builder.dir, "work-")
 	if err != nil {
 		return
 	}
@@ -120,7 +120,7 @@ func (t *batchBuild) run(ctx context.Context, jobs []*job) {
 		}
 		args = append(args, "-overlay="+overlay)
 	}
-	cmd, err := t.command(ctx, t.env, t.moduleDir, work, append(args, folderArgs(t.moduleDir, dirsOf(jobs))...)...)
+	cmd, err := t.builder.command(ctx, t.env, t.moduleDir, work, append(args, folderArgs(t.moduleDir, dirsOf(jobs))...)...)
 	if err != nil {
 		return
 	}
@@ -128,7 +128,7 @@ func (t *batchBuild) run(ctx context.Context, jobs []*job) {
 	t.printed, t.wantPlans = newTranscript(t.moduleDir), plans
 	t.mu.Unlock()
 	cmd.Stdout = &lineWriter{each: t.handleLine}
-	t.runGroup(cmd)
+	t.builder.runGroup(cmd)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for path, file := range t.incomplete {
@@ -165,7 +165,7 @@ func (t *batchBuild) handleLine(line []byte) {
 
 // takeLocked moves or links a program out of the go command's folder.
 func (t *batchBuild) takeLocked(path, file string, take func(from, to string) error) error {
-	to := t.tempName("made")
+	to := t.builder.tempName("made")
 	if err := take(file, to); err != nil {
 		return err
 	}
@@ -184,7 +184,7 @@ func (t *batchBuild) deliverLocked() {
 			if j.wantPlan {
 				m.commands = t.printed.commands(path)
 			}
-			t.queue.deliver(t.batch, j, m)
+			t.builder.queue.deliver(t.batch, j, m)
 			delete(t.complete, path)
 		}
 	}

@@ -271,7 +271,7 @@ func TestPagesAreBuiltTogetherWithTheSameSettingsOnly(t *testing.T) {
 		if _, err := p.lookup(t.Context(), a); err != nil {
 			t.Fatal(err)
 		}
-		keys = append(keys, a.key)
+		keys = append(keys, a.job.key)
 		if _, _, err := p.queue.wait(t.Context(), a.job); err != nil { // until its turn comes, which it does at once
 			t.Fatal(err)
 		}

@@ -24,7 +24,7 @@ const maxAttempts = 4
 // repeats the build if the go command complains about another such file, or if
 // files are missing from its cache because somebody has emptied that.
 func (b *Builder) compile(ctx context.Context, a *attempt) (output, error) {
-	hidden, plan := a.hidden, a.wantPlan
+	hidden, plan := a.job.hidden, a.job.wantPlan
 	for attempts, looked := 1, false; ; attempts++ {
 		out, err := b.compileWithout(ctx, a, hidden, plan)
 		if _, ok := errors.AsType[*exitError](err); !ok || ctx.Err() != nil || attempts == maxAttempts {
