@@ -229,7 +229,7 @@ func (p logPane) lines(n, w int) []string {
 		return []string{p.look.dim.Render(left("── "+e.text+" "+strings.Repeat("─", max(0, w)), w))}
 	}
 	prefix, who, pieces := p.parts(e, w)
-	room := w - width(prefix) - width(who)
+	space := w - width(prefix) - width(who)
 	selected := p.selected(n)
 	rows := make([]string, len(pieces))
 	for i, piece := range pieces {
@@ -241,7 +241,7 @@ func (p logPane) lines(n, w int) []string {
 			rows[i] = p.look.mark(left(head+from+piece, w))
 			continue
 		}
-		fill := spaces(room - width(piece))
+		fill := spaces(space - width(piece))
 		rows[i] = p.look.dim.Render(head) + p.look.from.Render(from) + p.coloured(e, piece) + fill
 	}
 	return rows
@@ -269,14 +269,14 @@ func (p logPane) parts(e *entry, w int) (prefix, who string, pieces []string) {
 	if e.ours && e.level >= state.LevelWarn {
 		text = e.level.String() + " " + text
 	}
-	room := w - width(prefix) - width(who)
-	if room < 8 {
-		prefix, who, room = "", "", w
+	space := w - width(prefix) - width(who)
+	if space < 8 {
+		prefix, who, space = "", "", w
 	}
 	if p.wrap {
-		return prefix, who, wrapped(text, room)
+		return prefix, who, wrapped(text, space)
 	}
-	return prefix, who, []string{cutRequest(text, e.sign(), room)}
+	return prefix, who, []string{cutRequest(text, e.sign(), space)}
 }
 
 // screenful returns how much fits into a pane of w by h cells.
@@ -306,8 +306,8 @@ func (p logPane) selected(n int) bool {
 // because the status follows it.
 func cutRequest(text, sign string, w int) string {
 	if i := strings.Index(text, sign); sign != "" && i >= 0 && width(text) > w {
-		if room := w - width(text[i:]); room >= 8 {
-			return cut(text[:i], room) + text[i:]
+		if space := w - width(text[i:]); space >= 8 {
+			return cut(text[:i], space) + text[i:]
 		}
 	}
 	return cut(text, w)
@@ -417,7 +417,7 @@ func (p logPane) facts(s screenful) (facts []string) {
 // rule returns the line above a pane: its title on the left, facts on the right.
 func (l look) rule(w int, title, facts string, focused bool) string {
 	title = cut(title, w-6)
-	facts = cut(facts, factsRoom(w, title))
+	facts = cut(facts, factsWidth(w, title))
 	if title == "" {
 		return l.dim.Render(strings.Repeat("─", max(0, w)))
 	}
@@ -434,5 +434,5 @@ func (l look) rule(w int, title, facts string, focused bool) string {
 	return l.dim.Render("── ") + name + l.dim.Render(" "+strings.Repeat("─", line)) + tail
 }
 
-// factsRoom returns the cells that a title leaves for facts.
-func factsRoom(w int, title string) int { return w - 12 - width(title) }
+// factsWidth returns the cells that a title leaves for facts.
+func factsWidth(w int, title string) int { return w - 12 - width(title) }

@@ -273,8 +273,8 @@ func (c *commands) handleKey(m *model, msg tea.KeyMsg) cmd {
 
 func (c *commands) render(m *model) (string, []string) {
 	lines := []string{"   " + inputLine(c.input, m.width-3), ""}
-	room := m.height - 6
-	from := max(0, c.at-room+1)
+	space := m.height - 6
+	from := max(0, c.at-space+1)
 	for i, b := range c.matching(m)[min(from, len(c.matching(m))):] {
 		line := fmt.Sprintf("   %-15s %-14s %s", b.action, strings.Join(b.keys, " "), b.help)
 		if i+from == c.at {
@@ -325,8 +325,8 @@ func inputLine(in textinput.Model, w int) string {
 	runes := []rune(value)
 	at := min(in.Position(), len(runes))
 	text := clean(string(runes[:at])) + "▏" + clean(string(runes[at:]))
-	room := w - width(in.Prompt)
-	for width(text) > room && text != "" {
+	space := w - width(in.Prompt)
+	for width(text) > space && text != "" {
 		_, n := utf8.DecodeRuneInString(text)
 		text = text[n:]
 	}

@@ -264,9 +264,9 @@ func (p routesPane) render(w, h int) []string {
 	for _, r := range p.rows {
 		widest = max(widest, width(r.Route))
 	}
-	cols, room := fitting(w, widest)
+	cols, routeWidth := fitting(w, widest)
 	var head strings.Builder
-	head.WriteString("   " + left("ROUTE", room))
+	head.WriteString("   " + left("ROUTE", routeWidth))
 	for _, c := range cols {
 		head.WriteString(" " + c.fit(c.title))
 	}
@@ -277,7 +277,7 @@ func (p routesPane) render(w, h int) []string {
 			out = append(out, p.look.dim.Render(left(fmt.Sprintf("   … %d more below", len(p.rows)-i), w)))
 			break
 		}
-		out = append(out, p.line(p.rows[i], cols, room, w))
+		out = append(out, p.line(p.rows[i], cols, routeWidth, w))
 	}
 	if len(p.rows) == 0 && h > 1 {
 		out = append(out, p.look.dim.Render(left("   "+p.empty, w)))
@@ -289,25 +289,25 @@ func (p routesPane) render(w, h int) []string {
 }
 
 // first returns the row at the top, so that the selected row is visible.
-func (p routesPane) first(room int) int {
+func (p routesPane) first(lines int) int {
 	at := max(0, slices.IndexFunc(p.rows, func(r row) bool { return r.Route == p.selected }))
-	sight := room
-	if room > 2 && len(p.rows) > room {
-		sight-- // the last line says how many are below
+	visible := lines
+	if lines > 2 && len(p.rows) > lines {
+		visible-- // the last line says how many are below
 	}
-	top := min(p.top, at, max(0, len(p.rows)-room))
-	if at >= len(p.rows)-1 && len(p.rows) > room {
-		return max(0, len(p.rows)-room)
+	top := min(p.top, at, max(0, len(p.rows)-lines))
+	if at >= len(p.rows)-1 && len(p.rows) > lines {
+		return max(0, len(p.rows)-lines)
 	}
-	return max(top, at-sight+1, 0)
+	return max(top, at-visible+1, 0)
 }
 
-func (p routesPane) line(r row, cols []column, room, w int) string {
+func (p routesPane) line(r row, cols []column, routeWidth, w int) string {
 	mark := "   "
 	if r.Route == p.selected {
 		mark = ">  "
 	}
-	route := left(clean(r.Route), room)
+	route := left(clean(r.Route), routeWidth)
 	word, style := r.state(p.look)
 	selected := r.Route == p.selected
 	shown := func(text string) string { return text }
@@ -317,7 +317,7 @@ func (p routesPane) line(r row, cols []column, room, w int) string {
 	}
 	var b strings.Builder
 	b.WriteString(shown(mark + route))
-	used := len(mark) + room
+	used := len(mark) + routeWidth
 	if !plain(route) {
 		b.WriteString(toColumn(used))
 	}

@@ -125,7 +125,7 @@ func (m *model) drawBuild(s layout, put func(int, ...string)) {
 				gap = "   "
 			}
 			key := gap + m.keys.firstKey(a) + " " + string(a)
-			if width(facts+key) > factsRoom(m.width, title) || i > 0 && m.width < wideFooter {
+			if width(facts+key) > factsWidth(m.width, title) || i > 0 && m.width < wideFooter {
 				break
 			}
 			facts += key

@@ -94,7 +94,7 @@ func (w *world) call(i int) (caller, error) {
 	return caller{c, bufio.NewReaderSize(c, 512)}, nil
 }
 
-func (c caller) ask(path string) error {
+func (c caller) get(path string) error {
 	if _, err := io.WriteString(c, "GET "+path+" HTTP/1.1\r\nHost: h\r\n\r\n"); err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func watchMemory(ts *testscript.TestScript) *memory {
 	return m
 }
 
-func (m *memory) end() (kib int) {
+func (m *memory) finish() (kib int) {
 	close(m.stop)
 	m.done.Wait()
 	return int(m.most.Load())
@@ -150,7 +150,7 @@ func crowded(ts *testscript.TestScript, neg bool, args []string) {
 	idle := make([]caller, n)
 	failed := together(64, n, func(i int) (err error) {
 		if idle[i], err = w.call(i); err == nil {
-			err = idle[i].ask("/")
+			err = idle[i].get("/")
 		}
 		return err
 	})
@@ -170,7 +170,7 @@ func crowded(ts *testscript.TestScript, neg bool, args []string) {
 		asked := time.Now()
 		c, err := w.call(len(took))
 		ts.Check(err)
-		ts.Check(c.ask("/"))
+		ts.Check(c.get("/"))
 		c.Close()
 		took = append(took, time.Since(asked))
 	}
@@ -179,8 +179,8 @@ func crowded(ts *testscript.TestScript, neg bool, args []string) {
 	figure(ts, "the same, p99", most, 50*time.Millisecond)
 	told(ts, "the same, worst", "%v", worst)
 	told(ts, "slow headers cut", "%d", cut.Load())
-	ts.Check(together(64, n, func(i int) error { return idle[i].ask("/") })) // none was closed
-	figure(ts, "memory of the server, MiB", mem.end()>>10, 400)
+	ts.Check(together(64, n, func(i int) error { return idle[i].get("/") })) // none was closed
+	figure(ts, "memory of the server, MiB", mem.finish()>>10, 400)
 
 	close(stop)
 	slowly.Wait()
@@ -252,7 +252,7 @@ func bodies(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Check(w.echo(n))
 		}
 		took := time.Since(began)
-		figure(ts, fmt.Sprintf("%d MB %s, equal hashes: memory grows by KiB", n/1e6, way), mem.end()-before, 16<<10)
+		figure(ts, fmt.Sprintf("%d MB %s, equal hashes: memory grows by KiB", n/1e6, way), mem.finish()-before, 16<<10)
 		told(ts, "the same, MB/s in each direction", "%.0f", float64(n)/1e6/took.Seconds())
 	}
 }

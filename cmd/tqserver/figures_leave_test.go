@@ -145,7 +145,7 @@ func limited(ts *testscript.TestScript, neg bool, args []string) {
 				asked := time.Now()
 				c, err := w.call(i)
 				if err == nil {
-					err = c.ask("/")
+					err = c.get("/")
 				}
 				if err != nil {
 					failed.Store(&err)
@@ -206,7 +206,7 @@ func (s *seats) stay(c caller, stop <-chan struct{}) {
 			return
 		}
 		c.SetDeadline(time.Now().Add(testTimeout))
-		if c.ask("/") != nil {
+		if c.get("/") != nil {
 			return // it was closed just then
 		}
 	}
@@ -290,7 +290,7 @@ func (w *world) press(ts *testscript.TestScript, kind string, n int) {
 				asked := time.Now()
 				c, err := w.call(i)
 				if err == nil {
-					err = c.ask("/")
+					err = c.get("/")
 				}
 				mu.Lock()
 				if took = append(took, time.Since(asked)); err != nil {

@@ -18,7 +18,7 @@ func TestGarbageIsCollectedSeldom(t *testing.T) {
 		t.Skip("it reads /proc")
 	}
 	if os.Getenv("TQ_TEST_BALLAST") != "" {
-		tellPace(t)
+		reportPace(t)
 		return
 	}
 	t.Parallel()
@@ -34,8 +34,8 @@ func TestGarbageIsCollectedSeldom(t *testing.T) {
 	}
 }
 
-// tellPace tells how far collections are apart, rounded down to what there may be.
-func tellPace(t *testing.T) {
+// reportPace tells how far collections are apart, rounded down to what there may be.
+func reportPace(t *testing.T) {
 	ended := make(chan int)
 	go func() { ended <- deep(1000) }() // its stack comes back to the heap
 	<-ended

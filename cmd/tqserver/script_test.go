@@ -500,7 +500,7 @@ func loadOn(ts *testscript.TestScript, neg bool, args []string) {
 		w.loading.Go(func() { // ends with ctx
 			defer client.CloseIdleConnections()
 			for ctx.Err() == nil {
-				if err := ask(ctx, client, w.url+args[0]); err != nil && ctx.Err() == nil {
+				if err := getOnce(ctx, client, w.url+args[0]); err != nil && ctx.Err() == nil {
 					failure := err.Error()
 					w.failure.CompareAndSwap(nil, &failure)
 				}
@@ -510,7 +510,7 @@ func loadOn(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func ask(ctx context.Context, client *http.Client, url string) error {
+func getOnce(ctx context.Context, client *http.Client, url string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader("a body")) // which is never sent twice
 	if err != nil {
 		return err

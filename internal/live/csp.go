@@ -43,9 +43,9 @@ func parsePolicies(h http.Header) (all policies) {
 	return all
 }
 
-// judge returns the channel that the policies allow, and the nonce that the script
+// allowedChannel returns the channel that the policies allow, and the nonce that the script
 // needs for it.
-func (all policies) judge(host string) (channel, string) {
+func (all policies) allowedChannel(host string) (channel, string) {
 	nonce := ""
 	for _, policy := range all {
 		if sandbox, ok := policy["sandbox"]; ok && !(has(sandbox, "allow-scripts") && has(sandbox, "allow-same-origin")) {

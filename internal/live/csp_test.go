@@ -35,7 +35,7 @@ func TestWhichWayAPolicyLeaves(t *testing.T) {
 	} {
 		h := http.Header{}
 		h.Set("Content-Security-Policy", policy)
-		via, nonce := parsePolicies(h).judge("localhost:8080")
+		via, nonce := parsePolicies(h).allowedChannel("localhost:8080")
 		got := string(via)
 		if nonce != "" && via != noChannel {
 			got += " " + nonce

@@ -19,7 +19,7 @@ func TestAPanicOfADecoderIsThatOfItsRequest(t *testing.T) {
 		d := &dressed{ResponseWriter: httptest.NewRecorder()}
 		d.startDecoding(decode)
 		d.encoded.Write([]byte("text"))
-		err := recovered.Call(func() error { d.end(true); return nil })
+		err := recovered.Call(func() error { d.finish(true); return nil })
 		if _, ok := errors.AsType[*recovered.Panic](err); !ok {
 			t.Errorf("%s: the response ends with %v", name, err)
 		}

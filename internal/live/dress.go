@@ -24,7 +24,7 @@ func (l *Live) Dress(w http.ResponseWriter, r *http.Request, route string) (http
 	d := &dressed{ResponseWriter: w, live: l, request: r, route: route}
 	p, _ := l.page(route)
 	d.face, d.build, d.assets = p.face, p.ServingBuild, p.AssetChanges
-	return d, d.end
+	return d, d.finish
 }
 
 // conditions are the fields of a request that refer to a representation which the
@@ -71,7 +71,7 @@ func (d *dressed) WriteHeader(status int) {
 		d.sendHeader(false)
 		return
 	}
-	via, nonce := parsePolicies(d.Header()).judge(d.request.Host)
+	via, nonce := parsePolicies(d.Header()).allowedChannel(d.request.Host)
 	if via == noChannel {
 		d.live.warnUnreloadable(d.route, d.Header().Get("Content-Security-Policy"))
 		d.sendHeader(false)
@@ -232,8 +232,8 @@ func (d *dressed) FlushError() error {
 	return http.NewResponseController(d.ResponseWriter).Flush()
 }
 
-// end ends the response. One that cannot be decoded is cut short for the client.
-func (d *dressed) end(whole bool) {
+// finish ends the response. One that cannot be decoded is cut short for the client.
+func (d *dressed) finish(whole bool) {
 	if !whole { // what came reaches the client
 		defer http.NewResponseController(d.ResponseWriter).Flush()
 	}
@@ -264,7 +264,7 @@ var errCut = errors.New("the response was cut short")
 func (d *dressed) startDecoding(decode func(io.Reader) (io.ReadCloser, error)) {
 	from, to := io.Pipe()
 	d.encoded, d.decoded = to, make(chan error, 1)
-	go func() { // ends with the pipe, which end closes
+	go func() { // ends with the pipe, which finish closes
 		err := recovered.Call(func() error {
 			body, err := decode(from)
 			if err != nil {
