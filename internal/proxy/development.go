@@ -15,8 +15,8 @@ type Development struct {
 	// page that is under way.
 	HoldNavigations time.Duration
 
-	// Reserved serves the requests below ReservedPath, which ends with a slash. No
-	// policy holds for them.
+	// Reserved serves the requests below ReservedPath, which ends with a slash. They meet
+	// no gates and no writers.
 	Reserved     http.Handler
 	ReservedPath string
 
