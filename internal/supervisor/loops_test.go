@@ -81,7 +81,7 @@ func TestEveryLoopHasAPauseThatGrows(t *testing.T) {
 		t.Run(strings.ReplaceAll(one, " ", "_"), func(t *testing.T) {
 			t.Parallel()
 			for kick := range kicks {
-				for _, mode := range []string{"", "development", "on demand"} {
+				for _, mode := range []string{"", "development", "on demand", "three workers"} {
 					runLoop(t, one, "none", kick, mode)
 				}
 			}
@@ -94,7 +94,11 @@ func TestEveryLoopHasAPauseThatGrows(t *testing.T) {
 
 // runLoop runs a page with two faults and counts what it does.
 func runLoop(t *testing.T, one, other, kick, mode string) {
-	withPage(t, func(s *harness) { s.onDemand = mode == "on demand" }, func(s *harness) {
+	withPage(t, func(s *harness) {
+		if s.onDemand = mode == "on demand"; mode == "three workers" {
+			three(s)
+		}
+	}, func(s *harness) {
 		s.page.dev.Store(mode == "development")
 		cfg := s.settings()
 		for _, fault := range []string{one, other} {
@@ -125,6 +129,9 @@ func runLoop(t *testing.T, one, other, kick, mode string) {
 				if n == 0 && strings.HasPrefix(other, "workers write") {
 					most *= 2 // until the page knows that no person saves
 				}
+			}
+			if mode == "three workers" {
+				most, ports = 3*most, 3*ports
 			}
 			if builds > most || starts > most+ports || events > 8*most {
 				t.Errorf("%s, %s, then %s (%s): in the %d. five minutes %d builds, %d starts, %d events", one, other, kick, mode, n+1, builds, starts, events)

@@ -323,7 +323,7 @@ func (e exited) happen(d *decision) {
 	d.lastOutput, d.lastExit = lastOutput{version: w.version, text: e.output}, state.Exit{PID: w.pid, Cause: e.cause}
 	d.do(inspect{w.version})
 	attrs := []state.Attr{state.Int("build", w.build), state.Int("pid", w.pid), state.Int("port", w.port), state.String("err", e.cause)}
-	if d.rollout.reason != "" || seat.start.id != 0 {
+	if d.rollout.reason != "" && w.row != d.rollout.id || seat.start.id != 0 { // the next is on its way
 		if d.rollout.reason != "" && !d.serves() {
 			d.rollout.before = w.version
 		}
@@ -336,11 +336,14 @@ func (e exited) happen(d *decision) {
 // planRestart plans the next start in a seat that is empty because a worker failed.
 func (d *decision) planRestart(i int, what string, why state.Trouble, attrs []state.Attr, v version) {
 	d.crashCause = why
+	seat := &d.seats[i]
 	if d.failsProbation(i, v) {
+		if d.serves() {
+			seat.crashes++ // should the version before not start either
+		}
 		d.rollBack(v, attrs)
 		return
 	}
-	seat := &d.seats[i]
 	seat.crashes++
 	pause := d.pause(i, seat.crashes)
 	if pause == 0 {
@@ -368,8 +371,17 @@ func (d *decision) fillSeats() {
 	if d.goal != run || d.rollout.reason != "" || !d.serves() {
 		return
 	}
+	if !d.retry.at.IsZero() || d.building.id != 0 && d.retryReason != "" {
+		return // there is no binary to start
+	}
 	for i := range d.seats {
-		if s := &d.seats[i]; s.serving.id == 0 && s.start.id == 0 && s.retry.at.IsZero() {
+		s := &d.seats[i]
+		if s.serving.id != 0 || s.start.id != 0 || !s.retry.at.IsZero() {
+			continue
+		}
+		if pause := d.pause(i, s.crashes); pause > 0 {
+			s.retry = retry{at: d.in(pause), reason: crash, version: d.lastServed}
+		} else {
 			d.begin(i, d.lastServed, moreInstances)
 		}
 	}

@@ -34,6 +34,7 @@ func main() {
 	flag.DurationVar(&o.lasts, "for", 10*time.Minute, "how long faults come at random, and how long there is load on a server that must not grow; with -short 12 s")
 	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "decides the order of random faults")
 	flag.StringVar(&o.only, "only", "", "the faults to inject, separated by commas: "+names())
+	flag.IntVar(&o.instances, "instances", 1, "workers of each page")
 	flag.BoolVar(&o.clock, "clock", false, "let the clock of this machine jump by an hour, and back")
 	flag.BoolVar(&o.keep, "keep", false, "keep the projects, to look at")
 	write := flag.String("write", "", "write what was seen into this file, between its marks")
@@ -58,12 +59,13 @@ func main() {
 }
 
 type options struct {
-	short bool
-	lasts time.Duration
-	seed  uint64
-	only  string
-	clock bool
-	keep  bool
+	short     bool
+	lasts     time.Duration
+	seed      uint64
+	only      string
+	instances int
+	clock     bool
+	keep      bool
 }
 
 // fault is something that goes wrong.

@@ -183,6 +183,10 @@ func (s *scene) project(extra string) *sceneProject {
 	inner, err := trial.New(filepath.Join(s.dir, strconv.Itoa(len(s.projects))), s.repo, s.program, extra)
 	s.do(err)
 	p := &sceneProject{Project: inner, s: s, extra: extra}
+	if s.instances > 1 {
+		p.Instances = s.instances
+		p.configure(240, extra)
+	}
 	s.projects = append(s.projects, p)
 	p.page("/", 1, "")
 	return p

@@ -33,6 +33,7 @@ type Project struct {
 	Address   string
 	URL       string
 	FirstPort int // of the workers
+	Instances int // workers of each page; the default if 0
 	Program   string
 
 	cmd   *exec.Cmd
@@ -62,6 +63,13 @@ func (p *Project) Configure(lastPort int, extra string) error {
 
 // Configuration returns what Configure writes.
 func (p *Project) Configuration(lastPort int, extra string) string {
+	if p.Instances > 0 {
+		const section = "  default:\n"
+		if !strings.Contains(extra, section) {
+			extra = section + extra
+		}
+		extra = strings.Replace(extra, section, fmt.Sprintf("%s    instances: %d\n", section, p.Instances), 1)
+	}
 	return fmt.Sprintf("server:\n  port: %d\nworkers:\n  temp_dir: bin\n  port_range_start: %d\n  port_range_end: %d\n%s", p.FirstPort-1, p.FirstPort, lastPort, extra)
 }
 
