@@ -30,6 +30,10 @@ type Backend struct {
 	spend func()
 	build string
 	pid   int
+	seat  int
+
+	ejection ejection    // guarded by the mu of its route
+	suspect  atomic.Bool // it is not the zero value, so that good ends matter
 
 	pool *upstream.Pool
 
@@ -40,6 +44,7 @@ type Backend struct {
 
 // BackendOptions are the zero value's: no limit, connections kept for 90 s.
 type BackendOptions struct {
+	Seat        int           // of the worker, below [balance.Most]
 	MaxRequests int           // after so many Spent is closed; 0 for never
 	IdleTimeout time.Duration // after which the worker closes a connection; 0 for never
 	Build       int           // number of the build, which responses name in development
@@ -62,6 +67,7 @@ func NewBackend(addr string, opts BackendOptions) *Backend {
 		spent:   make(chan struct{}),
 		build:   strconv.Itoa(opts.Build),
 		pid:     opts.PID,
+		seat:    opts.Seat,
 		streams: make(map[*exchange]bool),
 		pool: upstream.NewPool(keep, func(ctx context.Context) (net.Conn, error) {
 			if opts.Socket != "" {
@@ -105,6 +111,9 @@ func (b *Backend) checkLimit(total int64) {
 
 // Requests is how many requests the backend was given.
 func (b *Backend) Requests() int64 { return b.total.Load() }
+
+// Seat is the seat of the worker.
+func (b *Backend) Seat() int { return b.seat }
 
 // InFlight is how many requests are under way.
 func (b *Backend) InFlight() int { return int(b.state.Load() &^ draining) }

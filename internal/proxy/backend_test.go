@@ -185,11 +185,11 @@ func TestARequestPassesOverADrainingBackend(t *testing.T) {
 	r := new(Route)
 	r.Serve(all...)
 	all[0].Close()
-	if b, _, _ := r.claim(); b != all[1] {
+	if b, _, _ := r.claim(new(attempts)); b != all[1] {
 		t.Errorf("claimed %v, want the second", b)
 	}
 	all[1].Close()
-	if b, refusal, wait := r.claim(); b != nil || refusal != nil || wait == nil {
+	if b, refusal, wait := r.claim(new(attempts)); b != nil || refusal != nil || wait == nil {
 		t.Error("with both draining a request waits")
 	}
 }

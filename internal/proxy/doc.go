@@ -10,7 +10,8 @@
 // "draining" and the number of requests under way, so that a draining backend cannot be
 // claimed.
 //
-// A request that need not wait takes no lock on its way to a backend. The backend is
-// chosen for each request, not for each connection. The package starts no goroutine
+// A request that need not wait takes no lock on its way to a backend, unless its page
+// has a breaker or is about to try an ejected worker. A policy of package balance
+// chooses the backend for each attempt of a request, not for each connection. The package starts no goroutine
 // that outlives the request that it was started for.
 package proxy

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tqserver/internal/balance"
 	"tqserver/internal/policy"
 	"tqserver/internal/wire"
 )
@@ -75,6 +76,7 @@ func (x *exchange) find(p *Proxy) {
 	x.wait = waiting{route: entry.route, disconnect: r.Context(), settings: x.settings, navigation: x.isNavigation()}
 	if entry.route != nil {
 		x.in.Route = entry.route.Name
+		x.wait.attempts.Request = balance.Request{HTTP: r, Client: x.in.Client, Secure: x.in.scheme == "https"}
 	}
 }
 
@@ -146,6 +148,15 @@ func (x *exchange) finish(took time.Duration) {
 	x.wait.leaveQueue()
 	x.count(took)
 	x.relay.release()
+	x.settle(unknownEnd)
+}
+
+// settle tells the breaker of the route, if it has one, how the request ended. The first
+// call counts.
+func (x *exchange) settle(how end) {
+	if x.wait.attempts.phase != 0 {
+		x.wait.route.settle(&x.wait.attempts, how)
+	}
 }
 
 // count counts the exchange in the traffic of its route.

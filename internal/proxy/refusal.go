@@ -32,6 +32,7 @@ func (x *exchange) fail(err error) {
 	x.in.setFields(x.in.w.Header())
 	refusal := x.refusalFor(err)
 	x.status = refusal.Status
+	x.settle(endOf(refusal.Status, true))
 	x.writeRefusal(refusal)
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"tqserver/internal/balance"
 	"tqserver/internal/message"
 	"tqserver/internal/recovered"
 	"tqserver/internal/upstream"
@@ -115,6 +116,11 @@ func (in *inbound) appendRequestFields(fields []upstream.Field, protocols []stri
 			continue
 		}
 		for _, value := range values {
+			if name == "Cookie" && strings.Contains(value, balance.CookieName) {
+				if value = balance.StripCookie(value); value == "" {
+					continue
+				}
+			}
 			fields = append(fields, upstream.Field{Name: name, Value: value})
 		}
 	}
@@ -186,6 +192,7 @@ func (r *relaying) release() {
 	if r.stream {
 		r.backend.removeStream(r.x)
 	}
+	r.x.wait.route.ended(r.backend, &r.x.wait.attempts)
 	r.backend.release()
 	r.backend = nil
 }

@@ -20,6 +20,9 @@ func (r *relaying) prepareResponse(resp *http.Response) {
 		h["Connection"], h["Upgrade"] = []string{"Upgrade"}, required // it must say which (RFC 9110 section 15.5.22)
 	}
 	x.in.setFields(h)
+	if cookie := x.wait.attempts.SetCookie; cookie != "" {
+		h.Add("Set-Cookie", cookie)
+	}
 	if x.develop != nil {
 		x.setOrigin(h)
 	}
@@ -37,6 +40,9 @@ func (r *relaying) prepareUpgrade(resp *http.Response, protocols []string) {
 	delete(h, "Content-Length") // RFC 9110 section 8.6
 	h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{strings.Join(protocols, ", ")}
 	x.in.setFields(h)
+	if cookie := x.wait.attempts.SetCookie; cookie != "" {
+		h.Add("Set-Cookie", cookie)
+	}
 	if x.develop != nil {
 		x.setOrigin(h)
 	}
@@ -50,10 +56,14 @@ func (r *relaying) prepareUpgrade(resp *http.Response, protocols []string) {
 
 // startResponse notes that the response begins, and whether it is a stream.
 func (r *relaying) startResponse(status int, stream bool) {
+	x := r.x
 	r.stream = stream
-	r.x.respond(status)
+	x.respond(status)
+	x.settle(endOf(status, false))
 	if stream {
-		r.backend.addStream(r.x)
+		x.wait.attempts.end = goodEnd // so far
+		x.wait.route.ended(r.backend, &x.wait.attempts)
+		r.backend.addStream(x)
 	}
 }
 
@@ -122,6 +132,13 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	b.read = true
 	n, err := b.ReadCloser.Read(p)
 	b.x.stall.moved()
+	switch err {
+	case nil:
+	case io.EOF:
+		b.x.wait.attempts.end = goodEnd
+	default:
+		b.x.wait.attempts.end = b.x.endAfter(err)
+	}
 	if err != nil && err != io.EOF && b.x.endedByUs() {
 		err = io.EOF // the stream ends as if the page had ended it
 	}

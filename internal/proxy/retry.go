@@ -14,18 +14,28 @@ func (r *relaying) roundTrip() (*http.Response, error) {
 	tries, repeats, pause := 0, 0, time.Millisecond
 	for {
 		resp, err := r.backend.pool.RoundTrip(x.in.Request.Context(), out)
-		if err == nil || x.why() != nil {
-			return resp, err
+		if err == nil {
+			return resp, nil
+		}
+		x.wait.attempts.end = x.endAfter(err)
+		if x.why() != nil {
+			return nil, err
 		}
 		var refusal *policy.Refusal
 		switch {
 		case !out.WroteHeader():
 			// Nothing was sent. If the worker has ended, that will be noticed in a moment.
+			if r.leaveForOther() {
+				break
+			}
 			tries++
 			refusal = r.waitToRetry(pause, tries > quickTries)
 			pause = min(2*pause, 50*time.Millisecond)
 		case x.in.body == nil && repeatable[out.Method] && !out.GotFirstByte() && repeats < maxRepeats:
 			repeats++
+			if r.leaveForOther() {
+				break
+			}
 			refusal = r.waitToRetry(repeatDelay, false)
 		default:
 			return nil, err
@@ -38,6 +48,33 @@ func (r *relaying) roundTrip() (*http.Response, error) {
 		}
 		x.stall.watch(true)
 	}
+}
+
+// leaveForOther gives the backend back if there is another that the request has not
+// tried, and otherwise lets the request try all again.
+func (r *relaying) leaveForOther() bool {
+	wait := &r.x.wait
+	wait.attempts.tried = wait.attempts.tried.With(r.backend.seat)
+	if !wait.route.hasOther(&wait.attempts) {
+		wait.attempts.tried = 0
+		return false
+	}
+	r.release()
+	r.x.stall.watch(false)
+	return true
+}
+
+// endAfter returns how the exchange with the worker ended after an error: badly, unless
+// the client or the server is the cause.
+func (x *exchange) endAfter(err error) end {
+	cause := x.why()
+	switch {
+	case cause == errSlowWorker:
+		return badEnd
+	case cause != nil, x.in.body.fault() != nil, x.in.body.broken(), err == errTooLarge:
+		return unknownEnd
+	}
+	return badEnd
 }
 
 // waitToRetry gives the backend back and waits until another serves or a pause is

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tqserver/internal/balance"
 )
 
 // manyRoutes returns a proxy with n routes, each with a backend, and a path for one of
@@ -27,12 +29,13 @@ func manyRoutes(n, depth int) (p *Proxy, path string) {
 	return p, name(n / 2)
 }
 
-func matchAndClaim(tb testing.TB, p *Proxy, path string) {
+// matchAndClaim takes the way to a backend, with attempts as exchanges have them.
+func matchAndClaim(tb testing.TB, p *Proxy, path string, a *attempts) {
 	entry, ok := p.paths.Load().Match(path)
 	if !ok || entry.route == nil {
 		tb.Fatal("no route")
 	}
-	b, _, _ := entry.route.claim()
+	b, _, _ := entry.route.claim(a)
 	if b == nil {
 		tb.Fatal("no backend")
 	}
@@ -43,10 +46,54 @@ func TestToMatchAndToClaimAllocateNothing(t *testing.T) {
 	for _, n := range []int{1, 100, 10_000} {
 		for _, depth := range []int{1, 8} {
 			p, path := manyRoutes(n, depth)
-			if allocated := testing.AllocsPerRun(1000, func() { matchAndClaim(t, p, path) }); allocated > 0 {
+			a := new(attempts)
+			if allocated := testing.AllocsPerRun(1000, func() { matchAndClaim(t, p, path, a) }); allocated > 0 {
 				t.Errorf("%d routes of %d segments: %v allocations", n, depth, allocated)
 			}
 		}
+	}
+}
+
+// manyBackends returns a route with n backends.
+func manyBackends(n int) *Route {
+	r, all := &Route{Name: "/"}, make([]*Backend, n)
+	for i := range all {
+		all[i] = NewBackend("127.0.0.1:0", BackendOptions{Seat: i})
+	}
+	r.SetBalance(Balance{EjectFailures: 5, EjectTime: 10 * time.Second})
+	r.Serve(all...)
+	return r
+}
+
+func claimAndRelease(tb testing.TB, r *Route, a *attempts) {
+	b, _, _ := r.claim(a)
+	if b == nil {
+		tb.Fatal("no backend")
+	}
+	a.end = goodEnd
+	r.ended(b, a)
+	b.release()
+}
+
+func TestAClaimAllocatesNothingHoweverManyBackendsThereAre(t *testing.T) {
+	for _, n := range []int{1, 4, balance.Most} {
+		r, a := manyBackends(n), new(attempts)
+		if allocated := testing.AllocsPerRun(1000, func() { claimAndRelease(t, r, a) }); allocated > 0 {
+			t.Errorf("%d backends: %v allocations", n, allocated)
+		}
+	}
+}
+
+func BenchmarkClaim(b *testing.B) {
+	for _, n := range []int{1, 4, balance.Most} {
+		r := manyBackends(n)
+		b.Run(fmt.Sprintf("backends=%d", n), func(b *testing.B) {
+			a := new(attempts)
+			b.ReportAllocs()
+			for b.Loop() {
+				claimAndRelease(b, r, a)
+			}
+		})
 	}
 }
 
@@ -56,8 +103,9 @@ func BenchmarkMatchAndClaim(b *testing.B) {
 			p, path := manyRoutes(n, depth)
 			b.Run(fmt.Sprintf("routes=%d/depth=%d", n, depth), func(b *testing.B) {
 				b.ReportAllocs()
+				a := new(attempts)
 				for b.Loop() {
-					matchAndClaim(b, p, path)
+					matchAndClaim(b, p, path, a)
 				}
 			})
 		}

@@ -14,6 +14,7 @@ type waiting struct {
 	disconnect context.Context // ends when the client disconnects
 	settings   *Settings
 	navigation bool // a tab waits for its new content, in development
+	attempts   attempts
 
 	held     *heldRequest // in the route's queue, or nil
 	deadline time.Time    // until which it may wait; zero until it has to
@@ -25,7 +26,7 @@ type waiting struct {
 // claim claims a backend, waiting for one as long as the settings allow.
 func (w *waiting) claim() (*Backend, *policy.Refusal) {
 	for {
-		b, refusal, state := w.route.claim()
+		b, refusal, state := w.route.claim(&w.attempts)
 		if b != nil || refusal != nil {
 			return b, refusal
 		}

@@ -66,6 +66,7 @@ func newActor(d *deps, route, dir string, cfg settings) *actor {
 		drains:    make(map[id]context.CancelFunc),
 	}
 	a.entry = &proxy.Route{Name: route, Demand: a.requested}
+	a.entry.SetBalance(cfg.balance())
 	a.out = newOutput(d, route, cfg.logFile)
 	return a
 }
@@ -99,6 +100,7 @@ func (a *actor) send(e event) bool { return a.call(func() { a.handle(e) }) }
 // configure puts settings in force, and calls done when they are. The actor calls
 // it.
 func (a *actor) configure(cfg settings, rebuild bool, done func(replaced bool)) {
+	a.entry.SetBalance(cfg.balance())
 	a.lastWaiting++
 	a.waiting[a.lastWaiting] = done
 	a.handle(configured{a.lastWaiting, cfg, rebuild})

@@ -182,7 +182,7 @@ func (e launch) do(a *actor) {
 		}
 		return func() event {
 			delete(a.launches, e.id)
-			l.backend = l.newBackend(e.build)
+			l.backend = l.newBackend(e.worker)
 			a.processes[e.id] = l
 			a.watch(e.id, l)
 			return started{e.id, l.pid, l.ready, l.project}

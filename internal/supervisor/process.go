@@ -63,8 +63,8 @@ func (a *actor) prepare(w worker, cfg settings) *workerProcess {
 
 // newBackend returns the worker as the proxy sees it. How many requests it gets is
 // not limited yet.
-func (p *workerProcess) newBackend(build int) *proxy.Backend {
-	opts := proxy.BackendOptions{IdleTimeout: p.cfg.worker.IdleTimeout, Build: build, PID: p.pid}
+func (p *workerProcess) newBackend(w worker) *proxy.Backend {
+	opts := proxy.BackendOptions{Seat: w.seat, IdleTimeout: p.cfg.worker.IdleTimeout, Build: w.build, PID: p.pid}
 	if p.onSocket {
 		opts.Socket = p.socket
 	}

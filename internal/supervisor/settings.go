@@ -9,6 +9,7 @@ import (
 
 	"tqserver/internal/config"
 	"tqserver/internal/project"
+	"tqserver/internal/proxy"
 	"tqserver/internal/state"
 )
 
@@ -24,6 +25,16 @@ type settings struct {
 func (s *Supervisor) settingsOf(route, dir string) settings {
 	w := s.cfg.Worker(route)
 	return settings{worker: w, project: s.rootID, logFile: logOf(w.LogFile, dir, s.cfg.Pages.Directory), debounce: s.cfg.FileWatcher.Debounce}
+}
+
+// balance returns how the proxy is to spread requests over the workers of the page.
+func (s settings) balance() proxy.Balance {
+	w := s.worker
+	return proxy.Balance{
+		Policy: w.Balance, CookieKey: w.CookieKey,
+		EjectFailures: w.EjectFailures, EjectTime: w.EjectTime,
+		BreakerPercent: w.BreakerPercent, BreakerMinRequests: w.BreakerMinRequests, BreakerWindow: w.BreakerWindow, BreakerOpen: w.BreakerOpen,
+	}
 }
 
 // logOf returns the log file of the page in a folder.
