@@ -16,7 +16,7 @@ import (
 //
 //	changes, requests, commands, results, time ──► next ──► effects
 //	                              ▲                           │
-//	                              └── what runs aside ◄───────┘
+//	                              └── background work ◄───────┘
 //
 // All fields below the channels belong to that goroutine. It never waits for
 // anything else, and ends when everything it started has.
@@ -27,21 +27,21 @@ type actor struct {
 
 	changed   chan change       // holds one: a hundred saves are one
 	requested chan struct{}     // holds one: requests have begun to wait
-	inbox     chan func()       // from the supervisor
-	results   chan func() event // of what runs aside
-	gone      chan struct{}
+	calls     chan func()       // from the supervisor
+	results   chan func() event // of background work
+	done      chan struct{}
 
-	page        page
-	life        context.Context // of what runs aside: it ends with its work, not with the actor's context
-	ending      <-chan struct{} // closed when the page is to end
-	outstanding int             // results still to come
-	events      []event         // still to be decided about
-	timer       *time.Timer     // of the next tick
-	freed       <-chan struct{} // closed when a port is free again; nil if none is waited for
-	serving     []id            // as the route has it
-	waiting     map[id]func(replaced bool)
-	lastWaiting id
-	replied     error
+	page           page
+	backgroundCtx  context.Context // of background work: it ends with its work, not with the actor's context
+	closeRequested <-chan struct{} // closed when the page is to end
+	pendingResults int             // results still to come
+	events         []event         // still to be decided about
+	timer          *time.Timer     // of the next tick
+	freed          <-chan struct{} // closed when a port is free again; nil if none is waited for
+	serving        []id            // as the route has it
+	waiting        map[id]func(replaced bool)
+	lastWaiting    id
+	replied        error
 
 	cancelBuild    context.CancelFunc
 	cancelLearning context.CancelFunc
@@ -55,9 +55,9 @@ func newActor(d *deps, route, dir string, cfg settings) *actor {
 		deps:      d,
 		changed:   make(chan change, 1),
 		requested: make(chan struct{}, 1),
-		inbox:     make(chan func()),
+		calls:     make(chan func()),
 		results:   make(chan func() event),
-		gone:      make(chan struct{}),
+		done:      make(chan struct{}),
 		page:      page{route: route, dir: dir, root: d.root, cfg: cfg, seats: make([]seat, cfg.worker.Seats())},
 		timer:     stoppedTimer(),
 		waiting:   make(map[id]func(bool)),
@@ -85,10 +85,10 @@ func (a *actor) notifyChange(c change) {
 func (a *actor) call(f func()) bool {
 	done := make(chan struct{})
 	select {
-	case a.inbox <- func() { defer close(done); f() }:
+	case a.calls <- func() { defer close(done); f() }:
 		<-done
 		return true
-	case <-a.gone:
+	case <-a.done:
 		return false
 	}
 }
@@ -114,19 +114,19 @@ func (a *actor) command(spec state.CommandSpec, seat int) error {
 
 // run is the actor. It ends when ctx has and everything is cleaned up.
 func (a *actor) run(ctx context.Context) {
-	defer close(a.gone)
+	defer close(a.done)
 	defer a.out.close()
-	a.life, a.ending = context.WithoutCancel(ctx), ctx.Done()
+	a.backgroundCtx, a.closeRequested = context.WithoutCancel(ctx), ctx.Done()
 	a.handle(opened{})
-	ended := a.ending
-	for a.page.goal != closing || a.outstanding > 0 {
+	ended := a.closeRequested
+	for a.page.goal != closing || a.pendingResults > 0 {
 		select {
 		case c := <-a.changed:
 			a.handle(saved{c})
-		case f := <-a.inbox:
+		case f := <-a.calls:
 			f()
 		case f := <-a.results:
-			a.outstanding--
+			a.pendingResults--
 			if f == nil {
 				continue
 			}
@@ -180,10 +180,10 @@ func (a *actor) situation() situation {
 	}
 }
 
-// aside runs work beside the actor. The function that work returns is called by
+// background runs work beside the actor. The function that work returns is called by
 // the actor, and the event that comes of it happens; both may be nil.
-func (a *actor) aside(work func() (result func() event)) {
-	a.outstanding++
+func (a *actor) background(work func() (result func() event)) {
+	a.pendingResults++
 	go func() { // ends with work: the actor takes every result
 		a.results <- work()
 	}()

@@ -16,10 +16,10 @@ type assets struct {
 	files   []string  // the last of them, shown; empty if it can be any
 }
 
-// happen notes that files changed which need no build. They count when they are
+// apply notes that files changed which need no build. They count when they are
 // quiet and no newer version is on its way, which counts for both: files of one
 // save need not come in any order.
-func (e assetsChanged) happen(d *decision) {
+func (e assetsChanged) apply(d *decision) {
 	if d.goal == closing {
 		return
 	}
@@ -31,7 +31,7 @@ func (e assetsChanged) happen(d *decision) {
 	d.assets.at = d.in(max(d.cfg.debounce, minAssetDelay))
 }
 
-// publishAssets has changed assets count, or tries again later.
+// publishAssets counts changed assets, or tries again later.
 func (d *decision) publishAssets() {
 	if d.building.id != 0 || d.coming() {
 		d.assets.at = d.in(max(d.cfg.debounce, minAssetDelay))
@@ -40,7 +40,7 @@ func (d *decision) publishAssets() {
 	d.applyAssets()
 }
 
-// applyAssets has changed assets count.
+// applyAssets counts changed assets.
 func (d *decision) applyAssets() {
 	t := &d.assets
 	if len(t.pending) == 0 {

@@ -10,8 +10,8 @@ import (
 	"tqserver/internal/state"
 )
 
-// effect is something that is to be done about a page. What may take time runs
-// aside, and ends as an event.
+// effect is something to do for a page. What may take time runs in the background,
+// and its result is an event.
 type effect interface{ do(a *actor) }
 
 // startBuild builds. No build runs.
@@ -22,9 +22,9 @@ type startBuild struct {
 }
 
 func (e startBuild) do(a *actor) {
-	ctx, cancel := context.WithCancel(a.life) // ended by the build, at the latest by cancelBuild
+	ctx, cancel := context.WithCancel(a.backgroundCtx) // ended by the build, at the latest by cancelBuild
 	a.cancelBuild = cancel
-	a.aside(func() func() event {
+	a.background(func() func() event {
 		defer cancel()
 		latency := e.change.latency()
 		res, err := a.builder.Build(ctx, e.dir, e.force)
@@ -67,9 +67,9 @@ type learn struct {
 }
 
 func (e learn) do(a *actor) {
-	ctx, cancel := context.WithCancel(a.life) // ended by Learn, at the latest by cancelLearning
+	ctx, cancel := context.WithCancel(a.backgroundCtx) // ended by Learn, at the latest by cancelLearning
 	a.cancelLearning = cancel
-	a.aside(func() func() event {
+	a.background(func() func() event {
 		defer cancel()
 		stale, err := a.builder.Optimize(ctx, e.dir)
 		cancelled := ctx.Err() != nil
@@ -97,7 +97,7 @@ type recordRollback struct {
 }
 
 func (e recordRollback) do(a *actor) {
-	a.aside(func() func() event {
+	a.background(func() func() event {
 		err := a.builder.RecordRollback(e.dir, e.bad.binary, e.good)
 		if err == nil {
 			return nil
@@ -113,7 +113,7 @@ func (e recordRollback) do(a *actor) {
 type inspect struct{ version }
 
 func (e inspect) do(a *actor) {
-	a.aside(func() func() event {
+	a.background(func() func() event {
 		if !a.builder.RemoveDamaged(e.binary) {
 			return nil
 		}
@@ -164,9 +164,9 @@ type launch struct {
 
 func (e launch) do(a *actor) {
 	l := a.launches[e.id]
-	ctx, cancel := context.WithCancel(a.life) // ended when it is ready, at the latest by abandon
+	ctx, cancel := context.WithCancel(a.backgroundCtx) // ended when it is ready, at the latest by abandon
 	l.cancel = cancel
-	a.aside(func() func() event {
+	a.background(func() func() event {
 		defer cancel()
 		err := l.run(ctx, a.deps)
 		if err == nil && e.hidden > 0 {
@@ -217,9 +217,9 @@ type discard struct {
 func (e discard) do(a *actor) {
 	p := a.processes[e.worker]
 	delete(a.processes, e.worker)
-	a.aside(func() func() event {
+	a.background(func() func() event {
 		p.backend.Close()
-		p.Stop(a.life, e.grace)
+		p.Stop(a.backgroundCtx, e.grace)
 		return func() event {
 			a.ports.release(p.port)
 			return discarded{e.worker}
@@ -249,13 +249,13 @@ type drain struct {
 
 func (e drain) do(a *actor) {
 	p := a.processes[e.worker]
-	ctx, cancel := context.WithCancel(a.life) // ended when the drain is
+	ctx, cancel := context.WithCancel(a.backgroundCtx) // ended when the drain is
 	a.drains[e.worker] = cancel
 	development := a.development()
-	a.aside(func() func() event {
+	a.background(func() func() event {
 		defer cancel()
 		if delay := e.cfg.worker.RestartDelay; e.planned && delay > 0 {
-			p.pause(ctx, delay, a.ending)
+			p.pause(ctx, delay, a.closeRequested)
 		}
 		cut := p.drain(ctx, e.cfg.worker.DrainTimeout, development, e.why)
 		p.Stop(ctx, e.cfg.worker.ShutdownGracePeriod)
@@ -314,8 +314,8 @@ type probe struct {
 
 func (e probe) do(a *actor) {
 	p := a.processes[e.worker]
-	ctx, cancel := context.WithCancel(a.life)
-	a.aside(func() func() event {
+	ctx, cancel := context.WithCancel(a.backgroundCtx)
+	a.background(func() func() event {
 		answered := make(chan error, 1)
 		go func() { answered <- a.probe(ctx, e.port) }() // ends with ctx
 		select {
@@ -338,7 +338,7 @@ type measureMemory struct {
 
 func (e measureMemory) do(a *actor) {
 	usage := a.usage
-	a.aside(func() func() event {
+	a.background(func() func() event {
 		u, err := usage(e.pid)
 		return func() event { return memoryMeasured{e.worker, u.Memory, err} }
 	})
@@ -349,7 +349,7 @@ type setLog struct{ name config.LogFile }
 
 func (e setLog) do(a *actor) {
 	if old := a.out.setFile(e.name); old != nil {
-		a.aside(func() func() event {
+		a.background(func() func() event {
 			old.close()
 			return nil
 		})

@@ -8,7 +8,7 @@ import (
 )
 
 // event is something that happened to a page.
-type event interface{ happen(d *decision) }
+type event interface{ apply(d *decision) }
 
 // What can happen.
 type (
@@ -69,7 +69,7 @@ type (
 		cause  string
 		output string // the last of it
 	}
-	exited struct { // without being asked to
+	exited struct { // unplanned
 		worker id
 		pid    int
 		cause  string
@@ -92,7 +92,7 @@ type (
 		err    error
 	}
 
-	noted struct { // by what runs aside
+	noted struct { // something worth a log line, by background work
 		level   state.Level
 		message string
 		attrs   []state.Attr

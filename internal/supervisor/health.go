@@ -33,8 +33,8 @@ func (d *decision) checkHealth(i int) {
 	}
 }
 
-// happen is the end of a health check.
-func (e probed) happen(d *decision) {
+// apply handles the end of a health check.
+func (e probed) apply(d *decision) {
 	i := d.servingIn(e.worker)
 	if i < 0 {
 		return
@@ -50,7 +50,7 @@ func (e probed) happen(d *decision) {
 		return
 	}
 	w.failedChecks = min(w.failedChecks+1, d.cfg.worker.HealthFailures)
-	s.calmAt = d.in(resetAfter)
+	s.resetAt = d.in(resetAfter)
 	if w.failedChecks < d.cfg.worker.HealthFailures || d.building.id != 0 || !d.settled(i) || d.now.time.Sub(w.ready) < d.pause(i, s.crashes+1) {
 		return
 	}
@@ -74,10 +74,10 @@ func (d *decision) checkMemory(i int) {
 	}
 }
 
-// happen has a worker replaced that takes more memory than it may. Should the
+// apply has a worker replaced that takes more memory than it may. Should the
 // limit be too low for the page, so that workers exceed it with and without
 // requests, the pauses between replacements grow.
-func (e memoryMeasured) happen(d *decision) {
+func (e memoryMeasured) apply(d *decision) {
 	i := d.servingIn(e.worker)
 	if i < 0 {
 		return

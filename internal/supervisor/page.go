@@ -82,7 +82,7 @@ type retry struct {
 	rebuild bool    // rather than starting the version, which has no binary
 }
 
-// situation is what next knows of the world when an event arrives.
+// situation is the world outside the page when an event arrives.
 type situation struct {
 	time        time.Time
 	development bool
@@ -109,12 +109,12 @@ type decision struct {
 func next(p page, e event, now situation) (page, []effect) {
 	d := &decision{page: p, now: now}
 	d.seats, d.draining = slices.Clone(p.seats), slices.Clone(p.draining)
-	e.happen(d)
+	e.apply(d)
 	d.finish()
 	return d.page, d.effects
 }
 
-// finish does what follows from the state of the page, whatever happened.
+// finish does what follows from the state of the page, whatever the event was.
 func (d *decision) finish() {
 	if d.rollout.rolling && d.goal == run {
 		d.rollOn()
@@ -156,15 +156,15 @@ func (p *page) wakeAt() (at time.Time) {
 		sooner(t)
 	}
 	for _, s := range p.seats {
-		for _, t := range []time.Time{s.retry.at, s.calmAt, s.healthAt, s.memoryAt} {
+		for _, t := range []time.Time{s.retry.at, s.resetAt, s.healthAt, s.memoryAt} {
 			sooner(t)
 		}
 	}
 	return at
 }
 
-// happen is the time for what was put off.
-func (tick) happen(d *decision) {
+// apply does what is due.
+func (tick) apply(d *decision) {
 	if d.due(&d.retry.at) {
 		d.tryAgain()
 	}
@@ -185,7 +185,7 @@ func (tick) happen(d *decision) {
 		if d.due(&s.retry.at) {
 			d.tryAgainIn(i)
 		}
-		if d.due(&s.calmAt) {
+		if d.due(&s.resetAt) {
 			s.crashes = 0
 		}
 		if d.due(&s.healthAt) {
@@ -298,16 +298,16 @@ func (d *decision) quit(to goal) {
 	}
 }
 
-func (shutDown) happen(d *decision) { d.close() }
+func (shutDown) apply(d *decision) { d.close() }
 
-// happen ends the page because it is not on disk any more. Nothing that is still
+// apply ends the page because it is not on disk any more. Nothing that is still
 // to come of it is taken for the state of its route.
-func (removed) happen(d *decision) {
+func (removed) apply(d *decision) {
 	d.removed = true
 	d.close()
 	d.tellRemoved()
 }
 
-func (e conflicted) happen(d *decision) { d.conflict = e.why }
+func (e conflicted) apply(d *decision) { d.conflict = e.why }
 
-func (e noted) happen(d *decision) { d.publishEvent(e.level, e.message, e.attrs...) }
+func (e noted) apply(d *decision) { d.publishEvent(e.level, e.message, e.attrs...) }

@@ -7,8 +7,8 @@ import (
 	"tqserver/internal/state"
 )
 
-// happen puts settings in force, and says so when they are.
-func (e configured) happen(d *decision) {
+// apply puts settings in force, and says so when they are.
+func (e configured) apply(d *decision) {
 	old := d.cfg
 	d.cfg = e.cfg
 	d.do(setLog{e.cfg.logFile})
@@ -75,8 +75,8 @@ func (d *decision) resize() {
 	d.seats = d.seats[:n]
 }
 
-// happen carries out a command, or says why not.
-func (e commanded) happen(d *decision) {
+// apply carries out a command, or says why not.
+func (e commanded) apply(d *decision) {
 	if d.goal == closing {
 		d.do(reply{fmt.Errorf("%s is being removed", d.route)})
 		return

@@ -66,10 +66,10 @@ func (b *burst) starves(now time.Time) bool {
 	return now.Sub(b.since) >= burstAfter
 }
 
-// happen begins the first build.
-func (opened) happen(d *decision) { d.build(change{at: d.now.time}, false) }
+// apply starts the first build.
+func (opened) apply(d *decision) { d.build(change{at: d.now.time}, false) }
 
-func (e saved) happen(d *decision) {
+func (e saved) apply(d *decision) {
 	if !d.isOwnWrite(e.change) {
 		d.save(e.change)
 	}
@@ -88,8 +88,8 @@ func (d *decision) save(c change) {
 	d.buildOrQueue(c)
 }
 
-// buildUnlessPaused has what nobody saved just now built. While saves are to wait,
-// it waits with them, as it would build them too.
+// buildUnlessPaused builds without a save. While watching is paused it waits, as it
+// would build the saves that wait too.
 func (d *decision) buildUnlessPaused(c change) {
 	if d.now.paused {
 		d.do(missSave{})
@@ -144,9 +144,9 @@ func (d *decision) buildIn(pause time.Duration, c change) {
 	d.rebuildAt = d.in(pause)
 }
 
-// happen has a build go before others if people wait for it, and wakes a page
-// that sleeps.
-func (requested) happen(d *decision) {
+// apply gives a build that requests wait for priority, and wakes a page that
+// sleeps.
+func (requested) apply(d *decision) {
 	switch {
 	case d.building.id != 0:
 		d.do(prioritizeBuild{d.dir})
@@ -155,8 +155,8 @@ func (requested) happen(d *decision) {
 	}
 }
 
-// happen is the end of a build.
-func (e built) happen(d *decision) {
+// apply handles the end of a build.
+func (e built) apply(d *decision) {
 	a, res := d.building, e.result
 	d.building = attempt{}
 	if d.goal == closing || d.goal == stopped {
@@ -273,7 +273,7 @@ func (d *decision) buildSucceeded(a attempt, e built, newest state.Build) {
 			d.publishEvent(state.LevelInfo, "nothing changed", attrs...)
 		}
 		switch {
-		case d.coming(): // it was asked for otherwise
+		case d.coming(): // it starts for another reason
 		case d.retryReason != "":
 			d.replace(d.retryReason, d.newestGood)
 		case d.anyOutdated():
@@ -287,7 +287,7 @@ func (d *decision) buildSucceeded(a attempt, e built, newest state.Build) {
 		return
 	}
 	if a.change.stale && d.newestGood.binary == binary && (d.serves() || d.coming() || !d.nextTry().IsZero()) {
-		d.failure, d.lastOutput = failed, last // if it does not start, that was told
+		d.failure, d.lastOutput = failed, last // its failure was published before
 		return
 	}
 	if binary != d.newestGood.binary {
@@ -314,15 +314,15 @@ func (d *decision) startsOutdated() bool {
 	return false
 }
 
-// learn finds out how to build the page faster, when nothing else is to do.
+// learn finds out how to build the page faster, while no build waits.
 func (d *decision) learn() {
 	d.lastID++
 	d.learning = d.lastID
 	d.do(learn{d.learning, d.dir})
 }
 
-// happen is the end of learning.
-func (e learned) happen(d *decision) {
+// apply handles the end of learning.
+func (e learned) apply(d *decision) {
 	if d.learning == e.id {
 		d.learning = 0
 	}
@@ -337,8 +337,8 @@ func (e learned) happen(d *decision) {
 	}
 }
 
-// happen has the page built from another folder.
-func (e moved) happen(d *decision) {
+// apply has the page built from another folder.
+func (e moved) apply(d *decision) {
 	d.dir, d.cfg = e.dir, e.cfg
 	d.do(setLog{e.cfg.logFile})
 	d.save(change{at: d.now.time})

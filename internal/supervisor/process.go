@@ -33,7 +33,7 @@ type workerProcess struct {
 	shownEnv  []string
 	pid       int
 	port      int
-	socket    string   // that it was told to listen on; empty where there are none
+	socket    string   // TQ_SOCKET; empty where there are no such sockets
 	onSocket  bool     // it does
 	project   folderID // in which it runs
 	startedAt time.Time
@@ -201,7 +201,7 @@ func (a *actor) whyNot(w worker, p *workerProcess, err error) startFailed {
 
 // watch tells of the end of a process, and before that once of its last request.
 func (a *actor) watch(w id, p *workerProcess) {
-	a.aside(func() func() event {
+	a.background(func() func() event {
 		select {
 		case <-p.backend.Spent():
 			return func() event {
@@ -215,7 +215,7 @@ func (a *actor) watch(w id, p *workerProcess) {
 }
 
 func (a *actor) watchEnd(w id, p *workerProcess) {
-	a.aside(func() func() event {
+	a.background(func() func() event {
 		<-p.Done()
 		return a.ended(w, p)
 	})

@@ -63,8 +63,8 @@ func (d *decision) rollOn() {
 // replace starts a row of a version.
 func (d *decision) replace(why reason, v version) { d.roll(rollout{version: v, reason: why}) }
 
-// oldServes reports whether a worker serves that the row is to take the place of.
-func (d *decision) oldServes() bool {
+// olderServes reports whether a worker serves that the row is to take the place of.
+func (d *decision) olderServes() bool {
 	for _, s := range d.seats {
 		if s.serving.id != 0 && s.serving.row != d.rollout.id {
 			return true
@@ -80,7 +80,7 @@ func (d *decision) serveReady() {
 	for _, s := range d.seats {
 		whole = whole && (s.start.row == 0 || s.start.phase == ready)
 	}
-	together := d.rollout.reason != "" && !d.rollout.rolling && d.oldServes()
+	together := d.rollout.reason != "" && !d.rollout.rolling && d.olderServes()
 	var row []int
 	for i := range d.seats {
 		s := &d.seats[i].start
@@ -107,7 +107,7 @@ func (d *decision) swap(row []int) {
 		w.swap, w.requests = d.now.time.Sub(w.startedAt), d.now.requests
 		seat.start, seat.serving = start{}, w
 		seat.takenPorts = 0
-		seat.calmAt, seat.healthAt = d.in(resetAfter), d.in(d.cfg.worker.HealthInterval)
+		seat.resetAt, seat.healthAt = d.in(resetAfter), d.in(d.cfg.worker.HealthInterval)
 		d.checkMemory(i)
 		if old.id != 0 {
 			retired = true
@@ -125,7 +125,7 @@ func (d *decision) swap(row []int) {
 		d.lastOutput = lastOutput{}
 	}
 	d.do(keep{d.dir, first.binary, d.previous.binary})
-	d.applyAssets() // so that one change is told of once
+	d.applyAssets() // so that one change is published once
 	d.checkIdle()
 	d.tellSwap(first, last, len(row), retired)
 	if d.rollout.reason != "" {

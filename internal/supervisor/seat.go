@@ -27,7 +27,7 @@ type seat struct {
 	takenPorts int // starts in a row whose port was taken
 	ends       int // of workers while their version is on probation
 	restarts   int // that nobody planned
-	calmAt     time.Time
+	resetAt    time.Time
 	healthAt   time.Time
 	memoryAt   time.Time
 }
@@ -55,10 +55,10 @@ type worker struct {
 // start is a worker on its way to serving.
 type start struct {
 	worker
-	phase  startPhase
-	reason reason
-	hidden time.Duration // from ready until it may serve, unless the page writes its own files
-	told   bool          // that there is no port
+	phase      startPhase
+	reason     reason
+	hidden     time.Duration // from ready until it may serve, unless the page writes its own files
+	portMissed bool          // the log has said that there is no port
 }
 
 // startPhase is how far a start is.
@@ -155,8 +155,8 @@ func (d *decision) dropStarts() {
 	d.recheckAt = time.Time{}
 }
 
-// happen starts the worker that has a port now.
-func (e portClaimed) happen(d *decision) {
+// apply starts the worker that has a port now.
+func (e portClaimed) apply(d *decision) {
 	i := d.startOf(e.worker)
 	if i < 0 {
 		d.do(releasePort{e.worker, e.port})
@@ -168,10 +168,10 @@ func (e portClaimed) happen(d *decision) {
 	d.do(launch{worker: s.worker, hidden: s.hidden})
 }
 
-// happen lets a start wait until there is a port again. A seat that serves, of a
+// apply lets a start wait until there is a port again. A seat that serves, of a
 // page with no port coming back, gives its own: slower, but never an error. One
 // that the range does not hold any more would be lost for nothing.
-func (e noPort) happen(d *decision) {
+func (e noPort) apply(d *decision) {
 	i := d.startOf(e.worker)
 	if i < 0 {
 		return
@@ -179,7 +179,7 @@ func (e noPort) happen(d *decision) {
 	seat := &d.seats[i]
 	s := &seat.start
 	s.phase = waiting
-	if s.row != 0 && d.oldServes() {
+	if s.row != 0 && d.olderServes() {
 		d.rollout.rolling = true
 		d.serveReady()
 	}
@@ -192,8 +192,8 @@ func (e noPort) happen(d *decision) {
 		return
 	}
 	d.recheckAt = d.in(portRecheck) // another program may give one back
-	if !s.told {
-		s.told = true
+	if !s.portMissed {
+		s.portMissed = true
 		d.publishEvent(state.LevelWarn, "waiting for a port", state.String("err", "every port from workers.port_range_start to port_range_end is in use: widen the range"))
 	}
 }
@@ -210,7 +210,7 @@ func (d *decision) inRange(port int) bool {
 	return d.now.firstPort <= port && port <= d.now.lastPort
 }
 
-func (portFreed) happen(d *decision) { d.claimPorts() }
+func (portFreed) apply(d *decision) { d.claimPorts() }
 
 // outdated reports whether a worker was started with other settings than those
 // in force, or in a folder that is not the project any more.
@@ -218,8 +218,8 @@ func (d *decision) outdated(w worker) bool {
 	return w.settings.ProcessSettings != d.cfg.worker.ProcessSettings || d.cfg.project != (folderID{}) && w.project != d.cfg.project
 }
 
-// happen has a worker serve that is ready, alone or with its row.
-func (e started) happen(d *decision) {
+// apply makes a ready worker serve, alone or with its row.
+func (e started) apply(d *decision) {
 	i := d.startOf(e.worker)
 	if i < 0 {
 		d.do(discard{e.worker, d.cfg.worker.ShutdownGracePeriod})
@@ -231,11 +231,11 @@ func (e started) happen(d *decision) {
 	d.serveReady()
 }
 
-// happen notes that a worker has ended that was not wanted.
-func (discarded) happen(d *decision) { d.abandoned-- }
+// apply counts a start that was given up and has ended.
+func (discarded) apply(d *decision) { d.abandoned-- }
 
-// happen decides what becomes of a page whose newest worker did not come up.
-func (e startFailed) happen(d *decision) {
+// apply decides what becomes of a page whose newest worker did not come up.
+func (e startFailed) apply(d *decision) {
 	i := d.startOf(e.worker)
 	if i < 0 {
 		d.abandoned--
@@ -262,7 +262,7 @@ func (e startFailed) happen(d *decision) {
 		attrs = append(attrs, state.String("output", e.output))
 	}
 	switch before := d.rollout.before; {
-	case s.row != 0 && d.oldServes() && !d.rollout.begun:
+	case s.row != 0 && d.olderServes() && !d.rollout.begun:
 		d.dropStarts()
 		d.keepsServing(s, e.cause, attrs)
 	case seat.serving.id != 0:
@@ -302,11 +302,11 @@ func (d *decision) keepsServing(s start, cause string, attrs []state.Attr) {
 	d.publishEvent(state.LevelError, "the new worker did not start: the old one keeps serving", attrs...)
 }
 
-// happen is the end of a worker.
-func (e exited) happen(d *decision) {
+// apply handles the exit of a worker that was not asked to end.
+func (e exited) apply(d *decision) {
 	if i := d.startOf(e.worker); i >= 0 { // it was ready, and waited for its row
 		d.do(lose{e.worker})
-		startFailed{worker: e.worker, pid: e.pid, cause: "it exited before it served: " + e.cause, output: e.output}.happen(d)
+		startFailed{worker: e.worker, pid: e.pid, cause: "it exited before it served: " + e.cause, output: e.output}.apply(d)
 		return
 	}
 	i := d.servingIn(e.worker)
@@ -316,7 +316,7 @@ func (e exited) happen(d *decision) {
 	seat := &d.seats[i]
 	w := seat.serving
 	seat.serving = worker{}
-	seat.calmAt, seat.healthAt, seat.memoryAt = time.Time{}, time.Time{}, time.Time{}
+	seat.resetAt, seat.healthAt, seat.memoryAt = time.Time{}, time.Time{}, time.Time{}
 	d.do(lose{w.id})
 	d.restarts++
 	seat.restarts++
@@ -406,19 +406,19 @@ func (d *decision) limitRequests(w worker) {
 }
 
 // requestLimit returns after how many requests the worker is replaced, 0 for
-// never, if that many are configured. That is never more than it was told at its
+// never, if that many are configured. That is never more than TQ_MAX_REQUESTS at its
 // start: a worker that has had so many says that it is ending (ShouldShutdown of
 // pkg/worker), and must not go on for long.
 func (w *worker) requestLimit(configured int) int {
-	told := w.settings.MaxRequests
-	if configured == 0 || told > 0 && told < configured {
-		return told
+	atStart := w.settings.MaxRequests
+	if configured == 0 || atStart > 0 && atStart < configured {
+		return atStart
 	}
 	return configured
 }
 
-// happen notes that a worker has had its number of requests.
-func (e spent) happen(d *decision) {
+// apply notes that a worker has had its number of requests.
+func (e spent) apply(d *decision) {
 	if i := d.servingIn(e.worker); i >= 0 {
 		d.seats[i].serving.spent = true
 	}
@@ -442,7 +442,7 @@ func (d *decision) retire(i int, why proxy.EndReason, keepPort bool) {
 		return
 	}
 	seat.serving = worker{}
-	seat.calmAt, seat.healthAt, seat.memoryAt = time.Time{}, time.Time{}, time.Time{}
+	seat.resetAt, seat.healthAt, seat.memoryAt = time.Time{}, time.Time{}, time.Time{}
 	d.drain(w, why, keepPort)
 }
 
@@ -451,8 +451,8 @@ func (d *decision) drain(w worker, why proxy.EndReason, keepPort bool) {
 	d.do(drain{worker: w.id, why: why, planned: why == proxy.ServiceRestart && !keepPort, keepPort: keepPort, cfg: d.cfg})
 }
 
-// happen is the end of a worker that was replaced.
-func (e drained) happen(d *decision) {
+// apply handles the end of a drain.
+func (e drained) apply(d *decision) {
 	n := slices.IndexFunc(d.draining, func(w drainingWorker) bool { return w.id == e.worker })
 	w := d.draining[n]
 	d.draining = slices.Delete(d.draining, n, n+1)

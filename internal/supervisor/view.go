@@ -75,8 +75,8 @@ func (p *page) newer() proxy.Newer {
 	return proxy.NoNewer
 }
 
-// phase is the word for a page: what was asked for first, then what is under
-// way, then what is wrong.
+// phase returns the one word for a page: what a user wants comes first, then what
+// is under way, then what is wrong.
 func (p *page) phase() state.Phase {
 	waits := false
 	for _, s := range p.seats {
@@ -181,15 +181,15 @@ func (d *decision) publishEvent(level state.Level, message string, attrs ...stat
 // publish has the events show the page as it is now, and publishes it without one
 // if there is none and something changed.
 func (d *decision) publish() {
-	v, told := d.view(d.now.log), false
+	v, published := d.view(d.now.log), false
 	for _, e := range d.effects {
 		if e, ok := e.(*publish); ok && !d.removed {
 			page := v
 			e.event.Page = &page
-			told = true
+			published = true
 		}
 	}
-	if !told && !d.removed && !reflect.DeepEqual(v, d.published) {
+	if !published && !d.removed && !reflect.DeepEqual(v, d.published) {
 		d.do(&publish{state.Event{Page: &v}})
 	}
 	d.published = v
