@@ -127,10 +127,13 @@ func (d *decision) swap(row []int) {
 	d.do(keep{d.dir, first.binary, d.previous.binary})
 	d.applyAssets() // so that one change is published once
 	d.checkIdle()
-	d.tellSwap(first, last, len(row), retired)
-	if d.rollout.reason != "" {
-		d.rollout.begun = true
+	switch joins := d.rollout.begun && !retired; {
+	case !joins:
+		d.tellSwap(first, last, len(row), retired)
+	case !d.rowComes():
+		d.publishEvent(state.LevelInfo, "all workers serve", state.Int("build", first.build), state.Int("workers", len(d.seats)))
 	}
+	d.rollout.begun = d.rollout.reason != ""
 }
 
 // rowComes reports whether workers of the row are still on their way.
