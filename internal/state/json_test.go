@@ -20,7 +20,7 @@ import (
 // values are the types of the package whose values travel, all but those that hold
 // or are a connection to a store.
 var values = []any{
-	Attr{}, Build{}, Command{}, Crash{}, Cursor{}, Event{}, Exit{}, Frame{}, Item{}, Level(0), Line{}, Load{}, Mirror{}, Page{}, Phase(""),
+	Attr{}, Breaker(""), Build{}, Command{}, Crash{}, Cursor{}, Event{}, Exit{}, Frame{}, Item{}, Level(0), Line{}, Load{}, Mirror{}, Page{}, Phase(""),
 	Problem{}, Role(""), Scope(0), Seconds(0), Server{}, Snapshot{}, CommandSpec{}, Stream{}, Trouble{}, TroubleKind(""), Update{}, Verb(""), Worker{},
 }
 

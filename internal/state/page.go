@@ -58,7 +58,8 @@ type Page struct {
 	LastExit     Exit      `json:"last_exit,omitzero"` // the last worker to end by itself, or not to start
 	Log          string    `json:"log,omitempty"`      // file of the workers' output, shown as Dir is; empty for none
 	Workers      []Worker  `json:"workers,omitempty"`
-	Instances    int       `json:"instances"`      // workers that the page is to have
+	Instances    int       `json:"instances"` // workers that the page is to have
+	Breaker      Breaker   `json:"breaker,omitempty"`
 	Restarts     int       `json:"restarts"`       // since the server started, unplanned ones only
 	Next         time.Time `json:"next,omitzero"`  // when a crashed page tries again
 	Load         *Load     `json:"load,omitempty"` // in a Snapshot only, and only if the page has had anything to do
@@ -119,6 +120,15 @@ func (p Problem) String() string {
 	return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, p.Message)
 }
 
+// Breaker is what becomes of a page's requests when too many fail.
+type Breaker string
+
+// The states of a breaker. The zero value is that requests go to the page.
+const (
+	BreakerOpen   Breaker = "open"   // they are refused
+	BreakerTrying Breaker = "trying" // one at a time goes to the page
+)
+
 // Role is what a worker does for its page.
 type Role string
 
@@ -139,6 +149,8 @@ type Worker struct {
 	Since        time.Time `json:"since,omitzero"`          // it was started
 	Restarts     int       `json:"restarts,omitempty"`      // in its seat, unplanned ones only
 	FailedChecks int       `json:"failed_checks,omitempty"` // health checks that failed in a row
+	EjectedUntil time.Time `json:"ejected_until,omitzero"`  // it gets no requests because it failed too many
+	Trying       bool      `json:"trying,omitempty"`        // it was ejected, and one request tries it
 	Binary       string    `json:"binary,omitempty"`
 	Env          []string  `json:"env,omitempty"` // KEY=value, sorted; without the values of what may be a secret
 }

@@ -26,6 +26,7 @@ type actor struct {
 	out   *output
 
 	changed   chan change       // holds one: a hundred saves are one
+	balanced  chan struct{}     // holds one: the route ejected a worker, or its breaker changed
 	requested chan struct{}     // holds one: requests have begun to wait
 	calls     chan func()       // from the supervisor
 	results   chan func() event // of background work
@@ -55,6 +56,7 @@ func newActor(d *deps, route, dir string, cfg settings) *actor {
 		deps:      d,
 		changed:   make(chan change, 1),
 		requested: make(chan struct{}, 1),
+		balanced:  make(chan struct{}, 1),
 		calls:     make(chan func()),
 		results:   make(chan func() event),
 		done:      make(chan struct{}),
@@ -65,7 +67,7 @@ func newActor(d *deps, route, dir string, cfg settings) *actor {
 		processes: make(map[id]*workerProcess),
 		drains:    make(map[id]context.CancelFunc),
 	}
-	a.entry = &proxy.Route{Name: route, Demand: a.requested}
+	a.entry = &proxy.Route{Name: route, Demand: a.requested, Changed: a.balanced}
 	a.entry.SetBalance(cfg.balance())
 	a.out = newOutput(d, route, cfg.logFile)
 	return a
@@ -140,6 +142,8 @@ func (a *actor) run(ctx context.Context) {
 			a.handle(tick{})
 		case <-a.requested:
 			a.handle(requested{})
+		case <-a.balanced:
+			a.handle(balanced{a.entry.Balancing()})
 		case <-ended:
 			ended = nil
 			a.handle(shutDown{})

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"tqserver/internal/build"
+	"tqserver/internal/proxy"
 	"tqserver/internal/state"
 )
 
@@ -74,6 +75,9 @@ type (
 		pid    int
 		cause  string
 		output string
+	}
+	balanced struct { // the route ejected a worker, tries it or lets it back, or its breaker changed
+		now proxy.Balancing
 	}
 	spent   struct{ worker id } // it has had its number of requests
 	drained struct {

@@ -45,6 +45,7 @@ type page struct {
 
 	waiting   []id // for the configuration to be in force
 	traffic   routing
+	breaker   state.Breaker
 	published state.Page
 }
 

@@ -50,6 +50,9 @@ type worker struct {
 	probing      bool
 	measuring    bool
 	spent        bool // it had max_requests
+
+	ejectedUntil time.Time // it gets no requests until then
+	trying       bool      // one request tries it
 }
 
 // start is a worker on its way to serving.

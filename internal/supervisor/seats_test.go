@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"tqserver/internal/proxy"
 	"tqserver/internal/state"
 )
 
@@ -260,5 +261,30 @@ func TestOnDemandTheFirstRequestStartsAll(t *testing.T) {
 		s.request()
 		s.after(time.Second)
 		s.wantRow("/bin/v1", "/bin/v1", "/bin/v1")
+	})
+}
+
+func TestEjectionsAndTheBreakerAreEvents(t *testing.T) {
+	withPage(t, three, func(s *harness) {
+		s.after(time.Second)
+		until := time.Now().Add(10 * time.Second)
+		ejected := proxy.Balancing{Backends: []proxy.BackendState{{Seat: 0}, {Seat: 1, EjectedUntil: until}, {Seat: 2}}, Breaker: proxy.BreakerOpen, BreakerUntil: until}
+		s.page.send(balanced{ejected})
+		s.wantMessage("the worker failed too many requests: others get them")
+		s.wantMessage("too many requests fail: the breaker refuses all for a moment")
+		if p := s.state(); !p.Workers[1].EjectedUntil.Equal(until) || !p.Workers[0].EjectedUntil.IsZero() || p.Breaker != state.BreakerOpen {
+			t.Errorf("the page shows %+v", p)
+		}
+		ejected.Backends[1].Trying, ejected.Breaker = true, proxy.BreakerTrying
+		s.page.send(balanced{ejected})
+		if p := s.state(); !p.Workers[1].Trying || p.Breaker != state.BreakerTrying {
+			t.Errorf("the page shows %+v", p)
+		}
+		s.page.send(balanced{proxy.Balancing{Backends: []proxy.BackendState{{Seat: 0}, {Seat: 1}, {Seat: 2}}}})
+		s.wantMessage("the worker gets requests again")
+		s.wantMessage("requests succeed again: the breaker is closed")
+		if p := s.state(); !p.Workers[1].EjectedUntil.IsZero() || p.Workers[1].Trying || p.Breaker != "" {
+			t.Errorf("the page shows %+v", p)
+		}
 	})
 }

@@ -107,7 +107,7 @@ func (p *page) phase() state.Phase {
 func (p *page) view(log string) state.Page {
 	v := state.Page{
 		Route: p.route, Dir: p.show(p.dir), Build: p.lastBuild, Restarts: p.restarts, Next: p.nextTry(), Trouble: p.trouble(), LastExit: p.lastExit, Log: p.show(log),
-		AssetChanges: p.assets.changes, AssetFiles: p.assets.files, Phase: p.phase(), Instances: len(p.seats),
+		AssetChanges: p.assets.changes, AssetFiles: p.assets.files, Phase: p.phase(), Instances: len(p.seats), Breaker: p.breaker,
 	}
 	if a := p.building; a.id != 0 {
 		v.Build = state.Build{Number: p.buildNumber + 1, Trigger: p.show(a.change.file), Started: a.startedAt}
@@ -126,7 +126,7 @@ func (p *page) view(log string) state.Page {
 			restarts = p.seats[w.seat].restarts
 		}
 		v.Workers = append(v.Workers, state.Worker{
-			Role: role, Seat: w.seat + 1, Restarts: restarts, PID: w.pid, Port: w.port, Build: w.build, Since: w.startedAt, FailedChecks: w.failedChecks, Binary: w.binary, Env: w.env,
+			Role: role, Seat: w.seat + 1, Restarts: restarts, PID: w.pid, Port: w.port, Build: w.build, Since: w.startedAt, FailedChecks: w.failedChecks, EjectedUntil: w.ejectedUntil, Trying: w.trying, Binary: w.binary, Env: w.env,
 		})
 	}
 	for _, s := range p.seats {
