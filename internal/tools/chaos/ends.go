@@ -28,7 +28,7 @@ func saves(s *scene) {
 		}
 	}
 	p.awaitEdit("/", n+1, 10*time.Second)
-	s.await(4*time.Second, "one worker is left, on one port", func() bool { return len(p.workers()) == 1 && p.listeners(200) == 1 })
+	s.await(4*time.Second, "only those that serve are left, each on a port", func() bool { return len(p.workers()) == s.perPage() && p.listeners(200) == s.perPage() })
 	p.load.check(nil)
 	succeeded, failed := p.load.counts()
 	s.figure("%d saves at a pace of 600 ms, %d of them served, %d requests, failed: %s, at most %d workers", n, p.logged("swapped"), succeeded, kinds(failed), most)
@@ -78,7 +78,7 @@ func killServer(s *scene) {
 	var gone, back time.Duration
 	n := s.count(10, 3)
 	for range n {
-		s.want(len(p.processes()) == 3, "there are %d workers and children", len(p.processes()))
+		s.want(len(p.processes()) == 3*s.perPage(), "there are %d workers and children", len(p.processes()))
 		load := p.loadWith("/other", pace, 2, 0)
 		s.pause(200 * time.Millisecond)
 		p.Signal(syscall.SIGKILL)

@@ -43,12 +43,12 @@ func release(s *scene) {
 		s.do(os.Rename(p.Dir, p.Dir+".old"))
 		s.do(os.Rename(p.Dir+".next", p.Dir))
 	})
-	s.do(os.RemoveAll(p.Dir + ".old"))
+	s.removeAll(p.Dir + ".old")
 	p.load.check(nil)
 
 	p.load = p.loadWith("/", pace, 4, 0)
 	checkedOut := swap("checked out anew", func() {
-		s.do(os.RemoveAll(p.Dir))
+		s.removeAll(p.Dir)
 		next(p.Dir)
 	})
 	p.load.check(func(x *exchange) bool { return strings.Contains(x.err.Error(), "status 404") }) // its pages were removed first
@@ -117,9 +117,13 @@ func tempGone(s *scene) {
 			p.awaitLogged(20*time.Second, "build failed")
 		}
 		p.load = p.loadWith("/other", pace, 4, 0)
-		s.do(os.RemoveAll(filepath.Join(p.Dir, "bin")))
+		s.removeAll(filepath.Join(p.Dir, "bin"))
 		before, lines := cpu(p.PID()), strings.Count(p.log(), "\n")
-		s.do(syscall.Kill(p.servedBy("/").pid, syscall.SIGKILL))
+		for _, pid := range p.workers() {
+			if strings.Contains(link(pid, "exe"), "pages-index") {
+				syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
 		c := &client{address: p.Address, timeout: 30 * time.Second}
 		refused, _ := s.await(5*time.Second, "the page is refused", func() bool { return c.do("GET", "/", "", "").status == 503 })
 		d := s.duration(time.Minute, 2*time.Second)
@@ -186,6 +190,7 @@ func namespaces(s *scene) {
 		}
 	}
 	for i, p := range both {
+		s.await(10*time.Second, "requests of the load get the newest program", func() bool { return int(p.load.newest.Load()) >= number(i, n) })
 		p.load.check(nil)
 		newest := int(p.load.newest.Load())
 		s.want(newest == number(i, n), "a server served the program %d of the other", newest)

@@ -85,7 +85,7 @@ func (r *randomFaults) actions() []randomAction {
 			p.configure(200, randomSettings+fmt.Sprintf("  default:\n    idle_timeout_seconds: %d\n", 1_000_000+r.configs))
 		}},
 		{"bad configuration", func() { s.do(p.Write("config/server.yaml", "server: [")) }},
-		{"no logs", func() { s.do(os.RemoveAll(filepath.Join(p.Dir, "logs", "index"))) }},
+		{"no logs", func() { s.removeAll(filepath.Join(p.Dir, "logs", "index")) }},
 		{"another page", func() {
 			s.do(os.Rename(filepath.Join(p.Dir, "pages", "other"), filepath.Join(p.Dir, "pages", "moved")))
 			s.pause(time.Duration(s.rnd.IntN(300)) * time.Millisecond)
@@ -143,7 +143,7 @@ func (r *randomFaults) checkRecovery(action string) {
 	p.awaitEdit("/", r.edit, 30*time.Second)
 	p.awaitEdit("/other", 1, 30*time.Second)
 	// What hangs is killed when its drain and shutdown_grace_period_ms are over.
-	if _, ok := s.await(40*time.Second, "one worker a page is left", func() bool { return len(p.workers()) == 2 }); !ok {
+	if _, ok := s.await(40*time.Second, "only workers that serve are left", func() bool { return len(p.workers()) == 2*p.s.perPage() }); !ok {
 		for _, pid := range p.processes() {
 			s.want(false, "process %d: %s", pid, name(pid))
 		}

@@ -146,6 +146,23 @@ func (s *scene) await(within time.Duration, what string, holds func() bool) (too
 	return time.Since(began), true
 }
 
+// removeAll removes a folder. The server may write into it meanwhile, so it may take
+// several attempts.
+func (s *scene) removeAll(dir string) {
+	err := os.RemoveAll(dir)
+	for range 100 {
+		if !errors.Is(err, syscall.ENOTEMPTY) {
+			break
+		}
+		s.pause(10 * time.Millisecond)
+		err = os.RemoveAll(dir)
+	}
+	s.do(err)
+}
+
+// perPage is how many workers a page has.
+func (s *scene) perPage() int { return max(1, s.instances) }
+
 // asRoot reports whether this is root, and records what is skipped otherwise.
 func (s *scene) asRoot(what string) bool {
 	if os.Geteuid() == 0 {

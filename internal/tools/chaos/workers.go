@@ -44,7 +44,7 @@ func badWorkers(s *scene) {
 		r, err := p.get("/")
 		return err == nil && r.pid != pid
 	})
-	s.await(10*time.Second, "the worker that hung is gone", func() bool { return !alive(pid) })
+	s.await(40*time.Second, "the worker that hung is gone", func() bool { return !alive(pid) })
 	p.load.check(func(x *exchange) bool {
 		return x.method != "GET" && x.ended.Sub(x.began) > time.Second
 	}) // what it had begun
@@ -58,7 +58,7 @@ func badWorkers(s *scene) {
 
 	pid = p.servedBy("/").pid
 	child := slices.DeleteFunc(p.processes(), func(child int) bool { return !strings.HasPrefix(name(child), "sleep") })
-	s.must(len(child) == 1, "there are %d children", len(child))
+	s.must(len(child) == s.perPage(), "there are %d children", len(child))
 	syscall.Kill(pid, syscall.SIGKILL)
 	heir := p.awaitEdit("/", 5, 5*time.Second)
 	s.await(time.Second, "the child that held output and port is gone", func() bool { return !alive(child[0]) })
@@ -146,7 +146,7 @@ func crashLoop(s *scene) {
 	s.pause(d)
 	used := 100 * (cpu(p.PID()) - before).Seconds() / d.Seconds()
 	starts, lines := p.logged("the worker did not start"), strings.Count(p.log(), "\n")
-	s.want(starts <= 25, "%d starts in %v", starts, d)
+	s.want(starts <= 25*s.perPage(), "%d starts in %v", starts, d)
 	s.want(lines < 200, "%d lines in the log", lines)
 	s.want(used < 2, "the server took %.1f %% of a processor", used)
 	p.load.check(nil)
@@ -213,7 +213,7 @@ func maxRequests(s *scene) {
 	succeeded, failed := busy.counts()
 	replaced := p.logged("reason=max_requests")
 	s.want(replaced > 10, "%d replacements", replaced)
-	s.want(most <= 10, "there were %d workers at a time", most)
+	s.want(most <= 9+s.perPage(), "there were %d workers at a time", most)
 	s.figure("%d requests, %d replacements one after another, failed: %s, at most %d workers at a time, with those that drain", succeeded, replaced, kinds(failed), most)
 }
 
