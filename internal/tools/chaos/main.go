@@ -78,6 +78,7 @@ type fault struct {
 var faults = []fault{
 	{"saves", saves},
 	{"kill-worker", killWorker},
+	{"seats", seats},
 	{"kill-server", killServer},
 	{"sigterm", sigterm},
 	{"cold-build", coldBuild},

@@ -63,7 +63,7 @@ func (p *Project) Configure(lastPort int, extra string) error {
 
 // Configuration returns what Configure writes.
 func (p *Project) Configuration(lastPort int, extra string) string {
-	if p.Instances > 0 {
+	if p.Instances > 0 && !strings.Contains(extra, "instances:") {
 		const section = "  default:\n"
 		if !strings.Contains(extra, section) {
 			extra = section + extra
