@@ -276,15 +276,27 @@ func (c *commands) parse(printed []string, dir string) error {
 	return nil
 }
 
-// compilerFlags are those for a package with nothing but Go. Others come with
-// assembly, cgo, embedded files, profiles and instrumentation.
-var compilerFlags = []string{"-o", "-trimpath", "-p", "-lang", "-complete", "-buildid", "-goversion", "-c", "-nolocalimports", "-importcfg", "-pack"}
+// compilerFlags are those for a package with nothing but Go, and whether the next
+// argument is their value. Others come with assembly, cgo, embedded files, profiles
+// and instrumentation.
+var compilerFlags = map[string]bool{
+	"-o": true, "-trimpath": true, "-p": true, "-lang": false, "-complete": false, "-buildid": true, "-goversion": true,
+	"-c": false, "-nolocalimports": false, "-importcfg": true, "-pack": false,
+}
 
+// isOnlyGo reports whether args compile a package with nothing but Go.
 func isOnlyGo(args []string) bool {
-	for _, a := range args[1:] {
-		flag, _, _ := strings.Cut(a, "=")
-		if strings.HasPrefix(a, "-") && !slices.Contains(compilerFlags, flag) {
+	for i := 1; i < len(args); i++ {
+		flag, _, assigned := strings.Cut(args[i], "=")
+		if !strings.HasPrefix(flag, "-") {
+			continue // a file
+		}
+		valued, known := compilerFlags[flag]
+		if !known {
 			return false
+		}
+		if valued && !assigned {
+			i++ // whatever it begins with: one build ID in 64 begins with a dash
 		}
 	}
 	return true

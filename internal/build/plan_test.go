@@ -344,3 +344,18 @@ func TestThereIsNoPlanOfWhatIsNotUnderstood(t *testing.T) {
 		t.Error("of nothing there is a plan")
 	}
 }
+
+func TestAPackageWithNothingButGoIsRecognizedByItsFlags(t *testing.T) {
+	t.Parallel()
+	for command, want := range map[string]bool{
+		"compile -o x.a -trimpath w=> -p main -lang=go1.26 -complete -buildid abc/abc -goversion go1.26.8 -c=2 -nolocalimports -importcfg cfg -pack main.go": true,
+		"compile -o x.a -p main -complete -buildid -fCpFjs1G5cUNZ80ZEF-/-fCpFjs1G5cUNZ80ZEF- -goversion go1.26.8 -importcfg cfg -pack main.go":               true,
+		"compile -o x.a -p main -buildid abc -embedcfg e -importcfg cfg -pack main.go":                                                                       false,
+		"compile -o x.a -p main -buildid abc -symabis s -importcfg cfg -pack main.go":                                                                        false,
+		"compile -o x.a -p main -buildid abc -race -importcfg cfg -pack main.go":                                                                             false,
+	} {
+		if got := isOnlyGo(strings.Fields(command)); got != want {
+			t.Errorf("%s: %v", command, got)
+		}
+	}
+}
