@@ -29,7 +29,7 @@ var policies = []kind{
 type kind struct {
 	name  string
 	make  func(Options) Policy
-	marks bool // the response may get a cookie: it is asked even if there is one worker
+	marks bool // the response may get a cookie: it chooses even if there is one worker
 }
 
 // Most is how many workers a page can have.

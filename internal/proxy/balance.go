@@ -32,7 +32,7 @@ type Balance struct {
 type balancing struct {
 	limits  Balance
 	policy  balance.Policy
-	marks   bool     // the policy is asked even if there is one backend
+	marks   bool     // the policy chooses even if there is one backend
 	breaker *breaker // nil for none; guarded by the route's mu
 }
 

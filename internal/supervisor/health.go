@@ -56,7 +56,7 @@ func (e probed) apply(d *decision) {
 	}
 	s.crashes++
 	d.publishEvent(state.LevelError, "the worker is unhealthy: starting a replacement", state.Int("pid", w.pid), state.Int("port", w.port), state.String("err", e.err.Error()))
-	d.begin(i, w.version, lostHealth)
+	d.startSeat(i, w.version, lostHealth)
 }
 
 // checkMemory has the memory measured of the worker of a seat, if that is limited.
@@ -86,7 +86,7 @@ func (e memoryMeasured) apply(d *decision) {
 	w := &s.serving
 	w.measuring = false
 	if e.err != nil || !d.canReplace(i) || d.now.time.Sub(w.ready) < d.pause(i, s.overMemory) {
-		return // or it has just ended, or this system does not tell
+		return // or it has just ended, or this system does not measure memory
 	}
 	limit := d.cfg.worker.MaxMemory
 	if limit == 0 || e.memory <= limit {
@@ -98,10 +98,10 @@ func (e memoryMeasured) apply(d *decision) {
 	s.overMemory++
 	d.publishEvent(state.LevelWarn, "the worker uses more memory than max_memory: starting a replacement",
 		state.Int("pid", w.pid), state.Int("mib", e.memory/mebibyte), state.Int("max_mib", limit/mebibyte))
-	d.begin(i, w.version, maxMemory)
+	d.startSeat(i, w.version, maxMemory)
 }
 
-// prober asks workers how they are.
+// prober checks the health of workers.
 type prober struct{ client http.Client }
 
 func newProber() *prober {

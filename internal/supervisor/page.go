@@ -306,7 +306,7 @@ func (shutDown) apply(d *decision) { d.close() }
 func (removed) apply(d *decision) {
 	d.removed = true
 	d.close()
-	d.tellRemoved()
+	d.publishRemoved()
 }
 
 func (e conflicted) apply(d *decision) { d.conflict = e.why }

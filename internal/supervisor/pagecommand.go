@@ -69,7 +69,7 @@ func (d *decision) resize() {
 	for len(d.seats) < n {
 		d.seats = append(d.seats, seat{})
 		if i := len(d.seats) - 1; d.rollout.reason != "" && !d.rollout.rolling {
-			d.begin(i, d.rollout.version, d.rollout.reason)
+			d.startSeat(i, d.rollout.version, d.rollout.reason)
 		}
 	}
 	d.seats = d.seats[:n]
@@ -152,7 +152,7 @@ func (d *decision) restartWorker(spec state.CommandSpec, i int) error {
 	case d.rollout.reason != "" || !d.serves():
 		return d.restartCommand(spec) // its seat is on its way with the others
 	}
-	d.begin(i, d.lastServed, manualRestart)
+	d.startSeat(i, d.lastServed, manualRestart)
 	return nil
 }
 

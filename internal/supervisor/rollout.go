@@ -55,7 +55,7 @@ func (d *decision) rollOn() {
 			return
 		}
 		if s.start.id == 0 && s.retry.at.IsZero() && (s.serving.id == 0 || s.serving.row != d.rollout.id) {
-			d.begin(i, d.rollout.version, d.rollout.reason)
+			d.startSeat(i, d.rollout.version, d.rollout.reason)
 		}
 	}
 }
@@ -129,7 +129,7 @@ func (d *decision) swap(row []int) {
 	d.checkIdle()
 	switch joins := d.rollout.begun && !retired; {
 	case !joins:
-		d.tellSwap(first, last, len(row), retired)
+		d.publishSwap(first, last, len(row), retired)
 	case !d.rowComes():
 		d.publishEvent(state.LevelInfo, "all workers serve", state.Int("build", first.build), state.Int("workers", len(d.seats)))
 	}
@@ -146,8 +146,8 @@ func (d *decision) rowComes() bool {
 	return false
 }
 
-// tellSwap says that workers serve.
-func (d *decision) tellSwap(first, last start, workers int, swapped bool) {
+// publishSwap says that workers serve.
+func (d *decision) publishSwap(first, last start, workers int, swapped bool) {
 	attrs := []state.Attr{state.Int("build", first.build)}
 	if workers == 1 {
 		attrs = append(attrs, state.Int("pid", first.pid), state.Int("port", first.port))

@@ -89,17 +89,18 @@ const maxTakenPorts = 20
 // they would become hundreds.
 const maxDraining = 8
 
-// begin starts a worker in a seat, in place of one that is on its way there.
-func (d *decision) begin(i int, v version, why reason) {
+// startSeat starts a worker in a seat, in place of one that is on its way there.
+func (d *decision) startSeat(i int, v version, why reason) {
 	s := start{reason: why}
 	s.version = v
 	if d.rollout.reason != "" {
 		s.row = d.rollout.id
 	}
-	d.beginAgain(i, s)
+	d.startAnew(i, s)
 }
 
-func (d *decision) beginAgain(i int, s start) {
+// startAnew starts a worker with what is known of s, with another process and port.
+func (d *decision) startAnew(i int, s start) {
 	d.drop(i)
 	d.lastID++
 	s.seat = i
@@ -250,7 +251,7 @@ func (e startFailed) apply(d *decision) {
 	switch {
 	case e.why == portWasTaken && seat.takenPorts < maxTakenPorts:
 		seat.takenPorts++
-		d.beginAgain(i, s)
+		d.startAnew(i, s)
 		return
 	case d.building.id == 0 && (e.why == binaryDamaged || e.why == binaryGone):
 		d.rebuildMissing(s, e.why)
@@ -351,7 +352,7 @@ func (d *decision) planRestart(i int, what string, why state.Trouble, attrs []st
 	pause := d.pause(i, seat.crashes)
 	if pause == 0 {
 		d.publishEvent(state.LevelError, what, attrs...)
-		d.begin(i, v, crash)
+		d.startSeat(i, v, crash)
 		return
 	}
 	seat.retry = retry{at: d.in(pause), reason: crash, version: v}
@@ -364,7 +365,7 @@ func (d *decision) tryAgainIn(i int) {
 	again := seat.retry
 	seat.retry = retry{}
 	if d.goal == run && seat.start.id == 0 && d.rollout.reason == "" && (d.building.id == 0 || seat.serving.id == 0 && d.serves()) {
-		d.begin(i, again.version, again.reason)
+		d.startSeat(i, again.version, again.reason)
 	}
 }
 
@@ -385,7 +386,7 @@ func (d *decision) fillSeats() {
 		if pause := d.pause(i, s.crashes); pause > 0 {
 			s.retry = retry{at: d.in(pause), reason: crash, version: d.lastServed}
 		} else {
-			d.begin(i, d.lastServed, moreInstances)
+			d.startSeat(i, d.lastServed, moreInstances)
 		}
 	}
 }
@@ -432,7 +433,7 @@ func (e spent) apply(d *decision) {
 func (d *decision) replaceSpent() {
 	for i := range d.seats {
 		if w := d.seats[i].serving; w.spent && d.canReplace(i) {
-			d.begin(i, w.version, maxRequests)
+			d.startSeat(i, w.version, maxRequests)
 		}
 	}
 }

@@ -195,8 +195,8 @@ func (d *decision) publish() {
 	d.published = v
 }
 
-// tellRemoved publishes that the page is gone.
-func (d *decision) tellRemoved() {
+// publishRemoved publishes that the page is gone.
+func (d *decision) publishRemoved() {
 	v := d.view(d.now.log)
 	d.do(&publish{state.Event{Message: "page removed", Attrs: []state.Attr{state.String("page", d.route)}, Page: &v, Removed: true}})
 }
